@@ -1,0 +1,1 @@
+//! The management API, its client and its OpenAPI document

@@ -1,0 +1,1 @@
+//! What Caddy asks us, and Caddy's static configuration

@@ -1,0 +1,1 @@
+//! Instances as Docker containers on this machine.

@@ -1,0 +1,33 @@
+//! What can go wrong on a host.
+
+/// What kind of trouble it is; decides whether it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostErrorKind {
+    /// The host does not answer or is busy: try again later.
+    Unavailable,
+    /// It will fail again until somebody does something: an image that is not there, a
+    /// setting that the host refuses.
+    Refused,
+}
+
+/// A step or a look that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// What kind of trouble.
+    pub kind: HostErrorKind,
+    /// What failed, on what, and what to do; for the operator.
+    pub message: String,
+}
+
+impl HostError {
+    /// Trouble that may pass.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { kind: HostErrorKind::Unavailable, message: message.into() }
+    }
+
+    /// Trouble that stays until somebody acts.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { kind: HostErrorKind::Refused, message: message.into() }
+    }
+}

@@ -1,0 +1,90 @@
+//! A place where instances live: [`Host`] and its kinds.
+//!
+//! The engine decides; a host looks ([`Host::observe`]) and does single, idempotent steps
+//! ([`Host::apply`]). What OpenClaw is, a host does not know: a [`Plan`] tells it all.
+
+mod error;
+mod observed;
+mod plan;
+mod step;
+
+pub mod docker;
+pub mod simulated;
+
+use std::net::{IpAddr, SocketAddr};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use startclaw_model::{Finding, InstanceId, Slot};
+
+pub use error::{HostError, HostErrorKind};
+pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe};
+pub use plan::{Plan, SecretFile, Workload};
+pub use step::Step;
+
+/// The addresses that follow from a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where the gateway's port is reached from this machine.
+    pub gateway: SocketAddr,
+    /// Where the webhook's port is reached from this machine.
+    pub webhook: SocketAddr,
+    /// The address from which the container sees our requests come.
+    pub proxy: IpAddr,
+}
+
+/// Something changed outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This instance's container, volume or network changed.
+    Instance(InstanceId),
+    /// Changes may have been missed: look at everything.
+    Everything,
+}
+
+/// Which part of a log to read.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRequest {
+    /// The last so many lines to begin with.
+    pub tail: usize,
+    /// Go on with new lines as they come.
+    pub follow: bool,
+}
+
+/// A place where instances live.
+#[async_trait]
+pub trait Host: Send + Sync + 'static {
+    /// How many slots there are.
+    fn capacity(&self) -> u32;
+
+    /// The addresses of `slot`; `None` beyond [`Host::capacity`].
+    fn place(&self, slot: Slot) -> Option<Place>;
+
+    /// What is there of one instance, asked anew, its probe included.
+    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError>;
+
+    /// Everything on this host that carries our marks, probes not included: also what
+    /// belongs to no instance that the caller knows.
+    async fn survey(&self) -> Result<Vec<Found>, HostError>;
+
+    /// Does one step. Doing it again, also after a crash half-way, does no harm.
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError>;
+
+    /// The lines of an instance's log, oldest first, without their line ends; bytes that
+    /// are no UTF-8 replaced. Ends at once when there is no container.
+    async fn logs(
+        &self,
+        id: &InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError>;
+
+    /// Changes as they happen. Never ends: it connects again by itself.
+    fn changes(&self) -> BoxStream<'static, Change>;
+
+    /// Puts the walls around instances (firewall rules) where they belong, if they are not
+    /// there. `true` when something was mended.
+    async fn guard(&self) -> Result<bool, HostError>;
+
+    /// Checks what instances need of this host, the image `image` included.
+    async fn check(&self, image: &str) -> Vec<Finding>;
+}

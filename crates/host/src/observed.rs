@@ -1,0 +1,93 @@
+//! What a host says is there.
+
+use bytes::Bytes;
+use startclaw_model::{InstanceId, Timestamp};
+
+/// What is there of one instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Its volume exists.
+    pub volume: bool,
+    /// Its network exists, as planned.
+    pub network: bool,
+    /// The revision of the secrets that lie ready for the container; none when there are none.
+    pub secrets: Option<u64>,
+    /// The configuration file in the volume. Read only while no container runs, so that
+    /// nobody writes it at the same time; otherwise, and when there is none, `None`.
+    pub config: Option<Bytes>,
+    /// Its container.
+    pub container: Option<Container>,
+    /// What the running container answered.
+    pub probe: Probe,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// What it does.
+    pub state: ContainerState,
+    /// The [`Plan::spec`](crate::Plan::spec) it was made from.
+    pub spec: String,
+    /// Whether the CPU limit is in force (it is lifted for the boot).
+    pub cpu_limited: bool,
+    /// When it was started last.
+    pub started_at: Option<Timestamp>,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Ended.
+    Exited(Exit),
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code of its first process.
+    pub code: i64,
+    /// Whether the kernel ended it for memory.
+    pub oom_killed: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a request to the running container gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// Not asked, because nothing runs.
+    #[default]
+    NotAsked,
+    /// The connection was refused or closed: it does not listen yet, or no more.
+    Refused,
+    /// It took the connection and said nothing in time.
+    Silent,
+    /// It answered.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// The body, at most 4 KiB of it.
+        body: String,
+    },
+}
+
+/// Something on the host that carries our marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The instance it is marked with.
+    pub id: InstanceId,
+    /// The name it is marked with; for people.
+    pub name: String,
+    /// There is a volume.
+    pub volume: bool,
+    /// There is a network.
+    pub network: bool,
+    /// The [`Plan::spec`](crate::Plan::spec) of its container and whether that runs.
+    pub container: Option<(String, bool)>,
+}

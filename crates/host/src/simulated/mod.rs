@@ -1,0 +1,1 @@
+//! A host in memory that fails, lags and crashes, for tests and measurements.

@@ -1,0 +1,69 @@
+//! The single things a host can do for an instance.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// One idempotent step. The name of a step is what people see while an operation runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Get the image from its registry.
+    FetchImage,
+    /// Make the volume, owned by the instance's uid, mode 700.
+    CreateVolume,
+    /// Make the instance's own network.
+    CreateNetwork,
+    /// Put the plan's secrets into memory, instead of older ones.
+    WriteSecrets,
+    /// Replace the configuration file in the volume by this content, in one move.
+    WriteConfig(Bytes),
+    /// Make the container; remove one of an older spec first.
+    CreateContainer,
+    /// Lift the CPU limit and start the container.
+    StartContainer,
+    /// Put the CPU limit into force.
+    LimitCpu,
+    /// Let a frozen container go on.
+    ResumeContainer,
+    /// Ask the container to end, and end it when its grace is over.
+    StopContainer,
+    /// Run the repair command on the volume; the container is stopped.
+    Repair,
+    /// Remove the container, ended or not.
+    RemoveContainer,
+    /// Remove the network.
+    RemoveNetwork,
+    /// Wipe the secrets.
+    RemoveSecrets,
+    /// Remove the volume and all data in it.
+    RemoveVolume,
+}
+
+impl Step {
+    /// The step's name for people and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FetchImage => "image",
+            Self::CreateVolume => "volume",
+            Self::CreateNetwork => "network",
+            Self::WriteSecrets => "secrets",
+            Self::WriteConfig(_) => "config",
+            Self::CreateContainer => "container",
+            Self::StartContainer => "start",
+            Self::LimitCpu => "limit-cpu",
+            Self::ResumeContainer => "resume",
+            Self::StopContainer => "stop",
+            Self::Repair => "repair",
+            Self::RemoveContainer => "remove-container",
+            Self::RemoveNetwork => "remove-network",
+            Self::RemoveSecrets => "remove-secrets",
+            Self::RemoveVolume => "remove-volume",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,128 @@
+//! What we want of an instance.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ModelProvider;
+
+/// Whether an instance is to exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// It is to be there and live.
+    Present,
+    /// It and its data are to go.
+    Absent,
+}
+
+/// Everything that is wanted of an instance. Stored; changed only by operations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Whether it is to exist.
+    pub presence: Presence,
+    /// Counts restarts that were asked for: a container of an older epoch is replaced.
+    pub epoch: u64,
+    /// Counts changes of the secrets: a container that started with older ones is replaced.
+    pub secrets_revision: u64,
+    /// How it is set up.
+    pub profile: Profile,
+}
+
+/// How an instance is set up, as its owner asked at provision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The OpenClaw version, which is the image's tag.
+    pub version: String,
+    /// Where its model comes from; none means the owner sets one up in the Control UI.
+    pub provider: Option<ModelProvider>,
+    /// Whether a Telegram bot is connected.
+    pub telegram: bool,
+    /// The resources it may use.
+    pub limits: Limits,
+}
+
+/// The resources of one instance. A field that is left out takes the platform's default.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory it is to keep when the machine is short, in MiB (a soft limit).
+    pub memory_soft_mib: u64,
+    /// Memory it can never pass, in MiB (the kernel ends it there).
+    pub memory_hard_mib: u64,
+    /// CPUs it may use once it has booted; 0.5 is half of one core.
+    pub cpus: f64,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+// NaN is refused by `check`, so equality is total for every value that gets stored.
+impl Eq for Limits {}
+
+impl Default for Limits {
+    /// The mission's 512 MB soft and 0.5 CPU. OpenClaw idles at 600 to 830 MB, so the hard
+    /// ceiling leaves room for work; 512 processes is many times what it uses.
+    fn default() -> Self {
+        Self { memory_soft_mib: 512, memory_hard_mib: 2048, cpus: 0.5, pids: 512 }
+    }
+}
+
+/// Why limits cannot be used; `field` names the culprit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LimitsError {
+    /// The field of [`Limits`] that is wrong.
+    pub field: &'static str,
+    /// What to do about it.
+    pub message: &'static str,
+}
+
+impl Limits {
+    /// Checks that every limit is one an instance can live with.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let err = |field, message| Err(LimitsError { field, message });
+        if !(64..=1_048_576).contains(&self.memory_soft_mib) {
+            return err("memory_soft_mib", "memory_soft_mib lies between 64 and 1048576");
+        }
+        if !(768..=1_048_576).contains(&self.memory_hard_mib) {
+            return err(
+                "memory_hard_mib",
+                "memory_hard_mib lies between 768 (OpenClaw needs that to boot) and 1048576",
+            );
+        }
+        if self.memory_soft_mib > self.memory_hard_mib {
+            return err("memory_soft_mib", "memory_soft_mib is at most memory_hard_mib");
+        }
+        if !(0.05..=256.0).contains(&self.cpus) {
+            return err("cpus", "cpus lies between 0.05 and 256");
+        }
+        if !(64..=32_768).contains(&self.pids) {
+            return err("pids", "pids lies between 64 and 32768");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_missions() {
+        let limits = Limits::default();
+        assert_eq!((limits.memory_soft_mib, limits.cpus), (512, 0.5));
+        limits.check().unwrap();
+    }
+
+    #[test]
+    fn limits_that_kill_an_instance_are_refused_by_field() {
+        let d = Limits::default;
+        for (limits, field) in [
+            (Limits { memory_hard_mib: 512, ..d() }, "memory_hard_mib"),
+            (Limits { memory_soft_mib: 4096, ..d() }, "memory_soft_mib"),
+            (Limits { cpus: f64::NAN, ..d() }, "cpus"),
+            (Limits { cpus: 0.0, ..d() }, "cpus"),
+            (Limits { pids: 1, ..d() }, "pids"),
+        ] {
+            assert_eq!(limits.check().unwrap_err().field, field);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What happened, for people: the audit trail and the source of alerts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, Timestamp};
+
+/// Who did something: `socket:uid=0`, `token:<id>`, or `startclaw` itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Actor(String);
+
+impl Actor {
+    /// The platform itself, healing or finishing what was begun.
+    pub fn system() -> Self {
+        Self("startclaw".to_owned())
+    }
+
+    /// Somebody at the Unix socket.
+    pub fn socket(uid: u32) -> Self {
+        Self(format!("socket:uid={uid}"))
+    }
+
+    /// A program with a bearer token.
+    pub fn token(id: &str) -> Self {
+        Self(format!("token:{id}"))
+    }
+
+    /// From the database.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The actor as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// An operation was asked for.
+    Asked,
+    /// An operation is over.
+    Finished,
+    /// An instance broke.
+    Broke,
+    /// An instance came back without anyone asking.
+    Healed,
+    /// Somebody entered an instance with a sign-in link.
+    Entered,
+    /// Tokens or secrets were changed.
+    Changed,
+}
+
+impl EventKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Finished => "finished",
+            Self::Broke => "broke",
+            Self::Healed => "healed",
+            Self::Entered => "entered",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Event {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What kind.
+    pub kind: EventKind,
+    /// Of which instance, if of one.
+    #[schema(value_type = Option<String>)]
+    pub name: Option<Name>,
+    /// Who did it.
+    #[schema(value_type = String)]
+    pub actor: Actor,
+    /// In words.
+    pub detail: String,
+}

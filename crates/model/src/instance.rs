@@ -1,0 +1,114 @@
+//! An instance: one OpenClaw, owned by one account.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Desired, Health, Name, Slot, Timestamp};
+
+/// Identifies an instance for ever; a name can be used again after deprovision, an id cannot.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(transparent)]
+pub struct InstanceId(pub String);
+
+impl InstanceId {
+    /// A new id; ids sort by the time they were made.
+    #[expect(clippy::new_without_default, reason = "a new id each time is no default")]
+    pub fn new() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who an instance belongs to: an account's e-mail address or id, 1 to 128 printable
+/// ASCII characters without spaces, because OpenClaw gets it in a header.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Owner(String);
+
+/// A text that is no owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an owner is an e-mail address or id of 1 to 128 printable characters without spaces, quotes or commas"
+)]
+pub struct OwnerError;
+
+impl Owner {
+    /// Checks `text`.
+    pub fn parse(text: &str) -> Result<Self, OwnerError> {
+        let good = (1..=128).contains(&text.len())
+            && text.bytes().all(|b| {
+                b.is_ascii_graphic()
+                    && !matches!(b, b'"' | b'\'' | b'\\' | b',' | b';' | b'<' | b'>' | b'$')
+            });
+        if good { Ok(Self(text.to_owned())) } else { Err(OwnerError) }
+    }
+
+    /// The owner as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Owner {
+    type Error = OwnerError;
+    fn try_from(text: String) -> Result<Self, OwnerError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Owner> for String {
+    fn from(owner: Owner) -> Self {
+        owner.0
+    }
+}
+
+/// One OpenClaw, as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name and the first label of its address.
+    pub name: Name,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// Its place on the machine.
+    pub slot: Slot,
+    /// What is wanted of it.
+    pub desired: Desired,
+    /// What healing remembers about it.
+    pub health: Health,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_fits_into_a_header() {
+        assert!(Owner::parse("alice@example.com").is_ok());
+        for bad in ["", "a b", "a\r\nX: y", "é", "a,b", &"a".repeat(129)] {
+            assert!(Owner::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

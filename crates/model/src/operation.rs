@@ -1,0 +1,170 @@
+//! An operation: something that somebody asked for, with steps, progress and an outcome.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, InstanceId, Name, Timestamp};
+
+/// Identifies an operation; ids sort by the time they were made.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(transparent)]
+pub struct OperationId(pub String);
+
+impl OperationId {
+    /// A new id.
+    #[expect(clippy::new_without_default, reason = "a new id each time is no default")]
+    pub fn new() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationKind {
+    /// Make an instance and bring it live.
+    Provision,
+    /// Replace its container by a fresh one.
+    Restart,
+    /// Give it changed secrets.
+    SetSecrets,
+    /// Remove it and its data.
+    Deprovision,
+}
+
+impl OperationKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+            Self::Restart => "restart",
+            Self::SetSecrets => "set-secrets",
+            Self::Deprovision => "deprovision",
+        }
+    }
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationState {
+    /// Behind another operation of the same instance, or not begun.
+    Queued,
+    /// Under way.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Given up; `error` says why.
+    Failed,
+}
+
+impl OperationState {
+    /// Whether nothing more will happen.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Under way.
+    Running,
+    /// Done.
+    Done,
+    /// Failed; it may be tried again as a new step.
+    Failed,
+}
+
+/// One step of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OperationStep {
+    /// What is done: `volume`, `network`, `config`, `container`, `start`, `boot`, `live`...
+    pub name: String,
+    /// How far it is.
+    pub state: StepState,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// What went wrong, or a remark.
+    pub detail: Option<String>,
+}
+
+/// Something that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// What was asked.
+    pub kind: OperationKind,
+    /// Of which instance; the id outlives the instance.
+    pub instance: InstanceId,
+    /// The instance's name at that time.
+    #[schema(value_type = String)]
+    pub name: Name,
+    /// Who asked.
+    #[schema(value_type = String)]
+    pub actor: Actor,
+    /// How far it is.
+    pub state: OperationState,
+    /// The steps so far, in order.
+    pub steps: Vec<OperationStep>,
+    /// Why it failed, for people.
+    pub error: Option<String>,
+    /// When it was asked.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When its first step began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Operation {
+    /// A new operation that nothing was done for yet.
+    pub fn new(kind: OperationKind, instance: InstanceId, name: Name, actor: Actor) -> Self {
+        Self {
+            id: OperationId::new(),
+            kind,
+            instance,
+            name,
+            actor,
+            state: OperationState::Queued,
+            steps: Vec::new(),
+            error: None,
+            created_at: Timestamp::now(),
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}

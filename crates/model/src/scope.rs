@@ -1,0 +1,101 @@
+//! What a token may do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Name;
+
+/// One permission of a bearer token.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// See state, operations and logs.
+    Read,
+    /// Provision, restart, deprovision, set secrets, make sign-in links.
+    Write,
+    /// Everything, tokens included.
+    Admin,
+}
+
+/// The permissions of one token, and the one instance it is for, if it is for one only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scopes {
+    /// The permissions; never empty.
+    pub scopes: Vec<Scope>,
+    /// Set: the token sees and touches this instance and nothing else.
+    pub instance: Option<Name>,
+}
+
+/// Scopes that make no sense together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopesError {
+    /// No permission at all.
+    #[error("a token needs at least one scope: read, write or admin")]
+    Empty,
+    /// `admin` for one instance.
+    #[error("a token for one instance cannot have the scope admin")]
+    AdminOfOne,
+}
+
+impl Scopes {
+    /// Sorts, removes doubles and checks.
+    pub fn new(mut scopes: Vec<Scope>, instance: Option<Name>) -> Result<Self, ScopesError> {
+        scopes.sort();
+        scopes.dedup();
+        if scopes.is_empty() {
+            return Err(ScopesError::Empty);
+        }
+        if instance.is_some() && scopes.contains(&Scope::Admin) {
+            return Err(ScopesError::AdminOfOne);
+        }
+        Ok(Self { scopes, instance })
+    }
+
+    /// Everything, everywhere: what the Unix socket gives.
+    pub fn admin() -> Self {
+        Self { scopes: vec![Scope::Admin], instance: None }
+    }
+
+    /// Whether these scopes hold `wanted`. `write` includes `read`; `admin` includes both.
+    pub fn allow(&self, wanted: Scope) -> bool {
+        self.scopes.iter().any(|have| *have >= wanted)
+    }
+
+    /// Whether the instance `name` is visible at all.
+    pub fn sees(&self, name: &Name) -> bool {
+        self.instance.as_ref().is_none_or(|only| only == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_includes_the_lesser_ones() {
+        let write = Scopes::new(vec![Scope::Write], None).unwrap();
+        assert!(
+            write.allow(Scope::Read) && write.allow(Scope::Write) && !write.allow(Scope::Admin)
+        );
+    }
+
+    #[test]
+    fn a_token_of_one_instance_sees_that_one_only() {
+        let alice = Name::parse("alice").unwrap();
+        let bob = Name::parse("bob").unwrap();
+        let token = Scopes::new(vec![Scope::Read], Some(alice.clone())).unwrap();
+        assert!(token.sees(&alice) && !token.sees(&bob));
+        assert_eq!(Scopes::new(vec![Scope::Admin], Some(alice)), Err(ScopesError::AdminOfOne));
+    }
+}

@@ -1,0 +1,54 @@
+//! The state of an instance in one word, and what healing remembers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// How many last log lines a failing instance's report keeps.
+pub const MAX_LOG_LINES: usize = 20;
+
+/// The state of an instance, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// Not looked at since the daemon started.
+    Unknown,
+    /// On its way up: first start, restart, or coming back after a failure.
+    Starting,
+    /// Up and answering.
+    Live,
+    /// It does not come up; the reason stands beside it, and it is tried again.
+    Failing,
+    /// Being removed.
+    Removing,
+}
+
+impl InstanceState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Failing => "failing",
+            Self::Removing => "removing",
+        }
+    }
+}
+
+/// What healing remembers of an instance between looks and across restarts of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Failures since it was last live for a while.
+    pub failures: u32,
+    /// When the last failure was seen.
+    pub last_failure_at: Option<Timestamp>,
+    /// Not tried again before this.
+    pub retry_at: Option<Timestamp>,
+    /// Whether `openclaw doctor --fix` was run since it was last live.
+    pub repaired: bool,
+    /// Why it failed last, for people.
+    pub reason: Option<String>,
+    /// The last lines of its log when it failed last.
+    pub last_log: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! All that we know of OpenClaw: config, ports, probes, exit codes, RPC
