@@ -34,6 +34,8 @@ pub struct Profile {
     pub version: String,
     /// Where its model comes from; none means the owner sets one up in the Control UI.
     pub provider: Option<ModelProvider>,
+    /// Whether the vault holds a key for the provider.
+    pub api_key: bool,
     /// Whether a Telegram bot is connected.
     pub telegram: bool,
     /// The resources it may use.

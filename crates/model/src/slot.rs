@@ -6,7 +6,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 /// A place on the machine, counted from 0; free again when its instance is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Slot(pub u32);
 
