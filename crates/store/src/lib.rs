@@ -1,1 +1,101 @@
-//! The database: every line of SQL, and the migrations
+//! The database: every line of SQL, and the migrations.
+//!
+//! SQLite in WAL mode. All writes go through one connection, so a write never meets a
+//! locked database; reads have connections of their own and never wait for a write.
+
+mod access;
+mod error;
+mod events;
+mod instances;
+mod operations;
+mod row;
+mod secrets;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use access::{NewToken, Session, StoredToken};
+pub use error::StoreError;
+pub use instances::{Idempotency, NewInstance, Placed};
+pub use secrets::SealedSecret;
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    read: SqlitePool,
+    write: SqlitePool,
+}
+
+/// How long a statement waits for another process that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Takes the right to write at once: a transaction that reads first and is overtaken by another
+/// writer, such as a daemon that is just ending, waits instead of failing.
+const IMMEDIATE: &str = "BEGIN IMMEDIATE";
+
+/// Connections for reading; two cores do not profit from more.
+const READERS: u32 = 4;
+
+impl Store {
+    /// Opens the database file, making it (mode 600) and bringing it up to date if needed.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: an operation that was answered with 202 survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let write =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!().run(&write).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { read, write })
+    }
+
+    /// A database in memory that is gone with the last clone.
+    pub async fn in_memory() -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!().run(&pool).await?;
+        Ok(Self { read: pool.clone(), write: pool })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    /// Writes out what is pending and closes the files.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// Makes the file before SQLite does, so that it is never readable by others.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|e| StoreError::File(path.to_owned(), e))
+}

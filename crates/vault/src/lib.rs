@@ -1,1 +1,170 @@
-//! Secrets at rest
+//! Secrets at rest.
+//!
+//! Envelope encryption: every instance has a data key of its own, which is stored wrapped by
+//! one master key. Removing an instance's wrapped key makes its secrets unreadable for good,
+//! and the master key can move elsewhere (a key management service) by wrapping anew.
+//! XChaCha20-Poly1305 throughout: its 24-byte nonces may be random.
+
+mod master;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use rand::RngCore;
+use startclaw_model::{InstanceId, Secret, SecretName};
+use zeroize::Zeroizing;
+
+/// Bytes of a key.
+const KEY: usize = 32;
+/// Bytes of an XChaCha20 nonce.
+const NONCE: usize = 24;
+/// What sealed texts begin with, so that another format can come later.
+const FORMAT: &str = "v1:";
+
+/// What can go wrong in the vault. None of it carries a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The master key is gone although there are secrets under it.
+    #[error(
+        "the master key {0} is missing, and without it the stored secrets cannot be read: put it back from your copy"
+    )]
+    Missing(std::path::PathBuf),
+    /// The master key's file is open to others.
+    #[error("the master key {0} can be read by others: chmod 600 it")]
+    Exposed(std::path::PathBuf),
+    /// The master key's file is no key.
+    #[error("the master key {0} is damaged: put it back from your copy")]
+    Damaged(std::path::PathBuf),
+    /// The master key's file cannot be read or made.
+    #[error("the master key {0}: {1}")]
+    File(std::path::PathBuf, std::io::Error),
+    /// A sealed text was changed, or belongs to another instance, name or master key.
+    #[error("a stored secret cannot be opened: it was changed, or sealed with another master key")]
+    Sealed,
+}
+
+/// Seals and opens secrets. Holds the master key.
+pub struct Vault {
+    master: Zeroizing<[u8; KEY]>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault(…)")
+    }
+}
+
+impl Vault {
+    /// A new data key for an instance, wrapped.
+    pub fn new_data_key(&self, id: &InstanceId) -> Result<String, VaultError> {
+        let key = random_key();
+        seal(&self.master, &key[..], format!("data-key/{id}").as_bytes())
+    }
+
+    /// Seals a secret of an instance under its wrapped data key.
+    pub fn seal(
+        &self,
+        wrapped: &str,
+        id: &InstanceId,
+        name: &SecretName,
+        secret: &Secret,
+    ) -> Result<String, VaultError> {
+        seal(&*self.data_key(wrapped, id)?, secret.expose().as_bytes(), &bound_to(id, name))
+    }
+
+    /// Opens a secret that [`Vault::seal`] sealed for the same instance and name.
+    pub fn open(
+        &self,
+        wrapped: &str,
+        id: &InstanceId,
+        name: &SecretName,
+        sealed: &str,
+    ) -> Result<Secret, VaultError> {
+        let plain = open(&*self.data_key(wrapped, id)?, sealed, &bound_to(id, name))?;
+        std::str::from_utf8(&plain).map(Secret::new).map_err(|_| VaultError::Sealed)
+    }
+
+    fn data_key(&self, wrapped: &str, id: &InstanceId) -> Result<Zeroizing<[u8; KEY]>, VaultError> {
+        let plain = open(&self.master, wrapped, format!("data-key/{id}").as_bytes())?;
+        let key: [u8; KEY] = plain.as_slice().try_into().map_err(|_| VaultError::Sealed)?;
+        Ok(Zeroizing::new(key))
+    }
+}
+
+/// A sealed text is good for one instance and one name: swapping rows in the database fails.
+fn bound_to(id: &InstanceId, name: &SecretName) -> Vec<u8> {
+    format!("secret/{id}/{name}").into_bytes()
+}
+
+fn random_key() -> Zeroizing<[u8; KEY]> {
+    let mut key = Zeroizing::new([0; KEY]);
+    rand::rng().fill_bytes(&mut key[..]);
+    key
+}
+
+fn seal(key: &[u8; KEY], plain: &[u8], aad: &[u8]) -> Result<String, VaultError> {
+    let mut nonce = [0; NONCE];
+    rand::rng().fill_bytes(&mut nonce);
+    let sealed = XChaCha20Poly1305::new(key.into())
+        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad })
+        .map_err(|_| VaultError::Sealed)?;
+    Ok(format!("{FORMAT}{}", BASE64.encode([&nonce[..], &sealed].concat())))
+}
+
+fn open(key: &[u8; KEY], sealed: &str, aad: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let bytes = sealed
+        .strip_prefix(FORMAT)
+        .and_then(|text| BASE64.decode(text).ok())
+        .ok_or(VaultError::Sealed)?;
+    let (nonce, sealed) = bytes.split_first_chunk::<NONCE>().ok_or(VaultError::Sealed)?;
+    XChaCha20Poly1305::new(key.into())
+        .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad })
+        .map(Zeroizing::new)
+        .map_err(|_| VaultError::Sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault() -> Vault {
+        Vault { master: random_key() }
+    }
+
+    #[test]
+    fn a_secret_comes_back_and_is_not_in_what_is_stored() {
+        let (vault, id, name) = (vault(), InstanceId::new(), SecretName::model_api_key());
+        let key = vault.new_data_key(&id).unwrap();
+        let sealed = vault.seal(&key, &id, &name, &Secret::new("sk-canary")).unwrap();
+        assert!(!sealed.contains("canary"));
+        assert_eq!(vault.open(&key, &id, &name, &sealed).unwrap().expose(), "sk-canary");
+    }
+
+    #[test]
+    fn a_sealed_secret_is_good_for_its_own_place_only() {
+        let (vault, id, name) = (vault(), InstanceId::new(), SecretName::model_api_key());
+        let key = vault.new_data_key(&id).unwrap();
+        let sealed = vault.seal(&key, &id, &name, &Secret::new("x")).unwrap();
+        let other = InstanceId::new();
+        assert!(vault.open(&key, &other, &name, &sealed).is_err());
+        assert!(vault.open(&key, &id, &SecretName::telegram_bot_token(), &sealed).is_err());
+        assert!(super::tests::vault().open(&key, &id, &name, &sealed).is_err());
+        let mut bytes = BASE64.decode(&sealed[FORMAT.len()..]).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let changed = format!("{FORMAT}{}", BASE64.encode(bytes));
+        assert!(vault.open(&key, &id, &name, &changed).is_err());
+    }
+
+    #[test]
+    fn rubbish_is_an_error_and_no_panic() {
+        let (vault, id, name) = (vault(), InstanceId::new(), SecretName::model_api_key());
+        let key = vault.new_data_key(&id).unwrap();
+        for rubbish in ["", "v1:", "v1:AA", "v9:AAAA", "\u{0}"] {
+            assert!(vault.open(&key, &id, &name, rubbish).is_err());
+            assert!(vault.open(rubbish, &id, &name, rubbish).is_err());
+        }
+    }
+}

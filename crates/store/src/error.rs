@@ -1,0 +1,41 @@
+//! What can go wrong with the database.
+
+use std::path::PathBuf;
+
+/// A failed look or change.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The name belongs to another instance.
+    #[error("an instance with this name exists already")]
+    NameTaken,
+    /// No such instance.
+    #[error("there is no such instance")]
+    NoInstance,
+    /// The instance is being removed: nothing else can be asked of it.
+    #[error("the instance is being removed")]
+    Removing,
+    /// Every slot of the host is taken.
+    #[error("the machine is full: every slot is taken")]
+    Full,
+    /// The key was used before, for a different request.
+    #[error("this Idempotency-Key was used before with a different request")]
+    KeyReused,
+    /// The database file cannot be made or opened.
+    #[error("cannot open the database {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the database up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// What is stored makes no sense to this version.
+    #[error("the database holds a value this version does not understand: {0}")]
+    Value(String),
+    /// SQLite says no.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(e: serde_json::Error) -> Self {
+        Self::Value(e.to_string())
+    }
+}

@@ -1,0 +1,66 @@
+//! Events, and the clearing away of what is old.
+
+use std::time::Duration;
+
+use startclaw_model::{Event, Name, OperationId, Timestamp};
+
+use crate::{IMMEDIATE, Store, StoreError, row};
+
+impl Store {
+    /// Writes down what happened.
+    pub async fn record(&self, event: &Event) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO events (id, at, kind, name, actor, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        // Events sort by their id, which is a time-ordered one like an operation's.
+        .bind(OperationId::new().as_str())
+        .bind(event.at.as_millis())
+        .bind(row::word(&event.kind)?)
+        .bind(event.name.as_ref().map(Name::as_str))
+        .bind(event.actor.as_str())
+        .bind(&event.detail)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// The newest events first, at most `limit`, of one name or of all.
+    pub async fn events(&self, name: Option<&Name>, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let rows = match name {
+            Some(name) => {
+                sqlx::query("SELECT * FROM events WHERE name = $1 ORDER BY id DESC LIMIT $2")
+                    .bind(name.as_str())
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.read)
+                    .await?
+            }
+            None => {
+                sqlx::query("SELECT * FROM events ORDER BY id DESC LIMIT $1")
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.read)
+                    .await?
+            }
+        };
+        rows.iter().map(row::event).collect()
+    }
+
+    /// Clears away what nobody needs any more: expired tickets and sessions, idempotency
+    /// keys older than a day, finished operations and events older than `history`.
+    pub async fn tidy(&self, now: Timestamp, history: Duration) -> Result<(), StoreError> {
+        let ago = |d: Duration| now.as_millis() - i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let day = ago(Duration::from_secs(24 * 3600));
+        let old = ago(history);
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        for (statement, before) in [
+            ("DELETE FROM tickets WHERE expires_at < $1", now.as_millis()),
+            ("DELETE FROM sessions WHERE expires_at < $1", now.as_millis()),
+            ("DELETE FROM idempotency WHERE created_at < $1", day),
+            ("DELETE FROM operations WHERE finished_at < $1", old),
+            ("DELETE FROM events WHERE at < $1", old),
+        ] {
+            sqlx::query(statement).bind(before).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

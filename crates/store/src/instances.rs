@@ -1,0 +1,257 @@
+//! Instances: what is wanted of them and what healing remembers.
+
+use sqlx::{Row, SqliteConnection};
+use startclaw_model::{
+    Actor, Desired, Health, Instance, InstanceId, Name, Operation, OperationId, Owner, Presence,
+    Slot, Timestamp,
+};
+
+use crate::{IMMEDIATE, SealedSecret, Store, StoreError, operations, row, secrets};
+
+/// An instance that is to be made. Its slot is found while it is stored.
+#[derive(Debug)]
+pub struct NewInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: Name,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// What is wanted.
+    pub desired: Desired,
+    /// Its data key, wrapped by the vault.
+    pub wrapped_key: String,
+    /// Its first secrets.
+    pub secrets: Vec<SealedSecret>,
+}
+
+/// A client's promise that a repeated request is the same request.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// What the client sent in `Idempotency-Key`.
+    pub key: String,
+    /// A digest of the request; never the request, which holds secrets.
+    pub request_hash: String,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Placed {
+    /// It is stored, with this operation.
+    New(Operation),
+    /// The same request was stored before, with this operation.
+    Repeated(Operation),
+}
+
+impl Store {
+    /// Stores an instance and its provision operation, in one transaction, in the lowest
+    /// free slot below `capacity`.
+    ///
+    /// # Errors
+    /// [`StoreError::NameTaken`], [`StoreError::Full`], [`StoreError::KeyReused`].
+    pub async fn provision(
+        &self,
+        new: NewInstance,
+        operation: &Operation,
+        capacity: u32,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Placed, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        if let Some(before) = repeated(&mut tx, &operation.actor, idempotency).await? {
+            return Ok(Placed::Repeated(before));
+        }
+        let taken = sqlx::query("SELECT 1 FROM instances WHERE name = $1")
+            .bind(new.name.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if taken.is_some() {
+            return Err(StoreError::NameTaken);
+        }
+        let slot = free_slot(&mut tx, capacity).await?;
+        let now = Timestamp::now().as_millis();
+        sqlx::query(
+            "INSERT INTO instances (id, name, owner, slot, desired, health, wrapped_key, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(new.id.as_str())
+        .bind(new.name.as_str())
+        .bind(new.owner.as_str())
+        .bind(i64::from(slot.0))
+        .bind(serde_json::to_string(&new.desired)?)
+        .bind(serde_json::to_string(&Health::default())?)
+        .bind(&new.wrapped_key)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        for secret in &new.secrets {
+            secrets::put(&mut tx, &new.id, secret).await?;
+        }
+        operations::insert(&mut tx, operation).await?;
+        remember(&mut tx, operation, idempotency).await?;
+        tx.commit().await?;
+        Ok(Placed::New(operation.clone()))
+    }
+
+    /// Changes what is wanted of an instance and stores the operation, in one transaction;
+    /// `secrets` are put, `removed` are taken away.
+    ///
+    /// # Errors
+    /// [`StoreError::NoInstance`], [`StoreError::KeyReused`], and [`StoreError::Removing`]
+    /// for everything that is asked after deprovision.
+    pub async fn change(
+        &self,
+        operation: &Operation,
+        change: impl FnOnce(&mut Desired) + Send,
+        secrets: &[SealedSecret],
+        removed: &[startclaw_model::SecretName],
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Placed, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        if let Some(before) = repeated(&mut tx, &operation.actor, idempotency).await? {
+            return Ok(Placed::Repeated(before));
+        }
+        let row = sqlx::query("SELECT desired FROM instances WHERE id = $1")
+            .bind(operation.instance.as_str())
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or(StoreError::NoInstance)?;
+        let mut desired: Desired = row::json(&row, "desired")?;
+        if desired.presence == Presence::Absent {
+            return Err(StoreError::Removing);
+        }
+        change(&mut desired);
+        for secret in secrets {
+            secrets::put(&mut tx, &operation.instance, secret).await?;
+        }
+        for name in removed {
+            secrets::remove(&mut tx, &operation.instance, name).await?;
+        }
+        // What was asked gets a fresh start: earlier failures do not delay it.
+        sqlx::query("UPDATE instances SET desired = $1, health = $2 WHERE id = $3")
+            .bind(serde_json::to_string(&desired)?)
+            .bind(serde_json::to_string(&Health::default())?)
+            .bind(operation.instance.as_str())
+            .execute(&mut *tx)
+            .await?;
+        operations::insert(&mut tx, operation).await?;
+        remember(&mut tx, operation, idempotency).await?;
+        tx.commit().await?;
+        Ok(Placed::New(operation.clone()))
+    }
+
+    /// One instance by its name.
+    pub async fn instance(&self, name: &Name) -> Result<Instance, StoreError> {
+        let row = sqlx::query("SELECT * FROM instances WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(&self.read)
+            .await?
+            .ok_or(StoreError::NoInstance)?;
+        row::instance(&row)
+    }
+
+    /// One instance by its id, with its wrapped data key.
+    pub async fn instance_and_key(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<(Instance, String)>, StoreError> {
+        let row = sqlx::query("SELECT * FROM instances WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.read)
+            .await?;
+        row.map(|r| Ok((row::instance(&r)?, r.try_get("wrapped_key")?))).transpose()
+    }
+
+    /// All instances, by name.
+    pub async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM instances ORDER BY name").fetch_all(&self.read).await?;
+        rows.iter().map(row::instance).collect()
+    }
+
+    /// Stores what healing remembers. An instance that is gone is no error.
+    pub async fn set_health(&self, id: &InstanceId, health: &Health) -> Result<(), StoreError> {
+        sqlx::query("UPDATE instances SET health = $1 WHERE id = $2")
+            .bind(serde_json::to_string(health)?)
+            .bind(id.as_str())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets an instance of which nothing is left, and stores the operations that are over
+    /// with that: its key, secrets, tickets and sessions go with it. Its operations and events
+    /// stay.
+    pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        sqlx::query("DELETE FROM instances WHERE id = $1")
+            .bind(id.as_str())
+            .execute(&mut *tx)
+            .await?;
+        for operation in over {
+            operations::save(&mut tx, operation).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+async fn free_slot(tx: &mut SqliteConnection, capacity: u32) -> Result<Slot, StoreError> {
+    // The lowest free number: 0, or one after a taken one whose next is free.
+    let row = sqlx::query(
+        "SELECT MIN(candidate) AS slot FROM (
+            SELECT 0 AS candidate WHERE NOT EXISTS (SELECT 1 FROM instances WHERE slot = 0)
+            UNION ALL
+            SELECT a.slot + 1 FROM instances a
+            WHERE NOT EXISTS (SELECT 1 FROM instances b WHERE b.slot = a.slot + 1)
+         ) AS candidates",
+    )
+    .fetch_one(tx)
+    .await?;
+    let slot: i64 = row.try_get("slot")?;
+    match u32::try_from(slot) {
+        Ok(slot) if slot < capacity => Ok(Slot(slot)),
+        _ => Err(StoreError::Full),
+    }
+}
+
+async fn repeated(
+    tx: &mut SqliteConnection,
+    actor: &Actor,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Operation>, StoreError> {
+    let Some(wanted) = idempotency else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT request_hash, operation_id FROM idempotency WHERE actor = $1 AND key = $2",
+    )
+    .bind(actor.as_str())
+    .bind(&wanted.key)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.try_get::<String, _>("request_hash")? != wanted.request_hash {
+        return Err(StoreError::KeyReused);
+    }
+    operations::by_id(tx, &OperationId(row.try_get("operation_id")?)).await
+}
+
+async fn remember(
+    tx: &mut SqliteConnection,
+    operation: &Operation,
+    idempotency: Option<&Idempotency>,
+) -> Result<(), StoreError> {
+    let Some(given) = idempotency else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO idempotency (actor, key, request_hash, operation_id, created_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (actor, key) DO UPDATE SET
+            request_hash = excluded.request_hash, operation_id = excluded.operation_id,
+            created_at = excluded.created_at",
+    )
+    .bind(operation.actor.as_str())
+    .bind(&given.key)
+    .bind(&given.request_hash)
+    .bind(operation.id.as_str())
+    .bind(operation.created_at.as_millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

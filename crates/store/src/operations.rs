@@ -1,0 +1,107 @@
+//! Operations: what somebody asked for, and how far it is.
+
+use sqlx::SqliteConnection;
+use startclaw_model::{InstanceId, Name, Operation, OperationId, Timestamp};
+
+use crate::{Store, StoreError, row};
+
+pub(crate) async fn insert(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO operations (id, kind, instance_id, name, actor, state, steps, error,
+                                 created_at, started_at, finished_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(op.id.as_str())
+    .bind(row::word(&op.kind)?)
+    .bind(op.instance.as_str())
+    .bind(op.name.as_str())
+    .bind(op.actor.as_str())
+    .bind(row::word(&op.state)?)
+    .bind(serde_json::to_string(&op.steps)?)
+    .bind(&op.error)
+    .bind(op.created_at.as_millis())
+    .bind(op.started_at.map(Timestamp::as_millis))
+    .bind(op.finished_at.map(Timestamp::as_millis))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn by_id(
+    tx: &mut SqliteConnection,
+    id: &OperationId,
+) -> Result<Option<Operation>, StoreError> {
+    let row = sqlx::query("SELECT * FROM operations WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.as_ref().map(row::operation).transpose()
+}
+
+impl Store {
+    /// One operation.
+    pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, StoreError> {
+        let row = sqlx::query("SELECT * FROM operations WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(row::operation).transpose()
+    }
+
+    /// The newest operations first, at most `limit`, of one name or of all.
+    pub async fn operations(
+        &self,
+        name: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let rows = match name {
+            Some(name) => {
+                sqlx::query("SELECT * FROM operations WHERE name = $1 ORDER BY id DESC LIMIT $2")
+                    .bind(name.as_str())
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.read)
+                    .await?
+            }
+            None => {
+                sqlx::query("SELECT * FROM operations ORDER BY id DESC LIMIT $1")
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.read)
+                    .await?
+            }
+        };
+        rows.iter().map(row::operation).collect()
+    }
+
+    /// The operations of an instance that are not over, oldest first.
+    pub async fn open_operations(&self, id: &InstanceId) -> Result<Vec<Operation>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM operations WHERE instance_id = $1 AND finished_at IS NULL ORDER BY id",
+        )
+        .bind(id.as_str())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(row::operation).collect()
+    }
+
+    /// Writes how far an operation is.
+    pub async fn save_operation(&self, op: &Operation) -> Result<(), StoreError> {
+        let mut connection = self.write.acquire().await?;
+        save(&mut connection, op).await
+    }
+}
+
+pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = $1, steps = $2, error = $3, started_at = $4,
+                               finished_at = $5 WHERE id = $6",
+    )
+    .bind(row::word(&op.state)?)
+    .bind(serde_json::to_string(&op.steps)?)
+    .bind(&op.error)
+    .bind(op.started_at.map(Timestamp::as_millis))
+    .bind(op.finished_at.map(Timestamp::as_millis))
+    .bind(op.id.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! From rows to nouns.
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{Row, sqlite::SqliteRow};
+use startclaw_model::{
+    Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, Timestamp,
+};
+
+use crate::StoreError;
+
+/// A word that a noun is stored as, such as `provision`.
+pub(crate) fn word<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    match serde_json::to_value(value)? {
+        serde_json::Value::String(word) => Ok(word),
+        other => Err(StoreError::Value(format!("{other} is no word"))),
+    }
+}
+
+/// The noun that a word stands for.
+pub(crate) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, StoreError> {
+    Ok(serde_json::from_value(serde_json::Value::String(word))?)
+}
+
+pub(crate) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::from_millis(row.try_get(column)?))
+}
+
+pub(crate) fn maybe_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+}
+
+pub(crate) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+    Ok(serde_json::from_str(row.try_get(column)?)?)
+}
+
+fn name(text: String) -> Result<Name, StoreError> {
+    Name::parse(&text).map_err(|e| StoreError::Value(format!("the name {text:?}: {e}")))
+}
+
+pub(crate) fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
+    let slot: i64 = row.try_get("slot")?;
+    Ok(Instance {
+        id: InstanceId(row.try_get("id")?),
+        name: name(row.try_get("name")?)?,
+        owner: from_word(row.try_get("owner")?)?,
+        slot: Slot(u32::try_from(slot).map_err(|_| StoreError::Value(format!("slot {slot}")))?),
+        desired: json(row, "desired")?,
+        health: json(row, "health")?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+pub(crate) fn operation(row: &SqliteRow) -> Result<Operation, StoreError> {
+    Ok(Operation {
+        id: OperationId(row.try_get("id")?),
+        kind: from_word(row.try_get("kind")?)?,
+        instance: InstanceId(row.try_get("instance_id")?),
+        name: name(row.try_get("name")?)?,
+        actor: Actor::stored(row.try_get("actor")?),
+        state: from_word(row.try_get("state")?)?,
+        steps: json(row, "steps")?,
+        error: row.try_get("error")?,
+        created_at: time(row, "created_at")?,
+        started_at: maybe_time(row, "started_at")?,
+        finished_at: maybe_time(row, "finished_at")?,
+    })
+}
+
+pub(crate) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
+    Ok(Event {
+        at: time(row, "at")?,
+        kind: from_word(row.try_get("kind")?)?,
+        name: row.try_get::<Option<String>, _>("name")?.map(name).transpose()?,
+        actor: Actor::stored(row.try_get("actor")?),
+        detail: row.try_get("detail")?,
+    })
+}
