@@ -1,0 +1,265 @@
+//! The configuration file: what we hold in it, and what its owner may change.
+//!
+//! OpenClaw and its owner write the same file. So some keys are ours and are put back before
+//! each start (who may sign in, through which proxy, where the secrets are), and the others
+//! are written once, when there is no file yet.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+use startclaw_model::{ModelProvider, Owner, ProviderKind};
+
+use crate::{
+    GATEWAY_PORT, HOST_USER, SECRETS_FILE, SECRETS_PATH, USER_HEADER, WEBHOOK_PATH, WEBHOOK_PORT,
+};
+
+/// The name under which a custom model provider stands in the configuration.
+const CUSTOM: &str = "custom";
+/// The name of our secret provider in the configuration.
+const SECRETS: &str = "startclaw";
+
+/// What the configuration of one instance follows from.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Who may sign in.
+    pub owner: Owner,
+    /// Its address, such as `https://alice.example.com`.
+    pub origin: String,
+    /// The address from which it sees our proxy come.
+    pub proxy: IpAddr,
+    /// Where its model comes from.
+    pub provider: Option<ModelProvider>,
+    /// Whether there is a key for the provider.
+    pub has_api_key: bool,
+    /// Its Telegram bot, if it has one.
+    pub telegram: Option<TelegramSetup>,
+}
+
+/// How its Telegram bot is set up.
+#[derive(Debug, Clone, Default)]
+pub struct TelegramSetup {
+    /// Where the Bot API is reached; Telegram's own when empty.
+    pub api_root: String,
+}
+
+/// A configuration that is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("openclaw.json is not readable: {0}")]
+pub struct ConfigError(String);
+
+/// The content the file is to have when `current` is what it has. Keys that are not ours stay
+/// as they are. A file that cannot be read is an error: it is the owner's, so it is not
+/// thrown away here.
+pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, ConfigError> {
+    let mut config = match current {
+        None => first(setup),
+        Some(bytes) => {
+            let text = std::str::from_utf8(bytes).map_err(|e| ConfigError(e.to_string()))?;
+            match json5::from_str(text).map_err(|e| ConfigError(e.to_string()))? {
+                Value::Object(map) => Value::Object(map),
+                _ => return Err(ConfigError("it is no object".to_owned())),
+            }
+        }
+    };
+    lay_over(&mut config, ours(setup));
+    let mut bytes = serde_json::to_vec_pretty(&config).map_err(|e| ConfigError(e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// A reference to one of our secrets.
+fn secret(name: &str) -> Value {
+    json!({ "source": "file", "provider": SECRETS, "id": format!("/{name}") })
+}
+
+/// What is put back before each start.
+fn ours(setup: &Setup) -> Value {
+    let owner = setup.owner.as_str();
+    let mut config = json!({
+        "gateway": {
+            "mode": "local",
+            "bind": "lan",
+            "port": GATEWAY_PORT,
+            "trustedProxies": [setup.proxy.to_string()],
+            "auth": {
+                "mode": "trusted-proxy",
+                // A token or password beside the proxy's word makes it refuse to start.
+                "token": null,
+                "password": null,
+                "identityScopes": { owner: ["operator.admin"], HOST_USER: ["operator.admin"] },
+                "trustedProxy": {
+                    "userHeader": USER_HEADER,
+                    "requiredHeaders": ["x-forwarded-proto", "x-forwarded-host"],
+                    "allowUsers": [owner, HOST_USER],
+                    "deviceAutoApprove": { "enabled": true },
+                },
+            },
+            "controlUi": { "allowedOrigins": [setup.origin] },
+        },
+        // A new version comes as a new image.
+        "update": { "checkOnStart": false },
+        "plugins": { "entries": { "admin-http-rpc": { "enabled": true } } },
+        "secrets": { "providers": { SECRETS: {
+            "source": "file",
+            "path": format!("{SECRETS_PATH}/{SECRETS_FILE}"),
+            "mode": "json",
+        } } },
+    });
+    if let Some(telegram) = &setup.telegram {
+        lay_over(
+            &mut config,
+            json!({ "channels": { "telegram": telegram_channel(setup, telegram) } }),
+        );
+    }
+    if setup.has_api_key
+        && let Some(provider) = &setup.provider
+    {
+        lay_over(
+            &mut config,
+            json!({ "models": { "providers": { provider_name(provider): { "apiKey": secret("MODEL_API_KEY") } } } }),
+        );
+    }
+    config
+}
+
+/// The webhook through our proxy instead of polling: a sleeping container that polls is deaf.
+fn telegram_channel(setup: &Setup, telegram: &TelegramSetup) -> Value {
+    let mut channel = json!({
+        "enabled": true,
+        "botToken": secret("TELEGRAM_BOT_TOKEN"),
+        "webhookUrl": format!("{}{WEBHOOK_PATH}", setup.origin),
+        "webhookSecret": secret("TELEGRAM_WEBHOOK_SECRET"),
+        "webhookHost": "0.0.0.0",
+        "webhookPort": WEBHOOK_PORT,
+        "webhookPath": WEBHOOK_PATH,
+    });
+    if !telegram.api_root.is_empty() {
+        channel["apiRoot"] = json!(telegram.api_root);
+        channel["network"] = json!({ "dangerouslyAllowPrivateNetwork": true });
+    }
+    channel
+}
+
+fn provider_name(provider: &ModelProvider) -> &'static str {
+    match provider.kind {
+        ProviderKind::Custom => CUSTOM,
+        named => named.as_str(),
+    }
+}
+
+/// What stands in a new file beside what is ours; its owner may change it.
+fn first(setup: &Setup) -> Value {
+    let mut config = json!({});
+    if let Some(provider) = &setup.provider {
+        lay_over(&mut config, model(provider));
+    }
+    if setup.telegram.is_some() {
+        // Whoever writes to the bot is answered: it works at once, as its owner expects who
+        // has told nobody its name yet. The owner can restrict it in the Control UI.
+        lay_over(
+            &mut config,
+            json!({ "channels": { "telegram": { "dmPolicy": "open", "allowFrom": ["*"] } } }),
+        );
+    }
+    config
+}
+
+fn model(provider: &ModelProvider) -> Value {
+    let name = provider_name(provider);
+    let mut config = json!({});
+    if let Some(model) = &provider.model {
+        config["agents"] =
+            json!({ "defaults": { "model": { "primary": format!("{name}/{model}") } } });
+    }
+    if let (Some(base_url), Some(model)) = (&provider.base_url, &provider.model) {
+        config["models"] = json!({ "providers": { name: {
+            "baseUrl": base_url,
+            "api": "openai-completions",
+            "models": [{ "id": model, "name": model }],
+        } } });
+    }
+    config
+}
+
+/// Lays `over` upon `config`: objects are merged, `null` takes a key away, all else replaces.
+fn lay_over(config: &mut Value, over: Value) {
+    match over {
+        Value::Object(over) => {
+            if !config.is_object() {
+                *config = Value::Object(Map::new());
+            }
+            let Some(map) = config.as_object_mut() else { return };
+            for (key, value) in over {
+                if value.is_null() {
+                    map.remove(&key);
+                } else {
+                    lay_over(map.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        other => *config = other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup() -> Setup {
+        Setup {
+            owner: Owner::parse("alice@example.com").unwrap(),
+            origin: "https://alice.example.com".into(),
+            proxy: "10.87.0.1".parse().unwrap(),
+            provider: Some(ModelProvider {
+                kind: ProviderKind::Custom,
+                model: Some("echo-1".into()),
+                base_url: Some("http://10.0.0.1:9/v1".into()),
+            }),
+            has_api_key: true,
+            telegram: Some(TelegramSetup::default()),
+        }
+    }
+
+    fn value(bytes: &[u8]) -> Value {
+        serde_json::from_slice(bytes).unwrap()
+    }
+
+    #[test]
+    fn writing_it_again_changes_nothing() {
+        let once = configuration(None, &setup()).unwrap();
+        let twice = configuration(Some(&once), &setup()).unwrap();
+        assert_eq!(String::from_utf8(once).unwrap(), String::from_utf8(twice).unwrap());
+    }
+
+    #[test]
+    fn what_the_owner_changed_stays_and_what_is_ours_comes_back() {
+        let mut mine = value(&configuration(None, &setup()).unwrap());
+        mine["agents"]["defaults"]["model"]["primary"] = json!("openai/gpt-5");
+        mine["channels"]["telegram"]["dmPolicy"] = json!("pairing");
+        mine["gateway"]["auth"] = json!({ "mode": "none", "token": "x" });
+        mine["gateway"]["trustedProxies"] = json!(["0.0.0.0/0"]);
+        mine["unknown"] = json!({ "kept": [1, 2] });
+        let text = format!("// by hand\n{mine}");
+        let merged = value(&configuration(Some(text.as_bytes()), &setup()).unwrap());
+        assert_eq!(merged["agents"]["defaults"]["model"]["primary"], "openai/gpt-5");
+        assert_eq!(merged["channels"]["telegram"]["dmPolicy"], "pairing");
+        assert_eq!(merged["unknown"]["kept"][1], 2);
+        assert_eq!(merged["gateway"]["auth"]["mode"], "trusted-proxy");
+        assert!(merged["gateway"]["auth"].get("token").is_none());
+        assert_eq!(merged["gateway"]["trustedProxies"], json!(["10.87.0.1"]));
+    }
+
+    #[test]
+    fn a_file_of_rubbish_is_an_error_and_not_thrown_away() {
+        for rubbish in [&b"{"[..], b"\xff\xfe", b"[]", b""] {
+            assert!(configuration(Some(rubbish), &setup()).is_err());
+        }
+    }
+
+    #[test]
+    fn secrets_are_references_only() {
+        let config = value(&configuration(None, &setup()).unwrap());
+        assert_eq!(config["channels"]["telegram"]["botToken"]["source"], "file");
+        assert_eq!(config["models"]["providers"]["custom"]["apiKey"]["id"], "/MODEL_API_KEY");
+    }
+}

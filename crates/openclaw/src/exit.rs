@@ -1,0 +1,36 @@
+//! What its exit codes mean.
+
+/// How a container ended, in OpenClaw's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// In words, for its owner.
+    pub reason: String,
+    /// Whether the repair command may help.
+    pub repairable: bool,
+}
+
+/// Reads an exit code.
+pub fn ending(code: i64, oom_killed: bool) -> Ending {
+    let reason = match code {
+        _ if oom_killed => "it ran out of memory: raise its memory_hard_mib".to_owned(),
+        0 => "it ended by itself".to_owned(),
+        78 => "its configuration or state is damaged (exit code 78)".to_owned(),
+        137 => "it was killed (exit code 137)".to_owned(),
+        143 => "it was told to end (exit code 143)".to_owned(),
+        139 => "it crashed (segmentation fault)".to_owned(),
+        code => format!("it ended with exit code {code}"),
+    };
+    Ending { reason, repairable: code == 78 && !oom_killed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_goes_before_the_code_and_78_can_be_repaired() {
+        assert!(ending(137, true).reason.contains("memory"));
+        assert!(ending(78, false).repairable);
+        assert!(!ending(1, false).repairable);
+    }
+}
