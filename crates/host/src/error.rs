@@ -5,6 +5,8 @@
 pub enum HostErrorKind {
     /// The host does not answer or is busy: try again later.
     Unavailable,
+    /// The image is not on the host: fetch it ([`Step::FetchImage`](crate::Step::FetchImage)).
+    NoImage,
     /// It will fail again until somebody does something: an image that is not there, a
     /// setting that the host refuses.
     Refused,
@@ -24,6 +26,11 @@ impl HostError {
     /// Trouble that may pass.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: HostErrorKind::Unavailable, message: message.into() }
+    }
+
+    /// The image has to be fetched first.
+    pub fn no_image(image: &str) -> Self {
+        Self { kind: HostErrorKind::NoImage, message: format!("the image {image} is not here") }
     }
 
     /// Trouble that stays until somebody acts.

@@ -63,6 +63,9 @@ pub trait Host: Send + Sync + 'static {
     /// What is there of one instance, asked anew, its probe included.
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError>;
 
+    /// Only asks the running container how it is; what a live instance gets every few seconds.
+    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
+
     /// Everything on this host that carries our marks, probes not included: also what
     /// belongs to no instance that the caller knows.
     async fn survey(&self) -> Result<Vec<Found>, HostError>;

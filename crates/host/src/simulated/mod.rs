@@ -1,1 +1,156 @@
-//! A host in memory that fails, lags and crashes, for tests and measurements.
+//! A host in memory: the same trait as Docker's, with a world that tests can break.
+//!
+//! It keeps instances as plain values, boots them in a set time, and, when it is given
+//! [`Faults`], fails, lags or stops answering at any call, before or after the effect.
+
+mod faults;
+mod world;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream, stream::BoxStream};
+use startclaw_model::{Finding, InstanceId, Slot, Timestamp};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+pub use faults::{Fault, Faults};
+pub use world::{Behaviour, Thing, World};
+
+use crate::{Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step};
+
+/// A host in memory. Clones share the world.
+#[derive(Clone)]
+pub struct SimulatedHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    faults: Mutex<Faults>,
+    calls: AtomicU64,
+    changes: broadcast::Sender<Change>,
+    boot_time: Duration,
+    capacity: u32,
+}
+
+impl SimulatedHost {
+    /// An empty host with `capacity` slots, on which a boot takes `boot_time`.
+    pub fn new(capacity: u32, boot_time: Duration) -> Self {
+        let (changes, _) = broadcast::channel(1024);
+        Self {
+            shared: Arc::new(Shared {
+                world: Mutex::default(),
+                faults: Mutex::default(),
+                calls: AtomicU64::new(0),
+                changes,
+                boot_time,
+                capacity,
+            }),
+        }
+    }
+
+    /// What fails from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// The world, to look at or to break.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the engine that something changed, as Docker's events would.
+    pub fn announce(&self, change: Change) {
+        // Nobody listening is fine: then nobody needs to know.
+        let _ = self.shared.changes.send(change);
+    }
+
+    /// How many calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    fn fault(&self, step: Option<&Step>) -> Fault {
+        let call = self.shared.calls.fetch_add(1, Ordering::SeqCst);
+        self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner).at(call, step)
+    }
+}
+
+#[async_trait]
+impl Host for SimulatedHost {
+    fn capacity(&self) -> u32 {
+        self.shared.capacity
+    }
+
+    fn place(&self, slot: Slot) -> Option<Place> {
+        if slot.0 >= self.shared.capacity {
+            return None;
+        }
+        let [a, b] = u16::try_from(slot.0 % 60_000).unwrap_or(0).to_be_bytes();
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Some(Place {
+            gateway: SocketAddr::new(local, u16::from_be_bytes([a, b]).saturating_add(1)),
+            webhook: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, a, b)), 8787),
+            proxy: IpAddr::V4(Ipv4Addr::new(10, 1, a, b)),
+        })
+    }
+
+    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        let seen = self.world().observe(&plan.id, self.shared.boot_time, Timestamp::now());
+        fault.after().await?;
+        Ok(seen)
+    }
+
+    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
+        Ok(self.observe(plan).await?.probe)
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>, HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        let found = self.world().survey();
+        fault.after().await?;
+        Ok(found)
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
+        let fault = self.fault(Some(step));
+        fault.before().await?;
+        self.world().apply(plan, step, Timestamp::now())?;
+        fault.after().await
+    }
+
+    async fn logs(
+        &self,
+        id: &InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
+        let lines = self.world().log(id, request.tail);
+        Ok(stream::iter(lines.into_iter().map(Ok)).boxed())
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        BroadcastStream::new(self.shared.changes.subscribe())
+            .map(|change| change.unwrap_or(Change::Everything))
+            .chain(stream::pending())
+            .boxed()
+    }
+
+    async fn guard(&self) -> Result<bool, HostError> {
+        Ok(false)
+    }
+
+    async fn check(&self, image: &str) -> Vec<Finding> {
+        vec![Finding::good("host", format!("simulated, with the image {image}"))]
+    }
+}

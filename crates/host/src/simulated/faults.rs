@@ -1,0 +1,70 @@
+//! What goes wrong on a simulated host, and when.
+
+use std::time::Duration;
+
+use crate::{HostError, Step};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// Nothing: it works.
+    #[default]
+    None,
+    /// It fails without an effect.
+    FailBefore,
+    /// It has its effect and fails all the same.
+    FailAfter,
+    /// It is refused without an effect.
+    Refuse,
+    /// It takes this long.
+    Lag(Duration),
+    /// It never returns, without an effect: where a crash of the caller can be put.
+    HangBefore,
+    /// It has its effect and never returns.
+    HangAfter,
+}
+
+impl Fault {
+    pub(super) async fn before(self) -> Result<(), HostError> {
+        match self {
+            Self::FailBefore => Err(HostError::unavailable("simulated: failed before")),
+            Self::Refuse => Err(HostError::refused("simulated: refused")),
+            Self::Lag(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Self::HangBefore => std::future::pending().await,
+            Self::None | Self::FailAfter | Self::HangAfter => Ok(()),
+        }
+    }
+
+    pub(super) async fn after(self) -> Result<(), HostError> {
+        match self {
+            Self::FailAfter => Err(HostError::unavailable("simulated: failed after")),
+            Self::HangAfter => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Decides for each call, by its number and, when it is one, its step.
+#[derive(Default)]
+pub struct Faults(Option<Box<Decider>>);
+
+type Decider = dyn Fn(u64, Option<&Step>) -> Fault + Send;
+
+impl Faults {
+    /// Nothing fails.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Asks `decide` at each call.
+    pub fn by(decide: impl Fn(u64, Option<&Step>) -> Fault + Send + 'static) -> Self {
+        Self(Some(Box::new(decide)))
+    }
+
+    pub(super) fn at(&self, call: u64, step: Option<&Step>) -> Fault {
+        self.0.as_ref().map_or(Fault::None, |decide| decide(call, step))
+    }
+}

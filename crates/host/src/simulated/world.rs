@@ -1,0 +1,250 @@
+//! The world of a simulated host: what is there, and how it behaves.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use startclaw_model::{InstanceId, Slot, Timestamp};
+
+use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe, Step};
+
+/// How an instance's container behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Behaviour {
+    /// Boots in the host's boot time and answers.
+    #[default]
+    Healthy,
+    /// Ends at each start with this code.
+    Exits(i64),
+    /// Ends at each start with 78 until it is repaired.
+    NeedsRepair,
+    /// Runs and never answers.
+    Hangs,
+}
+
+/// What is there of one instance.
+#[derive(Debug, Clone, Default)]
+pub struct Thing {
+    /// Its name as marked.
+    pub name: String,
+    /// Its slot.
+    pub slot: Slot,
+    /// The volume.
+    pub volume: bool,
+    /// The network.
+    pub network: bool,
+    /// The revision of the secrets.
+    pub secrets: Option<u64>,
+    /// The configuration in the volume.
+    pub config: Option<Bytes>,
+    /// The container.
+    pub container: Option<Container>,
+    /// How it behaves.
+    pub behaviour: Behaviour,
+    /// How often it was started.
+    pub starts: u32,
+    /// How often it was repaired.
+    pub repairs: u32,
+}
+
+impl Thing {
+    /// Whether nothing is left.
+    pub fn is_gone(&self) -> bool {
+        !self.volume && !self.network && self.secrets.is_none() && self.container.is_none()
+    }
+}
+
+/// Everything on a simulated host.
+#[derive(Debug, Default)]
+pub struct World {
+    things: HashMap<InstanceId, Thing>,
+    /// How things behave that are not made yet.
+    pub next_behaviour: Behaviour,
+}
+
+impl World {
+    /// What is there of an instance, to look at or to break.
+    pub fn thing(&mut self, id: &InstanceId) -> &mut Thing {
+        let behaviour = self.next_behaviour;
+        self.things.entry(id.clone()).or_insert_with(|| Thing { behaviour, ..Thing::default() })
+    }
+
+    /// All instances of which something is there.
+    pub fn ids(&self) -> Vec<InstanceId> {
+        self.things.iter().filter(|(_, t)| !t.is_gone()).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Ends a running container as from outside.
+    pub fn end(&mut self, id: &InstanceId, code: i64, oom_killed: bool) {
+        if let Some(container) = &mut self.thing(id).container {
+            let at = Timestamp::now();
+            container.state = ContainerState::Exited(Exit { code, oom_killed, at });
+        }
+    }
+
+    pub(super) fn survey(&self) -> Vec<Found> {
+        self.things
+            .iter()
+            .filter(|(_, t)| !t.is_gone())
+            .map(|(id, t)| Found {
+                id: id.clone(),
+                name: t.name.clone(),
+                volume: t.volume,
+                network: t.network,
+                container: t
+                    .container
+                    .as_ref()
+                    .map(|c| (c.spec.clone(), c.state == ContainerState::Running)),
+            })
+            .collect()
+    }
+
+    pub(super) fn observe(&mut self, id: &InstanceId, boot: Duration, now: Timestamp) -> Observed {
+        let Some(thing) = self.things.get_mut(id) else { return Observed::default() };
+        let running = thing.container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
+        Observed {
+            volume: thing.volume,
+            network: thing.network,
+            secrets: thing.secrets,
+            config: if running { None } else { thing.config.clone() },
+            probe: thing.probe(boot, now),
+            container: thing.container.clone(),
+        }
+    }
+
+    pub(super) fn log(&self, id: &InstanceId, tail: usize) -> Vec<String> {
+        let starts = self.things.get(id).map_or(0, |t| t.starts);
+        (0..starts).map(|n| format!("start {n}")).rev().take(tail).rev().collect()
+    }
+
+    /// The effect of one step, with the refusals a real host has.
+    pub(super) fn apply(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<(), HostError> {
+        let clash = self
+            .things
+            .iter()
+            .any(|(id, t)| *id != plan.id && t.container.is_some() && t.slot == plan.slot);
+        let thing = self.thing(&plan.id);
+        thing.name = plan.name.to_string();
+        thing.slot = plan.slot;
+        thing.apply(plan, step, clash, now)
+    }
+}
+
+impl Thing {
+    fn probe(&self, boot: Duration, now: Timestamp) -> Probe {
+        let Some(container) = &self.container else { return Probe::NotAsked };
+        match (&container.state, container.started_at) {
+            (ContainerState::Running, _) if self.behaviour == Behaviour::Hangs => Probe::Silent,
+            (ContainerState::Running, Some(at)) if now.since(at) >= boot => {
+                Probe::Answer { status: 200, body: r#"{"ok":true,"status":"started"}"#.into() }
+            }
+            (ContainerState::Running, _) => Probe::Refused,
+            _ => Probe::NotAsked,
+        }
+    }
+
+    fn apply(
+        &mut self,
+        plan: &Plan,
+        step: &Step,
+        clash: bool,
+        now: Timestamp,
+    ) -> Result<(), HostError> {
+        match step {
+            Step::FetchImage => {}
+            Step::CreateVolume => self.volume = true,
+            Step::CreateNetwork => self.network = true,
+            Step::WriteSecrets => self.secrets = Some(plan.secrets_revision),
+            Step::WriteConfig(content) => {
+                self.needs(self.volume, "a volume for the configuration")?;
+                self.needs(!self.runs(), "a stopped container to write the configuration")?;
+                self.config = Some(content.clone());
+            }
+            Step::CreateContainer => {
+                self.needs(self.volume && self.network, "a volume and a network")?;
+                self.needs(!clash, "a port that nobody else has")?;
+                self.container = Some(Container {
+                    state: ContainerState::Created,
+                    spec: plan.spec.clone(),
+                    cpu_limited: false,
+                    started_at: None,
+                });
+            }
+            Step::StartContainer => self.start(now)?,
+            Step::LimitCpu => self.on_container(|c| c.cpu_limited = true),
+            Step::ResumeContainer => self.on_container(|c| c.state = ContainerState::Running),
+            Step::StopContainer => self.stop(now),
+            Step::Repair => {
+                self.needs(!self.runs(), "a stopped container to repair")?;
+                self.repairs += 1;
+                if self.behaviour == Behaviour::NeedsRepair {
+                    self.behaviour = Behaviour::Healthy;
+                }
+            }
+            Step::RemoveContainer => self.container = None,
+            Step::RemoveNetwork => {
+                self.needs(self.container.is_none(), "no container on the network")?;
+                self.network = false;
+            }
+            Step::RemoveSecrets => self.secrets = None,
+            Step::RemoveVolume => {
+                self.needs(self.container.is_none(), "no container on the volume")?;
+                self.volume = false;
+                self.config = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, now: Timestamp) -> Result<(), HostError> {
+        self.needs(self.secrets.is_some(), "secrets to start with")?;
+        self.needs(self.container.is_some(), "a container to start")?;
+        if self.runs() {
+            return Ok(());
+        }
+        self.starts += 1;
+        let state = match self.behaviour {
+            Behaviour::Healthy | Behaviour::Hangs => ContainerState::Running,
+            Behaviour::Exits(code) => {
+                ContainerState::Exited(Exit { code, oom_killed: false, at: now })
+            }
+            Behaviour::NeedsRepair => {
+                ContainerState::Exited(Exit { code: 78, oom_killed: false, at: now })
+            }
+        };
+        self.on_container(|c| {
+            c.state = state;
+            c.cpu_limited = false;
+            c.started_at = Some(now);
+        });
+        Ok(())
+    }
+
+    fn stop(&mut self, now: Timestamp) {
+        self.on_container(|c| {
+            if !matches!(c.state, ContainerState::Exited(_)) {
+                c.state = ContainerState::Exited(Exit { code: 0, oom_killed: false, at: now });
+            }
+        });
+    }
+
+    fn runs(&self) -> bool {
+        self.container
+            .as_ref()
+            .is_some_and(|c| matches!(c.state, ContainerState::Running | ContainerState::Paused))
+    }
+
+    fn on_container(&mut self, change: impl FnOnce(&mut Container)) {
+        if let Some(container) = &mut self.container {
+            change(container);
+        }
+    }
+
+    fn needs(&self, holds: bool, what: &str) -> Result<(), HostError> {
+        if holds { Ok(()) } else { Err(HostError::refused(format!("this needs {what}"))) }
+    }
+}
