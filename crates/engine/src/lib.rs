@@ -1,1 +1,84 @@
-//! Decides and does: reconcile, operations, healing
+//! Decides and does: what is wanted of every instance is stored, what is there is asked of
+//! the host, and the loop in here takes one step after the other until both agree.
+
+mod access;
+mod decide;
+mod error;
+mod live;
+mod plan;
+mod progress;
+mod queue;
+mod reconcile;
+mod request;
+mod settings;
+mod status;
+mod sweep;
+mod verbs;
+
+use std::sync::Arc;
+
+use startclaw_host::Host;
+use startclaw_model::{Actor, Event, EventKind, Name, Timestamp};
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket};
+pub use error::EngineError;
+pub use request::ProvisionRequest;
+pub use settings::{EngineSettings, InstanceSettings, Timing};
+pub use startclaw_host::{HostError, LogRequest};
+pub use startclaw_store::{Idempotency, Session, StoredToken};
+pub use status::{InstanceStatus, Route};
+pub use verbs::SecretInfo;
+
+/// The engine. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    vault: Vault,
+    host: Arc<dyn Host>,
+    settings: EngineSettings,
+    sessions: access::SessionCache,
+    live: live::Table,
+    queue: queue::Queue,
+    memories: reconcile::Memories,
+    progress: progress::Progress,
+    boots: Arc<tokio::sync::Semaphore>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn sessions(&self) -> &access::SessionCache {
+        &self.inner.sessions
+    }
+
+    /// Writes an event down. A failure is logged, not returned: what happened has happened.
+    pub(crate) async fn record(
+        &self,
+        kind: EventKind,
+        name: Option<&Name>,
+        actor: &Actor,
+        detail: &str,
+    ) {
+        let event = Event {
+            at: Timestamp::now(),
+            kind,
+            name: name.cloned(),
+            actor: actor.clone(),
+            detail: detail.to_owned(),
+        };
+        if let Err(e) = self.store().record(&event).await {
+            tracing::error!(error = %e, detail, "an event could not be stored");
+        }
+    }
+}

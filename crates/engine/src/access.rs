@@ -1,0 +1,197 @@
+//! Who may come in: sign-in tickets and sessions of people, tokens of programs.
+//!
+//! All of them are random 256-bit values; the database holds SHA-256 digests only, which for
+//! values of that size is as good as a slow hash and costs microseconds.
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use rand::RngCore;
+use sha2::{Digest, Sha256};
+use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Timestamp};
+use startclaw_store::{NewToken, Session, StoredToken};
+
+use crate::{Engine, EngineError};
+
+/// How long a sign-in ticket can be used.
+pub const TICKET_LIFE: Duration = Duration::from_secs(5 * 60);
+/// How long a session lasts.
+pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a session is believed without asking the database; so long does an ended one live on.
+const BELIEVED: Duration = Duration::from_secs(10);
+/// Sessions kept in memory at most; beyond it the memory is emptied and filled again.
+const REMEMBERED: usize = 20_000;
+/// What tokens begin with, so that people and secret scanners know one when they see it.
+const TOKEN_PREFIX: &str = "sclaw_";
+
+/// Sessions that were looked up lately.
+#[derive(Debug, Default)]
+pub(crate) struct SessionCache(Mutex<HashMap<String, (Session, Timestamp)>>);
+
+impl SessionCache {
+    fn get(&self, hash: &str, now: Timestamp) -> Option<Session> {
+        let cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (session, seen) = cache.get(hash)?;
+        (now.since(*seen) < BELIEVED && session.expires_at > now).then(|| session.clone())
+    }
+
+    fn put(&self, hash: &str, session: &Session, now: Timestamp) {
+        let mut cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if cache.len() >= REMEMBERED {
+            cache.clear();
+        }
+        cache.insert(hash.to_owned(), (session.clone(), now));
+    }
+
+    fn remove(&self, hash: &str) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(hash);
+    }
+}
+
+/// A one-time ticket into an instance.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// What the link carries.
+    pub value: Secret,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+}
+
+/// A token that was just made: the only time its secret part is seen.
+#[derive(Debug, Clone)]
+pub struct FreshToken {
+    /// What the program sends as `Authorization: Bearer …`.
+    pub value: Secret,
+    /// What is stored of it.
+    pub stored: StoredToken,
+}
+
+/// A random secret of our own.
+pub(crate) fn random_secret() -> Secret {
+    Secret::new(random())
+}
+
+fn random() -> String {
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    BASE64.encode(bytes)
+}
+
+fn digest(value: &str) -> String {
+    BASE64.encode(Sha256::digest(value.as_bytes()))
+}
+
+impl Engine {
+    /// A one-time ticket with which its bearer enters the instance as its owner.
+    pub async fn mint_ticket(&self, actor: &Actor, name: &Name) -> Result<Ticket, EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let value = random();
+        let expires_at = Timestamp::now().plus(TICKET_LIFE);
+        let leave =
+            Session { instance: instance.id, identity: instance.owner.to_string(), expires_at };
+        self.store().add_ticket(&digest(&value), &leave).await?;
+        self.record(EventKind::Changed, Some(name), actor, "made a sign-in link").await;
+        Ok(Ticket { value: Secret::new(value), expires_at })
+    }
+
+    /// Takes a ticket of `instance` and opens a session; `None` when the ticket was used,
+    /// has ended, or is another instance's.
+    pub async fn enter(
+        &self,
+        instance: &InstanceId,
+        name: &Name,
+        ticket: &str,
+    ) -> Result<Option<(Secret, Session)>, EngineError> {
+        let now = Timestamp::now();
+        let Some(leave) = self.store().take_ticket(&digest(ticket), instance, now).await? else {
+            return Ok(None);
+        };
+        let value = random();
+        let session = Session { expires_at: now.plus(SESSION_LIFE), ..leave };
+        self.store().add_session(&digest(&value), &session).await?;
+        self.record(EventKind::Entered, Some(name), &Actor::system(), &session.identity).await;
+        Ok(Some((Secret::new(value), session)))
+    }
+
+    /// The session of `cookie` in `instance`. The hot path of every request through Caddy: it
+    /// is answered from memory, and from the database every ten seconds.
+    pub async fn session(
+        &self,
+        instance: &InstanceId,
+        cookie: &str,
+    ) -> Result<Option<Session>, EngineError> {
+        let now = Timestamp::now();
+        let hash = digest(cookie);
+        let cached = self.sessions().get(&hash, now);
+        let session = match cached {
+            Some(session) => Some(session),
+            None => self.store().session_by_hash(&hash, now).await?,
+        };
+        let Some(session) = session.filter(|s| s.instance == *instance) else { return Ok(None) };
+        self.sessions().put(&hash, &session, now);
+        Ok(Some(session))
+    }
+
+    /// Ends a session.
+    pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
+        let hash = digest(cookie);
+        self.sessions().remove(&hash);
+        Ok(self.store().remove_session(&hash).await?)
+    }
+
+    /// Makes a token for a program.
+    pub async fn create_token(
+        &self,
+        actor: &Actor,
+        label: &str,
+        scopes: Scopes,
+        life: Option<Duration>,
+    ) -> Result<FreshToken, EngineError> {
+        if label.is_empty() || label.len() > 100 || label.chars().any(char::is_control) {
+            return Err(EngineError::invalid("label", "a label has 1 to 100 printable characters"));
+        }
+        if let Some(name) = &scopes.instance {
+            self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        }
+        let value = format!("{TOKEN_PREFIX}{}", random());
+        let new = NewToken {
+            id: random()[..10].replace(['-', '_'], "x"),
+            hash: digest(&value),
+            label: label.to_owned(),
+            scopes,
+            expires_at: life.map(|d| Timestamp::now().plus(d)),
+        };
+        let stored = self.store().add_token(&new).await?;
+        self.record(EventKind::Changed, None, actor, &format!("created token {}", new.id)).await;
+        Ok(FreshToken { value: Secret::new(value), stored })
+    }
+
+    /// All tokens, without their secret parts.
+    pub async fn tokens(&self) -> Result<Vec<StoredToken>, EngineError> {
+        Ok(self.store().tokens().await?)
+    }
+
+    /// Ends a token at once.
+    pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), EngineError> {
+        if !self.store().remove_token(id).await? {
+            return Err(EngineError::NoToken(id.to_owned()));
+        }
+        self.record(EventKind::Changed, None, actor, &format!("revoked token {id}")).await;
+        Ok(())
+    }
+
+    /// The token a program sent, if it is good.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<StoredToken>, EngineError> {
+        if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
+            return Ok(None);
+        }
+        let now = Timestamp::now();
+        let found = self.store().token_by_hash(&digest(token), now).await?;
+        if let Some(found) = &found
+            && found.last_used_at.is_none_or(|t| now.since(t) > Duration::from_secs(60))
+        {
+            self.store().touch_token(&found.id, now).await?;
+        }
+        Ok(found)
+    }
+}

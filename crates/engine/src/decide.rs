@@ -1,0 +1,215 @@
+//! What to do next: a pure function of what is wanted, what is there, and what is remembered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use startclaw_host::{Container, ContainerState, Observed, Probe, Step};
+use startclaw_model::{Health, Presence, Timestamp};
+
+use crate::Timing;
+
+/// Everything the decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look<'a> {
+    /// Whether the instance is to exist.
+    pub presence: Presence,
+    /// The spec its container is to have.
+    pub spec: &'a str,
+    /// The revision its secrets are to have.
+    pub secrets_revision: u64,
+    /// What the configuration file is to hold; none when it holds that already.
+    pub config: Option<&'a Bytes>,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// What healing remembers.
+    pub health: &'a Health,
+    /// Since when a container that had booted does not answer, as this daemon saw.
+    pub silent_since: Option<Timestamp>,
+    /// Now.
+    pub now: Timestamp,
+    /// How long things take.
+    pub timing: &'a Timing,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Take this step and look again.
+    Do(Step),
+    /// End the container because of this, which is no wish of anybody's.
+    End(String),
+    /// Count this failure, which came at this time, and look again.
+    CountFailure(Failure),
+    /// Look again then.
+    Wait(Duration, Waiting),
+    /// Everything is as it is to be.
+    Settled,
+    /// Nothing is left of it.
+    Gone,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The boot.
+    Boot,
+    /// The end of the backoff after a failure.
+    Backoff,
+    /// An answer of a live instance that is silent just now.
+    Answer,
+}
+
+/// A container that ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// When it ended; a failure is known by its time and counted once.
+    pub at: Timestamp,
+    /// Its exit code.
+    pub code: i64,
+    /// Whether the kernel ended it for memory.
+    pub oom_killed: bool,
+}
+
+/// Exit code of a damaged configuration or state.
+const DAMAGED: i64 = 78;
+
+/// Decides. Every answer but the waiting ones changes what the next look sees.
+pub(crate) fn next_step(look: &Look<'_>) -> Decision {
+    if let Some(retry_at) = look.health.retry_at
+        && retry_at > look.now
+    {
+        return Decision::Wait(retry_at.since(look.now), Waiting::Backoff);
+    }
+    match look.presence {
+        Presence::Absent => take_down(look.observed),
+        Presence::Present => bring_up(look),
+    }
+}
+
+/// The way to nothing: container, network, secrets, and the data last.
+fn take_down(observed: &Observed) -> Decision {
+    if let Some(container) = &observed.container {
+        return Decision::Do(if is_alive(container) {
+            Step::StopContainer
+        } else {
+            Step::RemoveContainer
+        });
+    }
+    if observed.network {
+        return Decision::Do(Step::RemoveNetwork);
+    }
+    if observed.secrets.is_some() {
+        return Decision::Do(Step::RemoveSecrets);
+    }
+    if observed.volume {
+        return Decision::Do(Step::RemoveVolume);
+    }
+    Decision::Gone
+}
+
+/// The way to a live instance: the mission's order of volume, config, container.
+fn bring_up(look: &Look<'_>) -> Decision {
+    let observed = look.observed;
+    if !observed.volume || !observed.network {
+        // A container on a volume or network that is gone cannot be mended, only made again.
+        if let Some(container) = &observed.container {
+            return Decision::Do(if is_alive(container) {
+                Step::StopContainer
+            } else {
+                Step::RemoveContainer
+            });
+        }
+        return Decision::Do(if observed.volume {
+            Step::CreateNetwork
+        } else {
+            Step::CreateVolume
+        });
+    }
+    if observed.secrets != Some(look.secrets_revision) {
+        return Decision::Do(Step::WriteSecrets);
+    }
+    match &observed.container {
+        Some(container) if container.spec != look.spec => {
+            if is_alive(container) {
+                Decision::Do(Step::StopContainer)
+            } else {
+                prepare(look, Step::CreateContainer)
+            }
+        }
+        None => prepare(look, Step::CreateContainer),
+        Some(container) => keep_up(look, container),
+    }
+}
+
+/// A step before which the configuration has to be right.
+fn prepare(look: &Look<'_>, then: Step) -> Decision {
+    match look.config {
+        Some(content) => Decision::Do(Step::WriteConfig(content.clone())),
+        None => Decision::Do(then),
+    }
+}
+
+/// From a container of the right spec to one that is live.
+fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
+    match &container.state {
+        ContainerState::Created => prepare(look, Step::StartContainer),
+        ContainerState::Paused => Decision::Do(Step::ResumeContainer),
+        ContainerState::Exited(exit) if look.health.last_failure_at.is_none_or(|t| t < exit.at) => {
+            Decision::CountFailure(Failure {
+                at: exit.at,
+                code: exit.code,
+                oom_killed: exit.oom_killed,
+            })
+        }
+        ContainerState::Exited(exit) if exit.code == DAMAGED && !look.health.repaired => {
+            Decision::Do(Step::Repair)
+        }
+        ContainerState::Exited(_) => prepare(look, Step::StartContainer),
+        ContainerState::Running => watch(look, container),
+    }
+}
+
+/// A running container: booting, live, or silent.
+fn watch(look: &Look<'_>, container: &Container) -> Decision {
+    let timing = look.timing;
+    if has_started(&look.observed.probe) {
+        return if container.cpu_limited {
+            Decision::Settled
+        } else {
+            Decision::Do(Step::LimitCpu)
+        };
+    }
+    // The CPU limit comes into force when a boot is over, so it tells a boot from a silence.
+    if !container.cpu_limited {
+        let booting = container.started_at.map_or(Duration::ZERO, |t| look.now.since(t));
+        return if booting >= timing.boot_limit {
+            Decision::End(format!("it did not start within {} s", timing.boot_limit.as_secs()))
+        } else {
+            Decision::Wait(timing.boot_poll, Waiting::Boot)
+        };
+    }
+    match look.silent_since {
+        Some(since) if look.now.since(since) >= timing.silence_limit => {
+            Decision::End(format!("it did not answer for {} s", timing.silence_limit.as_secs()))
+        }
+        _ => Decision::Wait(timing.probe_every.min(timing.silence_limit / 4), Waiting::Answer),
+    }
+}
+
+fn is_alive(container: &Container) -> bool {
+    matches!(container.state, ContainerState::Running | ContainerState::Paused)
+}
+
+pub(crate) fn has_started(probe: &Probe) -> bool {
+    matches!(probe, Probe::Answer { status, body } if startclaw_openclaw::has_started(*status, body))
+}
+
+/// How long to wait after the `failures`-th failure in a row: doubling, up to the limit.
+pub(crate) fn backoff(failures: u32, first: Duration, limit: Duration) -> Duration {
+    let doublings = failures.saturating_sub(1).min(20);
+    first.saturating_mul(1 << doublings).min(limit)
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,230 @@
+//! The decision from every state that a host can be in.
+
+use futures::executor::block_on;
+use proptest::prelude::*;
+use startclaw_host::{
+    Exit, Host, Plan, Workload,
+    simulated::{SimulatedHost, Thing},
+};
+use startclaw_model::{InstanceId, Limits, Name, Slot};
+
+use super::*;
+
+const SPEC: &str = "spec";
+const REVISION: u64 = 3;
+
+fn plan() -> Plan {
+    Plan {
+        id: InstanceId("1".into()),
+        name: Name::parse("alice").unwrap(),
+        slot: Slot(0),
+        image: "image:1".into(),
+        limits: Limits::default(),
+        spec: SPEC.into(),
+        secrets_revision: REVISION,
+        secrets: Vec::new(),
+        workload: Workload {
+            command: Vec::new(),
+            env: Vec::new(),
+            volume_path: "/data".into(),
+            config_file: "c.json".into(),
+            secrets_path: "/run/secrets".into(),
+            scratch: Vec::new(),
+            gateway_port: 1,
+            webhook_port: 2,
+            probe_path: "/startupz".into(),
+            stop_grace: Duration::from_secs(1),
+            repair_command: Vec::new(),
+        },
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn any_container() -> impl Strategy<Value = Container> {
+    let state = prop_oneof![
+        Just(ContainerState::Created),
+        Just(ContainerState::Running),
+        Just(ContainerState::Paused),
+        (prop_oneof![Just(0i64), Just(1), Just(78), Just(137)], any::<bool>()).prop_map(
+            |(code, oom_killed)| ContainerState::Exited(Exit { code, oom_killed, at: at(1000) })
+        ),
+    ];
+    (state, prop_oneof![Just(SPEC), Just("old")], any::<bool>(), any::<bool>()).prop_map(
+        |(state, spec, cpu_limited, started)| Container {
+            started_at: (started || !matches!(state, ContainerState::Created)).then(|| at(500)),
+            state,
+            spec: spec.into(),
+            cpu_limited,
+        },
+    )
+}
+
+fn any_thing() -> impl Strategy<Value = Thing> {
+    let secrets = prop_oneof![Just(None), Just(Some(1)), Just(Some(REVISION))];
+    let config = prop_oneof![Just(None), Just(Some(Bytes::from("old")))];
+    (any::<bool>(), any::<bool>(), secrets, config, prop::option::of(any_container())).prop_map(
+        |(volume, network, secrets, config, container)| Thing {
+            volume,
+            network,
+            secrets,
+            config,
+            container,
+            ..Thing::default()
+        },
+    )
+}
+
+fn any_health() -> impl Strategy<Value = Health> {
+    (0u32..6, prop::option::of(0i64..3000), prop::option::of(0i64..3000), any::<bool>()).prop_map(
+        |(failures, last, retry, repaired)| Health {
+            failures,
+            last_failure_at: last.map(at),
+            retry_at: retry.map(at),
+            repaired,
+            ..Health::default()
+        },
+    )
+}
+
+/// Takes steps on a host with this on it until nothing is left to do; says which.
+fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, Thing) {
+    let host = SimulatedHost::new(10, Duration::ZERO);
+    let plan = plan();
+    *host.world().thing(&plan.id) = thing;
+    let timing = Timing::default();
+    let wanted = Bytes::from("new");
+    let mut now = at(2000);
+    let mut taken = Vec::new();
+    for _ in 0..30 {
+        let observed = block_on(host.observe(&plan)).unwrap();
+        let decision = next_step(&Look {
+            presence,
+            spec: SPEC,
+            secrets_revision: REVISION,
+            config: (observed.config.as_ref() != Some(&wanted)).then_some(&wanted),
+            observed: &observed,
+            health: &health,
+            silent_since: None,
+            now,
+            timing: &timing,
+        });
+        taken.push(decision.clone());
+        match decision {
+            Decision::Do(step) => {
+                if step == Step::Repair {
+                    health.repaired = true;
+                }
+                block_on(host.apply(&plan, &step)).unwrap();
+            }
+            Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
+            Decision::CountFailure(failure) => health.last_failure_at = Some(failure.at),
+            Decision::Wait(time, _) => now = now.plus(time),
+            Decision::Settled | Decision::Gone => break,
+        }
+    }
+    let left = host.world().thing(&plan.id).clone();
+    (taken, left)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever is there, a wanted instance comes up whole, and no step is one that a host refuses.
+    #[test]
+    fn every_state_leads_to_a_live_instance(thing in any_thing(), health in any_health()) {
+        let (taken, left) = run(Presence::Present, thing, health);
+        prop_assert_eq!(taken.last(), Some(&Decision::Settled), "{:?}", taken);
+        prop_assert!(left.volume && left.network);
+        prop_assert_eq!(left.secrets, Some(REVISION));
+        let container = left.container.unwrap();
+        prop_assert_eq!(container.spec, SPEC);
+        prop_assert!(container.cpu_limited && container.state == ContainerState::Running);
+    }
+
+    /// Whatever is there, an unwanted instance goes without a rest.
+    #[test]
+    fn every_state_leads_to_nothing(thing in any_thing(), health in any_health()) {
+        let (taken, left) = run(Presence::Absent, thing, health);
+        prop_assert_eq!(taken.last(), Some(&Decision::Gone), "{:?}", taken);
+        prop_assert!(left.is_gone());
+    }
+
+    /// A live instance's data is never touched on the way up.
+    #[test]
+    fn bringing_up_never_removes_the_volume(thing in any_thing(), health in any_health()) {
+        let (taken, _) = run(Presence::Present, thing, health);
+        prop_assert!(!taken.contains(&Decision::Do(Step::RemoveVolume)));
+    }
+
+    /// The configuration is written only while no container runs.
+    #[test]
+    fn the_last_thing_before_a_start_is_a_right_configuration(thing in any_thing(), health in any_health()) {
+        let (taken, _) = run(Presence::Present, thing.clone(), health);
+        let started = taken.contains(&Decision::Do(Step::StartContainer));
+        let written = taken.iter().any(|d| matches!(d, Decision::Do(Step::WriteConfig(_))));
+        prop_assert!(!started || written);
+    }
+}
+
+fn running(cpu_limited: bool, started_at: i64) -> Observed {
+    Observed {
+        volume: true,
+        network: true,
+        secrets: Some(REVISION),
+        config: None,
+        container: Some(Container {
+            state: ContainerState::Running,
+            spec: SPEC.into(),
+            cpu_limited,
+            started_at: Some(at(started_at)),
+        }),
+        probe: Probe::Silent,
+    }
+}
+
+fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) -> Decision {
+    let (health, timing) = (Health::default(), Timing::default());
+    next_step(&Look {
+        presence: Presence::Present,
+        spec: SPEC,
+        secrets_revision: REVISION,
+        config: None,
+        observed,
+        health: &health,
+        silent_since,
+        now,
+        timing: &timing,
+    })
+}
+
+#[test]
+fn a_boot_is_waited_for_and_ended_when_it_takes_too_long() {
+    let timing = Timing::default();
+    let booting = running(false, 0);
+    assert!(matches!(decide(&booting, None, at(5000)), Decision::Wait(_, Waiting::Boot)));
+    let late = at(0).plus(timing.boot_limit);
+    assert!(matches!(decide(&booting, None, late), Decision::End(_)));
+}
+
+#[test]
+fn a_live_instance_that_falls_silent_is_given_time_and_then_ended() {
+    let timing = Timing::default();
+    let silent = running(true, 0);
+    let since = at(1_000_000);
+    assert!(matches!(decide(&silent, None, since), Decision::Wait(_, Waiting::Answer)));
+    let soon = since.plus(timing.silence_limit / 2);
+    assert!(matches!(decide(&silent, Some(since), soon), Decision::Wait(_, Waiting::Answer)));
+    let late = since.plus(timing.silence_limit);
+    assert!(matches!(decide(&silent, Some(since), late), Decision::End(_)));
+}
+
+#[test]
+fn the_backoff_doubles_up_to_its_limit() {
+    let (first, limit) = (Duration::from_secs(1), Duration::from_secs(300));
+    let waits: Vec<_> = (1..=10).map(|n| backoff(n, first, limit).as_secs()).collect();
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    assert_eq!(backoff(u32::MAX, first, limit), limit);
+}

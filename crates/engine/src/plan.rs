@@ -1,0 +1,109 @@
+//! From what is wanted to what the host is told.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use startclaw_host::{Place, Plan, SecretFile, Workload};
+use startclaw_model::{Instance, Secret, SecretName};
+use startclaw_openclaw::{self as openclaw, Setup, TelegramSetup};
+
+use crate::{Engine, EngineError, EngineSettings};
+
+/// Counts changes of what a container is made of that the digest below cannot see.
+const SHAPE: u32 = 1;
+
+/// The address people reach `name` at.
+pub(crate) fn origin(settings: &EngineSettings, name: &startclaw_model::Name) -> String {
+    format!("https://{name}.{}{}", settings.domain, settings.port_suffix)
+}
+
+/// What the configuration follows from.
+pub(crate) fn setup(settings: &EngineSettings, instance: &Instance, place: &Place) -> Setup {
+    let profile = &instance.desired.profile;
+    Setup {
+        owner: instance.owner.clone(),
+        origin: origin(settings, &instance.name),
+        proxy: place.proxy,
+        provider: profile.provider.clone(),
+        has_api_key: profile.api_key,
+        telegram: profile
+            .telegram
+            .then(|| TelegramSetup { api_root: settings.instances.telegram_api.clone() }),
+    }
+}
+
+/// The plan of an instance, without its secrets: they are opened only when they are written.
+pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place) -> Plan {
+    let desired = &instance.desired;
+    let workload = workload();
+    let image = format!("{}:{}", settings.instances.image, desired.profile.version);
+    // What of the configuration is ours changes with our settings, and then has to be written,
+    // which needs a stopped container. A new file holds all of it.
+    let ours = openclaw::configuration(None, &setup(settings, instance, place)).unwrap_or_default();
+    let spec = json!([
+        SHAPE,
+        instance.id,
+        image,
+        desired.profile.limits,
+        desired.epoch,
+        desired.secrets_revision,
+        instance.slot,
+        [place.gateway.to_string(), place.webhook.to_string(), place.proxy.to_string()],
+        format!("{workload:?}"),
+        hex(&Sha256::digest(&ours)),
+    ]);
+    Plan {
+        id: instance.id.clone(),
+        name: instance.name.clone(),
+        slot: instance.slot,
+        image,
+        limits: desired.profile.limits,
+        spec: hex(&Sha256::digest(spec.to_string())),
+        secrets_revision: desired.secrets_revision,
+        secrets: Vec::new(),
+        workload,
+    }
+}
+
+fn workload() -> Workload {
+    Workload {
+        command: openclaw::COMMAND.iter().map(|&s| s.to_owned()).collect(),
+        env: openclaw::ENV.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        volume_path: openclaw::HOME.to_owned(),
+        config_file: openclaw::CONFIG_FILE.to_owned(),
+        secrets_path: openclaw::SECRETS_PATH.to_owned(),
+        scratch: openclaw::SCRATCH
+            .iter()
+            .map(|&(p, size, exec)| (p.to_owned(), size, exec))
+            .collect(),
+        gateway_port: openclaw::GATEWAY_PORT,
+        webhook_port: openclaw::WEBHOOK_PORT,
+        probe_path: openclaw::STARTUP_PATH.to_owned(),
+        stop_grace: openclaw::STOP_GRACE,
+        repair_command: openclaw::REPAIR_COMMAND.iter().map(|&s| s.to_owned()).collect(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl Engine {
+    /// The one file with all secrets of an instance, opened.
+    pub(crate) async fn secret_files(
+        &self,
+        instance: &Instance,
+        wrapped_key: &str,
+    ) -> Result<Vec<SecretFile>, EngineError> {
+        let mut all = serde_json::Map::new();
+        for sealed in self.store().secrets(&instance.id).await? {
+            let name: &SecretName = &sealed.name;
+            let secret = self.inner.vault.open(wrapped_key, &instance.id, name, &sealed.sealed)?;
+            all.insert(name.to_string(), secret.expose().into());
+        }
+        let content = serde_json::to_string(&all).map_err(EngineError::inside)?;
+        Ok(vec![SecretFile {
+            name: openclaw::SECRETS_FILE.to_owned(),
+            value: Secret::new(content),
+        }])
+    }
+}

@@ -1,0 +1,200 @@
+//! Which instances are to be looked at, and when. An instance is in here once, is worked on
+//! by one worker at a time, and is looked at again when something came up meanwhile.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use startclaw_model::InstanceId;
+use tokio::{sync::Notify, time::Instant};
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: HashMap<InstanceId, Item>,
+    /// May hold times that are out of date; an item's own `due` counts.
+    times: BinaryHeap<Reverse<(Instant, InstanceId)>>,
+}
+
+#[derive(Debug, Default)]
+struct Item {
+    due: Option<Instant>,
+    busy: bool,
+    /// Somebody pushed it since it was taken last.
+    news: bool,
+}
+
+/// An instance that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub id: InstanceId,
+    /// Something came up: it is not just its time.
+    pub news: bool,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Look at it at once, or as soon as the worker that has it is done.
+    pub fn push(&self, id: &InstanceId) {
+        self.push_at(id, Instant::now());
+    }
+
+    fn push_at(&self, id: &InstanceId, when: Instant) {
+        let mut state = self.state();
+        let item = state.items.entry(id.clone()).or_default();
+        item.news = true;
+        if item.due.is_some_and(|due| due <= when) {
+            return;
+        }
+        item.due = Some(when);
+        if !item.busy {
+            state.times.push(Reverse((when, id.clone())));
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next instance that is due; waits for one. It is the caller's until [`Queue::done`].
+    pub async fn next(&self) -> Due {
+        loop {
+            let wait = match self.take() {
+                Ok(due) => {
+                    // Others may be due as well, and one wake-up wakes one worker.
+                    self.wake.notify_one();
+                    return due;
+                }
+                Err(wait) => wait,
+            };
+            let woken = self.wake.notified();
+            match wait {
+                Some(when) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(when) => {}
+                        () = woken => {}
+                    }
+                }
+                None => woken.await,
+            }
+        }
+    }
+
+    /// A due instance, or when the next one is due.
+    fn take(&self) -> Result<Due, Option<Instant>> {
+        let mut state = self.state();
+        let now = Instant::now();
+        while let Some(Reverse((when, id))) = state.times.peek().cloned() {
+            let current = state.items.get(&id).is_some_and(|i| !i.busy && i.due == Some(when));
+            if current && when > now {
+                return Err(Some(when));
+            }
+            state.times.pop();
+            if current && let Some(item) = state.items.get_mut(&id) {
+                item.busy = true;
+                item.due = None;
+                return Ok(Due { id, news: std::mem::take(&mut item.news) });
+            }
+        }
+        Err(None)
+    }
+
+    /// Gives an instance back; `again` is when it is to be looked at without anything coming up.
+    pub fn done(&self, id: &InstanceId, again: Option<Instant>) {
+        let mut state = self.state();
+        let Some(item) = state.items.get_mut(id) else { return };
+        item.busy = false;
+        let due = [item.due, again].into_iter().flatten().min();
+        item.due = due;
+        match due {
+            Some(when) => state.times.push(Reverse((when, id.clone()))),
+            None => {
+                state.items.remove(id);
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// How many instances are due now.
+    pub fn backlog(&self) -> usize {
+        let now = Instant::now();
+        self.state().items.values().filter(|i| i.due.is_some_and(|due| due <= now)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn id(n: u32) -> InstanceId {
+        InstanceId(n.to_string())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sooner_time_wins_and_each_comes_once() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        queue.push_at(&id(1), now + Duration::from_secs(5));
+        queue.push_at(&id(2), now + Duration::from_secs(3));
+        queue.push_at(&id(1), now + Duration::from_secs(1));
+        queue.push_at(&id(1), now + Duration::from_secs(9));
+        assert_eq!(queue.next().await.id, id(1));
+        assert_eq!(now.elapsed(), Duration::from_secs(1));
+        assert_eq!(queue.next().await.id, id(2));
+        assert_eq!(now.elapsed(), Duration::from_secs(3));
+        assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_worker_has_an_instance_and_news_meanwhile_are_not_lost() {
+        let queue = Queue::default();
+        queue.push(&id(1));
+        assert_eq!(queue.next().await.id, id(1));
+        queue.push(&id(1));
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        queue.done(&id(1), Some(Instant::now() + Duration::from_secs(9)));
+        assert_eq!(queue.next().await, Due { id: id(1), news: true });
+        queue.done(&id(1), Some(Instant::now()));
+        assert_eq!(queue.next().await, Due { id: id(1), news: false });
+        queue.done(&id(1), None);
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn many_workers_share_many_instances() {
+        let queue = std::sync::Arc::new(Queue::default());
+        let (sent, mut got) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..8 {
+            let (queue, sent) = (queue.clone(), sent.clone());
+            tokio::spawn(async move {
+                loop {
+                    let id = queue.next().await.id;
+                    sent.send(id.clone()).unwrap();
+                    tokio::task::yield_now().await;
+                    queue.done(&id, None);
+                }
+            });
+        }
+        for n in 0..1000 {
+            queue.push(&id(n));
+        }
+        let mut seen = std::collections::HashSet::new();
+        while seen.len() < 1000 {
+            seen.insert(
+                tokio::time::timeout(Duration::from_secs(5), got.recv()).await.unwrap().unwrap(),
+            );
+        }
+    }
+}

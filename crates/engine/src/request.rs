@@ -1,0 +1,97 @@
+//! What a provision asks for.
+
+use startclaw_model::{Limits, ModelProvider, Name, Owner, Secret};
+
+use crate::EngineError;
+
+/// A new instance as somebody asks for it. The types hold what can be checked alone; the
+/// rest is checked by [`ProvisionRequest::check`].
+#[derive(Debug, Clone)]
+pub struct ProvisionRequest {
+    /// The name, which is the first label of its address.
+    pub name: Name,
+    /// Who it will belong to.
+    pub owner: Owner,
+    /// Where its model comes from; without one the owner sets it up in the Control UI.
+    pub provider: Option<ModelProvider>,
+    /// The provider's key.
+    pub api_key: Option<Secret>,
+    /// A Telegram bot's token, as BotFather gave it.
+    pub telegram_bot_token: Option<Secret>,
+    /// The OpenClaw version; the platform's when none.
+    pub version: Option<String>,
+    /// Its limits; the platform's when none.
+    pub limits: Option<Limits>,
+}
+
+impl ProvisionRequest {
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        if let Some(provider) = &self.provider {
+            provider
+                .check()
+                .map_err(|e| EngineError::invalid(format!("provider.{}", e.field), e.message))?;
+        }
+        if self.api_key.is_some() && self.provider.is_none() {
+            return Err(EngineError::invalid("api_key", "an api_key needs its provider"));
+        }
+        if let Some(key) = &self.api_key {
+            check_secret("api_key", key)?;
+        }
+        if let Some(token) = &self.telegram_bot_token {
+            check_telegram_token("telegram_bot_token", token)?;
+        }
+        if let Some(version) = &self.version {
+            check_version(version)?;
+        }
+        if let Some(limits) = &self.limits {
+            limits
+                .check()
+                .map_err(|e| EngineError::invalid(format!("limits.{}", e.field), e.message))?;
+        }
+        Ok(())
+    }
+}
+
+/// A secret is one line of printable characters: a line break in a key is a paste gone wrong.
+pub(crate) fn check_secret(field: &str, secret: &Secret) -> Result<(), EngineError> {
+    let text = secret.expose();
+    if text.is_empty() || text.len() > Secret::MAX_LEN {
+        return Err(EngineError::invalid(field, "a secret has 1 to 16384 bytes"));
+    }
+    if text.chars().any(char::is_control) || text.trim() != text {
+        return Err(EngineError::invalid(field, "a secret is one line without spaces around it"));
+    }
+    Ok(())
+}
+
+/// BotFather's tokens are the bot's id, a colon and 30 or more characters; a shorter second
+/// part is let through so that private Bot API servers work.
+pub(crate) fn check_telegram_token(field: &str, token: &Secret) -> Result<(), EngineError> {
+    let good = token.expose().len() <= 256
+        && token.expose().split_once(':').is_some_and(|(id, rest)| {
+            !id.is_empty()
+                && id.bytes().all(|b| b.is_ascii_digit())
+                && !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        });
+    if good {
+        Ok(())
+    } else {
+        Err(EngineError::invalid(
+            field,
+            "this is no Telegram bot token; BotFather gives one like 123456789:AAE…",
+        ))
+    }
+}
+
+/// A version becomes an image's tag, so it follows a tag's grammar.
+fn check_version(version: &str) -> Result<(), EngineError> {
+    let good = (1..=128).contains(&version.len())
+        && version.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && version.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if good {
+        Ok(())
+    } else {
+        Err(EngineError::invalid("version", "a version is an OpenClaw release such as 2026.9.6"))
+    }
+}

@@ -1,0 +1,101 @@
+//! What the operator can set about the engine.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use startclaw_model::Limits;
+
+/// What the engine is told at its start.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The domain whose subdomains the instances are.
+    pub domain: String,
+    /// What comes between the domain and the path in an instance's address: empty, or `:8443`.
+    pub port_suffix: String,
+    /// What new instances get.
+    pub instances: InstanceSettings,
+    /// How long things take.
+    pub timing: Timing,
+}
+
+/// What new instances get when a provision does not say otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstanceSettings {
+    /// The container image without its tag; the tag is the OpenClaw version.
+    pub image: String,
+    /// The OpenClaw version of new instances.
+    pub version: String,
+    /// The limits of new instances.
+    #[schemars(with = "serde_json::Value")]
+    pub limits: Limits,
+    /// Where Telegram's Bot API is reached; Telegram's own when empty. A private Bot API
+    /// server also needs a place in `docker.allow` when its address is private.
+    pub telegram_api: String,
+    /// How many instances may boot at the same time; 0 means one for each CPU, at least two. A boot takes
+    /// about 8 seconds of one CPU.
+    pub boots: usize,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self {
+            image: "startclaw/openclaw".into(),
+            version: startclaw_openclaw::VERSION.into(),
+            limits: Limits::default(),
+            telegram_api: String::new(),
+            boots: 0,
+        }
+    }
+}
+
+/// How long things take. The defaults are for real machines; tests shrink them.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Between two looks at an instance that is booting.
+    pub boot_poll: Duration,
+    /// How long a boot may take before the container is replaced. A boot needs about 8 CPU
+    /// seconds; on a busy machine with many at once that can become minutes.
+    pub boot_limit: Duration,
+    /// Between two probes of a live instance.
+    pub probe_every: Duration,
+    /// How long a live instance may not answer before it is restarted. OpenClaw restarts
+    /// itself when its owner changes certain settings, which takes 20 s under the CPU limit.
+    pub silence_limit: Duration,
+    /// The first wait after a failure; doubles with each further one.
+    pub backoff_first: Duration,
+    /// The longest wait after a failure.
+    pub backoff_limit: Duration,
+    /// Failures in a row from which on an instance counts as failing.
+    pub failing_after: u32,
+    /// How long an instance must be live until its earlier failures are forgotten.
+    pub forgiven_after: Duration,
+    /// The first wait after trouble with the host; doubles up to `backoff_limit`.
+    pub trouble_first: Duration,
+    /// Between two looks at everything.
+    pub sweep_every: Duration,
+    /// Between two checks of the walls around instances.
+    pub guard_every: Duration,
+    /// How long operations and events are kept.
+    pub history: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            boot_poll: Duration::from_millis(100),
+            boot_limit: Duration::from_secs(300),
+            probe_every: Duration::from_secs(10),
+            silence_limit: Duration::from_secs(60),
+            backoff_first: Duration::from_secs(1),
+            backoff_limit: Duration::from_secs(300),
+            failing_after: 3,
+            forgiven_after: Duration::from_secs(600),
+            trouble_first: Duration::from_millis(500),
+            sweep_every: Duration::from_secs(30),
+            guard_every: Duration::from_secs(5),
+            history: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
+}

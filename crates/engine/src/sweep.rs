@@ -1,0 +1,184 @@
+//! What keeps the loop going: the start, the host's changes, and a look at everything now and
+//! then, for whatever nobody told us.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use startclaw_host::{Change, Found, Host};
+use startclaw_model::{InstanceState, Timestamp};
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Engine, EngineError, EngineSettings, Inner, access, live, plan, progress, queue, reconcile,
+};
+
+/// Instances that are worked on side by side. Most of their time they wait for the host.
+const WORKERS: usize = 32;
+/// How often what nobody needs any more is cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Starts the engine: every instance is looked at once, and then whenever there is reason to.
+    pub async fn start(
+        store: Store,
+        vault: Vault,
+        host: Arc<dyn Host>,
+        settings: EngineSettings,
+    ) -> Result<Self, EngineError> {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let boots = match settings.instances.boots {
+            0 => cpus.max(2),
+            set => set,
+        };
+        let engine = Self {
+            inner: Arc::new(Inner {
+                store,
+                vault,
+                host,
+                settings,
+                sessions: access::SessionCache::default(),
+                live: live::Table::default(),
+                queue: queue::Queue::default(),
+                memories: reconcile::Memories::default(),
+                progress: progress::Progress::default(),
+                boots: Arc::new(tokio::sync::Semaphore::new(boots)),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        };
+        for instance in engine.store().instances().await? {
+            let Some(place) = engine.inner.host.place(instance.slot) else {
+                tracing::error!(name = %instance.name, "its slot lies outside the address pool or port range");
+                continue;
+            };
+            let id = instance.id.clone();
+            engine.inner.live.put(Arc::new(instance), place, None);
+            engine.inner.queue.push(&id);
+        }
+        let tasks = &engine.inner.tasks;
+        for _ in 0..WORKERS {
+            tasks.spawn(engine.clone().work());
+        }
+        let timing = &engine.inner.settings.timing;
+        tasks.spawn(engine.clone().listen());
+        tasks.spawn(engine.clone().every(timing.sweep_every, Self::sweep));
+        tasks.spawn(engine.clone().every(timing.guard_every, Self::guard));
+        tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
+        Ok(engine)
+    }
+
+    /// Stops: what is under way is finished up to the end of its step.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    async fn every<F: Future<Output = ()>>(self, period: Duration, run: impl Fn(Self) -> F) {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.inner.stop.cancelled() => return,
+                _ = ticks.tick() => run(self.clone()).await,
+            }
+        }
+    }
+
+    /// Follows the host's changes.
+    async fn listen(self) {
+        let mut changes = self.inner.host.changes();
+        loop {
+            let change = tokio::select! {
+                biased;
+                () = self.inner.stop.cancelled() => return,
+                change = changes.next() => change,
+            };
+            match change {
+                Some(Change::Instance(id)) => self.wake(&id),
+                Some(Change::Everything) => self.sweep_now().await,
+                None => return,
+            }
+        }
+    }
+
+    /// Has an instance looked at the long way.
+    fn wake(&self, id: &startclaw_model::InstanceId) {
+        if self.inner.live.by_id(id).is_some() {
+            self.inner.queue.push(id);
+        }
+    }
+
+    async fn sweep(self) {
+        self.sweep_now().await;
+    }
+
+    /// Compares everything with one look at the whole host, and wakes who differs.
+    async fn sweep_now(&self) {
+        let begun = tokio::time::Instant::now();
+        let found = match self.inner.host.survey().await {
+            Ok(found) => found,
+            Err(e) => {
+                tracing::warn!(error = %e, "the host cannot be surveyed; trying again");
+                return;
+            }
+        };
+        let mut found: HashMap<_, Found> = found.into_iter().map(|f| (f.id.clone(), f)).collect();
+        let mut states: HashMap<InstanceState, u32> = HashMap::new();
+        for entry in self.inner.live.all() {
+            let seen = found.remove(&entry.instance.id);
+            *states.entry(entry.shown_state()).or_default() += 1;
+            if entry.state == InstanceState::Live && !self.is_whole(&entry, seen.as_ref()) {
+                self.wake(&entry.instance.id);
+            }
+        }
+        for stray in found.into_values() {
+            // Never removed: it may be all that is left of somebody's data.
+            tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
+        }
+        self.measure(&states, begun.elapsed());
+    }
+
+    fn is_whole(&self, entry: &live::Entry, seen: Option<&Found>) -> bool {
+        let Some(seen) = seen else { return false };
+        let wanted = plan::plan(&self.inner.settings, &entry.instance, &entry.place).spec;
+        seen.volume
+            && seen.network
+            && seen.container.as_ref().is_some_and(|(spec, running)| *running && *spec == wanted)
+    }
+
+    fn measure(&self, states: &HashMap<InstanceState, u32>, took: Duration) {
+        use InstanceState::{Failing, Live, Removing, Starting, Unknown};
+        for state in [Unknown, Starting, Live, Failing, Removing] {
+            let count = states.get(&state).copied().unwrap_or(0);
+            metrics::gauge!("startclaw_instances", "state" => state.as_str()).set(f64::from(count));
+        }
+        metrics::histogram!("startclaw_sweep_seconds").record(took.as_secs_f64());
+        let backlog = u32::try_from(self.inner.queue.backlog()).unwrap_or(u32::MAX);
+        metrics::gauge!("startclaw_queue").set(f64::from(backlog));
+    }
+
+    async fn guard(self) {
+        match self.inner.host.guard().await {
+            Ok(false) => {}
+            Ok(true) => {
+                metrics::counter!("startclaw_walls_mended_total").increment(1);
+                tracing::warn!("the firewall rules around instances were put in place");
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "the firewall rules around instances cannot be checked")
+            }
+        }
+    }
+
+    async fn tidy(self) {
+        if let Err(e) =
+            self.store().tidy(Timestamp::now(), self.inner.settings.timing.history).await
+        {
+            tracing::warn!(error = %e, "old records could not be cleared away");
+        }
+    }
+}

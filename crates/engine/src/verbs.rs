@@ -1,0 +1,327 @@
+//! What can be asked: each verb stores what is wanted and an operation in one transaction,
+//! and wakes the loop. Nothing else happens while the caller waits.
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use startclaw_host::LogRequest;
+use startclaw_model::{
+    Actor, Desired, Event, EventKind, Finding, InstanceId, Name, Operation, OperationKind,
+    Presence, Profile, Secret, SecretName, Timestamp,
+};
+use startclaw_store::{Idempotency, NewInstance, Placed, SealedSecret};
+
+use crate::{
+    Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
+    request::{check_secret, check_telegram_token},
+};
+
+/// A secret without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Its name.
+    pub name: SecretName,
+    /// When it was set.
+    pub updated_at: Timestamp,
+}
+
+impl Engine {
+    /// Asks for a new instance.
+    pub async fn provision(
+        &self,
+        actor: &Actor,
+        request: ProvisionRequest,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        request.check()?;
+        let defaults = &self.inner.settings.instances;
+        let id = InstanceId::new();
+        let wrapped_key = self.inner.vault.new_data_key(&id)?;
+        let desired = Desired {
+            presence: Presence::Present,
+            epoch: 1,
+            secrets_revision: 1,
+            profile: Profile {
+                version: request.version.unwrap_or_else(|| defaults.version.clone()),
+                provider: request.provider,
+                api_key: request.api_key.is_some(),
+                telegram: request.telegram_bot_token.is_some(),
+                limits: request.limits.unwrap_or(defaults.limits),
+            },
+        };
+        let mut secrets = Vec::new();
+        let given = [
+            (SecretName::model_api_key(), request.api_key),
+            (SecretName::telegram_bot_token(), request.telegram_bot_token),
+            (SecretName::telegram_webhook_secret(), Some(crate::access::random_secret())),
+        ];
+        for (name, secret) in given {
+            if let Some(secret) = secret {
+                secrets.push(self.seal(&wrapped_key, &id, name, &secret)?);
+            }
+        }
+        let name = request.name;
+        let operation =
+            Operation::new(OperationKind::Provision, id.clone(), name.clone(), actor.clone());
+        let new = NewInstance {
+            id,
+            name: name.clone(),
+            owner: request.owner,
+            desired,
+            wrapped_key,
+            secrets,
+        };
+        let capacity = self.inner.host.capacity();
+        let placed = self
+            .store()
+            .provision(new, &operation, capacity, idempotency.as_ref())
+            .await
+            .map_err(|e| EngineError::of(&name, e))?;
+        self.placed(placed, "asked for provision").await
+    }
+
+    /// Asks for a fresh container.
+    pub async fn restart(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        self.change(actor, name, OperationKind::Restart, |d| d.epoch += 1, &[], &[], idempotency)
+            .await
+    }
+
+    /// Asks for an instance and its data to go. Asked again while that is under way, it
+    /// answers the operation that does it.
+    pub async fn deprovision(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let asked = self
+            .change(
+                actor,
+                name,
+                OperationKind::Deprovision,
+                |d| d.presence = Presence::Absent,
+                &[],
+                &[],
+                idempotency,
+            )
+            .await;
+        match asked {
+            Err(EngineError::Removing(_)) => {
+                let newest = self.store().operations(Some(name), 20).await?;
+                newest
+                    .into_iter()
+                    .find(|o| o.kind == OperationKind::Deprovision)
+                    .ok_or_else(|| EngineError::NoInstance(name.clone()))
+            }
+            other => other,
+        }
+    }
+
+    /// Sets a secret, which replaces the container so that OpenClaw reads it. Setting
+    /// `TELEGRAM_BOT_TOKEN` connects Telegram.
+    pub async fn set_secret(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        secret_name: SecretName,
+        secret: Secret,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        check_secret("value", &secret)?;
+        if secret_name == SecretName::telegram_bot_token() {
+            check_telegram_token("value", &secret)?;
+        }
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let Some((_, wrapped_key)) = self.store().instance_and_key(&instance.id).await? else {
+            return Err(EngineError::NoInstance(name.clone()));
+        };
+        let sealed = self.seal(&wrapped_key, &instance.id, secret_name.clone(), &secret)?;
+        let change = |d: &mut Desired| turn(d, &secret_name, true);
+        self.change(actor, name, OperationKind::SetSecrets, change, &[sealed], &[], idempotency)
+            .await
+    }
+
+    /// Removes a secret. Removing `TELEGRAM_BOT_TOKEN` disconnects Telegram.
+    pub async fn remove_secret(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        secret_name: &SecretName,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        if *secret_name == SecretName::telegram_webhook_secret() {
+            return Err(EngineError::invalid(
+                "secret",
+                "StartClaw made this secret itself and needs it; it cannot be removed",
+            ));
+        }
+        if !self.secrets(name).await?.iter().any(|s| s.name == *secret_name) {
+            return Err(EngineError::NoSecret(name.clone()));
+        }
+        let change = |d: &mut Desired| turn(d, secret_name, false);
+        let removed = [secret_name.clone()];
+        self.change(actor, name, OperationKind::SetSecrets, change, &[], &removed, idempotency)
+            .await
+    }
+
+    /// The secrets of an instance, without their values.
+    pub async fn secrets(&self, name: &Name) -> Result<Vec<SecretInfo>, EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let sealed = self.store().secrets(&instance.id).await?;
+        Ok(sealed
+            .into_iter()
+            .map(|s| SecretInfo { name: s.name, updated_at: s.updated_at })
+            .collect())
+    }
+
+    /// How one instance is.
+    pub async fn status(&self, name: &Name) -> Result<InstanceStatus, EngineError> {
+        let entry = self.inner.live.get(name);
+        entry.map(|e| self.shown(&e)).ok_or_else(|| EngineError::NoInstance(name.clone()))
+    }
+
+    /// How all instances are, by name.
+    pub async fn status_all(&self) -> Result<Vec<InstanceStatus>, EngineError> {
+        Ok(self.inner.live.all().iter().map(|e| self.shown(e)).collect())
+    }
+
+    /// Where requests for `label`, the first label of an address, go to. From memory.
+    pub fn route(&self, label: &str) -> Option<Route> {
+        let entry = self.inner.live.get(&Name::parse(label).ok()?)?;
+        Some(Route {
+            state: entry.shown_state(),
+            reason: entry.reason(),
+            telegram: entry.instance.desired.profile.telegram,
+            place: entry.place,
+            id: entry.instance.id.clone(),
+            name: entry.instance.name.clone(),
+        })
+    }
+
+    /// The log of an instance's container.
+    pub async fn logs(
+        &self,
+        name: &Name,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<String, HostError>>, EngineError> {
+        let entry =
+            self.inner.live.get(name).ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+        let lines = self.inner.host.logs(&entry.instance.id, request).await;
+        lines.map_err(EngineError::HostUnavailable)
+    }
+
+    /// The newest events first, at most `limit`, of one name or of all.
+    pub async fn events(&self, name: Option<&Name>, limit: u32) -> Result<Vec<Event>, EngineError> {
+        Ok(self.store().events(name, limit).await?)
+    }
+
+    /// Checks what the engine stands on: the host and the database.
+    pub async fn check(&self) -> Vec<Finding> {
+        let defaults = &self.inner.settings.instances;
+        let mut found =
+            self.inner.host.check(&format!("{}:{}", defaults.image, defaults.version)).await;
+        found.push(match self.store().ping().await {
+            Ok(()) => Finding::good("database", "answers"),
+            Err(e) => Finding::bad(
+                "database",
+                e.to_string(),
+                "look at the disk that holds the data folder, then restart the daemon",
+            ),
+        });
+        found
+    }
+
+    /// Whether the engine works: the database answers and the loops run.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        if self.inner.stop.is_cancelled() {
+            return Err(EngineError::inside(std::io::Error::other("the engine is stopping")));
+        }
+        Ok(self.store().ping().await?)
+    }
+
+    fn seal(
+        &self,
+        wrapped_key: &str,
+        id: &InstanceId,
+        name: SecretName,
+        secret: &Secret,
+    ) -> Result<SealedSecret, EngineError> {
+        let sealed = self.inner.vault.seal(wrapped_key, id, &name, secret)?;
+        Ok(SealedSecret { name, sealed, updated_at: Timestamp::now() })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
+    async fn change(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        kind: OperationKind,
+        change: impl FnOnce(&mut Desired) + Send,
+        secrets: &[SealedSecret],
+        removed: &[SecretName],
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let operation = Operation::new(kind, instance.id, name.clone(), actor.clone());
+        let placed = self
+            .store()
+            .change(&operation, change, secrets, removed, idempotency.as_ref())
+            .await
+            .map_err(|e| EngineError::of(name, e))?;
+        self.placed(placed, &format!("asked for {}", kind.as_str())).await
+    }
+
+    /// Wakes the loop for a request that was stored.
+    async fn placed(&self, placed: Placed, what: &str) -> Result<Operation, EngineError> {
+        let operation = match placed {
+            Placed::Repeated(before) => return Ok(before),
+            Placed::New(operation) => operation,
+        };
+        if let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
+            && let Some(place) = self.inner.host.place(instance.slot)
+        {
+            self.inner.live.put(Arc::new(instance), place, Some(operation.id.clone()));
+        }
+        self.inner.queue.push(&operation.instance);
+        self.record(EventKind::Asked, Some(&operation.name), &operation.actor, what).await;
+        Ok(operation)
+    }
+
+    fn shown(&self, entry: &crate::live::Entry) -> InstanceStatus {
+        let instance = &entry.instance;
+        let failing = entry.state != startclaw_model::InstanceState::Live;
+        let health = &instance.health;
+        InstanceStatus {
+            id: instance.id.clone(),
+            name: instance.name.clone(),
+            owner: instance.owner.clone(),
+            state: entry.shown_state(),
+            reason: entry.reason(),
+            last_log: if failing { health.last_log.clone() } else { Vec::new() },
+            retry_at: if failing { health.retry_at } else { None },
+            since: entry.since,
+            failures: health.failures,
+            url: plan::origin(&self.inner.settings, &instance.name),
+            port: entry.place.gateway.port(),
+            profile: instance.desired.profile.clone(),
+            operation: entry.operation.clone(),
+            created_at: instance.created_at,
+        }
+    }
+}
+
+/// What a secret that comes or goes means for what is wanted.
+fn turn(desired: &mut Desired, name: &SecretName, set: bool) {
+    desired.secrets_revision += 1;
+    if *name == SecretName::telegram_bot_token() {
+        desired.profile.telegram = set;
+    }
+    if *name == SecretName::model_api_key() {
+        desired.profile.api_key = set;
+    }
+}

@@ -1,0 +1,221 @@
+//! The daemon dies at any moment of any operation, and the next one finishes: nothing leaks,
+//! nothing is made twice.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use startclaw_host::{
+    ContainerState, Step,
+    simulated::{Fault, Faults},
+};
+use startclaw_model::{Actor, InstanceState, OperationState};
+use support::*;
+use tokio::runtime::{Builder, Runtime};
+
+/// A daemon's life: its runtime. Dropping it ends every task where it stands, as a kill does.
+fn life() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// What goes wrong at one call of the host.
+#[derive(Debug, Clone, Copy)]
+enum Mishap {
+    Fail,
+    FailAfter,
+    Lag,
+    Crash,
+    CrashAfter,
+}
+
+fn any_mishap() -> impl Strategy<Value = Mishap> {
+    prop_oneof![
+        Just(Mishap::Fail),
+        Just(Mishap::FailAfter),
+        Just(Mishap::Lag),
+        Just(Mishap::Crash),
+        Just(Mishap::CrashAfter),
+    ]
+}
+
+/// What is asked after the provision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Verb {
+    Restart,
+    Deprovision,
+}
+
+/// Lets mishaps happen at the given steps, each once; says when the daemon is to die.
+fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
+    let mishaps = std::sync::Mutex::new((0u64, mishaps));
+    Faults::by(move |_, step| {
+        if step.is_none() {
+            return Fault::None;
+        }
+        let mut state = mishaps.lock().unwrap();
+        let number = state.0;
+        state.0 += 1;
+        let Some(at) = state.1.iter().position(|(n, _)| *n == number) else { return Fault::None };
+        match state.1.remove(at).1 {
+            Mishap::Fail => Fault::FailBefore,
+            Mishap::FailAfter => Fault::FailAfter,
+            Mishap::Lag => Fault::Lag(Duration::from_millis(5)),
+            Mishap::Crash => {
+                die.store(true, Ordering::SeqCst);
+                Fault::HangBefore
+            }
+            Mishap::CrashAfter => {
+                die.store(true, Ordering::SeqCst);
+                Fault::HangAfter
+            }
+        }
+    })
+}
+
+/// Runs `ask`, and lives on through crashes until `done` holds.
+fn live_until(
+    machine: &Machine,
+    die: &AtomicBool,
+    ask: impl AsyncFn(&startclaw_engine::Engine),
+    done: impl AsyncFn(&startclaw_engine::Engine) -> bool,
+) {
+    let mut asked = false;
+    for _ in 0..20 {
+        let runtime = life();
+        let finished = runtime.block_on(async {
+            let engine = machine.start().await;
+            if !asked {
+                ask(&engine).await;
+                asked = true;
+            }
+            let wait = async {
+                loop {
+                    if die.swap(false, Ordering::SeqCst) {
+                        return false;
+                    }
+                    if done(&engine).await {
+                        return true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, wait).await.expect("it is done in time")
+        });
+        runtime.shutdown_background();
+        if finished {
+            return;
+        }
+    }
+    panic!("more crashes than were planned");
+}
+
+async fn all_over(engine: &startclaw_engine::Engine) -> bool {
+    engine.operations(None, 100).await.unwrap().iter().all(|o| o.state.is_over())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_operation_survives_failures_lags_and_crashes_at_any_step(
+        first in prop::collection::vec((0u64..10, any_mishap()), 0..4),
+        second in prop::collection::vec((0u64..9, any_mishap()), 0..4),
+        verb in prop_oneof![Just(Verb::Restart), Just(Verb::Deprovision)],
+    ) {
+        let machine = Machine::new();
+        let die = Arc::new(AtomicBool::new(false));
+        let alice = name("alice");
+
+        machine.host.set_faults(faults(first, die.clone()));
+        live_until(&machine, &die, async |engine| {
+            engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+        }, async |engine| all_over(engine).await
+            && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
+        let ids = machine.host.world().ids();
+        prop_assert_eq!(ids.len(), 1);
+        let thing = machine.host.world().thing(&ids[0]).clone();
+        prop_assert_eq!(thing.starts, 1, "it was started once");
+
+        machine.host.set_faults(faults(second, die.clone()));
+        live_until(&machine, &die, async |engine| {
+            match verb {
+                Verb::Restart => engine.restart(&Actor::system(), &alice, None).await.unwrap(),
+                Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, None).await.unwrap(),
+            };
+        }, async |engine| all_over(engine).await && match verb {
+            Verb::Restart => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),
+            Verb::Deprovision => engine.status(&alice).await.is_err(),
+        });
+        let left = machine.host.world().ids();
+        match verb {
+            Verb::Restart => {
+                let thing = machine.host.world().thing(&ids[0]).clone();
+                prop_assert_eq!(left.len(), 1);
+                prop_assert_eq!(thing.starts, 2, "it was started once more");
+                let container = thing.container.unwrap();
+                prop_assert!(container.state == ContainerState::Running && container.cpu_limited);
+            }
+            Verb::Deprovision => prop_assert!(left.is_empty(), "{:?}", left),
+        }
+        let states = life().block_on(async {
+            let engine = machine.start().await;
+            engine.operations(None, 10).await.unwrap()
+        });
+        prop_assert_eq!(states.len(), 2);
+        prop_assert!(states.iter().all(|o| o.state == OperationState::Succeeded), "{:?}", states);
+    }
+}
+
+/// Some in a quick run; thousands in the whole test.
+fn cases() -> u32 {
+    std::env::var("STARTCLAW_CRASH_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
+/// Not by chance: a crash before and after each single step of a provision.
+#[test]
+fn a_crash_before_and_after_every_step_of_a_provision() {
+    for number in 0..8 {
+        for mishap in [Mishap::Crash, Mishap::CrashAfter] {
+            let machine = Machine::new();
+            let die = Arc::new(AtomicBool::new(false));
+            machine.host.set_faults(faults(vec![(number, mishap)], die.clone()));
+            live_until(
+                &machine,
+                &die,
+                async |engine| {
+                    engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+                },
+                all_over,
+            );
+            let ids = machine.host.world().ids();
+            assert_eq!(ids.len(), 1);
+            assert_eq!(machine.host.world().thing(&ids[0]).starts, 1, "{number} {mishap:?}");
+        }
+    }
+}
+
+#[test]
+fn the_steps_that_were_crashed_at_are_all_there_are() {
+    let machine = Machine::new();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = seen.clone();
+    machine.host.set_faults(Faults::by(move |_, step: Option<&Step>| {
+        log.lock().unwrap().extend(step.map(Step::name));
+        Fault::None
+    }));
+    life().block_on(async {
+        let engine = machine.start().await;
+        provisioned(&engine, "alice").await;
+    });
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["volume", "network", "secrets", "config", "container", "start", "limit-cpu"]
+    );
+}

@@ -1,0 +1,143 @@
+//! What breaks comes back without anyone asking.
+
+mod support;
+
+use std::time::Duration;
+
+use startclaw_host::{
+    Change, ContainerState,
+    simulated::{Behaviour, Fault, Faults},
+};
+use startclaw_model::{Actor, InstanceState, OperationState};
+use support::*;
+
+#[tokio::test]
+async fn a_container_that_crashes_comes_back() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    for (code, oom) in [(1, false), (137, true)] {
+        let starts = machine.host.world().thing(&id).starts;
+        machine.host.world().end(&id, code, oom);
+        machine.host.announce(Change::Instance(id.clone()));
+        until("it is started again", async || machine.host.world().thing(&id).starts > starts)
+            .await;
+        becomes(&engine, "alice", InstanceState::Live).await;
+    }
+    let events = engine.events(Some(&name("alice")), 50).await.unwrap();
+    assert!(events.iter().any(|e| e.kind.as_str() == "broke"), "{events:?}");
+    assert!(events.iter().any(|e| e.kind.as_str() == "healed"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_container_or_network_that_somebody_removed_is_made_again_without_a_word_from_the_host() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    machine.host.world().thing(&id).container = None;
+    until("it has a container", async || {
+        let thing = machine.host.world().thing(&id).clone();
+        thing.container.is_some_and(|c| c.state == ContainerState::Running && c.cpu_limited)
+    })
+    .await;
+    machine.host.world().thing(&id).network = false;
+    until("it has a network", async || machine.host.world().thing(&id).network).await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn a_container_that_hangs_is_replaced_and_the_reason_said() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    machine.host.world().thing(&id).behaviour = Behaviour::Hangs;
+    until("it was started again", async || machine.host.world().thing(&id).starts > 1).await;
+    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    let events = engine.events(Some(&name("alice")), 50).await.unwrap();
+    assert!(events.iter().any(|e| e.detail.contains("did not answer")), "{events:?}");
+}
+
+#[tokio::test]
+async fn one_that_cannot_come_back_is_failing_with_reason_and_log_and_is_tried_on() {
+    let machine = Machine::new();
+    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    let engine = machine.start().await;
+    let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+    let done = over(&engine, &asked).await;
+    assert_eq!(done.state, OperationState::Failed);
+    assert!(done.error.unwrap().contains("exit code 1"));
+    becomes(&engine, "alice", InstanceState::Failing).await;
+    let status = engine.status(&name("alice")).await.unwrap();
+    assert!(status.reason.unwrap().contains("exit code 1"));
+    assert!(!status.last_log.is_empty());
+    machine.host.world().thing(&done.instance).behaviour = Behaviour::Healthy;
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn a_damaged_state_gets_one_repair() {
+    let machine = Machine::new();
+    machine.host.world().next_behaviour = Behaviour::NeedsRepair;
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    assert_eq!(machine.host.world().thing(&id).repairs, 1);
+    machine.host.world().next_behaviour = Behaviour::Exits(78);
+    let asked = engine.provision(&Actor::system(), request("bob"), None).await.unwrap();
+    let done = over(&engine, &asked).await;
+    assert_eq!(done.state, OperationState::Failed);
+    becomes(&engine, "bob", InstanceState::Failing).await;
+    assert_eq!(machine.host.world().thing(&done.instance).repairs, 1);
+}
+
+#[tokio::test]
+async fn failures_are_forgiven_after_a_while() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    machine.host.world().end(&id, 1, false);
+    until("the failure is counted", async || {
+        engine.status(&name("alice")).await.unwrap().failures == 1
+    })
+    .await;
+    until("the failure is forgiven", async || {
+        engine.status(&name("alice")).await.unwrap().failures == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_loses_nothing_and_fails_nobody() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    machine.host.set_faults(Faults::by(|_, _| Fault::FailBefore));
+    let asked = engine.provision(&Actor::system(), request("bob"), None).await.unwrap();
+    until("status says so", async || {
+        let status = engine.status(&name("bob")).await.unwrap();
+        status.reason.is_some_and(|r| r.contains("simulated"))
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    machine.host.set_faults(Faults::none());
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    becomes(&engine, "alice", InstanceState::Live).await;
+    assert_eq!(engine.status(&name("bob")).await.unwrap().failures, 0);
+}
+
+#[tokio::test]
+async fn only_so_many_boot_at_once_and_all_come_up() {
+    let machine = Machine::new();
+    let mut settings = settings();
+    settings.instances.boots = 2;
+    let engine = machine.start_with(settings).await;
+    let mut asked = Vec::new();
+    for n in 0..20 {
+        asked.push(
+            engine.provision(&Actor::system(), request(&format!("i{n}")), None).await.unwrap(),
+        );
+    }
+    for operation in asked {
+        assert_eq!(over(&engine, &operation).await.state, OperationState::Succeeded);
+    }
+}

@@ -1,0 +1,127 @@
+//! An engine on a simulated host, quick enough for thousands of lives.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
+use startclaw_host::simulated::SimulatedHost;
+use startclaw_model::{Actor, InstanceState, Name, Operation, OperationState, Owner};
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+
+/// How long any wait in a test may take.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+pub fn timing() -> Timing {
+    let ms = Duration::from_millis;
+    Timing {
+        boot_poll: ms(1),
+        boot_limit: ms(300),
+        probe_every: ms(5),
+        silence_limit: ms(40),
+        backoff_first: ms(2),
+        backoff_limit: ms(20),
+        failing_after: 3,
+        forgiven_after: ms(100),
+        trouble_first: ms(1),
+        sweep_every: ms(10),
+        guard_every: ms(500),
+        history: Duration::from_secs(3600),
+    }
+}
+
+pub fn settings() -> EngineSettings {
+    EngineSettings {
+        domain: "example.com".into(),
+        port_suffix: String::new(),
+        instances: InstanceSettings { boots: 64, ..InstanceSettings::default() },
+        timing: timing(),
+    }
+}
+
+/// What outlives the daemon: the machine, the database file, the master key.
+pub struct Machine {
+    pub host: SimulatedHost,
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self {
+            host: SimulatedHost::new(10_000, Duration::from_millis(2)),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A daemon's life begins.
+    pub async fn start(&self) -> Engine {
+        self.start_with(settings()).await
+    }
+
+    pub async fn start_with(&self, settings: EngineSettings) -> Engine {
+        let store = Store::open(&self.dir.path().join("startclaw.db")).await.unwrap();
+        let vault = Vault::load(&self.dir.path().join("master.key"), true).unwrap();
+        Engine::start(store, vault, Arc::new(self.host.clone()), settings).await.unwrap()
+    }
+
+    /// Everything in the database's files, as bytes.
+    pub fn stored_bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        files.flat_map(|f| std::fs::read(f.unwrap().path()).unwrap()).collect()
+    }
+}
+
+pub fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+pub fn request(text: &str) -> ProvisionRequest {
+    ProvisionRequest {
+        name: name(text),
+        owner: Owner::parse("alice@example.com").unwrap(),
+        provider: None,
+        api_key: None,
+        telegram_bot_token: None,
+        version: None,
+        limits: None,
+    }
+}
+
+/// Waits until an operation is over.
+pub async fn over(engine: &Engine, operation: &Operation) -> Operation {
+    let wait = async {
+        let mut states = std::pin::pin!(engine.watch(&operation.id).await.unwrap());
+        let mut last = None;
+        while let Some(state) = states.next().await {
+            last = Some(state);
+        }
+        last.unwrap()
+    };
+    tokio::time::timeout(LIMIT, wait).await.expect("the operation is over in time")
+}
+
+pub async fn provisioned(engine: &Engine, text: &str) -> Operation {
+    let asked = engine.provision(&Actor::system(), request(text), None).await.unwrap();
+    let done = over(engine, &asked).await;
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    done
+}
+
+/// Waits until an instance is in this state.
+pub async fn becomes(engine: &Engine, text: &str, state: InstanceState) {
+    until(&format!("{text} is {}", state.as_str()), async || {
+        engine.status(&name(text)).await.is_ok_and(|s| s.state == state)
+    })
+    .await;
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("in time: {what}"));
+}

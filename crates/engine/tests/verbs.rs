@@ -1,0 +1,167 @@
+//! What can be asked of the engine, and what comes of it.
+
+mod support;
+
+use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
+use startclaw_host::simulated::Behaviour;
+use startclaw_model::{
+    Actor, InstanceState, ModelProvider, OperationKind, OperationState, ProviderKind, Secret,
+    SecretName,
+};
+use support::*;
+
+#[tokio::test]
+async fn a_provision_makes_volume_config_and_container_in_this_order_and_ends_live() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let done = provisioned(&engine, "alice").await;
+    let steps: Vec<_> = done.steps.iter().map(|s| s.name.as_str()).collect();
+    let at = |step| steps.iter().position(|s| *s == step).unwrap_or_else(|| panic!("{steps:?}"));
+    assert!(at("volume") < at("config") && at("config") < at("container"));
+    assert!(at("container") < at("start") && at("start") < at("live"));
+    let status = engine.status(&name("alice")).await.unwrap();
+    assert_eq!(status.state, InstanceState::Live);
+    assert_eq!(status.url, "https://alice.example.com");
+    assert!(engine.route("alice").is_some() && engine.route("bob").is_none());
+}
+
+#[tokio::test]
+async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let done = provisioned(&engine, "alice").await;
+    let before = machine.host.world().thing(&done.instance).clone();
+    let asked = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    let after = machine.host.world().thing(&done.instance).clone();
+    assert_eq!(after.starts, before.starts + 1);
+    assert_ne!(after.container.unwrap().spec, before.container.unwrap().spec);
+    assert!(after.volume);
+}
+
+#[tokio::test]
+async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let first = provisioned(&engine, "alice").await;
+    let asked = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    assert!(machine.host.world().thing(&first.instance).is_gone());
+    assert!(matches!(engine.status(&name("alice")).await, Err(EngineError::NoInstance(_))));
+    let second = provisioned(&engine, "alice").await;
+    assert_ne!(first.instance, second.instance);
+}
+
+#[tokio::test]
+async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
+    let machine = Machine::new();
+    machine.host.world().next_behaviour = Behaviour::Hangs;
+    let engine = machine.start().await;
+    let provision = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+    becomes(&engine, "alice", InstanceState::Starting).await;
+    let remove = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    let again = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    assert_eq!(remove.id, again.id);
+    assert_eq!(over(&engine, &remove).await.state, OperationState::Succeeded);
+    assert_eq!(over(&engine, &provision).await.state, OperationState::Failed);
+    assert!(machine.host.world().ids().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let taken = engine.provision(&Actor::system(), request("alice"), None).await;
+    assert!(matches!(taken, Err(EngineError::NameTaken(_))));
+    let custom = ModelProvider { kind: ProviderKind::Custom, model: None, base_url: None };
+    for (bad, field) in [
+        (ProvisionRequest { provider: Some(custom), ..request("bob") }, "provider.base_url"),
+        (ProvisionRequest { api_key: Some(Secret::new("k")), ..request("bob") }, "api_key"),
+        (
+            ProvisionRequest { telegram_bot_token: Some(Secret::new("nope")), ..request("bob") },
+            "telegram_bot_token",
+        ),
+        (ProvisionRequest { version: Some("../x".into()), ..request("bob") }, "version"),
+    ] {
+        match engine.provision(&Actor::system(), bad, None).await {
+            Err(EngineError::Invalid { field: said, .. }) => assert_eq!(said, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+    assert_eq!(machine.host.world().ids().len(), 1);
+    assert_eq!(engine.status_all().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_request_with_the_same_key_is_one_operation() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let key = |hash: &str| Some(Idempotency { key: "k1".into(), request_hash: hash.into() });
+    let actor = Actor::system();
+    let first = engine.provision(&actor, request("alice"), key("h1")).await.unwrap();
+    let second = engine.provision(&actor, request("alice"), key("h1")).await.unwrap();
+    assert_eq!(first.id, second.id);
+    let other = engine.provision(&actor, request("bob"), key("h2")).await;
+    assert!(matches!(other, Err(EngineError::KeyReused)));
+    over(&engine, &first).await;
+    assert_eq!(machine.host.world().ids().len(), 1);
+}
+
+#[tokio::test]
+async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let done = provisioned(&engine, "alice").await;
+    let token = Secret::new("123456:canary-AAE");
+    let set = engine
+        .set_secret(&Actor::system(), &name("alice"), SecretName::telegram_bot_token(), token, None)
+        .await
+        .unwrap();
+    assert_eq!(set.kind, OperationKind::SetSecrets);
+    assert_eq!(over(&engine, &set).await.state, OperationState::Succeeded);
+    let thing = machine.host.world().thing(&done.instance).clone();
+    assert_eq!(thing.secrets, Some(2));
+    assert_eq!(thing.starts, 2);
+    let config = String::from_utf8(thing.config.unwrap().to_vec()).unwrap();
+    assert!(config.contains("telegram") && !config.contains("canary"));
+    let stored = machine.stored_bytes();
+    assert!(!stored.windows(6).any(|w| w == b"canary"));
+    let names: Vec<_> = engine.secrets(&name("alice")).await.unwrap();
+    assert!(names.iter().any(|s| s.name == SecretName::telegram_bot_token()));
+    let unknown = SecretName::parse("NOPE").unwrap();
+    let gone = engine.remove_secret(&Actor::system(), &name("alice"), &unknown, None).await;
+    assert!(matches!(gone, Err(EngineError::NoSecret(_))));
+}
+
+#[tokio::test]
+async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let alice = provisioned(&engine, "alice").await.instance;
+    let bob = provisioned(&engine, "bob").await.instance;
+    let ticket = engine.mint_ticket(&Actor::system(), &name("alice")).await.unwrap();
+    let ticket = ticket.value.expose();
+    assert!(engine.enter(&bob, &name("bob"), ticket).await.unwrap().is_none());
+    let (cookie, _) = engine.enter(&alice, &name("alice"), ticket).await.unwrap().unwrap();
+    assert!(engine.enter(&alice, &name("alice"), ticket).await.unwrap().is_none());
+    assert!(engine.session(&alice, cookie.expose()).await.unwrap().is_some());
+    assert!(engine.session(&bob, cookie.expose()).await.unwrap().is_none());
+    assert!(engine.session(&alice, "guess").await.unwrap().is_none());
+    engine.leave(cookie.expose()).await.unwrap();
+    assert!(engine.session(&alice, cookie.expose()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_it_is_revoked() {
+    use startclaw_model::{Scope, Scopes};
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let scopes = Scopes::new(vec![Scope::Read], None).unwrap();
+    let token = engine.create_token(&Actor::system(), "site", scopes, None).await.unwrap();
+    let found = engine.authenticate(token.value.expose()).await.unwrap().unwrap();
+    assert_eq!(found.id, token.stored.id);
+    assert!(engine.authenticate("sclaw_guess").await.unwrap().is_none());
+    engine.revoke_token(&Actor::system(), &found.id).await.unwrap();
+    assert!(engine.authenticate(token.value.expose()).await.unwrap().is_none());
+}
