@@ -10,10 +10,13 @@ pub struct Observed {
     pub volume: bool,
     /// Its network exists, as planned.
     pub network: bool,
-    /// The revision of the secrets that lie ready for the container; none when there are none.
+    /// The revision of the secrets that lie ready for the container; none when there are none,
+    /// `u64::MAX` when what lies there is incomplete (a crash came between): write or remove it.
     pub secrets: Option<u64>,
     /// The configuration file in the volume. Read only while no container runs, so that
-    /// nobody writes it at the same time; otherwise, and when there is none, `None`.
+    /// nobody writes it at the same time; otherwise, and when there is none, `None`. Also
+    /// `None` when what bears its name is no plain file of at most 1 MiB (a tenant can put a
+    /// link, a folder or a FIFO there): writing it again keeps a large file or folder aside.
     pub config: Option<Bytes>,
     /// Its container.
     pub container: Option<Container>,

@@ -1,1 +1,223 @@
 //! Instances as Docker containers on this machine.
+//!
+//! One file holds one thing that an instance has (volume, network, secrets, container) or one
+//! thing that is done for it (repair, logs, events). What the walls around a container are
+//! made of is in `profile` (the container itself) and `firewall` (its network). Nothing is
+//! remembered here between two calls, save the connection: what there is, Docker, the kernel
+//! and the folder in memory say.
+
+mod check;
+mod client;
+mod container;
+mod events;
+mod firewall;
+mod folder;
+mod guard;
+mod image;
+mod lines;
+mod logs;
+mod machine;
+mod names;
+mod network;
+mod observe;
+mod probe;
+mod profile;
+mod repair;
+mod secrets;
+mod settings;
+mod volume;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use ipnet::Ipv4Net;
+use startclaw_model::{Finding, InstanceId, Slot};
+
+pub use settings::{Destination, DestinationError, DockerSettings, Prefix, PrefixError};
+
+use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
+use crate::{Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step};
+
+/// This machine's Docker. Its methods need the rights of root.
+pub struct DockerHost {
+    settings: DockerSettings,
+    webhook_port: u16,
+    capacity: u32,
+    names: Names,
+    client: Arc<Client>,
+    secrets: Secrets,
+    guard: Guard,
+}
+
+impl DockerHost {
+    /// Takes the settings and the webhook's port inside a container, which is reached on the
+    /// container's own address. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the settings leave no room for a single instance.
+    pub fn new(settings: DockerSettings, webhook_port: u16) -> Result<Self, HostError> {
+        let slots = settings.address_pool.slots();
+        // Each slot needs a network, a port and a user of its own.
+        let fits = |slot: u32| {
+            Slot(slot).port(settings.first_port).is_some()
+                && settings.first_uid.checked_add(slot).is_some_and(|uid| uid < u32::MAX)
+        };
+        let ports = 32_768_u32.saturating_sub(u32::from(settings.first_port));
+        let capacity = (0..=slots.min(ports)).rev().find(|n| *n == 0 || fits(n - 1)).unwrap_or(0);
+        if capacity == 0 || settings.first_port == 0 || settings.first_uid == 0 {
+            return Err(HostError::refused(
+                "docker.first_port lies between 1 and 32767, and docker.first_uid above 0",
+            ));
+        }
+        let names = Names::new(settings.prefix.clone());
+        let last_port = Slot(capacity - 1).port(settings.first_port).unwrap_or(u16::MAX);
+        Ok(Self {
+            webhook_port,
+            capacity,
+            client: Arc::new(Client::new(settings.socket.clone())),
+            secrets: Secrets::new(&settings.runtime_dir),
+            guard: Guard::new(&names, &settings, last_port),
+            names,
+            settings,
+        })
+    }
+
+    /// The user id of a plan's instance; its group has the same.
+    fn uid(&self, plan: &Plan) -> u32 {
+        plan.slot.uid(self.settings.first_uid)
+    }
+
+    /// The network of a plan's slot, its gateway and its container's address.
+    fn network_of(&self, plan: &Plan) -> Result<(Ipv4Net, Ipv4Addr, Ipv4Addr), HostError> {
+        let network = self.settings.address_pool.network(plan.slot);
+        network.ok_or_else(|| self.no_place(plan))
+    }
+
+    /// The published port of a plan's slot.
+    fn port(&self, plan: &Plan) -> Result<u16, HostError> {
+        plan.slot.port(self.settings.first_port).ok_or_else(|| self.no_place(plan))
+    }
+
+    fn no_place(&self, plan: &Plan) -> HostError {
+        HostError::refused(format!(
+            "this machine has {} places and {} has number {}: set docker.address_pool and \
+             docker.first_port so that they hold more",
+            self.capacity, plan.name, plan.slot.0
+        ))
+    }
+
+    fn port_range(&self) -> RangeInclusive<u16> {
+        let last = Slot(self.capacity - 1).port(self.settings.first_port);
+        self.settings.first_port..=last.unwrap_or(u16::MAX)
+    }
+
+    /// Where an instance's gateway is published.
+    fn address(&self, slot: Slot) -> Option<SocketAddr> {
+        let port = slot.port(self.settings.first_port)?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+}
+
+#[async_trait]
+impl Host for DockerHost {
+    fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    fn place(&self, slot: Slot) -> Option<Place> {
+        if slot.0 >= self.capacity {
+            return None;
+        }
+        let (_, gateway, container) = self.settings.address_pool.network(slot)?;
+        Some(Place {
+            gateway: self.address(slot)?,
+            webhook: SocketAddr::from((container, self.webhook_port)),
+            proxy: IpAddr::V4(gateway),
+        })
+    }
+
+    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
+        self.look(plan).await
+    }
+
+    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
+        Ok(match self.address(plan.slot) {
+            Some(address) => probe::ask(address, &plan.workload.probe_path).await,
+            None => Probe::NotAsked,
+        })
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>, HostError> {
+        self.find_all().await
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
+        match step {
+            Step::FetchImage => self.fetch_image(&plan.image).await,
+            Step::CreateVolume => self.create_volume(plan).await,
+            Step::CreateNetwork => self.create_network(plan).await,
+            Step::WriteSecrets => self.write_secrets(plan).await,
+            Step::WriteConfig(content) => self.write_config(plan, content.clone()).await,
+            Step::CreateContainer => self.create_container(plan).await,
+            Step::StartContainer => self.start_container(plan).await,
+            Step::LimitCpu => self.limit_cpu(plan).await,
+            Step::ResumeContainer => self.resume_container(plan).await,
+            Step::StopContainer => self.stop_container(plan).await,
+            Step::Repair => self.repair(plan).await,
+            Step::RemoveContainer => self.remove_container(plan).await,
+            Step::RemoveNetwork => self.remove_network(plan).await,
+            Step::RemoveSecrets => self.remove_secrets(plan).await,
+            Step::RemoveVolume => self.remove_volume(plan).await,
+        }
+    }
+
+    async fn logs(
+        &self,
+        id: &InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
+        self.read_logs(id, request).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        events::listen(self.client.clone(), self.names.clone())
+    }
+
+    async fn guard(&self) -> Result<bool, HostError> {
+        self.guard.mend().await
+    }
+
+    async fn check(&self, image: &str) -> Vec<Finding> {
+        self.findings(image).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_instances_have_places_of_their_own() {
+        let host = DockerHost::new(DockerSettings::default(), 8787).unwrap();
+        assert!(host.capacity() >= 1000);
+        let first = host.place(Slot(0)).unwrap();
+        assert_eq!(first.gateway.to_string(), "127.0.0.1:18001");
+        assert_eq!(first.webhook.to_string(), "10.87.0.2:8787");
+        assert_eq!(first.proxy.to_string(), "10.87.0.1");
+        assert!(host.place(Slot(host.capacity() - 1)).is_some());
+        assert!(host.place(Slot(host.capacity())).is_none());
+    }
+
+    #[test]
+    fn the_ports_bound_the_capacity() {
+        let settings = DockerSettings { first_port: 32_760, ..Default::default() };
+        assert_eq!(DockerHost::new(settings, 1).unwrap().capacity(), 8);
+        let settings = DockerSettings { first_port: 40_000, ..Default::default() };
+        assert!(DockerHost::new(settings, 1).is_err());
+    }
+}

@@ -1,0 +1,271 @@
+//! Checks what instances need of this machine, and says how to mend what is missing.
+
+use std::{ops::RangeInclusive, path::Path, time::Duration};
+
+use bollard::models::{ContainerSummary, SystemInfo};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use startclaw_model::{Finding, Timestamp};
+use tokio::{process::Command, time::timeout};
+
+use super::{DockerHost, client::failed, guard::Wall, machine};
+
+/// Below this much free disk, in GiB, images and volumes run into a full disk soon.
+const DISK_GIB: u64 = 5;
+/// Below this much available memory, in MiB, another instance does not fit.
+const MEMORY_MIB: u64 = 1024;
+/// 2026-01-01: a clock before that is wrong, and certificates fail.
+const PAST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+impl DockerHost {
+    pub(super) async fn findings(&self, image: &str) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        match self.docker_info().await {
+            Err(e) => findings.push(Finding::bad("docker", e.message, "systemctl start docker")),
+            Ok((info, containers)) => {
+                findings.push(docker(&info));
+                findings.push(limits(&info));
+                findings.push(forwarding(&info));
+                findings.push(self.image_finding(image).await);
+                findings.push(disk(info.docker_root_dir.as_deref().unwrap_or("/var/lib/docker")));
+                findings.push(memory(containers.len()));
+                findings.push(ports(self.port_range(), &containers));
+            }
+        }
+        findings.push(self.firewall_finding().await);
+        findings.push(self.secrets_finding());
+        findings.push(inotify());
+        findings.push(clock().await);
+        findings
+    }
+
+    async fn docker_info(&self) -> Result<(SystemInfo, Vec<ContainerSummary>), crate::HostError> {
+        let docker = self.client.get().await?;
+        let filter = self.names.filter_all();
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        tokio::try_join!(docker.info(), docker.list_containers(Some(options)))
+            .map_err(|e| failed("ask Docker about this machine", e))
+    }
+
+    async fn image_finding(&self, image: &str) -> Finding {
+        match self.has_image(image).await {
+            Ok(true) => Finding::good("image", format!("{image} is on this machine")),
+            Ok(false) => Finding::bad(
+                "image",
+                format!("{image} is not on this machine"),
+                format!("script/image, or: docker pull {image}"),
+            ),
+            Err(e) => Finding::bad("image", e.message, "systemctl status docker"),
+        }
+    }
+
+    async fn firewall_finding(&self) -> Finding {
+        let table = self.names.table();
+        let mend =
+            "startclaw puts it back within a minute; if it does not: systemctl restart startclaw";
+        match self.guard.check().await {
+            Ok(Wall::Standing) => {
+                Finding::good("firewall", format!("table inet {table} is loaded and unchanged"))
+            }
+            Ok(Wall::Missing) => {
+                Finding::bad("firewall", format!("table inet {table} is not loaded"), mend)
+            }
+            Ok(Wall::Changed) => Finding::bad(
+                "firewall",
+                format!(
+                    "table inet {table} is not what this version loads: somebody changed it, or the settings or resolvers changed"
+                ),
+                mend,
+            ),
+            Err(e) => Finding::bad("firewall", e.message, "apt install nftables"),
+        }
+    }
+
+    fn secrets_finding(&self) -> Finding {
+        let folder = self.settings.runtime_dir.join("secrets");
+        let folder = folder.display();
+        if self.secrets.in_memory() {
+            return Finding::good("secrets", format!("{folder} is held in memory"));
+        }
+        if !Path::new(&folder.to_string()).exists() {
+            return Finding::good("secrets", format!("{folder} is made with the first instance"));
+        }
+        Finding::bad(
+            "secrets",
+            format!("{folder} is on a disk"),
+            format!("mount -t tmpfs -o mode=0711,nosuid,nodev,noexec startclaw-secrets {folder}"),
+        )
+    }
+}
+
+fn docker(info: &SystemInfo) -> Finding {
+    let version = info.server_version.as_deref().unwrap_or("unknown");
+    let major = version.split('.').next().and_then(|part| part.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 20) {
+        return Finding::bad(
+            "docker",
+            format!("Docker {version} is too old"),
+            "install Docker 20.10 or newer: apt install docker.io",
+        );
+    }
+    if info.live_restore_enabled != Some(true) {
+        return Finding::warning(
+            "docker",
+            format!("Docker {version} stops every instance when it restarts"),
+            "put \"live-restore\": true into /etc/docker/daemon.json, then: systemctl reload docker",
+        );
+    }
+    Finding::good("docker", format!("Docker {version}"))
+}
+
+fn limits(info: &SystemInfo) -> Finding {
+    let missing: Vec<&str> =
+        [("memory", info.memory_limit), ("CPU", info.cpu_cfs_quota), ("pids", info.pids_limit)]
+            .into_iter()
+            .filter(|(_, there)| *there != Some(true))
+            .map(|(name, _)| name)
+            .collect();
+    if !missing.is_empty() {
+        return Finding::bad(
+            "limits",
+            format!("the kernel does not enforce: {}", missing.join(", ")),
+            "add cgroup_enable=memory to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot",
+        );
+    }
+    if info.swap_limit != Some(true) {
+        return Finding::warning(
+            "limits",
+            "the kernel does not limit swap: an instance can fill it",
+            "add swapaccount=1 to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot",
+        );
+    }
+    Finding::good("limits", "memory, swap, CPU and pids are enforced")
+}
+
+fn forwarding(info: &SystemInfo) -> Finding {
+    if info.ipv4_forwarding == Some(true) {
+        return Finding::good(
+            "forwarding",
+            "instances can reach the internet through this machine",
+        );
+    }
+    Finding::bad(
+        "forwarding",
+        "IPv4 forwarding is off: instances reach nothing",
+        "sysctl -w net.ipv4.ip_forward=1, and put it into /etc/sysctl.d/",
+    )
+}
+
+fn disk(root: &str) -> Finding {
+    let Ok(fs) = rustix::fs::statvfs(root) else {
+        return Finding::warning("disk", format!("cannot look at {root}"), format!("df -h {root}"));
+    };
+    let free = fs.f_bavail.saturating_mul(fs.f_frsize) >> 30;
+    let inodes = fs.f_files == 0 || fs.f_favail > fs.f_files / 50;
+    if free < DISK_GIB {
+        return Finding::bad(
+            "disk",
+            format!("{free} GiB are free at {root}, {DISK_GIB} are needed"),
+            "docker system prune, or make the disk larger",
+        );
+    }
+    if !inodes {
+        return Finding::warning(
+            "disk",
+            format!("few inodes are free at {root}"),
+            format!("df -i {root}"),
+        );
+    }
+    Finding::good("disk", format!("{free} GiB are free at {root}"))
+}
+
+fn memory(instances: usize) -> Finding {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let Some(available) = machine::memory_mib(&meminfo, "MemAvailable") else {
+        return Finding::warning("memory", "cannot read /proc/meminfo", "mount -t proc proc /proc");
+    };
+    let detail = format!("{available} MiB are available beside {instances} instances");
+    if available < MEMORY_MIB {
+        return Finding::warning(
+            "memory",
+            format!("{detail}: another one does not fit"),
+            "give the machine more memory, add swap (zram), or remove instances: startclaw deprovision NAME",
+        );
+    }
+    Finding::good("memory", detail)
+}
+
+fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding {
+    let mut taken = std::collections::BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        taken.extend(machine::listening(&table, &range));
+    }
+    let ours = containers.iter().filter_map(|container| container.ports.as_ref()).flatten();
+    for port in ours.filter_map(|port| port.public_port) {
+        taken.remove(&port);
+    }
+    let (first, last) = (range.start(), range.end());
+    if !taken.is_empty() {
+        let some: Vec<String> = taken.iter().take(5).map(u16::to_string).collect();
+        return Finding::bad(
+            "ports",
+            format!(
+                "something else listens on {} of our ports {first} to {last}: {}",
+                taken.len(),
+                some.join(", ")
+            ),
+            format!("see who: ss -ltnp 'sport = :{}'; stop it, or set docker.first_port", some[0]),
+        );
+    }
+    let path = "/proc/sys/net/ipv4/ip_local_port_range";
+    let ephemeral = std::fs::read_to_string(path).unwrap_or_default();
+    if machine::first_ephemeral(&ephemeral).is_some_and(|port| port <= *last) {
+        return Finding::warning(
+            "ports",
+            format!(
+                "the kernel gives ports of our range {first} to {last} to outgoing connections"
+            ),
+            format!("sysctl -w net.ipv4.ip_local_port_range='{} 60999'", last.saturating_add(1)),
+        );
+    }
+    Finding::good("ports", format!("{first} to {last} on 127.0.0.1 are ours"))
+}
+
+fn inotify() -> Finding {
+    // Counted for each user, and each instance has its own.
+    for (name, least) in [("max_user_instances", 64), ("max_user_watches", 8192)] {
+        let path = format!("/proc/sys/fs/inotify/{name}");
+        if let Some(limit) = machine::number(&path)
+            && limit < least
+        {
+            return Finding::warning(
+                "inotify",
+                format!("fs.inotify.{name} is {limit}, an instance may want {least}"),
+                format!("sysctl -w fs.inotify.{name}={least}, and put it into /etc/sysctl.d/"),
+            );
+        }
+    }
+    Finding::good("inotify", "each instance can watch its files")
+}
+
+async fn clock() -> Finding {
+    let now = Timestamp::now();
+    let mend = "timedatectl set-ntp true";
+    if now < PAST {
+        return Finding::bad("clock", format!("it says {now}"), mend);
+    }
+    let ask = Command::new("timedatectl")
+        .args(["show", "-p", "NTPSynchronized", "--value"])
+        .kill_on_drop(true)
+        .output();
+    let answer = match timeout(Duration::from_secs(3), ask).await {
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        // Without systemd there is nobody to ask; that is no fault.
+        _ => String::new(),
+    };
+    match answer.as_str() {
+        "yes" => Finding::good("clock", format!("it says {now} and is synchronised")),
+        "no" => Finding::warning("clock", format!("it says {now} and is not synchronised"), mend),
+        _ => Finding::good("clock", format!("it says {now}")),
+    }
+}

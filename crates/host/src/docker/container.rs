@@ -1,0 +1,224 @@
+//! An instance's container: made, started, limited, stopped, removed.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, EndpointIpamConfig,
+    EndpointSettings, NetworkingConfig, PortBinding,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+
+use super::names::ROLE_INSTANCE;
+use super::profile::{CPU_LIFTED, cpu_quota};
+use super::{DockerHost, client::failed, client::found};
+use crate::{HostError, Plan};
+
+/// How long Docker may go on with a removal that it has begun.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+impl DockerHost {
+    pub(super) async fn create_container(&self, plan: &Plan) -> Result<(), HostError> {
+        if let Some(container) = self.container(plan).await? {
+            if label(&container, &self.names.spec_label()) == Some(plan.spec.as_str()) {
+                return Ok(());
+            }
+            self.remove_container(plan).await?;
+        }
+        let (_, _, address) = self.network_of(plan)?;
+        let port = format!("{}/tcp", plan.workload.gateway_port);
+        let published = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(self.port(plan)?.to_string()),
+        };
+        let name = self.names.object(plan);
+        let endpoint = EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(address.to_string()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut body = self.profile(plan, ROLE_INSTANCE);
+        if !plan.workload.command.is_empty() {
+            body.cmd = Some(plan.workload.command.clone());
+        }
+        body.exposed_ports = Some(vec![port.clone()]);
+        if let Some(host) = &mut body.host_config {
+            host.network_mode = Some(name.clone());
+            host.port_bindings = Some(HashMap::from([(port, Some(vec![published]))]));
+        }
+        body.networking_config = Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(name.clone(), endpoint)])),
+        });
+        self.make(plan, &name, body).await
+    }
+
+    /// Creates a container, with an error of its own kind when the image is missing.
+    pub(super) async fn make(
+        &self,
+        plan: &Plan,
+        name: &str,
+        body: bollard::models::ContainerCreateBody,
+    ) -> Result<(), HostError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        match self.client.get().await?.create_container(Some(options), body).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, message })
+                if message.to_lowercase().contains("image") =>
+            {
+                Err(HostError::no_image(&plan.image))
+            }
+            Err(e) => Err(failed(format!("create the container {name}"), e)),
+        }
+    }
+
+    pub(super) async fn start_container(&self, plan: &Plan) -> Result<(), HostError> {
+        // Two on one volume would ruin the state: one that mends, left by a crash, goes first.
+        self.remove_repair(plan).await?;
+        if self.secrets.revision(&plan.id).is_none() {
+            return Err(HostError::unavailable(format!(
+                "the secrets of {} do not lie ready in memory",
+                plan.name
+            )));
+        }
+        let name = self.names.object(plan);
+        let what = format!("start the container {name}");
+        let container = self.container(plan).await?;
+        if container.is_some_and(|container| quota(&container) != CPU_LIFTED) {
+            self.set_quota(plan, CPU_LIFTED).await?;
+        }
+        match self.client.get().await?.start_container(&name, None).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            // A container holds on to the network it was made with. When somebody removed that
+            // one, it can never start again, although a network of that name is there.
+            Err(Error::DockerResponseServerError { message, .. })
+                if message.contains("network") && message.contains("not found") =>
+            {
+                self.remove_container(plan).await?;
+                Err(HostError::unavailable(format!(
+                    "the network of {} had been removed; its container is made anew",
+                    plan.name
+                )))
+            }
+            Err(e) => Err(failed(what, e)),
+        }
+    }
+
+    pub(super) async fn limit_cpu(&self, plan: &Plan) -> Result<(), HostError> {
+        self.set_quota(plan, cpu_quota(plan.limits.cpus)).await
+    }
+
+    async fn set_quota(&self, plan: &Plan, quota: i64) -> Result<(), HostError> {
+        let name = self.names.object(plan);
+        let body = ContainerUpdateBody { cpu_quota: Some(quota), ..Default::default() };
+        let done = self.client.get().await?.update_container(&name, body).await;
+        done.map_err(|e| failed(format!("set the CPU limit of {name}"), e))
+    }
+
+    pub(super) async fn resume_container(&self, plan: &Plan) -> Result<(), HostError> {
+        let Some(container) = self.container(plan).await? else { return Ok(()) };
+        if status(&container) != Some(ContainerStateStatusEnum::PAUSED) {
+            return Ok(());
+        }
+        let name = self.names.object(plan);
+        let done = self.client.get().await?.unpause_container(&name).await;
+        done.map_err(|e| failed(format!("resume the container {name}"), e))
+    }
+
+    pub(super) async fn stop_container(&self, plan: &Plan) -> Result<(), HostError> {
+        let Some(container) = self.container(plan).await? else { return Ok(()) };
+        if status(&container) == Some(ContainerStateStatusEnum::PAUSED) {
+            // What is frozen hears no signal.
+            self.resume_container(plan).await?;
+        }
+        let name = self.names.object(plan);
+        let grace = plan.workload.stop_grace;
+        let options = StopContainerOptionsBuilder::new()
+            .t(i32::try_from(grace.as_secs()).unwrap_or(i32::MAX))
+            .build();
+        // Docker answers when it is over.
+        let docker = self.client.get().await?.clone();
+        let docker = docker.with_timeout(grace + Duration::from_secs(60));
+        match docker.stop_container(&name, Some(options)).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
+            Err(e) => Err(failed(format!("stop the container {name}"), e)),
+        }
+    }
+
+    /// Removes the container, and the one that mends, if there is one.
+    pub(super) async fn remove_container(&self, plan: &Plan) -> Result<(), HostError> {
+        self.remove_repair(plan).await?;
+        if self.container(plan).await?.is_none() {
+            return Ok(());
+        }
+        self.remove_named(&self.names.object(plan)).await
+    }
+
+    /// Removes a container that is known to be ours, running or not, and waits until it is gone.
+    pub(super) async fn remove_named(&self, name: &str) -> Result<(), HostError> {
+        let docker = self.client.get().await?;
+        let what = format!("remove the container {name}");
+        // `v` takes the nameless volumes that an image may declare; a named one stays.
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match found(docker.remove_container(name, Some(options)).await) {
+            Ok(_) => return Ok(()),
+            // Another removal is under way: ours, from before a crash, or somebody's.
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
+            Err(e) => return Err(failed(what, e)),
+        }
+        let gone = async {
+            while found(docker.inspect_container(name, None).await)?.is_some() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(REMOVAL, gone).await {
+            Ok(result) => result.map_err(|e| failed(what, e)),
+            Err(_) => Err(failed(what, Error::RequestTimeoutError)),
+        }
+    }
+
+    /// The instance's container; `None` when there is none. A container of that name that is
+    /// not ours is an error, because it stays in the way.
+    pub(super) async fn container(
+        &self,
+        plan: &Plan,
+    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+        self.inspect(plan, &self.names.object(plan)).await
+    }
+
+    pub(super) async fn inspect(
+        &self,
+        plan: &Plan,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+        let container = self.client.get().await?.inspect_container(name, None).await;
+        let container = found(container);
+        let container = container.map_err(|e| failed(format!("look at container {name}"), e))?;
+        let Some(container) = container else { return Ok(None) };
+        let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
+        if self.names.marked(labels, &plan.id) {
+            return Ok(Some(container));
+        }
+        Err(HostError::refused(format!(
+            "there is a container {name} that is not of instance {}; remove it with: docker rm -f \
+             {name}",
+            plan.id
+        )))
+    }
+}
+
+pub(super) fn label<'a>(container: &'a ContainerInspectResponse, key: &str) -> Option<&'a str> {
+    container.config.as_ref()?.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+pub(super) fn status(container: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
+    container.state.as_ref()?.status
+}
+
+pub(super) fn quota(container: &ContainerInspectResponse) -> i64 {
+    container.host_config.as_ref().and_then(|host| host.cpu_quota).unwrap_or(0)
+}

@@ -1,0 +1,90 @@
+//! What happens to containers, as Docker tells it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{errors::Error, models::EventMessage, query_parameters::EventsOptionsBuilder};
+use futures::{StreamExt, stream, stream::BoxStream};
+use startclaw_model::InstanceId;
+
+use super::{client::Client, names::Names};
+use crate::Change;
+
+/// The first and the longest pause before Docker is asked again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What can make a difference to the engine. Docker's network and volume events carry no
+/// labels; a container cannot lose either while it runs, and each start looks at them.
+const ACTIONS: &[&str] =
+    &["create", "start", "die", "oom", "pause", "unpause", "destroy", "rename", "update"];
+
+struct Listener {
+    client: Arc<Client>,
+    names: Names,
+    events: Option<BoxStream<'static, Result<EventMessage, Error>>>,
+    pause: Duration,
+}
+
+/// Changes for ever: when Docker goes away it is asked until it is back, and then
+/// [`Change::Everything`] comes first.
+pub(super) fn listen(client: Arc<Client>, names: Names) -> BoxStream<'static, Change> {
+    let listener = Listener { client, names, events: None, pause: PAUSES.0 };
+    stream::unfold(listener, |mut listener| async {
+        let change = listener.next().await;
+        Some((change, listener))
+    })
+    .boxed()
+}
+
+impl Listener {
+    async fn next(&mut self) -> Change {
+        loop {
+            let Some(events) = &mut self.events else {
+                if self.connect().await {
+                    return Change::Everything;
+                }
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(PAUSES.1);
+                continue;
+            };
+            match events.next().await {
+                Some(Ok(event)) => {
+                    self.pause = PAUSES.0;
+                    if let Some(id) = instance(event, &self.names.id_label()) {
+                        return Change::Instance(id);
+                    }
+                }
+                // The end of the stream and an error are the same: Docker went away.
+                Some(Err(_)) | None => {
+                    self.events = None;
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    /// Begins to listen from a moment ago, so that nothing is missed between the look at
+    /// everything, which follows, and the first event.
+    async fn connect(&mut self) -> bool {
+        let Ok(docker) = self.client.get().await else { return false };
+        if docker.ping().await.is_err() {
+            return false;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut filters: HashMap<&str, Vec<String>> = self.names.filter_all();
+        filters.insert("type", vec!["container".to_owned()]);
+        filters.insert("event", ACTIONS.iter().map(|&action| action.to_owned()).collect());
+        let since = now.saturating_sub(1).to_string();
+        let options = EventsOptionsBuilder::new().since(&since).filters(&filters).build();
+        self.events = Some(docker.events(Some(options)).boxed());
+        true
+    }
+}
+
+fn instance(event: EventMessage, label: &str) -> Option<InstanceId> {
+    event.actor?.attributes?.remove(label).map(InstanceId)
+}

@@ -1,0 +1,64 @@
+//! The image: there already, or fetched from the registry that its name names.
+
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures::TryStreamExt;
+
+use super::{DockerHost, client::failed, client::found};
+use crate::HostError;
+
+impl DockerHost {
+    pub(super) async fn fetch_image(&self, image: &str) -> Result<(), HostError> {
+        if self.has_image(image).await? {
+            return Ok(());
+        }
+        // A name without a registry means Docker Hub to Docker, where anybody may have taken
+        // it: an image that we build ourselves is never fetched from a stranger.
+        if !names_registry(image) {
+            return Err(HostError::refused(format!(
+                "image {image} is not on this machine, and its name names no registry to fetch it \
+                 from; run script/image"
+            )));
+        }
+        let options = CreateImageOptionsBuilder::new().from_image(image).build();
+        let pull = self.client.get().await?.create_image(Some(options), None, None);
+        let pulled: Result<(), _> = pull.try_for_each(|_| std::future::ready(Ok(()))).await;
+        match pulled {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                // An answer of no use is not always an error: what counts is what is there.
+                if self.has_image(image).await? {
+                    return Ok(());
+                }
+                Err(HostError::refused(format!(
+                    "image {image} is not on this machine and cannot be pulled ({e}); run \
+                     script/image, or: docker pull {image}"
+                )))
+            }
+        }
+    }
+
+    pub(super) async fn has_image(&self, image: &str) -> Result<bool, HostError> {
+        let image_found = found(self.client.get().await?.inspect_image(image).await);
+        Ok(image_found.map_err(|e| failed(format!("look for image {image}"), e))?.is_some())
+    }
+}
+
+/// Whether the first part of an image's name is a host, by Docker's own rule.
+fn names_registry(image: &str) -> bool {
+    image.split_once('/').is_some_and(|(first, _)| {
+        first == "localhost" || first.contains('.') || first.contains(':')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_image_that_names_its_registry_is_fetched() {
+        assert!(names_registry("ghcr.io/openclaw/openclaw:2026.9.6"));
+        assert!(names_registry("localhost:5000/openclaw"));
+        assert!(!names_registry("startclaw/openclaw:2026.9.6"));
+        assert!(!names_registry("openclaw:2026.9.6"));
+    }
+}

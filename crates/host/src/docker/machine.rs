@@ -1,0 +1,64 @@
+//! Reads what the kernel says about this machine.
+
+use std::{collections::BTreeSet, ops::RangeInclusive};
+
+/// A field of `/proc/meminfo`, in MiB.
+pub(super) fn memory_mib(meminfo: &str, field: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+}
+
+/// The ports in `range` that somebody listens on, from the text of `/proc/net/tcp` or
+/// `/proc/net/tcp6`, where that would be in our way: on the loopback or on every address.
+pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u16> {
+    const LISTEN: &str = "0A";
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let local = fields.nth(1)?;
+            (fields.nth(1)? == LISTEN).then_some(local)
+        })
+        .filter_map(|local| local.split_once(':'))
+        .filter(|(address, _)| {
+            // Written in the machine's byte order: 7F000001 backwards.
+            *address == "0100007F" || address.bytes().all(|digit| digit == b'0')
+        })
+        .filter_map(|(_, port)| u16::from_str_radix(port, 16).ok())
+        .filter(|port| range.contains(port))
+        .collect()
+}
+
+/// The first of the ports that the kernel gives to outgoing connections.
+pub(super) fn first_ephemeral(text: &str) -> Option<u16> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// A whole number in a file of `/proc/sys`.
+pub(super) fn number(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_in_our_range_are_found() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+             0: 0100007F:4651 00000000:0000 0A 00000000:00000000\n\
+             1: 00000000:4652 00000000:0000 0A 00000000:00000000\n\
+             2: 0101010A:4653 00000000:0000 0A 00000000:00000000\n\
+             3: 0100007F:4654 0100007F:1234 01 00000000:00000000\n\
+             4: 0100007F:0050 00000000:0000 0A 00000000:00000000\n";
+        assert_eq!(listening(table, &(18001..=18100)), BTreeSet::from([18001, 18002]));
+    }
+
+    #[test]
+    fn memory_is_read_in_mib() {
+        let text = "MemTotal:       24684084 kB\nMemAvailable:   2048 kB\n";
+        assert_eq!(memory_mib(text, "MemAvailable"), Some(2));
+        assert_eq!(memory_mib(text, "Mem"), None);
+    }
+}

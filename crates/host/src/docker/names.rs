@@ -1,0 +1,153 @@
+//! What the objects of an instance are called, and the marks they carry.
+//!
+//! A name can be used again while things of an older instance of that name are still there.
+//! So a name ends with a piece of the instance's id, and what decides whose an object is are
+//! its labels, never its name.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+use startclaw_model::{InstanceId, Name, Slot};
+
+use super::Prefix;
+use crate::Plan;
+
+/// The labels of one platform and the names of its objects.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: Prefix,
+    bridges: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: Prefix) -> Self {
+        // An interface's name has 15 characters at most: 2 + 6 + 1 leave six for the slot.
+        let bridges = format!("sc{}-", &hex_digest(prefix.as_str().as_bytes())[..6]);
+        Self { prefix, bridges }
+    }
+
+    /// The name that an instance's container, volume and network share. It begins with the
+    /// instance's name, so that `docker ps` can be read.
+    pub(super) fn object(&self, plan: &Plan) -> String {
+        self.object_of(&plan.name, &plan.id)
+    }
+
+    fn object_of(&self, name: &Name, id: &InstanceId) -> String {
+        format!("{}-{}-{}", self.prefix.as_str(), name.as_str(), short(id))
+    }
+
+    /// The name of the container that mends the volume.
+    pub(super) fn repair(&self, plan: &Plan) -> String {
+        format!("{}-repair", self.object(plan))
+    }
+
+    /// What the names of all bridges of this platform, and of no other, begin with.
+    pub(super) fn bridges(&self) -> &str {
+        &self.bridges
+    }
+
+    /// The bridge of a slot.
+    pub(super) fn bridge(&self, slot: Slot) -> String {
+        format!("{}{}", self.bridges, slot.0)
+    }
+
+    /// The firewall's table.
+    pub(super) fn table(&self) -> String {
+        self.prefix.as_str().replace('-', "_")
+    }
+
+    /// The label that carries the instance's id; everything of ours has it.
+    pub(super) fn id_label(&self) -> String {
+        format!("{}.instance", self.prefix.as_str())
+    }
+
+    /// The label that carries the instance's name.
+    pub(super) fn name_label(&self) -> String {
+        format!("{}.name", self.prefix.as_str())
+    }
+
+    /// The label that carries the instance's slot.
+    pub(super) fn slot_label(&self) -> String {
+        format!("{}.slot", self.prefix.as_str())
+    }
+
+    /// The label that carries what a container was made from.
+    pub(super) fn spec_label(&self) -> String {
+        format!("{}.spec", self.prefix.as_str())
+    }
+
+    /// The label that says what a container is for: [`ROLE_INSTANCE`] or [`ROLE_REPAIR`].
+    pub(super) fn role_label(&self) -> String {
+        format!("{}.role", self.prefix.as_str())
+    }
+
+    /// The marks of everything that belongs to an instance.
+    pub(super) fn labels(&self, plan: &Plan) -> HashMap<String, String> {
+        HashMap::from([
+            (self.id_label(), plan.id.to_string()),
+            (self.name_label(), plan.name.as_str().to_owned()),
+            (self.slot_label(), plan.slot.0.to_string()),
+        ])
+    }
+
+    /// Whether these labels mark something of this instance.
+    pub(super) fn marked(&self, labels: Option<&HashMap<String, String>>, id: &InstanceId) -> bool {
+        labels.and_then(|l| l.get(&self.id_label())).is_some_and(|found| found == id.as_str())
+    }
+
+    /// A filter for everything of this platform.
+    pub(super) fn filter_all(&self) -> HashMap<&'static str, Vec<String>> {
+        HashMap::from([("label", vec![self.id_label()])])
+    }
+
+    /// A filter for everything of one instance.
+    pub(super) fn filter_one(&self, id: &InstanceId) -> HashMap<&'static str, Vec<String>> {
+        HashMap::from([("label", vec![format!("{}={id}", self.id_label())])])
+    }
+}
+
+/// The role of the container in which an instance runs.
+pub(super) const ROLE_INSTANCE: &str = "instance";
+/// The role of the container that mends an instance's volume.
+pub(super) const ROLE_REPAIR: &str = "repair";
+
+/// The last eight letters and digits of an id: the random end of a UUID of version 7.
+fn short(id: &InstanceId) -> String {
+    let plain: Vec<char> = id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+    plain[plain.len().saturating_sub(8)..].iter().collect::<String>().to_lowercase()
+}
+
+/// The SHA-256 of some bytes as 64 hexadecimal digits.
+pub(super) fn hex_digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(prefix: &str) -> Names {
+        Names::new(Prefix::parse(prefix).unwrap())
+    }
+
+    #[test]
+    fn a_name_can_be_read_and_tells_two_instances_of_one_name_apart() {
+        let n = names("startclaw");
+        let name = Name::parse("alice").unwrap();
+        let id = InstanceId("01997f3e-0000-7000-8000-0123456789ab".to_owned());
+        assert_eq!(n.object_of(&name, &id), "startclaw-alice-456789ab");
+        assert_ne!(n.object_of(&name, &InstanceId::new()), n.object_of(&name, &id));
+    }
+
+    #[test]
+    fn a_bridges_name_fits_an_interface_and_tells_platforms_apart() {
+        let (a, b) = (names("startclaw"), names("other"));
+        assert!(a.bridge(Slot(524_287)).len() <= 15);
+        assert!(a.bridge(Slot(7)).starts_with(a.bridges()));
+        assert_ne!(a.bridges(), b.bridges());
+    }
+}

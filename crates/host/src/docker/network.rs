@@ -1,0 +1,124 @@
+//! An instance's own network: a bridge with room for one container.
+
+use std::collections::HashMap;
+
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::query_parameters::ListNetworksOptionsBuilder;
+
+use super::{DockerHost, client::failed, client::found};
+use crate::{HostError, Plan};
+
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
+impl DockerHost {
+    pub(super) async fn create_network(&self, plan: &Plan) -> Result<(), HostError> {
+        let (range, gateway, _) = self.network_of(plan)?;
+        let networks = self.networks(plan).await?;
+        if let [one] = networks.as_slice()
+            && self.as_planned(plan, one)
+        {
+            return Ok(());
+        }
+        self.remove_networks(plan, networks).await?;
+        let request = NetworkCreateRequest {
+            name: self.names.object(plan),
+            driver: Some("bridge".to_owned()),
+            enable_ipv6: Some(false),
+            ipam: Some(Ipam {
+                driver: Some("default".to_owned()),
+                config: Some(vec![IpamConfig {
+                    subnet: Some(range.to_string()),
+                    gateway: Some(gateway.to_string()),
+                    ..Default::default()
+                }]),
+                ..Default::default()
+            }),
+            options: Some(HashMap::from([
+                (BRIDGE_NAME.to_owned(), self.names.bridge(plan.slot)),
+                // Nothing on this bridge is ever published to the world by a mistake.
+                ("com.docker.network.bridge.host_binding_ipv4".to_owned(), "127.0.0.1".to_owned()),
+            ])),
+            labels: Some(self.names.labels(plan)),
+            ..Default::default()
+        };
+        match self.client.get().await?.create_network(request).await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.explain_network(plan, failed("create a network", e)).await),
+        }
+    }
+
+    /// Whether the instance's network is there, as planned.
+    pub(super) async fn has_network(&self, plan: &Plan) -> Result<bool, HostError> {
+        let networks = self.networks(plan).await?;
+        Ok(matches!(networks.as_slice(), [one] if self.as_planned(plan, one)))
+    }
+
+    pub(super) async fn remove_network(&self, plan: &Plan) -> Result<(), HostError> {
+        let networks = self.networks(plan).await?;
+        self.remove_networks(plan, networks).await
+    }
+
+    /// All networks of the instance: by label, because Docker takes a name twice.
+    async fn networks(&self, plan: &Plan) -> Result<Vec<Network>, HostError> {
+        let filter = self.names.filter_one(&plan.id);
+        let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+        let networks = self.client.get().await?.list_networks(Some(options)).await;
+        networks.map_err(|e| failed(format!("look for the network of {}", plan.name), e))
+    }
+
+    fn as_planned(&self, plan: &Plan, network: &Network) -> bool {
+        let Ok((range, gateway, _)) = self.network_of(plan) else { return false };
+        let configs = network.ipam.as_ref().and_then(|ipam| ipam.config.as_deref());
+        let [config] = configs.unwrap_or_default() else { return false };
+        let bridge = network.options.as_ref().and_then(|options| options.get(BRIDGE_NAME));
+        network.name.as_deref() == Some(&self.names.object(plan))
+            && config.subnet.as_deref() == Some(&range.to_string())
+            && config.gateway.as_deref() == Some(&gateway.to_string())
+            && bridge == Some(&self.names.bridge(plan.slot))
+            && network.enable_ipv6 != Some(true)
+    }
+
+    async fn remove_networks(&self, plan: &Plan, networks: Vec<Network>) -> Result<(), HostError> {
+        let docker = self.client.get().await?;
+        let what = format!("remove the network of {}", plan.name);
+        for id in networks.into_iter().filter_map(|network| network.id) {
+            let network = found(docker.inspect_network(&id, None).await);
+            let Some(network) = network.map_err(|e| failed(&what, e))? else { continue };
+            // Somebody may have put a container of their own into it; it would hold it.
+            for container in network.containers.unwrap_or_default().into_keys() {
+                let request = NetworkDisconnectRequest { container, force: Some(true) };
+                let gone = docker.disconnect_network(&id, request).await;
+                found(gone).map_err(|e| failed(&what, e))?;
+            }
+            found(docker.remove_network(&id).await).map_err(|e| failed(&what, e))?;
+        }
+        Ok(())
+    }
+
+    /// Docker says only that a range overlaps; whose network it is decides what to do.
+    async fn explain_network(&self, plan: &Plan, error: HostError) -> HostError {
+        let filter = self.names.filter_all();
+        let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+        let Ok(docker) = self.client.get().await else { return error };
+        let networks = docker.list_networks(Some(options)).await.unwrap_or_default();
+        let slot = plan.slot.0.to_string();
+        let label = self.names.slot_label();
+        let taken = networks.into_iter().find(|network| {
+            network.labels.as_ref().and_then(|labels| labels.get(&label)) == Some(&slot)
+        });
+        match taken.and_then(|network| network.name) {
+            // Left over from an older instance; it goes when that one is cleared away.
+            Some(name) => HostError::unavailable(format!(
+                "the place of {} is still taken by the network {name}",
+                plan.name
+            )),
+            None if error.message.contains("overlap") => HostError::refused(format!(
+                "the range {} that {} needs is used by something else on this machine (see `ip \
+                 route` and `docker network ls`): set docker.address_pool to a free one",
+                self.network_of(plan).map(|(range, ..)| range.to_string()).unwrap_or_default(),
+                plan.name
+            )),
+            None => error,
+        }
+    }
+}

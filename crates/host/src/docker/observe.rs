@@ -1,0 +1,129 @@
+//! Looks at what is there: of one instance, and of all.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummaryStateEnum,
+};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+};
+use startclaw_model::{InstanceId, Timestamp};
+
+use super::client::{blocking, failed};
+use super::container::{label, quota, status};
+use super::names::ROLE_REPAIR;
+use super::{DockerHost, probe, volume};
+use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe};
+
+/// The exit code of a process that was ended by SIGKILL, as the kernel does for memory.
+const KILLED: i64 = 137;
+
+impl DockerHost {
+    pub(super) async fn look(&self, plan: &Plan) -> Result<Observed, HostError> {
+        let (container, network, root) =
+            tokio::try_join!(self.container(plan), self.has_network(plan), self.volume_root(plan))?;
+        let container = container.map(|found| self.describe(&found));
+        let state = container.as_ref().map(|container| &container.state);
+        let quiet = !matches!(state, Some(ContainerState::Running | ContainerState::Paused));
+        let running = state == Some(&ContainerState::Running);
+
+        let probe = async {
+            match self.address(plan.slot) {
+                Some(address) if running => probe::ask(address, &plan.workload.probe_path).await,
+                _ => Probe::NotAsked,
+            }
+        };
+        let (uid, secrets, id) = (self.uid(plan), self.secrets.clone(), plan.id.clone());
+        let file = quiet.then(|| plan.workload.config_file.clone());
+        let files = blocking("look at files", move || {
+            let seen = root.map(|root| volume::look(&root, uid, file.as_deref()));
+            Ok((seen.unwrap_or_default(), secrets.revision(&id)))
+        });
+        let (probe, files) = tokio::join!(probe, files);
+        let ((volume, config), secrets) = files?;
+        Ok(Observed { volume, network, secrets, config, container, probe })
+    }
+
+    fn describe(&self, container: &ContainerInspectResponse) -> Container {
+        let state = container.state.clone().unwrap_or_default();
+        let time = |text: Option<String>| {
+            // Docker says "year 1" for never.
+            text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.as_millis() > 0)
+        };
+        let code = state.exit_code.unwrap_or_default();
+        Container {
+            state: match status(container) {
+                Some(ContainerStateStatusEnum::CREATED) => ContainerState::Created,
+                Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::RESTARTING) => {
+                    ContainerState::Running
+                }
+                Some(ContainerStateStatusEnum::PAUSED) => ContainerState::Paused,
+                _ => ContainerState::Exited(Exit {
+                    code,
+                    // Docker remembers also a child process that was killed for memory while
+                    // the instance itself lived on.
+                    oom_killed: state.oom_killed == Some(true) && code == KILLED,
+                    at: time(state.finished_at).unwrap_or_default(),
+                }),
+            },
+            spec: label(container, &self.names.spec_label()).unwrap_or_default().to_owned(),
+            cpu_limited: quota(container) > 0,
+            started_at: time(state.started_at),
+        }
+    }
+
+    pub(super) async fn find_all(&self) -> Result<Vec<Found>, HostError> {
+        let docker = self.client.get().await?;
+        let filter = self.names.filter_all();
+        let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        let volumes = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        let networks = ListNetworksOptionsBuilder::new().filters(&filter).build();
+        let (containers, volumes, networks) = tokio::try_join!(
+            docker.list_containers(Some(containers)),
+            docker.list_volumes(Some(volumes)),
+            docker.list_networks(Some(networks)),
+        )
+        .map_err(|e| failed("look at all containers, volumes and networks", e))?;
+
+        let mut all: HashMap<InstanceId, Found> = HashMap::new();
+        for labels in volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.labels) {
+            self.mark(&mut all, &labels, |found| found.volume = true);
+        }
+        for labels in networks.into_iter().filter_map(|network| network.labels) {
+            self.mark(&mut all, &labels, |found| found.network = true);
+        }
+        for container in containers {
+            let labels = container.labels.unwrap_or_default();
+            let repair = labels.get(&self.names.role_label()).is_some_and(|r| r == ROLE_REPAIR);
+            let spec = labels.get(&self.names.spec_label()).cloned().unwrap_or_default();
+            let running = container.state == Some(ContainerSummaryStateEnum::RUNNING);
+            self.mark(&mut all, &labels, |found| {
+                if !repair {
+                    found.container = Some((spec, running));
+                }
+            });
+        }
+        let mut all: Vec<Found> = all.into_values().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(all)
+    }
+
+    fn mark(
+        &self,
+        all: &mut HashMap<InstanceId, Found>,
+        labels: &HashMap<String, String>,
+        set: impl FnOnce(&mut Found),
+    ) {
+        let Some(id) = labels.get(&self.names.id_label()) else { return };
+        let id = InstanceId(id.clone());
+        let found = all.entry(id.clone()).or_insert_with(|| Found {
+            id,
+            name: labels.get(&self.names.name_label()).cloned().unwrap_or_default(),
+            volume: false,
+            network: false,
+            container: None,
+        });
+        set(found);
+    }
+}

@@ -1,0 +1,113 @@
+//! Asks a running instance how it is: one short HTTP request.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::Probe;
+
+/// Longer than a busy instance takes, shorter than people wait.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How much of the answer is kept.
+const LIMIT: usize = 4096;
+
+/// For whom we say to ask. We come from where the proxy comes from, and a gateway that trusts
+/// its proxy refuses requests that do not say, or that say "for this machine itself". This is
+/// an address for documentation (RFC 5737), which nobody has.
+const ASKED_FOR: &str = "192.0.2.1";
+
+/// `GET path` at `address`, without proxies or redirects.
+pub(super) async fn ask(address: SocketAddr, path: &str) -> Probe {
+    match timeout(TIMEOUT, get(address, path)).await {
+        Ok(Ok((status, body))) => Probe::Answer { status, body },
+        Ok(Err(_)) => Probe::Refused,
+        Err(_) => Probe::Silent,
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let request = Request::get(path)
+        .header(header::HOST, address.to_string())
+        .header(header::CONNECTION, "close")
+        .header("x-forwarded-for", ASKED_FOR)
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        let mut kept = Vec::new();
+        while kept.len() < LIMIT
+            && let Some(frame) = body.frame().await
+        {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                kept.extend_from_slice(&data[..data.len().min(LIMIT - kept.len())]);
+            }
+        }
+        Ok((status, String::from_utf8_lossy(&kept).into_owned()))
+    };
+    // The connection lives as long as this request, driven at its side.
+    tokio::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        _ = connection => exchange.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn server(answer: Vec<u8>, hold: bool) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(&answer).await;
+            if hold {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_status_and_body() {
+        let at = server(b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nhi".to_vec(), false).await;
+        assert_eq!(ask(at, "/x").await, Probe::Answer { status: 503, body: "hi".to_owned() });
+    }
+
+    #[tokio::test]
+    async fn a_huge_answer_is_cut() {
+        let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        answer.extend(vec![b'x'; 1 << 20]);
+        let Probe::Answer { body, .. } = ask(server(answer, false).await, "/").await else {
+            panic!("no answer")
+        };
+        assert_eq!(body.len(), LIMIT);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_refuses_and_who_hangs_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(ask(nobody, "/").await, Probe::Refused);
+        assert_eq!(ask(server(Vec::new(), false).await, "/").await, Probe::Refused);
+        assert_eq!(ask(server(Vec::new(), true).await, "/").await, Probe::Silent);
+    }
+}

@@ -1,0 +1,70 @@
+//! Mends a damaged state: a command, once, in a container of its own on the volume.
+
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::query_parameters::WaitContainerOptionsBuilder;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{DockerHost, client::failed, logs::read, names::ROLE_REPAIR};
+use crate::{HostError, LogRequest, Plan};
+
+/// How long it may take. A migration of a large state takes minutes, a hang takes for ever.
+const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// How much of its output goes into an error.
+const LINES: usize = 15;
+
+impl DockerHost {
+    /// Runs the repair command, in the same cell as the instance but without a network: it
+    /// works on files.
+    pub(super) async fn repair(&self, plan: &Plan) -> Result<(), HostError> {
+        self.remove_repair(plan).await?;
+        let name = self.names.repair(plan);
+        let mut body = self.profile(plan, ROLE_REPAIR);
+        body.cmd = Some(plan.workload.repair_command.clone());
+        body.network_disabled = Some(true);
+        self.make(plan, &name, body).await?;
+        let result = self.run_repair(plan, &name).await;
+        // Also when it failed; a crash before this is made good by the next step that starts.
+        self.remove_repair(plan).await?;
+        result
+    }
+
+    async fn run_repair(&self, plan: &Plan, name: &str) -> Result<(), HostError> {
+        let docker = self.client.get().await?;
+        let started = docker.start_container(name, None).await;
+        started.map_err(|e| failed(format!("start the repair of {}", plan.name), e))?;
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let waiting = docker.clone().with_timeout(LIMIT);
+        let mut endings = Box::pin(waiting.wait_container(name, Some(options)));
+        let trouble = match tokio::time::timeout(LIMIT, endings.next()).await {
+            Ok(Some(Ok(_))) => return Ok(()),
+            Ok(Some(Err(Error::DockerContainerWaitError { code, .. }))) => {
+                format!("ended with code {code}")
+            }
+            Ok(Some(Err(e))) => {
+                return Err(failed(format!("wait for the repair of {}", plan.name), e));
+            }
+            Ok(None) => return Err(failed("wait for a repair", Error::RequestTimeoutError)),
+            Err(_) => format!("did not end in {} s", LIMIT.as_secs()),
+        };
+        let request = LogRequest { tail: LINES, follow: false };
+        let lines: Vec<String> =
+            read(docker, name, request).try_collect().await.unwrap_or_default();
+        Err(HostError::refused(format!(
+            "the repair of {} {trouble}. It said: {}",
+            plan.name,
+            if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") }
+        )))
+    }
+
+    /// Removes what is left of a repair.
+    pub(super) async fn remove_repair(&self, plan: &Plan) -> Result<(), HostError> {
+        let name = self.names.repair(plan);
+        if self.inspect(plan, &name).await?.is_none() {
+            return Ok(());
+        }
+        self.remove_named(&name).await
+    }
+}

@@ -1,0 +1,130 @@
+//! An instance's volume: a Docker volume whose root belongs to the instance's user alone.
+
+use std::path::{Path, PathBuf};
+
+use bollard::models::{Volume, VolumeCreateRequest};
+use bollard::query_parameters::RemoveVolumeOptions;
+use bytes::Bytes;
+
+use super::{DockerHost, client::blocking, client::failed, client::found, folder::Folder};
+use crate::{HostError, Plan};
+
+/// The largest configuration file that is read or written. OpenClaw's have a few KiB.
+const CONFIG_LIMIT: u64 = 1 << 20;
+
+impl DockerHost {
+    pub(super) async fn create_volume(&self, plan: &Plan) -> Result<(), HostError> {
+        let name = self.names.object(plan);
+        let what = format!("create the volume {name}");
+        // Docker answers with the volume that is there, if there is one of that name.
+        let request = VolumeCreateRequest {
+            name: Some(name.clone()),
+            driver: Some("local".to_owned()),
+            labels: Some(self.names.labels(plan)),
+            ..Default::default()
+        };
+        let volume = self.client.get().await?.create_volume(request).await;
+        let volume = volume.map_err(|e| failed(&what, e))?;
+        self.own_volume(plan, &volume)?;
+        let (root, uid) = (PathBuf::from(volume.mountpoint), self.uid(plan));
+        blocking("own a volume", move || {
+            open(&root)?.give(uid, 0o700).map_err(|e| {
+                HostError::refused(format!("cannot give {} to user {uid}: {e}", root.display()))
+            })
+        })
+        .await
+    }
+
+    /// The root of the instance's volume on this machine; `None` when there is no volume.
+    pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
+        let name = self.names.object(plan);
+        let volume = self.client.get().await?.inspect_volume(&name).await;
+        let volume = found(volume).map_err(|e| failed(format!("look at volume {name}"), e))?;
+        let Some(volume) = volume else { return Ok(None) };
+        if !self.names.marked(Some(&volume.labels), &plan.id) {
+            return Ok(None);
+        }
+        Ok(Some(PathBuf::from(volume.mountpoint)))
+    }
+
+    pub(super) async fn write_config(&self, plan: &Plan, content: Bytes) -> Result<(), HostError> {
+        if content.len() as u64 > CONFIG_LIMIT {
+            return Err(HostError::refused(format!(
+                "the configuration of {} is larger than 1 MiB",
+                plan.name
+            )));
+        }
+        // Left over from a crash, it would write the same file.
+        self.remove_repair(plan).await?;
+        let root = self.volume_root(plan).await?.ok_or_else(|| {
+            HostError::unavailable(format!("the volume of {} is not there yet", plan.name))
+        })?;
+        let (uid, file) = (self.uid(plan), plan.workload.config_file.clone());
+        blocking("write a configuration", move || {
+            let folder = open(&root)?;
+            // What cannot be taken for a configuration, a huge file say, is kept for its owner.
+            let usable = folder.read(&file, CONFIG_LIMIT).map(|found| found.is_some());
+            let ready = match usable {
+                Ok(true) => Ok(()),
+                Ok(false) => folder.set_aside(&file),
+                Err(e) => Err(e),
+            };
+            ready.and_then(|()| folder.write(&file, &content, uid, 0o600)).map_err(|e| {
+                let path = root.join(&file);
+                match e.kind() {
+                    std::io::ErrorKind::StorageFull => HostError::unavailable(format!(
+                        "cannot write {}: the disk is full; free some space",
+                        path.display()
+                    )),
+                    _ => HostError::unavailable(format!("cannot write {}: {e}", path.display())),
+                }
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn remove_volume(&self, plan: &Plan) -> Result<(), HostError> {
+        // It would hold the volume.
+        self.remove_repair(plan).await?;
+        if self.volume_root(plan).await?.is_none() {
+            return Ok(());
+        }
+        let name = self.names.object(plan);
+        let gone = self.client.get().await?.remove_volume(&name, None::<RemoveVolumeOptions>).await;
+        found(gone).map_err(|e| failed(format!("remove the volume {name}"), e))?;
+        Ok(())
+    }
+
+    fn own_volume(&self, plan: &Plan, volume: &Volume) -> Result<(), HostError> {
+        if self.names.marked(Some(&volume.labels), &plan.id) {
+            return Ok(());
+        }
+        Err(HostError::refused(format!(
+            "there is a volume {0} that is not of instance {1}; look at it with `docker volume \
+             inspect {0}` and remove it if nobody needs it",
+            volume.name, plan.id
+        )))
+    }
+}
+
+/// What is seen of a volume from outside: whether it is made to the end, and the
+/// configuration in it, if that was asked for.
+pub(super) fn look(root: &Path, uid: u32, config: Option<&str>) -> (bool, Option<Bytes>) {
+    let Ok(Some(folder)) = Folder::open(root) else { return (false, None) };
+    // Made, but not given to its user: a crash came between.
+    if !folder.owner().is_ok_and(|owner| owner == uid) {
+        return (false, None);
+    }
+    (true, config.and_then(|file| folder.read(file, CONFIG_LIMIT).ok().flatten()))
+}
+
+fn open(root: &Path) -> Result<Folder, HostError> {
+    match Folder::open(root) {
+        Ok(Some(folder)) => Ok(folder),
+        Ok(None) => Err(HostError::unavailable(format!(
+            "the volume's folder {} is not there",
+            root.display()
+        ))),
+        Err(e) => Err(HostError::refused(format!("cannot open {}: {e}", root.display()))),
+    }
+}

@@ -1,0 +1,276 @@
+//! The life of an instance, step by step, with every step done twice.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use startclaw_host::{
+    Change, Container, ContainerState, Host, HostErrorKind, LogRequest, Observed, Probe, Step,
+};
+
+use super::platform::{Platform, SERVER, image, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
+    let Some(p) = Platform::new(8) else { return };
+    let plan = p.plan("life", 0, &["node", "-e", SERVER]);
+    let twice = async |step: Step| {
+        p.apply(&plan, step.clone()).await;
+        p.apply(&plan, step).await;
+        p.observe(&plan).await
+    };
+    assert_eq!(p.observe(&plan).await, Observed::default());
+    assert!(twice(Step::CreateVolume).await.volume);
+    assert!(twice(Step::CreateNetwork).await.network);
+    assert_eq!(twice(Step::WriteSecrets).await.secrets, Some(1));
+    let config = Bytes::from_static(b"{\"a\":1}");
+    assert_eq!(twice(Step::WriteConfig(config.clone())).await.config, Some(config));
+    let created = twice(Step::CreateContainer).await.container.unwrap();
+    assert_eq!((created.state, created.spec.as_str()), (ContainerState::Created, "spec-1"));
+    assert_eq!(created.started_at, None);
+    let started = twice(Step::StartContainer).await;
+    assert_eq!(started.config, None, "it belongs to the instance while that runs");
+    let started = started.container.unwrap();
+    assert_eq!(started.state, ContainerState::Running);
+    assert!(started.started_at.is_some());
+    p.until(&plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
+    assert!(twice(Step::LimitCpu).await.container.unwrap().cpu_limited);
+
+    let found = p.host.survey().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].id.clone(), found[0].name.as_str()), (plan.id.clone(), "life"));
+    assert!(found[0].volume && found[0].network);
+    assert_eq!(found[0].container, Some(("spec-1".to_owned(), true)));
+
+    // Frozen, and going on; frozen, and stopped.
+    run("docker", &["pause", &p.object(&plan)]);
+    assert_eq!(p.container(&plan).await.state, ContainerState::Paused);
+    assert_eq!(
+        twice(Step::ResumeContainer).await.container.unwrap().state,
+        ContainerState::Running
+    );
+    run("docker", &["pause", &p.object(&plan)]);
+    let stopped = twice(Step::StopContainer).await.container.unwrap();
+    assert!(matches!(stopped.state, ContainerState::Exited(_)), "{stopped:?}");
+
+    // A newer spec replaces the container, and nothing else.
+    let mut newer = plan.clone();
+    newer.spec = "spec-2".to_owned();
+    p.apply(&newer, Step::CreateContainer).await;
+    let seen = p.observe(&newer).await;
+    assert_eq!(seen.container.unwrap().spec, "spec-2");
+    assert!(seen.volume && seen.network && seen.config.is_some());
+
+    assert_eq!(twice(Step::RemoveContainer).await.container, None);
+    assert!(!twice(Step::RemoveNetwork).await.network);
+    assert_eq!(twice(Step::RemoveSecrets).await.secrets, None);
+    assert_eq!(twice(Step::RemoveVolume).await, Observed::default());
+    assert_eq!(p.host.survey().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_leads_nobody_astray_in_its_volume() {
+    let Some(p) = Platform::new(9) else { return };
+    let plan = p.plan("traps", 0, &["sleep", "infinity"]);
+    p.bring_up(&plan).await;
+    let victim = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(victim.path(), "host").unwrap();
+    let target = victim.path().display();
+    for trap in [
+        format!("ln -s {target} openclaw.json; ln -s {target} .startclaw-openclaw.json.new"),
+        "mkfifo openclaw.json; mkfifo .startclaw-openclaw.json.new".to_owned(),
+        "mkdir -p openclaw.json/a .startclaw-openclaw.json.new/b".to_owned(),
+        "ln -s /proc/1/root/etc/shadow openclaw.json".to_owned(),
+        "head -c 3M /dev/zero > openclaw.json".to_owned(),
+        "chmod 000 .".to_owned(),
+    ] {
+        let cd = "cd ~/.openclaw && rm -rf openclaw.json .startclaw-openclaw.json.new";
+        p.says(&plan, &format!("{cd} && {trap}"));
+        p.apply(&plan, Step::StopContainer).await;
+        let seen = p.observe(&plan).await;
+        if !trap.starts_with("chmod") {
+            assert_eq!(seen.config, None, "{trap}");
+        }
+        let config = Bytes::from_static(b"{\"mine\":true}");
+        p.apply(&plan, Step::WriteConfig(config.clone())).await;
+        let seen = p.observe(&plan).await;
+        assert!(seen.volume);
+        assert_eq!(seen.config, Some(config), "{trap}");
+        assert_eq!(std::fs::read_to_string(victim.path()).unwrap(), "host", "{trap}");
+        p.apply(&plan, Step::CreateVolume).await;
+        p.apply(&plan, Step::StartContainer).await;
+        let meta = "stat -c '%a %u %F' ~/.openclaw/openclaw.json";
+        assert_eq!(p.says(&plan, meta), "600 300288 regular file");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_older_instance_of_that_name_is_not_taken_for_this_one() {
+    let Some(p) = Platform::new(10) else { return };
+    let old = p.plan("twin", 0, &["sleep", "infinity"]);
+    p.bring_up(&old).await;
+    let new = p.plan("twin", 1, &["sleep", "infinity"]);
+    assert_eq!(p.observe(&new).await, Observed::default());
+    p.bring_up(&new).await;
+    p.apply(&old, Step::RemoveContainer).await;
+    assert_eq!(p.container(&new).await.state, ContainerState::Running);
+    // A place that is still taken is a reason to wait, not to give up.
+    let third = p.plan("third", 1, &["sleep", "infinity"]);
+    let error = p.host.apply(&third, &Step::CreateNetwork).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Unavailable);
+    assert!(error.message.contains(&p.object(&new)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_removed_by_hand_can_be_made_again() {
+    let Some(p) = Platform::new(11) else { return };
+    let plan = p.plan("heal", 0, &["sleep", "infinity"]);
+    p.bring_up(&plan).await;
+    let object = p.object(&plan);
+    run("docker", &["rm", "-f", &object]);
+    assert_eq!(p.observe(&plan).await.container, None);
+    p.bring_up(&plan).await;
+
+    // The network of a stopped container: the container is bound to it and has to go as well.
+    p.apply(&plan, Step::StopContainer).await;
+    run("docker", &["network", "rm", &object]);
+    assert!(!p.observe(&plan).await.network);
+    p.apply(&plan, Step::CreateNetwork).await;
+    let error = p.host.apply(&plan, &Step::StartContainer).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Unavailable);
+    assert_eq!(p.observe(&plan).await.container, None);
+    p.bring_up(&plan).await;
+
+    // A network with another range in our name is replaced.
+    p.apply(&plan, Step::RemoveContainer).await;
+    run("docker", &["network", "rm", &object]);
+    let label = |key: &str, value: &str| format!("sctest11.{key}={value}");
+    let labels = [label("instance", plan.id.as_str()), label("slot", "0")];
+    let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label]).collect();
+    let args = [&["network", "create", "--subnet", "10.88.11.128/29"][..], &labels, &[&object]];
+    run("docker", &args.concat());
+    assert!(!p.observe(&plan).await.network);
+    p.bring_up(&plan).await;
+    assert!(p.observe(&plan).await.network);
+    run("docker", &["stop", "-t0", &object]);
+    let exit = p.until_ended(&plan).await;
+    assert!(!exit.oom_killed && exit.at.as_millis() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
+    let Some(p) = Platform::new(12) else { return };
+    let mut plan = p.plan("mend", 0, &["bash", "-c", "exit 78"]);
+    p.bring_up(&plan).await;
+    assert_eq!(p.until_ended(&plan).await.code, 78);
+    p.apply(&plan, Step::Repair).await;
+    p.apply(&plan, Step::Repair).await;
+    let volume = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &p.object(&plan)]);
+    assert_eq!(run("stat", &["-c", "%u", &format!("{volume}/mended")]), "300384");
+
+    // It has no network, and what it said comes with the error.
+    let script = "ls /sys/class/net; echo 'it is \x1b[31mbroken'; exit 3";
+    plan.workload.repair_command = ["bash", "-c", script].map(str::to_owned).to_vec();
+    let error = p.host.apply(&plan, &Step::Repair).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Refused);
+    assert!(error.message.ends_with("ended with code 3. It said: lo\nit is broken"), "{error}");
+
+    // Left by a crash, it is out of the way before the instance starts.
+    let name = format!("{}-repair", p.object(&plan));
+    let label = format!("sctest12.instance={}", plan.id);
+    let args = ["run", "-d", "--name", &name, "--label", &label, "--label"];
+    run("docker", &[&args[..], &["sctest12.role=repair", &plan.image, "sleep", "99"]].concat());
+    assert_eq!(p.host.survey().await.unwrap()[0].container, Some(("spec-1".to_owned(), false)));
+    p.apply(&plan, Step::StartContainer).await;
+    assert!(!run("docker", &["ps", "-a", "--format", "{{.Names}}"]).contains(&name));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_come_as_lines_that_do_no_harm_and_follow_until_the_end() {
+    let Some(p) = Platform::new(13) else { return };
+    let script =
+        "echo -e 'out\\x1b]0;x\\x07put'; echo -e 'bad\\xff' >&2; sleep 2; echo late; sleep 99";
+    let plan = p.plan("talk", 0, &["bash", "-c", script]);
+    let all = LogRequest { tail: 100, follow: false };
+    let read = async |request| -> Vec<String> {
+        p.host.logs(&plan.id, request).await.unwrap().try_collect().await.unwrap()
+    };
+    assert_eq!(read(all).await, [""; 0]);
+    p.bring_up(&plan).await;
+    let mut follow = p.host.logs(&plan.id, LogRequest { tail: 1, follow: true }).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.contains(&"late".to_owned()) {
+        seen.push(follow.next().await.unwrap().unwrap());
+    }
+    let mut lines = read(all).await;
+    lines.sort();
+    assert_eq!(lines, ["bad\u{fffd}", "late", "output"]);
+    assert_eq!(read(LogRequest { tail: 1, follow: false }).await, ["late"]);
+    run("docker", &["kill", &p.object(&plan)]);
+    assert!(follow.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_name_the_instance() {
+    let Some(p) = Platform::new(14) else { return };
+    let plan = p.plan("news", 0, &["sleep", "infinity"]);
+    p.bring_up(&plan).await;
+    let mut changes = p.host.changes();
+    assert_eq!(changes.next().await, Some(Change::Everything));
+    let begin = Instant::now();
+    run("docker", &["kill", &p.object(&plan)]);
+    while !matches!(p.container(&plan).await, Container { state: ContainerState::Exited(_), .. }) {}
+    let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await.unwrap();
+    assert_eq!(change, Some(Change::Instance(plan.id.clone())));
+    println!("a kill was heard of after {:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_not_there_is_said_so() {
+    let Some(p) = Platform::new(15) else { return };
+    let mut plan = p.plan("none", 0, &[]);
+    plan.image = "startclaw/none:1".to_owned();
+    for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets] {
+        p.apply(&plan, step).await;
+    }
+    let error = p.host.apply(&plan, &Step::CreateContainer).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::NoImage);
+    let error = p.host.apply(&plan, &Step::FetchImage).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Refused);
+    assert!(error.message.contains("script/image"), "{error}");
+    let error = p.host.apply(&plan, &Step::StartContainer).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Unavailable);
+    plan.image = image();
+    p.apply(&plan, Step::FetchImage).await;
+
+    let findings = p.host.check(&image()).await;
+    for finding in &findings {
+        println!("{:?} {}: {}", finding.verdict, finding.check, finding.detail);
+    }
+    let checked: Vec<&str> = findings.iter().map(|finding| finding.check.as_str()).collect();
+    for check in ["docker", "image", "disk", "memory", "ports", "firewall", "clock", "secrets"] {
+        assert!(checked.contains(&check), "{check}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_costs_little_beside_docker() {
+    let Some(p) = Platform::new(16) else { return };
+    let plan = p.plan("quick", 0, &["sleep", "infinity"]);
+    let begin = Instant::now();
+    for (step, time) in p.bring_up(&plan).await {
+        println!("{step:>10} {:>6.1} ms", time.as_secs_f64() * 1e3);
+    }
+    println!("{:>10} {:>6.1} ms", "all", begin.elapsed().as_secs_f64() * 1e3);
+    for (name, step) in [("limit-cpu", Some(Step::LimitCpu)), ("observe", None)] {
+        let begin = Instant::now();
+        match step {
+            Some(step) => p.apply(&plan, step).await,
+            None => drop(p.observe(&plan).await),
+        }
+        println!("{name:>10} {:>6.1} ms", begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let begin = Instant::now();
+    p.host.survey().await.unwrap();
+    println!("{:>10} {:>6.1} ms", "survey", begin.elapsed().as_secs_f64() * 1e3);
+}

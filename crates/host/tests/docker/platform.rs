@@ -1,0 +1,235 @@
+//! A platform for one test, and instances on it.
+
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use startclaw_host::docker::{Destination, DockerHost, DockerSettings, Prefix};
+use startclaw_host::{Container, ContainerState, Host, Observed, Plan, SecretFile, Step, Workload};
+use startclaw_model::{AddressPool, InstanceId, Limits, Name, Secret, Slot};
+use tokio::sync::{Mutex, MutexGuard};
+
+pub const CANARY: &str = "canary-sk-5f0c2a";
+
+/// Answers `ok` on the gateway's port to whoever asks.
+pub const SERVER: &str =
+    "require('http').createServer((q, s) => s.end('ok')).listen(18789, '0.0.0.0')";
+
+/// Firewall and routes belong to the machine, so tests that touch them run one at a time.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+pub async fn machine() -> MutexGuard<'static, ()> {
+    MACHINE.lock().await
+}
+
+pub fn image() -> String {
+    std::env::var("STARTCLAW_TEST_IMAGE")
+        .unwrap_or_else(|_| "startclaw/openclaw:2026.9.6".to_owned())
+}
+
+pub struct Platform {
+    pub host: DockerHost,
+    pub settings: DockerSettings,
+    number: u8,
+    runtime: tempfile::TempDir,
+}
+
+impl Platform {
+    /// The platform of test number `number`; `None` when real parts are not to be used.
+    pub fn new(number: u8) -> Option<Self> {
+        Self::allowing(number, &[])
+    }
+
+    pub fn allowing(number: u8, allow: &[&str]) -> Option<Self> {
+        if std::env::var_os("STARTCLAW_REAL").is_none_or(|value| value != "1") {
+            println!("skipped: set STARTCLAW_REAL=1");
+            return None;
+        }
+        let runtime = tempfile::tempdir().unwrap();
+        // The way to an instance's secrets must be open to its user.
+        run("chmod", &["711", runtime.path().to_str().unwrap()]);
+        let settings = DockerSettings {
+            prefix: Prefix::parse(&format!("sctest{number}")).unwrap(),
+            first_port: 21_001 + u16::from(number) * 32,
+            first_uid: 300_000 + u32::from(number) * 32,
+            address_pool: AddressPool::new(format!("10.88.{number}.0/24").parse().unwrap())
+                .unwrap(),
+            runtime_dir: runtime.path().to_owned(),
+            allow: allow.iter().map(|text| text.parse::<Destination>().unwrap()).collect(),
+            log_max_mib: 1,
+            log_files: 2,
+            ..Default::default()
+        };
+        let host = DockerHost::new(settings.clone(), 8787).unwrap();
+        let platform = Self { host, settings, number, runtime };
+        platform.clear();
+        Some(platform)
+    }
+
+    /// A plan for an instance in `slot` that runs `command`.
+    pub fn plan(&self, name: &str, slot: u32, command: &[&str]) -> Plan {
+        let text = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect();
+        Plan {
+            id: InstanceId::new(),
+            name: Name::parse(name).unwrap(),
+            slot: Slot(slot),
+            image: image(),
+            limits: Limits { memory_soft_mib: 64, memory_hard_mib: 256, cpus: 0.5, pids: 100 },
+            spec: "spec-1".to_owned(),
+            secrets_revision: 1,
+            secrets: vec![SecretFile { name: "KEY".to_owned(), value: Secret::new(CANARY) }],
+            workload: Workload {
+                command: text(command),
+                env: vec![("HOME".to_owned(), "/home/node".to_owned())],
+                volume_path: "/home/node/.openclaw".to_owned(),
+                config_file: "openclaw.json".to_owned(),
+                secrets_path: "/run/secrets/startclaw".to_owned(),
+                scratch: vec![
+                    ("/tmp".to_owned(), 64, true),
+                    ("/home/node/.cache".to_owned(), 64, false),
+                ],
+                gateway_port: 18789,
+                webhook_port: 8787,
+                probe_path: "/startupz".to_owned(),
+                stop_grace: Duration::from_secs(5),
+                repair_command: text(&["bash", "-c", "echo mended > /home/node/.openclaw/mended"]),
+            },
+        }
+    }
+
+    pub async fn apply(&self, plan: &Plan, step: Step) {
+        self.host.apply(plan, &step).await.unwrap_or_else(|e| panic!("{step}: {e}"));
+    }
+
+    /// Does all that makes an instance run; how long each step took.
+    pub async fn bring_up(&self, plan: &Plan) -> Vec<(Step, Duration)> {
+        let mut times = Vec::new();
+        for step in [
+            Step::CreateVolume,
+            Step::CreateNetwork,
+            Step::WriteSecrets,
+            Step::WriteConfig(Bytes::from_static(b"{}")),
+            Step::CreateContainer,
+            Step::StartContainer,
+        ] {
+            let begin = Instant::now();
+            self.apply(plan, step.clone()).await;
+            times.push((step, begin.elapsed()));
+        }
+        times
+    }
+
+    pub async fn observe(&self, plan: &Plan) -> Observed {
+        self.host.observe(plan).await.unwrap()
+    }
+
+    pub async fn container(&self, plan: &Plan) -> Container {
+        self.observe(plan).await.container.unwrap()
+    }
+
+    /// Looks until `good` says yes, for at most 20 s.
+    pub async fn until(&self, plan: &Plan, good: impl Fn(&Observed) -> bool) -> Observed {
+        let begin = Instant::now();
+        loop {
+            let seen = self.observe(plan).await;
+            if good(&seen) {
+                return seen;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "still {seen:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub async fn until_ended(&self, plan: &Plan) -> startclaw_host::Exit {
+        let ended = |seen: &Observed| {
+            matches!(seen.container, Some(Container { state: ContainerState::Exited(_), .. }))
+        };
+        match self.until(plan, ended).await.container.unwrap().state {
+            ContainerState::Exited(exit) => exit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The name of the container, as `docker ps` shows it.
+    pub fn object(&self, plan: &Plan) -> String {
+        let id = plan.id.as_str();
+        format!("sctest{}-{}-{}", self.number, plan.name.as_str(), &id[id.len() - 8..])
+    }
+
+    /// Runs a shell command inside the instance's container, as its own user.
+    pub fn inside(&self, plan: &Plan, command: &str) -> Output {
+        let args = ["exec", &self.object(plan), "timeout", "60", "bash", "-c", command];
+        Command::new("docker").args(args).output().unwrap()
+    }
+
+    /// What a command inside prints; it has to succeed.
+    pub fn says(&self, plan: &Plan, command: &str) -> String {
+        let output = self.inside(plan, command);
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A command inside has to fail, and to say why.
+    pub fn refuses(&self, plan: &Plan, command: &str, why: &str) {
+        let output = self.inside(plan, command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{command} succeeded");
+        assert!(said.contains(why), "{command}: {said}");
+    }
+
+    /// Whether a TCP connection from inside is taken.
+    pub fn reaches(&self, plan: &Plan, address: &str, port: u16) -> bool {
+        let command = format!("timeout 1.5 bash -c 'exec 3<>/dev/tcp/{address}/{port}'");
+        self.inside(plan, &command).status.success()
+    }
+
+    pub fn inspect(&self, plan: &Plan, format: &str) -> String {
+        run("docker", &["inspect", "-f", format, &self.object(plan)])
+    }
+
+    pub fn pid(&self, plan: &Plan) -> String {
+        self.inspect(plan, "{{.State.Pid}}")
+    }
+
+    pub fn table(&self) -> String {
+        format!("sctest{}", self.number)
+    }
+
+    /// Removes everything of this platform, whatever state it is in.
+    fn clear(&self) {
+        let label = format!("label=sctest{}.instance", self.number);
+        let remove = |list: &[&str], remove: &[&str]| {
+            let found = Command::new("docker").args(list).args(["--filter", &label]).output();
+            let found = String::from_utf8_lossy(&found.unwrap().stdout).into_owned();
+            for item in found.split_whitespace() {
+                let _ = Command::new("docker").args(remove).arg(item).output();
+            }
+        };
+        remove(&["ps", "-aq"], &["rm", "-fv"]);
+        remove(&["network", "ls", "-q"], &["network", "rm"]);
+        remove(&["volume", "ls", "-q"], &["volume", "rm", "-f"]);
+        let _ = Command::new("nft").args(["delete", "table", "inet", &self.table()]).output();
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.clear();
+        let secrets = self.runtime.path().join("secrets");
+        let _ = Command::new("umount").arg(secrets).output();
+    }
+}
+
+/// Runs a program on this machine; what it printed. It has to succeed.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Whether a program on this machine succeeds.
+pub fn works(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().unwrap().status.success()
+}

@@ -1,0 +1,172 @@
+//! What an instance can reach, and what can reach it.
+
+use std::{net::TcpListener, process::Command};
+
+use startclaw_host::{Host, Plan, Probe};
+
+use super::lan::{HOST, Lan, METADATA, NEIGHBOUR, PUBLIC, accept, pings};
+use super::platform::{Platform, SERVER, machine, run, works};
+
+/// A server on this machine, on all its addresses.
+fn serve_here() -> u16 {
+    let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || accept(&listener));
+    port
+}
+
+/// This machine's address on its own network, beside those of bridges.
+fn own_address() -> Option<String> {
+    let text = run("ip", &["-4", "-o", "addr", "show", "scope", "global"]);
+    let line = text.lines().find(|line| line.contains(" eth") || line.contains(" en"))?;
+    Some(line.split_whitespace().nth(3)?.split('/').next()?.to_owned())
+}
+
+async fn serving(p: &Platform, name: &str, slot: u32) -> Plan {
+    let plan = p.plan(name, slot, &["node", "-e", SERVER]);
+    p.bring_up(&plan).await;
+    p.until(&plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
+    plan
+}
+
+/// Asks a resolver from inside, as a program in the container would, by UDP.
+fn resolves(p: &Platform, plan: &Plan, resolver: &str) -> bool {
+    let ask = format!(
+        "node -e \"const r = new (require('dns').Resolver)({{timeout: 1000, tries: 1}}); \
+         r.setServers(['{resolver}']); \
+         r.resolve4('test.example', (e, a) => process.exit(a && a[0] === '198.41.0.77' ? 0 : 1))\""
+    );
+    p.inside(plan, &ask).status.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_reaches_the_internet_and_dns_and_nothing_else() {
+    let _machine = machine().await;
+    let Some(p) = Platform::new(5) else { return };
+    let lan = Lan::new(&[80, 53, 443]);
+    let port = serve_here();
+    let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
+
+    let pid = p.pid(&a);
+    let from_a = |args: &[&str]| works("nsenter", &[&["-t", &pid, "-n"][..], args].concat());
+    let published = p.host.place(b.slot).unwrap().gateway.port();
+    let connect = |address: &str, port: u16| {
+        let command = format!("exec 3<>/dev/tcp/{address}/{port}");
+        from_a(&["timeout", "1.5", "bash", "-c", &command])
+    };
+    // Without the walls it reaches most of what it must not: the test has teeth.
+    for (address, port) in [(METADATA, 80), (NEIGHBOUR, 443), (HOST, port), ("10.88.5.1", port)] {
+        assert!(p.reaches(&a, address, port), "{address}:{port} before the walls");
+    }
+    assert!(lan.reaches("10.88.5.2", 18789), "a neighbour reaches it before the walls");
+    assert!(p.host.guard().await.unwrap(), "there was no wall before");
+    assert!(!p.host.guard().await.unwrap(), "and one is enough");
+
+    // The internet, and DNS where the cloud has it.
+    assert!(p.reaches(&a, PUBLIC, 443));
+    assert!(resolves(&p, &a, METADATA));
+    assert!(p.reaches(&a, METADATA, 53));
+    // Docker's own resolver, which asks on from inside the container's network.
+    let asked = Command::new("docker")
+        .args(["run", "--rm", "--network", &p.object(&a), "--dns", METADATA])
+        .args(["--entrypoint", "getent", &a.image, "ahostsv4", "test.example"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&asked.stdout).contains("198.41.0.77"), "{asked:?}");
+
+    // The metadata server, private networks, the machine itself by every address it has.
+    assert!(!p.reaches(&a, METADATA, 80));
+    assert!(!p.reaches(&a, NEIGHBOUR, 443));
+    assert!(!resolves(&p, &a, NEIGHBOUR));
+    let own = own_address();
+    for address in [HOST, "10.88.5.1", "10.88.5.9", "172.17.0.1", "127.0.0.1"]
+        .into_iter()
+        .chain(own.as_deref())
+    {
+        assert!(!p.reaches(&a, address, port), "{address}");
+    }
+    for address in ["10.88.5.1", "10.88.5.10", NEIGHBOUR, METADATA, HOST] {
+        assert!(!pings(&pid, None, address), "ping {address}");
+    }
+    assert!(pings(&pid, None, PUBLIC));
+
+    // Another instance, directly or through its published port, also with the rights of root
+    // in its own network: a forged sender, or the loopback of this machine by the bridge.
+    assert!(!p.reaches(&a, "10.88.5.10", 18789));
+    assert!(!p.reaches(&a, "10.88.5.1", published));
+    assert!(connect(PUBLIC, 443));
+    assert!(from_a(&["ip", "addr", "add", "10.99.99.99/32", "dev", "eth0"]));
+    assert!(!pings(&pid, Some("10.99.99.99"), PUBLIC));
+    assert!(from_a(&["ip", "route", "del", "local", "127.0.0.0/8", "dev", "lo", "table", "local"]));
+    assert!(from_a(&["ip", "route", "del", "local", "127.0.0.1", "dev", "lo", "table", "local"]));
+    assert!(from_a(&["ip", "route", "add", "127.0.0.0/8", "via", "10.88.5.1"]));
+    assert!(from_a(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet"]));
+    assert!(!connect("127.0.0.1", published));
+    assert!(!connect("127.0.0.1", port));
+
+    // A neighbour on the network reaches no instance, whichever way it tries.
+    assert!(!lan.reaches("10.88.5.2", 18789));
+    assert!(!lan.reaches(HOST, published));
+    lan.ip("link set lo down");
+    lan.ip("route add 127.0.0.1/32 via 192.168.177.1");
+    assert!(!lan.reaches("127.0.0.1", published));
+
+    // All the while it answers to us.
+    assert!(matches!(p.host.probe(&b).await.unwrap(), Probe::Answer { status: 200, .. }));
+    assert!(matches!(p.host.probe(&a).await.unwrap(), Probe::Answer { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_opens_exactly_what_is_allowed() {
+    let _machine = machine().await;
+    let port = serve_here();
+    let gateway = format!("10.88.6.1:{port}");
+    let allow = ["192.168.177.2/32:443", "169.254.169.0/24", &gateway, "10.0.0.0/8"];
+    let Some(p) = Platform::allowing(6, &allow) else { return };
+    let _lan = Lan::new(&[80, 443]);
+    let other = serve_here();
+    let (a, _b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
+    p.host.guard().await.unwrap();
+    assert!(p.reaches(&a, NEIGHBOUR, 443));
+    assert!(!p.reaches(&a, NEIGHBOUR, 80));
+    assert!(p.reaches(&a, METADATA, 80));
+    assert!(p.reaches(&a, "10.88.6.1", port));
+    assert!(!p.reaches(&a, HOST, other));
+    // Another instance stays closed, even when a range that holds it is allowed.
+    assert!(!p.reaches(&a, "10.88.6.10", 18789));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn walls_that_somebody_flushed_or_changed_are_put_back() {
+    let _machine = machine().await;
+    let Some(p) = Platform::new(7) else { return };
+    let table = p.table();
+    let wall = async || {
+        let findings = p.host.check("startclaw/none:1").await;
+        findings.into_iter().find(|finding| finding.check == "firewall").unwrap()
+    };
+    assert!(wall().await.detail.contains("not loaded"));
+    assert!(p.host.guard().await.unwrap());
+    assert_eq!(wall().await.mend, None);
+    let listing = run("nft", &["-s", "list", "table", "inet", &table]);
+
+    let change = |command: &str| run("nft", &[command]);
+    let handle = |chain: &str, rule: &str| {
+        let text = run("nft", &["-a", "list", "chain", "inet", &table, chain]);
+        let line = text.lines().find(|line| line.contains(rule)).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    for damage in [
+        format!("delete table inet {table}"),
+        format!("flush table inet {table}"),
+        format!("insert rule inet {table} leaving accept"),
+        format!("delete rule inet {table} to_host handle {}", handle("to_host", "drop")),
+        format!("delete element inet {table} blocked {{ 10.0.0.0/8 }}"),
+    ] {
+        change(&damage);
+        assert!(wall().await.mend.is_some(), "{damage}");
+        assert!(p.host.guard().await.unwrap(), "{damage}");
+        assert!(!p.host.guard().await.unwrap(), "{damage}");
+        assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
+    }
+}
