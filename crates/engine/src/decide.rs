@@ -19,6 +19,8 @@ pub(crate) struct Look<'a> {
     pub secrets_revision: u64,
     /// What the configuration file is to hold; none when it holds that already.
     pub config: Option<&'a Bytes>,
+    /// Whether the configuration file is one that nobody can read.
+    pub unreadable: bool,
     /// What is there.
     pub observed: &'a Observed,
     /// What healing remembers.
@@ -163,6 +165,10 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
         }
         ContainerState::Exited(exit) if exit.code == DAMAGED && !look.health.repaired => {
             Decision::Do(Step::Repair)
+        }
+        // The doctor does not mend what it cannot read; its owner's file is kept beside a new one.
+        ContainerState::Exited(exit) if exit.code == DAMAGED && look.unreadable => {
+            Decision::Do(Step::SetConfigAside)
         }
         ContainerState::Exited(_) => prepare(look, Step::StartContainer),
         ContainerState::Running => watch(look, container),

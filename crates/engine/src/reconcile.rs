@@ -164,11 +164,12 @@ impl Work<'_> {
     ) -> Result<Outcome, EngineError> {
         let now = Timestamp::now();
         let setup = plan::setup(&self.engine.inner.settings, &self.instance, place);
-        // An unreadable file is its owner's: OpenClaw gets to see it, and healing its exit code.
-        let config = startclaw_openclaw::configuration(observed.config.as_deref(), &setup)
-            .ok()
-            .filter(|wanted| observed.config.as_deref() != Some(wanted.as_slice()))
-            .map(bytes::Bytes::from);
+        let current = observed.config.as_deref();
+        let wanted = startclaw_openclaw::configuration(current, &setup);
+        // An unreadable file is its owner's: OpenClaw and its doctor get to see it first.
+        let unreadable = wanted.is_err();
+        let config =
+            wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
         if has_started(&observed.probe) {
             self.memory.silent_since = None;
         }
@@ -177,6 +178,7 @@ impl Work<'_> {
             spec: &self.plan.spec,
             secrets_revision: self.plan.secrets_revision,
             config: config.as_ref(),
+            unreadable,
             observed: &observed,
             health: &self.instance.health,
             silent_since: self.memory.silent_since,

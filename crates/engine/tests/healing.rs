@@ -91,6 +91,27 @@ async fn a_damaged_state_gets_one_repair() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_nobody_can_read_is_made_anew() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    {
+        let mut world = machine.host.world();
+        world.thing(&id).config = Some("{ not json".into());
+        world.thing(&id).behaviour = Behaviour::Exits(78);
+        world.end(&id, 78, false);
+    }
+    until("a readable configuration is there", async || {
+        let config = machine.host.world().thing(&id).config.clone();
+        config.is_some_and(|c| c.starts_with(b"{\n"))
+    })
+    .await;
+    assert_eq!(machine.host.world().thing(&id).repairs, 1, "the doctor came first");
+    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
 async fn failures_are_forgiven_after_a_while() {
     let machine = Machine::new();
     let engine = machine.start().await;

@@ -17,6 +17,9 @@ pub enum Step {
     WriteSecrets,
     /// Replace the configuration file in the volume by this content, in one move.
     WriteConfig(Bytes),
+    /// Rename the configuration file, which nobody can read, so that it is kept and a new one
+    /// can be written.
+    SetConfigAside,
     /// Make the container; remove one of an older spec first.
     CreateContainer,
     /// Lift the CPU limit and start the container.
@@ -48,6 +51,7 @@ impl Step {
             Self::CreateNetwork => "network",
             Self::WriteSecrets => "secrets",
             Self::WriteConfig(_) => "config",
+            Self::SetConfigAside => "set-config-aside",
             Self::CreateContainer => "container",
             Self::StartContainer => "start",
             Self::LimitCpu => "limit-cpu",

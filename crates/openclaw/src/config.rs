@@ -15,6 +15,10 @@ use crate::{
 
 /// The name under which a custom model provider stands in the configuration.
 const CUSTOM: &str = "custom";
+/// Tokens that an unknown model is taken to hold, and to answer at most: what small local models
+/// can. OpenClaw needs both; the owner can raise them.
+const CONTEXT: u32 = 32_000;
+const ANSWER: u32 = 4_096;
 /// The name of our secret provider in the configuration.
 const SECRETS: &str = "startclaw";
 
@@ -164,10 +168,21 @@ fn first(setup: &Setup) -> Value {
     config
 }
 
+/// The model of a provider when none is named: what OpenClaw's own documentation begins with.
+const fn default_model(kind: ProviderKind) -> Option<&'static str> {
+    match kind {
+        ProviderKind::Anthropic => Some("claude-sonnet-4-6"),
+        ProviderKind::Openai => Some("gpt-5.4"),
+        ProviderKind::Openrouter => Some("auto"),
+        ProviderKind::Google => Some("gemini-3.1-pro-preview"),
+        ProviderKind::Custom => None,
+    }
+}
+
 fn model(provider: &ModelProvider) -> Value {
     let name = provider_name(provider);
     let mut config = json!({});
-    if let Some(model) = &provider.model {
+    if let Some(model) = provider.model.as_deref().or(default_model(provider.kind)) {
         config["agents"] =
             json!({ "defaults": { "model": { "primary": format!("{name}/{model}") } } });
     }
@@ -175,7 +190,7 @@ fn model(provider: &ModelProvider) -> Value {
         config["models"] = json!({ "providers": { name: {
             "baseUrl": base_url,
             "api": "openai-completions",
-            "models": [{ "id": model, "name": model }],
+            "models": [{ "id": model, "name": model, "contextWindow": CONTEXT, "maxTokens": ANSWER }],
         } } });
     }
     config

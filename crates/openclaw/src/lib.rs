@@ -67,8 +67,8 @@ pub const HOST_USER: &str = "startclaw@host";
 /// Without them it exits with 78 and a misleading "state database is unreadable".
 pub const SCRATCH: &[(&str, u32, bool)] = &[("/tmp", 512, true), ("/home/node/.cache", 256, false)];
 
-/// How long it gets to stop.
-pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long it gets to stop. Idle it needs 1.3 s; with an answer under way, as long as that takes.
+pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The command that mends a damaged configuration or state, without asking.
 pub const REPAIR_COMMAND: &[&str] =

@@ -52,6 +52,8 @@ pub(super) struct Walls<'a> {
     pub(super) resolvers: Vec<Ipv4Addr>,
     /// What the operator allows.
     pub(super) allow: &'a [Destination],
+    /// The users of this machine who may connect to instances.
+    pub(super) callers: Vec<u32>,
 }
 
 impl Walls<'_> {
@@ -61,6 +63,7 @@ impl Walls<'_> {
         let (first, last) = (self.ports.start(), self.ports.end());
         let open = self.open();
         let blocked = BLOCKED.join(", ");
+        let callers = self.callers();
         // The first line makes sure that there is something to delete; all is one transaction.
         format!(
             r#"table inet {table} {{ }}
@@ -92,9 +95,12 @@ table inet {table} {{
 		iifname "{bridges}*" goto to_host
 	}}
 
-	# When an instance's bridge is gone, what we send to it must not leave by another way.
+	# A gateway believes whoever connects to it who its user is, so only our proxy and root may;
+	# a published port is an instance's address by now. And when an instance's bridge is gone,
+	# what we send to it must not leave by another way.
 	chain output {{
 		type filter hook output priority -10; policy accept;
+		ct state new ip daddr {pool} meta skuid != {{ {callers} }} reject
 		ip daddr {pool} oifname != "lo" oifname != "{bridges}*" reject
 	}}
 
@@ -123,6 +129,15 @@ table inet {table} {{
         )
     }
 
+    /// The user ids that may connect, root's among them.
+    fn callers(&self) -> String {
+        let mut ids = self.callers.clone();
+        ids.push(0);
+        ids.sort_unstable();
+        ids.dedup();
+        ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The rules that open something, the same for other machines and for this one.
     fn open(&self) -> String {
         let mut text = String::new();
@@ -142,6 +157,19 @@ table inet {table} {{
         }
         text
     }
+}
+
+/// The ids of the users `names` in the text of a `passwd` file; who is not in it is left out.
+pub(super) fn user_ids(passwd: &str, names: &[String]) -> Vec<u32> {
+    passwd
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let id = fields.nth(1)?.parse().ok()?;
+            names.iter().any(|n| n == name).then_some(id)
+        })
+        .collect()
 }
 
 /// The IPv4 resolvers in the text of a `resolv.conf` that a container can reach: those on
@@ -167,6 +195,7 @@ mod tests {
             ports: 18001..=26192,
             resolvers: vec![Ipv4Addr::new(10, 0, 0, 2)],
             allow,
+            callers: vec![998],
         }
         .render()
     }
@@ -198,6 +227,13 @@ mod tests {
     #[test]
     fn it_is_one_transaction_that_replaces_the_table() {
         assert!(walls(&[]).starts_with("table inet startclaw { }\ndelete table inet startclaw\n"));
+    }
+
+    #[test]
+    fn only_the_proxy_and_root_may_connect_to_instances() {
+        position(&walls(&[]), "output", "ip daddr 10.87.0.0/16 meta skuid != { 0, 998 } reject");
+        let passwd = "root:x:0:0::/root:/bin/sh\ncaddy:x:998:998::/:/bin/false\nbad\n";
+        assert_eq!(user_ids(passwd, &["caddy".into(), "nobody".into()]), [998]);
     }
 
     #[test]

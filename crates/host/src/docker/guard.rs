@@ -96,6 +96,10 @@ impl Guard {
             ports: self.settings.first_port..=self.last_port,
             resolvers: host_resolvers(),
             allow: &self.settings.allow,
+            callers: firewall::user_ids(
+                &std::fs::read_to_string("/etc/passwd").unwrap_or_default(),
+                &self.settings.callers,
+            ),
         }
         .render()
     }

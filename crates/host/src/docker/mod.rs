@@ -171,6 +171,7 @@ impl Host for DockerHost {
             Step::Repair => self.repair(plan).await,
             Step::RemoveContainer => self.remove_container(plan).await,
             Step::RemoveNetwork => self.remove_network(plan).await,
+            Step::SetConfigAside => self.set_config_aside(plan).await,
             Step::RemoveSecrets => self.remove_secrets(plan).await,
             Step::RemoveVolume => self.remove_volume(plan).await,
         }

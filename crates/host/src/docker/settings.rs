@@ -34,6 +34,10 @@ pub struct DockerSettings {
     /// range (`10.1.0.0/16`), or a range or address with a TCP port (`10.1.2.3:8000`).
     /// Default: none.
     pub allow: Vec<Destination>,
+    /// The users of this machine who, besides root, may connect to instances: the one that Caddy
+    /// runs as. Instances believe whoever connects who their user is, so other local users are
+    /// kept away by the firewall. Default: `startclaw-caddy`.
+    pub callers: Vec<String>,
     /// How large one file of an instance's log may get, in MiB. Default: 10.
     pub log_max_mib: u32,
     /// How many files of an instance's log are kept. Default: 3.
@@ -50,6 +54,7 @@ impl Default for DockerSettings {
             address_pool: default_pool(),
             runtime_dir: PathBuf::from("/run/startclaw"),
             allow: Vec::new(),
+            callers: vec!["startclaw-caddy".to_owned()],
             log_max_mib: 10,
             log_files: 3,
         }

@@ -83,6 +83,18 @@ impl DockerHost {
         .await
     }
 
+    pub(super) async fn set_config_aside(&self, plan: &Plan) -> Result<(), HostError> {
+        self.remove_repair(plan).await?;
+        let Some(root) = self.volume_root(plan).await? else { return Ok(()) };
+        let file = plan.workload.config_file.clone();
+        blocking("set a configuration aside", move || {
+            open(&root)?.set_aside(&file).map_err(|e| {
+                HostError::unavailable(format!("cannot rename {}: {e}", root.join(&file).display()))
+            })
+        })
+        .await
+    }
+
     pub(super) async fn remove_volume(&self, plan: &Plan) -> Result<(), HostError> {
         // It would hold the volume.
         self.remove_repair(plan).await?;

@@ -164,6 +164,7 @@ impl Thing {
                 self.needs(!self.runs(), "a stopped container to write the configuration")?;
                 self.config = Some(content.clone());
             }
+            Step::SetConfigAside => self.config = None,
             Step::CreateContainer => {
                 self.needs(self.volume && self.network, "a volume and a network")?;
                 self.needs(!clash, "a port that nobody else has")?;
