@@ -58,10 +58,23 @@ hold_lock() {
     local name=$1 directory=/run/lock/startclaw lock
     mkdir -p "$directory"
     exec {lock}>"$directory/$name.lock"
+    held_locks+=("$lock")
     if ! flock --nonblock "$lock"; then
         say "Another run of this is at work: waiting for it."
         flock "$lock"
     fi
+}
+held_locks=()
+
+# Starts a command that goes on after the script, on its own. It must not inherit the script's locks: it would hold them for
+# as long as it runs. Redirect its output.
+detached() {
+    (
+        for lock in "${held_locks[@]}"; do
+            exec {lock}>&-
+        done
+        exec setsid --fork "$@" </dev/null
+    )
 }
 
 # A directory that is removed when the script ends. Call it once a script, as: make_workspace; cd "$workspace".

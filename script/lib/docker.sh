@@ -30,7 +30,7 @@ start_docker() {
     else
         say "Starting dockerd in the background (no systemd here); its log is $docker_log."
         mkdir -p "$(dirname "$docker_log")"
-        setsid --fork dockerd >>"$docker_log" 2>&1 </dev/null
+        detached dockerd >>"$docker_log" 2>&1
     fi
 }
 

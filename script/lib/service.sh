@@ -35,7 +35,7 @@ start_service() {
     else
         local command
         mapfile -t command < <(service_command "$1")
-        setsid --fork "$project_root/script/lib/keep" "$1" "${command[@]}" >/dev/null 2>&1 </dev/null
+        detached "$project_root/script/lib/keep" "$1" "${command[@]}" >/dev/null 2>&1
     fi
 }
 

@@ -79,12 +79,13 @@ impl Platform {
         let n = self.lot.0;
         let allow: Vec<_> = allow.iter().map(|a| format!("\"{a}\"")).collect();
         let settings = format!(
-            "data_dir = \"{}\"\nruntime_dir = \"{}\"\n\n\
+            "data_dir = \"{}\"\nruntime_dir = \"{}\"\ncaddyfile = \"{}\"\n\n\
              [edge]\ndomain = \"{}\"\ntls = \"internal\"\nbind = [\"127.0.0.1\"]\nhttp_port = {}\nhttps_port = {}\n\
              listen = \"127.0.0.1:{}\"\nask_listen = \"127.0.0.1:{}\"\nstorage = \"{}\"\naccess_log = \"{}\"\n\n\
              [docker]\nprefix = \"{}\"\nfirst_port = {}\nfirst_uid = {}\naddress_pool = \"10.89.{n}.0/24\"\nallow = [{}]\n\n{extra}",
             at("data"),
             at("run"),
+            at("Caddyfile"),
             self.domain(),
             free_port(),
             self.https_port,
@@ -173,11 +174,6 @@ impl Platform {
 
     async fn start_caddy(&mut self) {
         let caddyfile = self.path("Caddyfile");
-        let output = self
-            .command(&["caddyfile", "--write", &caddyfile.display().to_string()])
-            .output()
-            .expect("the program runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.caddy = Some(Caddy::start(&caddyfile, self.dir.path(), &self.path("caddy.log")));
         let api = format!("https://api.{}:{}/healthz", self.domain(), self.https_port);
         until("Caddy answers over TLS", UP, async || {
@@ -324,7 +320,9 @@ impl Platform {
     /// Runs `docker` and gives what it printed.
     pub fn docker(&self, arguments: &[&str]) -> String {
         let output = Command::new("docker").args(arguments).output().expect("docker runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        // Logs come on both.
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).trim().to_owned()
     }
 
     /// The id of an instance's container.
@@ -375,6 +373,10 @@ impl Drop for Platform {
             eprintln!("the daemon's last lines:");
             for line in tail.into_iter().rev() {
                 eprintln!("  {line}");
+            }
+            for container in self.objects("container") {
+                eprintln!("the last lines of container {container}:");
+                eprintln!("{}", self.docker(&["logs", "--tail", "40", &container]));
             }
         }
         self.kill_daemon();

@@ -1,1 +1,22 @@
-//! The management API, its client and its OpenAPI document
+//! The management API: its routes, its OpenAPI document and its client.
+//!
+//! Thin: it checks who asks, calls the engine and shapes the answer. The same routes are
+//! served at the Unix socket and at `https://api.DOMAIN`; see [`Access`].
+
+mod caller;
+pub mod client;
+mod document;
+mod extract;
+mod outermost;
+mod page;
+pub mod problem;
+mod router;
+mod routes;
+mod shared;
+mod stream;
+mod throttle;
+pub mod wire;
+
+pub use caller::Peer;
+pub use router::{openapi, router};
+pub use shared::{Access, Checks, Settings};

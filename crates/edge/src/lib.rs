@@ -1,1 +1,33 @@
-//! What Caddy asks us, and Caddy's static configuration
+//! What Caddy asks us, and Caddy's static configuration.
+//!
+//! Caddy terminates TLS and carries every byte; its configuration never changes while it runs,
+//! because a reload would close every open WebSocket. What changes, it asks for: which names
+//! deserve a certificate (`/ask`), and for each request who it is from, whether they may enter,
+//! and at which address the instance listens (`/authorize`).
+
+mod ask;
+mod authorize;
+mod caddy;
+mod caddyfile;
+mod client;
+mod cookie;
+mod decide;
+mod door;
+mod error;
+mod handshake;
+mod pages;
+mod question;
+mod reply;
+mod router;
+mod settings;
+mod site;
+mod uri;
+
+pub use caddy::{check, check_syntax, write_caddyfile};
+pub use caddyfile::render;
+pub use client::client_address;
+pub use cookie::SESSION_COOKIE;
+pub use error::EdgeError;
+pub use handshake::fetch_certificate;
+pub use router::{router, with_api};
+pub use settings::{AcmeSettings, EdgeSettings, Tls};

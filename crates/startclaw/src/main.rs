@@ -1,1 +1,40 @@
-fn main() {}
+//! StartClaw: the daemon and the command line, which is a client of the daemon's API.
+
+mod cli;
+mod commands;
+mod connect;
+mod exit;
+mod output;
+mod secret_input;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One choice of TLS library for the whole process. It fails only when made twice.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let json = cli.globals.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => exit::report(&e, json),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    // The daemon works on all cores; a client only waits.
+    let mut builder = match cli.command {
+        Command::Serve => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build()?;
+    let outcome = runtime.block_on(commands::run(cli.globals, cli.command));
+    // Whatever still reads a terminal or a lost connection is not waited for.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,4 +1,4 @@
-//! A model provider that speaks OpenAI's chat completions and answers with what it was told.
+//! A model provider that speaks OpenAI's chat completions and repeats a word when told to.
 
 use std::{
     convert::Infallible,
@@ -66,17 +66,20 @@ async fn models() -> Json<Value> {
     Json(json!({ "object": "list", "data": [{ "id": "echo-1", "object": "model" }] }))
 }
 
-/// The text of the last message of the user.
-fn last_words(request: &Value) -> String {
+/// What the person said last, of all that OpenClaw sends along as the user's messages: the
+/// word after the last "repeat".
+fn word_to_repeat(request: &Value) -> String {
     let messages = request["messages"].as_array().cloned().unwrap_or_default();
-    let last = messages.iter().rev().find(|m| m["role"] == "user");
-    match last.map(|m| &m["content"]) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
+    let texts = messages.iter().filter(|m| m["role"] == "user").map(|m| match &m["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
             parts.iter().filter_map(|p| p["text"].as_str()).collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
-    }
+    });
+    let said = texts.collect::<Vec<_>>().join("\n");
+    let after = said.rsplit_once("repeat ").map_or("", |(_, after)| after);
+    after.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
 async fn complete(
@@ -90,7 +93,7 @@ async fn complete(
         let error = json!({ "error": { "message": "Incorrect API key provided", "code": "invalid_api_key" } });
         return (StatusCode::UNAUTHORIZED, Json(error)).into_response();
     }
-    let answer = format!("echo: {}", last_words(&request));
+    let answer = format!("echo: {}", word_to_repeat(&request));
     let streams = request["stream"] == true;
     seen.requests.push(request);
     if streams { in_pieces(&answer).into_response() } else { whole(&answer).into_response() }

@@ -1,0 +1,162 @@
+//! The daemon's inside in a process of its own, so that its memory can be told: a database
+//! file, the engine on a simulated host, and the management API at a Unix socket. It does what
+//! its standard input says, line by line, and answers each with a line of JSON.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+use startclaw_api::{Access, Peer, Settings};
+use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
+use startclaw_host::simulated::SimulatedHost;
+use startclaw_model::InstanceState;
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::UnixListener,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A boot on the simulated host: none to speak of, because boots are not what is measured.
+const BOOT: Duration = Duration::from_millis(1);
+/// The buckets of the real daemon are as many.
+const BUCKETS: [f64; 17] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0, 300.0,
+];
+/// Between two looks whether all are live.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the database, the key and the socket are.
+    #[arg(long)]
+    dir: PathBuf,
+    /// How many instances the host has room for.
+    #[arg(long)]
+    capacity: u32,
+}
+
+/// What the machine is to the daemon: it stays when the daemon goes.
+struct Machine {
+    dir: PathBuf,
+    capacity: u32,
+    host: SimulatedHost,
+    recorder: PrometheusHandle,
+}
+
+/// A daemon's life.
+struct Life {
+    engine: Engine,
+    store: Store,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    let machine = Machine {
+        host: SimulatedHost::new(arguments.capacity, BOOT),
+        dir: arguments.dir,
+        capacity: arguments.capacity,
+        recorder: recorder.clone(),
+    };
+    tokio::spawn(async move {
+        loop {
+            sleep(Duration::from_secs(5)).await;
+            recorder.run_upkeep();
+        }
+    });
+    let mut life = machine.start().await?;
+    say(&json!({ "ready": true }));
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        match line.split_once(' ').unwrap_or((&line, "")) {
+            // All of so many instances are live.
+            ("live", count) => life.live(count.parse()?).await?,
+            // A new daemon on the same database and the same host, until all are live again.
+            ("restart", count) => {
+                life.end().await;
+                let begun = Instant::now();
+                life = machine.start().await?;
+                let started = begun.elapsed();
+                life.live(count.parse()?).await?;
+                say(&json!({ "started": started, "live": begun.elapsed() }));
+                continue;
+            }
+            _ => anyhow::bail!("unknown word: {line}"),
+        }
+        say(&json!({}));
+    }
+    life.end().await;
+    Ok(())
+}
+
+fn say(value: &serde_json::Value) {
+    println!("{value}");
+}
+
+impl Machine {
+    async fn start(&self) -> anyhow::Result<Life> {
+        let store = Store::open(&self.dir.join("startclaw.db")).await?;
+        let vault = Vault::load(&self.dir.join("master.key"), true)?;
+        let settings = EngineSettings {
+            domain: "claws.test".into(),
+            port_suffix: String::new(),
+            // Real boots are bounded because they take a CPU; these take none.
+            instances: InstanceSettings {
+                boots: self.capacity as usize,
+                ..InstanceSettings::default()
+            },
+            timing: Timing::default(),
+        };
+        let engine =
+            Engine::start(store.clone(), vault, Arc::new(self.host.clone()), settings).await?;
+        let stop = CancellationToken::new();
+        let settings = Settings {
+            metrics: Some(self.recorder.clone()),
+            stop: stop.clone(),
+            ..Settings::default()
+        };
+        let router: Router = startclaw_api::router(engine.clone(), Access::Socket, settings);
+        let socket = self.dir.join("socket");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).context("cannot listen")?;
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        let ended = stop.clone().cancelled_owned();
+        let serving =
+            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(ended).into_future());
+        Ok(Life { engine, store, stop, serving })
+    }
+}
+
+impl Life {
+    /// Waits until all are live. Looks at each only until it is.
+    async fn live(&self, count: usize) -> anyhow::Result<()> {
+        let mut waiting: Vec<String> = (0..count).map(super::name).collect();
+        while let Some(name) = waiting.last() {
+            let route = self.engine.route(name);
+            if route.is_some_and(|r| r.state == InstanceState::Live) {
+                waiting.pop();
+            } else {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.engine.shutdown().await;
+        // It ended because it was told to.
+        let _ = self.serving.await;
+        self.store.close().await;
+    }
+}

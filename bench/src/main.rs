@@ -1,0 +1,116 @@
+//! The measurements of `bench/RESULTS.md`: speed, side by side with peers in one run, on real
+//! parts where that is what people wait for. `script/bench` installs what this needs.
+
+mod boot;
+mod client;
+mod crowd;
+mod machine;
+mod overhead;
+mod platform;
+mod report;
+mod samples;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{machine::Machine, report::Report};
+
+#[derive(Parser)]
+#[command(about = "Measures StartClaw side by side with its peers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure, and write the results.
+    Run(Run),
+    /// The daemon's inside on a simulated host, in a process of its own.
+    #[command(hide = true)]
+    Crowd(crowd::daemon::Arguments),
+}
+
+#[derive(Args)]
+struct Run {
+    /// Where the results are written.
+    #[arg(long)]
+    out: PathBuf,
+    /// A folder with the image's own release: `node` and `app/openclaw.mjs`. For `openclaw fleet`.
+    #[arg(long)]
+    release: PathBuf,
+    /// Few rounds: to see that it works, not to publish.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts; all when left out.
+    #[arg(long)]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// From provision to the first answer.
+    Boot,
+    /// What the authorize question adds to a request.
+    Overhead,
+    /// Many simulated instances.
+    Crowd,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    // One choice of TLS library for the whole process. It fails only when made twice.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Crowd(arguments) => crowd::daemon::run(arguments).await,
+            // Interrupted, it drops what it holds, and so stops and removes all that it made.
+            Command::Run(run) => tokio::select! {
+                outcome = measure(run) => outcome,
+                () = interrupted() => anyhow::bail!("interrupted; nothing was written"),
+            },
+        }
+    })
+}
+
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+async fn measure(run: Run) -> anyhow::Result<()> {
+    let wanted = |part| run.only.is_empty() || run.only.contains(&part);
+    let mut report = Report::new(Machine::look()?, run.quick);
+    if wanted(Part::Crowd) {
+        let sizes = if run.quick { crowd::Sizes::QUICK } else { crowd::Sizes::FULL };
+        report.crowd = Some(crowd::measure(sizes).await.context("the simulated instances")?);
+    }
+    if wanted(Part::Overhead) {
+        let sizes = if run.quick { overhead::Sizes::QUICK } else { overhead::Sizes::FULL };
+        let found = overhead::measure(sizes).await;
+        report.overhead = Some(found.context("the authorize question")?);
+    }
+    if wanted(Part::Boot) {
+        let rounds = if run.quick { 2 } else { 5 };
+        let found = boot::measure(rounds, &run.release).await;
+        report.boot = Some(found.context("from provision to the first answer")?);
+    }
+    let text = report.to_string();
+    std::fs::write(&run.out, &text)
+        .with_context(|| format!("cannot write {}", run.out.display()))?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The results as a page: what was found, beside what was aimed at.
+
+use std::fmt;
+
+use crate::{
+    boot::Boot,
+    crowd::Crowd,
+    machine::Machine,
+    overhead::Overhead,
+    samples::{Millis, Samples, Seconds},
+};
+
+/// All that was found.
+pub struct Report {
+    machine: Machine,
+    quick: bool,
+    pub boot: Option<Boot>,
+    pub overhead: Option<Overhead>,
+    pub crowd: Option<Crowd>,
+}
+
+impl Report {
+    pub const fn new(machine: Machine, quick: bool) -> Self {
+        Self { machine, quick, boot: None, overhead: None, crowd: None }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# Results\n")?;
+        writeln!(f, "Written by `script/bench`; changes here are overwritten. All of a table was measured in one run, side by side.\n")?;
+        if self.quick {
+            writeln!(f, "**A quick run: few rounds, so the figures are rough.**\n")?;
+        }
+        self.machine.fmt(f)?;
+        if let Some(boot) = &self.boot {
+            boot.fmt(f)?;
+        }
+        if let Some(overhead) = &self.overhead {
+            overhead.fmt(f)?;
+        }
+        if let Some(crowd) = &self.crowd {
+            crowd.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| machine | |\n| --- | --- |")?;
+        writeln!(f, "| CPU | {}, {} cores |", self.cpu, self.cores)?;
+        writeln!(f, "| memory | {} GiB |", self.memory_gib)?;
+        writeln!(f, "| system | {}, Linux {} |", self.system, self.kernel)?;
+        writeln!(f, "| Docker, Caddy | {}, {} |", self.docker, self.caddy)?;
+        writeln!(f, "| OpenClaw | {} |", self.openclaw)?;
+        writeln!(f, "| commit | {} |", self.commit)?;
+        writeln!(f, "| date | {} |\n", self.date)
+    }
+}
+
+/// Whether an aim was met, in a word.
+const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "**not met**" }
+}
+
+fn busy(f: &mut fmt::Formatter<'_>, share: f64) -> fmt::Result {
+    writeln!(f, "Others had at most {:.0} % of the cores before it began.\n", share * 100.0)
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## From provision to the first answer\n")?;
+        writeln!(
+            f,
+            "{} starts of each, in turn, of the same image. The clock stops at the first `/startupz` that says started. StartClaw: from\n\
+             `POST /provision` at the socket, with a sign-in link, over HTTPS at the instance's own address with a certificate made for it, to a\n\
+             container with all its walls. The others: at the published port. `docker run`: without any limit, its configuration made before.\n\
+             `openclaw fleet create`: from the start of the command.\n",
+            self.ours.len()
+        )?;
+        writeln!(f, "| | min | median | max | median to `docker run` |\n| --- | --- | --- | --- | --- |")?;
+        let base = self.bare.median().as_secs_f64();
+        let row = |f: &mut fmt::Formatter<'_>, name, samples: &Samples| {
+            let [min, median, max] = [samples.min(), samples.median(), samples.max()].map(Seconds);
+            let ratio = median.0.as_secs_f64() / base;
+            writeln!(f, "| {name} | {min} | {median} | {max} | {ratio:.2} |")
+        };
+        row(f, "StartClaw", &self.ours)?;
+        row(f, "`docker run`", &self.bare)?;
+        row(f, "`openclaw fleet create`", &self.fleet)?;
+        let ratio = self.ours.median().as_secs_f64() / base;
+        writeln!(f, "\nAim: at most 1.1 times `docker run`: {ratio:.2}, {}.", verdict(ratio <= 1.1))?;
+        let ahead = self.ours.median() < self.fleet.median();
+        writeln!(f, "Aim: ahead of `openclaw fleet create`: {}.", verdict(ahead))?;
+        busy(f, self.busy)?;
+        writeln!(f, "Where StartClaw's time goes (median of each step):\n")?;
+        writeln!(f, "| step | time |\n| --- | --- |")?;
+        for (name, samples) in &self.steps.0 {
+            writeln!(f, "| {name} | {} |", Millis(samples.median()))?;
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for Overhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## What the authorize question adds to a request\n")?;
+        writeln!(
+            f,
+            "`GET /healthz` of one instance over HTTPS, one request after the other on one connection: through StartClaw's Caddy, which asks\n\
+             the daemon each time, and through a second Caddy with the same configuration without the question. {} requests each, in {} rounds\n\
+             in turn.\n",
+            self.with.len(),
+            self.rounds
+        )?;
+        writeln!(f, "| | median | p99 |\n| --- | --- | --- |")?;
+        let row = |f: &mut fmt::Formatter<'_>, name, samples: &Samples| {
+            writeln!(f, "| {name} | {} | {} |", Millis(samples.median()), Millis(samples.p99()))
+        };
+        row(f, "with the question", &self.with)?;
+        row(f, "without", &self.without)?;
+        let added = |w: std::time::Duration, o: std::time::Duration| {
+            (w.as_secs_f64() - o.as_secs_f64()) * 1000.0
+        };
+        let median = added(self.with.median(), self.without.median());
+        let p99 = added(self.with.p99(), self.without.p99());
+        writeln!(f, "| difference | {median:.2} ms | {p99:.2} ms |\n")?;
+        if let [least, .., most] = self.added.as_slice() {
+            writeln!(f, "In single rounds it added between {least:.2} and {most:.2} ms to the median.")?;
+        }
+        writeln!(f, "Aim: at most 1 ms at the median: {}.", verdict(median <= 1.0))?;
+        busy(f, self.busy)
+    }
+}
+
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.instances;
+        writeln!(f, "## {count} simulated instances\n")?;
+        writeln!(
+            f,
+            "The engine, its database file and the API at its socket in one process, on a simulated host that boots at once. The simulated\n\
+             instances are in its memory as well.\n"
+        )?;
+        writeln!(f, "| | |\n| --- | --- |")?;
+        let rate = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / self.provision.as_secs_f64();
+        writeln!(f, "| provision all, until live | {} ({rate:.0} each second) |", Seconds(self.provision))?;
+        writeln!(f, "| `POST /provision` answers, p50 and p99 | {}, {} |", Millis(self.accept.median()), Millis(self.accept.p99()))?;
+        writeln!(f, "| a new daemon answers | {} |", Millis(self.start))?;
+        writeln!(f, "| a new daemon has looked at all of them and all are live | {} |", Seconds(self.sweep))?;
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, s: &Samples| {
+            let [p50, p99, max] = [s.median(), s.p99(), s.max()].map(Millis);
+            writeln!(f, "| {name}, p50, p99, max of {} | {p50}, {p99}, {max} |", s.len())
+        };
+        row(f, "`GET /status` of one, while sweeps and probes go on", &self.one)?;
+        row(f, "`GET /status` of one, one after the other", &self.burst)?;
+        row(f, &format!("`GET /status` of all ({:.1} MB)", megabytes(self.all_size as u64)), &self.all)?;
+        writeln!(f, "| CPU when nothing happens | {:.0} % of a core |", self.idle_cpu * 100.0)?;
+        let mb = |f: &mut fmt::Formatter<'_>, name, bytes| {
+            writeln!(f, "| memory {name} | {:.0} MB |", megabytes(bytes))
+        };
+        mb(f, "without an instance", self.memory_empty)?;
+        mb(f, "after provisioning all", self.memory_provisioned)?;
+        mb(f, "after the restart", self.memory_restarted)?;
+        mb(f, "after the reads", self.memory_read)?;
+        mb(f, "at the most", self.memory_peak)?;
+        writeln!(f, "\nAim: one status under 5 ms at p99: {}.", verdict(self.one.p99().as_secs_f64() < 0.005))?;
+        let largest = self.memory_provisioned.max(self.memory_restarted).max(self.memory_read);
+        writeln!(f, "Aim: memory under 200 MB: {}.", verdict(megabytes(largest) < 200.0))?;
+        busy(f, self.busy)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

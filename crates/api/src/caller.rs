@@ -1,0 +1,244 @@
+//! Who asks, and whether they may. A handler gets at the engine only through [`Caller`], and
+//! a `Caller<W>` exists only when the scope `W` is there: a route without a check cannot be
+//! written.
+
+use std::{
+    marker::PhantomData,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Instant,
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, connect_info::Connected},
+    http::{HeaderMap, header, request::Parts},
+    serve::IncomingStream,
+};
+use startclaw_engine::Engine;
+use startclaw_model::{Actor, Name, Scope, Scopes};
+use tokio::net::UnixListener;
+
+use crate::{
+    problem::{Kind, Problem},
+    shared::{Access, Settings, Shared},
+};
+
+/// Who is at the other end of the Unix socket, as the kernel says.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The user id; none when the kernel does not say.
+    pub uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { uid: stream.io().peer_cred().ok().map(|c| c.uid()) }
+    }
+}
+
+/// A scope as a type.
+pub(crate) trait Wanted: Send + Sync {
+    const SCOPE: Scope;
+}
+
+/// See.
+pub(crate) enum Read {}
+/// Change instances.
+pub(crate) enum Write {}
+/// Change who may.
+pub(crate) enum Admin {}
+
+impl Wanted for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+impl Wanted for Write {
+    const SCOPE: Scope = Scope::Write;
+}
+impl Wanted for Admin {
+    const SCOPE: Scope = Scope::Admin;
+}
+
+/// Somebody who may do what `W` allows.
+pub(crate) struct Caller<W> {
+    shared: Shared,
+    actor: Actor,
+    scopes: Scopes,
+    wanted: PhantomData<fn() -> W>,
+}
+
+impl<W> Caller<W> {
+    /// The engine.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    /// What the daemon told the API.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Who it is, for the audit trail.
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Whether the caller is at the Unix socket.
+    pub(crate) fn is_local(&self) -> bool {
+        self.shared.access == Access::Socket
+    }
+
+    /// Refuses an instance that the caller may not see, as if it did not exist.
+    pub(crate) fn see(&self, name: &Name) -> Result<(), Problem> {
+        if self.scopes.sees(name) {
+            Ok(())
+        } else {
+            let unseen = startclaw_engine::EngineError::NoInstance(name.clone());
+            Err(unseen.into())
+        }
+    }
+
+    /// Whether the caller may see the instance `name`.
+    pub(crate) fn sees(&self, name: &Name) -> bool {
+        self.scopes.sees(name)
+    }
+
+    /// The instances a list is about: the one that was asked for, else the only one the
+    /// caller may see, else all.
+    pub(crate) fn narrow(&self, asked: Option<Name>) -> Result<Option<Name>, Problem> {
+        if let Some(name) = &asked {
+            self.see(name)?;
+        }
+        Ok(asked.or_else(|| self.scopes.instance.clone()))
+    }
+
+    /// Refuses a token of one instance where the whole machine is meant.
+    pub(crate) fn everywhere(&self) -> Result<(), Problem> {
+        match &self.scopes.instance {
+            None => Ok(()),
+            Some(_) => Err(Problem::new(
+                Kind::Forbidden,
+                "this token is for one instance, and this is about all of them",
+            )),
+        }
+    }
+}
+
+impl<W: Wanted> FromRequestParts<Shared> for Caller<W> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
+        let (actor, scopes) = match shared.access {
+            Access::Socket => at_socket(parts)?,
+            Access::Bearer => with_token(parts, shared).await?,
+        };
+        tracing::Span::current().record("actor", actor.as_str());
+        if !scopes.allow(W::SCOPE) {
+            let scope = word(W::SCOPE);
+            let detail = format!("this needs a token with the scope {scope}");
+            let challenge = format!(
+                "Bearer realm=\"startclaw\", error=\"insufficient_scope\", scope=\"{scope}\""
+            );
+            return Err(
+                Problem::new(Kind::Forbidden, detail).with(header::WWW_AUTHENTICATE, &challenge)
+            );
+        }
+        Ok(Self { shared: shared.clone(), actor, scopes, wanted: PhantomData })
+    }
+}
+
+const fn word(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read",
+        Scope::Write => "write",
+        Scope::Admin => "admin",
+    }
+}
+
+fn at_socket(parts: &Parts) -> Result<(Actor, Scopes), Problem> {
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|info| info.0.uid);
+    let uid = peer.ok_or_else(|| {
+        Problem::new(Kind::Unauthenticated, "the kernel does not say who is at this socket")
+    })?;
+    Ok((Actor::socket(uid), Scopes::admin()))
+}
+
+async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), Problem> {
+    let Some(token) = bearer(&parts.headers) else {
+        return Err(Problem::new(
+            Kind::Unauthenticated,
+            "send a token as Authorization: Bearer …; startclaw tokens create makes one",
+        )
+        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"startclaw\""));
+    };
+    let address = client_address(parts);
+    if let Some(pause) = shared.throttle.pause(address, Instant::now()) {
+        let seconds = pause.as_secs().max(1).to_string();
+        return Err(Problem::new(
+            Kind::TooManyAttempts,
+            format!("too many bad tokens from this address; try again in {seconds} seconds"),
+        )
+        .with(header::RETRY_AFTER, &seconds));
+    }
+    let Some(known) = shared.engine.authenticate(token).await? else {
+        shared.throttle.failed(address, Instant::now());
+        metrics::counter!("startclaw_api_bad_tokens_total").increment(1);
+        tracing::info!(%address, "a bad token was refused");
+        return Err(Problem::new(
+            Kind::Unauthenticated,
+            "this token is not known, has ended or was revoked",
+        )
+        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"startclaw\", error=\"invalid_token\""));
+    };
+    Ok((Actor::token(&known.id), known.scopes))
+}
+
+/// The token in `Authorization: Bearer …`; `None` for anything else.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Where the request comes from. Only Caddy can reach the listener of this API, and it puts
+/// the client's address last in `X-Forwarded-For`; what stands before is the client's word.
+fn client_address(parts: &Parts) -> IpAddr {
+    let forwarded = parts
+        .headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.rsplit(',').next())
+        .and_then(|v| v.trim().parse().ok());
+    forwarded
+        .or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_token_counts() {
+        let with = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(with("Bearer sclaw_x").as_deref(), Some("sclaw_x"));
+        assert_eq!(with("bearer sclaw_x").as_deref(), Some("sclaw_x"));
+        for other in ["Basic sclaw_x", "Bearer", "Bearer ", "sclaw_x"] {
+            assert_eq!(with(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_one_caddy_put_last() {
+        let request =
+            Request::get("/").header("x-forwarded-for", "1.1.1.1, 192.0.2.7").body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        assert_eq!(client_address(&parts), IpAddr::from([192, 0, 2, 7]));
+    }
+}

@@ -1,0 +1,150 @@
+//! What goes on: an operation until it is over, a log as it grows.
+
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, stream};
+use reqwest::Method;
+use startclaw_model::{Name, Operation, OperationId};
+
+use super::{Cause, Client, ClientError, lines::lines, sse::Events};
+use crate::wire::LogsQuery;
+
+/// The daemon shows every 15 seconds that a stream lives; after three times that it is dead.
+const SILENCE: Duration = Duration::from_secs(45);
+/// The longest pause between two attempts to connect again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// News of an operation.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// How far it is.
+    Now(Operation),
+    /// The daemon went away (a restart, most likely); it is tried again. Said once each time.
+    Lost(String),
+}
+
+impl Client {
+    /// Follows an operation until it is over. When the daemon goes away it is tried again for
+    /// as long as `patience`; the operation goes on in the meantime or when the daemon is back.
+    pub fn follow(
+        &self,
+        id: OperationId,
+        patience: Duration,
+    ) -> impl Stream<Item = Result<Progress, ClientError>> + Send + 'static {
+        let follower = Follower {
+            client: self.clone(),
+            id,
+            patience,
+            source: None,
+            lost_at: None,
+            told: false,
+            pause: Duration::from_millis(100),
+            over: false,
+        };
+        stream::unfold(follower, |mut f| async move { f.next().await.map(|item| (item, f)) })
+    }
+
+    /// An instance's log, line by line.
+    pub async fn logs(
+        &self,
+        query: &LogsQuery,
+    ) -> Result<impl Stream<Item = Result<String, ClientError>> + Send + 'static, ClientError> {
+        let response = self.send(self.request(Method::GET, "/logs", query)?).await?;
+        let name: Name = query.name.clone();
+        Ok(lines(response.bytes_stream().boxed()).map(move |line| {
+            line.map_err(|_| {
+                ClientError::new(Cause::Failed, format!("the log of {name} broke off"))
+            })
+        }))
+    }
+
+    async fn events_of(
+        &self,
+        id: &OperationId,
+    ) -> Result<stream::BoxStream<'static, String>, ClientError> {
+        let path = format!("/operations/{id}/events");
+        let no_query: [(&str, &str); 0] = [];
+        let response = self.send(self.request(Method::GET, &path, &no_query)?).await?;
+        let mut events = Events::default();
+        Ok(lines(response.bytes_stream().boxed())
+            .take_while(|line| std::future::ready(line.is_ok()))
+            .filter_map(move |line| std::future::ready(line.ok().and_then(|l| events.line(&l))))
+            .boxed())
+    }
+}
+
+struct Follower {
+    client: Client,
+    id: OperationId,
+    patience: Duration,
+    source: Option<stream::BoxStream<'static, String>>,
+    lost_at: Option<Instant>,
+    told: bool,
+    pause: Duration,
+    over: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<Progress, ClientError>> {
+        while !self.over {
+            let news = if let Some(source) = &mut self.source {
+                let data = source_next(source).await;
+                self.listen_to(data)
+            } else {
+                self.connect().await
+            };
+            if let Some(news) = news {
+                self.over |= news.is_err();
+                return Some(news);
+            }
+        }
+        None
+    }
+
+    fn listen_to(&mut self, data: Option<String>) -> Option<Result<Progress, ClientError>> {
+        let Some(data) = data else {
+            // The stream ended although the operation is not over: connect again.
+            self.source = None;
+            return None;
+        };
+        self.lost_at = None;
+        self.told = false;
+        self.pause = Duration::from_millis(100);
+        let Ok(operation) = serde_json::from_str::<Operation>(&data) else {
+            return Some(Err(ClientError::new(
+                Cause::Protocol,
+                "the daemon speaks of an operation in a way this version does not understand",
+            )));
+        };
+        self.over = operation.state.is_over();
+        Some(Ok(Progress::Now(operation)))
+    }
+
+    async fn connect(&mut self) -> Option<Result<Progress, ClientError>> {
+        if self.lost_at.is_some() {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSE);
+        }
+        match self.client.events_of(&self.id).await {
+            Ok(source) => {
+                self.source = Some(source);
+                // From here on a stream that ends at once counts as lost too.
+                self.lost_at.get_or_insert_with(Instant::now);
+                None
+            }
+            Err(e) if matches!(e.cause, Cause::Unreachable | Cause::Unavailable) => {
+                let since = *self.lost_at.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.patience {
+                    return Some(Err(e));
+                }
+                let first = !std::mem::replace(&mut self.told, true);
+                first.then_some(Ok(Progress::Lost(e.message)))
+            }
+            Err(e) => Some(Err(e)),
+        }
+    }
+}
+
+async fn source_next(source: &mut stream::BoxStream<'static, String>) -> Option<String> {
+    tokio::time::timeout(SILENCE, source.next()).await.ok().flatten()
+}

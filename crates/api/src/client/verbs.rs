@@ -1,0 +1,135 @@
+//! The verbs of the API as methods.
+
+use reqwest::Method;
+use serde_json::Value;
+use startclaw_model::{Event, Finding, Name, Operation, OperationId, SecretName};
+
+use super::{Client, ClientError, json};
+use crate::wire::{
+    CreateToken, Events, EventsQuery, Findings, FreshToken, Instance, Instances, NameBody,
+    NameQuery, NamedQuery, Operations, OperationsQuery, Provision, SecretInfo, SecretQuery,
+    Secrets, SetSecret, SignInLink, Token, TokenQuery, Tokens,
+};
+
+const NO_QUERY: [(&str, &str); 0] = [];
+
+/// A fresh `Idempotency-Key`: a request that is sent again by the network is done once.
+fn key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+impl Client {
+    /// Makes an instance.
+    pub async fn provision(&self, wanted: &Provision) -> Result<Operation, ClientError> {
+        let request = self.request(Method::POST, "/provision", &NO_QUERY)?;
+        self.ask(json(request.header("idempotency-key", key()), wanted)?).await
+    }
+
+    /// Removes an instance and its data.
+    pub async fn deprovision(&self, name: &Name) -> Result<Operation, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        let request = self.request(Method::DELETE, "/deprovision", &query)?;
+        self.ask(request.header("idempotency-key", key())).await
+    }
+
+    /// Replaces an instance's container.
+    pub async fn restart(&self, name: &Name) -> Result<Operation, ClientError> {
+        let request = self.request(Method::POST, "/restart", &NO_QUERY)?;
+        let body = NameBody { name: name.clone() };
+        self.ask(json(request.header("idempotency-key", key()), &body)?).await
+    }
+
+    /// How the instances are, or the one that is named.
+    pub async fn status(&self, name: Option<&Name>) -> Result<Vec<Instance>, ClientError> {
+        let query = NameQuery { name: name.cloned() };
+        let found: Instances = self.ask(self.request(Method::GET, "/status", &query)?).await?;
+        Ok(found.instances)
+    }
+
+    /// A one-time sign-in link.
+    pub async fn open(&self, name: &Name) -> Result<SignInLink, ClientError> {
+        let request = self.request(Method::POST, "/open", &NO_QUERY)?;
+        self.ask(json(request, &NameBody { name: name.clone() })?).await
+    }
+
+    /// One operation.
+    pub async fn operation(&self, id: &OperationId) -> Result<Operation, ClientError> {
+        self.ask(self.request(Method::GET, &format!("/operations/{id}"), &NO_QUERY)?).await
+    }
+
+    /// Operations, newest first.
+    pub async fn operations(
+        &self,
+        name: Option<&Name>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Operation>, ClientError> {
+        let query = OperationsQuery { name: name.cloned(), limit };
+        let found: Operations = self.ask(self.request(Method::GET, "/operations", &query)?).await?;
+        Ok(found.operations)
+    }
+
+    /// What happened, newest first.
+    pub async fn events(
+        &self,
+        name: Option<&Name>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Event>, ClientError> {
+        let query = EventsQuery { name: name.cloned(), limit };
+        let found: Events = self.ask(self.request(Method::GET, "/events", &query)?).await?;
+        Ok(found.events)
+    }
+
+    /// The secrets of an instance, without values.
+    pub async fn secrets(&self, name: &Name) -> Result<Vec<SecretInfo>, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        let found: Secrets = self.ask(self.request(Method::GET, "/secrets", &query)?).await?;
+        Ok(found.secrets)
+    }
+
+    /// Sets a secret.
+    pub async fn set_secret(&self, wanted: &SetSecret) -> Result<Operation, ClientError> {
+        let request = self.request(Method::PUT, "/secrets", &NO_QUERY)?;
+        self.ask(json(request.header("idempotency-key", key()), wanted)?).await
+    }
+
+    /// Removes a secret.
+    pub async fn remove_secret(
+        &self,
+        name: &Name,
+        secret: &SecretName,
+    ) -> Result<Operation, ClientError> {
+        let query = SecretQuery { name: name.clone(), secret: secret.clone() };
+        let request = self.request(Method::DELETE, "/secrets", &query)?;
+        self.ask(request.header("idempotency-key", key())).await
+    }
+
+    /// Tokens, without their secret parts.
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        let found: Tokens = self.ask(self.request(Method::GET, "/tokens", &NO_QUERY)?).await?;
+        Ok(found.tokens)
+    }
+
+    /// Makes a token.
+    pub async fn create_token(&self, wanted: &CreateToken) -> Result<FreshToken, ClientError> {
+        self.ask(json(self.request(Method::POST, "/tokens", &NO_QUERY)?, wanted)?).await
+    }
+
+    /// Ends a token.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        let query = TokenQuery { id: id.to_owned() };
+        self.send(self.request(Method::DELETE, "/tokens", &query)?.timeout(super::ANSWER)).await?;
+        Ok(())
+    }
+
+    /// What a check of the machine finds.
+    pub async fn doctor(&self) -> Result<Vec<Finding>, ClientError> {
+        let found: Findings = self.ask(self.request(Method::GET, "/doctor", &NO_QUERY)?).await?;
+        Ok(found.findings)
+    }
+
+    /// Whether the daemon is well.
+    pub async fn healthz(&self) -> Result<(), ClientError> {
+        let _: Value = self.ask(self.request(Method::GET, "/healthz", &NO_QUERY)?).await?;
+        Ok(())
+    }
+}

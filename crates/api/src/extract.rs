@@ -1,0 +1,292 @@
+//! Bodies, queries, paths and the `Idempotency-Key`, with errors that name the field and
+//! never repeat what was sent: it may be a secret in the wrong place.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use startclaw_engine::Idempotency;
+use startclaw_model::OperationId;
+
+use crate::{
+    problem::{Kind, Problem},
+    shared::Shared,
+};
+
+/// The largest body: far above any request, far below what hurts.
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(15);
+/// The longest `Idempotency-Key`.
+const KEY_LIMIT: usize = 200;
+/// How much of a field's name is repeated in an error.
+const FIELD_LIMIT: usize = 80;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "send the body as JSON with Content-Type: application/json",
+            )
+            .with(header::ACCEPT, "application/json"));
+        }
+        let bytes = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, shared))
+            .await
+            .map_err(|_| Problem::new(Kind::Slow, "the body took more than 15 seconds"))?
+            .map_err(unreadable)?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn unreadable(e: BytesRejection) -> Problem {
+    if e.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::new(Kind::TooLarge, format!("a body has at most {BODY_LIMIT} bytes"))
+    } else {
+        Problem::new(Kind::Malformed, "the body broke off")
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    use serde_json::error::Category;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut reader);
+    let value = parsed.map_err(|e| {
+        let (line, column) = (e.inner().line(), e.inner().column());
+        match e.inner().classify() {
+            Category::Data => wrong_field(&e.path().to_string(), &e.inner().to_string()),
+            Category::Eof if bytes.is_empty() => {
+                Problem::new(Kind::Malformed, "this needs a JSON body, and there is none")
+            }
+            _ => Problem::new(
+                Kind::Malformed,
+                format!("the body is no JSON: look at line {line}, column {column}"),
+            ),
+        }
+    })?;
+    reader.end().map_err(|_| Problem::new(Kind::Malformed, "something follows the JSON body"))?;
+    Ok(value)
+}
+
+/// The query.
+pub(crate) struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let reader = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(reader)
+        .map_err(|e| wrong_field(&e.path().to_string(), &e.inner().to_string()))
+}
+
+/// No query at all: what a path does not take is refused, not ignored.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// The operation that a path names.
+pub(crate) struct OperationPath(pub OperationId);
+
+impl FromRequestParts<Shared> for OperationPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
+        let unknown = || Problem::new(Kind::NotFound, "there is no such operation");
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, shared).await else {
+            return Err(unknown());
+        };
+        let good = id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if good { Ok(Self(OperationId(id))) } else { Err(unknown()) }
+    }
+}
+
+/// What serde says about a field, without the value that it met.
+fn wrong_field(path: &str, message: &str) -> Problem {
+    // serde_json ends its messages with the place, which the field says better.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let quoted = |m: &str| m.split('`').nth(1).map(str::to_owned);
+    if let Some(rest) = message.strip_prefix("missing field ") {
+        let field = join(path, &quoted(rest).unwrap_or_default());
+        return Problem::field(field, "this field is needed");
+    }
+    if message.starts_with("unknown field ") {
+        // The path already ends with the unknown field when serde tracked it that far.
+        let unknown = quoted(message).unwrap_or_default();
+        let field = if path.rsplit('.').next() == Some(&unknown) {
+            path.to_owned()
+        } else {
+            join(path, &unknown)
+        };
+        let known = message.split(", expected ").nth(1).unwrap_or("no field here");
+        return Problem::field(clip(&field), format!("this field is not known; expected {known}"));
+    }
+    if let Some(rest) = message.strip_prefix("duplicate field ") {
+        let field = join(path, &quoted(rest).unwrap_or_default());
+        return Problem::field(clip(&field), "this field is there twice");
+    }
+    for meets in ["invalid type: ", "invalid value: ", "unknown variant ", "invalid length "] {
+        if message.starts_with(meets) {
+            let wanted = message.rsplit(", expected ").next().unwrap_or("something else");
+            let wanted = wanted.trim_start_matches("struct ");
+            return Problem::field(clip(path_of(path)), format!("expected {wanted}"));
+        }
+    }
+    // Numbers in a query: "invalid digit found in string" and the like carry no value. What
+    // our own types say carries none either.
+    Problem::field(clip(path_of(path)), message)
+}
+
+fn path_of(path: &str) -> &str {
+    if path == "." || path == "?" { "" } else { path }
+}
+
+fn join(path: &str, field: &str) -> String {
+    match path_of(path) {
+        "" => clip(field),
+        path => clip(&format!("{path}.{field}")),
+    }
+}
+
+fn clip(field: &str) -> String {
+    field.chars().filter(|c| !c.is_control()).take(FIELD_LIMIT).collect()
+}
+
+/// What the client sent in `Idempotency-Key`.
+pub(crate) struct Key(Option<String>);
+
+impl FromRequestParts<Shared> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let good = values.next().is_none()
+            && (1..=KEY_LIMIT).contains(&value.len())
+            && value.as_bytes().iter().all(u8::is_ascii_graphic);
+        match value.to_str() {
+            Ok(key) if good => Ok(Self(Some(key.to_owned()))),
+            _ => Err(Problem::field(
+                "Idempotency-Key",
+                "one Idempotency-Key of 1 to 200 visible ASCII characters",
+            )),
+        }
+    }
+}
+
+impl Key {
+    /// The promise that a request with this key is the same request. The digest covers the
+    /// secrets too, so that another API key under the same idempotency key is noticed.
+    pub(crate) fn of<T: Serialize>(self, verb: &str, request: &T) -> Option<Idempotency> {
+        let key = self.0?;
+        let mut hash = Sha256::new();
+        for part in [key.as_bytes(), verb.as_bytes(), &serde_json::to_vec(request).ok()?] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let request_hash = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        Some(Idempotency { key, request_hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{LogsQuery, NamedQuery, Provision};
+
+    fn body(text: &str) -> crate::problem::Document {
+        parse_json::<Provision>(text.as_bytes()).err().unwrap().document(None)
+    }
+
+    #[test]
+    fn errors_name_the_field_also_when_it_is_nested() {
+        for (text, field) in [
+            (r#"{}"#, "name"),
+            (r#"{"name": 5}"#, "name"),
+            (r#"{"name": "A"}"#, "name"),
+            (r#"{"name": "a", "nmae": 1}"#, "nmae"),
+            (r#"{"name": "a", "limits": {"cpu": 1}}"#, "limits.cpu"),
+            (r#"{"name": "a", "limits": {"cpus": "x"}}"#, "limits.cpus"),
+            (r#"{"name": "a", "provider": {}}"#, "provider.kind"),
+            (r#"{"name": "a", "provider": {"kind": "x"}}"#, "provider.kind"),
+            (r#"{"name": "a", "name": "b"}"#, "name"),
+        ] {
+            let document = body(text);
+            assert_eq!(document.field.as_deref(), Some(field), "{text}: {}", document.detail);
+            assert_eq!(document.status, 422, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        for text in [
+            r#"{"name": "a", "api_key": ["sk-canary"]}"#,
+            r#"{"name": "a", "api_key": 777123}"#,
+            r#"{"name": "sk-canary!"}"#,
+            r#"{"name": "a", "provider": "sk-canary"}"#,
+            r#"{"name": "a", "provider": {"kind": "sk-canary"}}"#,
+            r#"{"name": "a", "limits": {"pids": "sk-canary, expected sk-canary"}}"#,
+            r#"{"name": "a", "owner": "sk-canary, b"}"#,
+            r#"sk-canary"#,
+        ] {
+            let text = serde_json::to_string(&body(text)).unwrap();
+            assert!(!text.contains("canary") && !text.contains("777123"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for text in ["", "{", "nul", "{\"name\": \"a\"} x", "\u{0}"] {
+            assert_eq!(body(text).status, 400, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_checked_alike() {
+        let field = |e: Problem| e.document(None).field.unwrap_or_default();
+        assert_eq!(field(parse_query::<NamedQuery>("").err().unwrap()), "name");
+        assert_eq!(field(parse_query::<NamedQuery>("name=A").err().unwrap()), "name");
+        assert_eq!(field(parse_query::<NamedQuery>("name=a&x=1").err().unwrap()), "x");
+        assert_eq!(field(parse_query::<LogsQuery>("name=a&tail=-1").err().unwrap()), "tail");
+        assert!(parse_query::<LogsQuery>("name=a&tail=5&follow=true").is_ok());
+    }
+
+    #[test]
+    fn a_key_covers_verb_and_secrets() {
+        let request = |secret: &str| {
+            parse_json::<Provision>(format!(r#"{{"name":"a","api_key":"{secret}"}}"#).as_bytes())
+                .unwrap()
+        };
+        let key = || Key(Some("k".into()));
+        let hash = |verb, secret| key().of(verb, &request(secret)).unwrap().request_hash;
+        assert_eq!(hash("POST /provision", "x"), hash("POST /provision", "x"));
+        assert_ne!(hash("POST /provision", "x"), hash("POST /provision", "y"));
+        assert_ne!(hash("POST /provision", "x"), hash("POST /other", "x"));
+        assert!(Key(None).of("POST /provision", &request("x")).is_none());
+    }
+}

@@ -1,0 +1,317 @@
+//! Errors as the outside sees them: RFC 9457 problem documents.
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use startclaw_engine::EngineError;
+use utoipa::ToSchema;
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What kind of problem it is. The word is the last part of the document's `type`, and
+/// programs decide by it; the texts are for people and may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request is no HTTP or JSON that can be read.
+    Malformed,
+    /// A field is missing, unknown, of the wrong type, or has a value that cannot be.
+    Invalid,
+    /// No token, or one that is not good.
+    Unauthenticated,
+    /// The token may not do this.
+    Forbidden,
+    /// There is no such thing, or the caller may not see it.
+    NotFound,
+    /// The path does not take this method; `Allow` lists those it takes.
+    MethodNotAllowed,
+    /// The name belongs to another instance.
+    NameTaken,
+    /// The instance is being removed.
+    Removing,
+    /// The request took too long to arrive.
+    Slow,
+    /// The body is larger than 64 KiB.
+    TooLarge,
+    /// The body is not `application/json`.
+    UnsupportedMediaType,
+    /// The `Idempotency-Key` was used with a different request.
+    KeyReused,
+    /// Too many bad tokens from one address; `Retry-After` says when to go on.
+    TooManyAttempts,
+    /// The machine has no place for another instance.
+    Full,
+    /// Too much at once, or the host does not answer; `Retry-After` says when to try again.
+    Unavailable,
+    /// Something failed inside; the daemon's log says what.
+    Internal,
+}
+
+impl Kind {
+    /// All kinds, for the documentation.
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NameTaken,
+        Self::Removing,
+        Self::Slow,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::KeyReused,
+        Self::TooManyAttempts,
+        Self::Full,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// Its word, its status and its title.
+    const fn facts(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Malformed => ("malformed", S::BAD_REQUEST, "The request cannot be read"),
+            Self::Invalid => ("invalid", S::UNPROCESSABLE_ENTITY, "A field is wrong"),
+            Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Who are you?"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "This token may not do that"),
+            Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Wrong method for this path")
+            }
+            Self::NameTaken => ("name-taken", S::CONFLICT, "The name is taken"),
+            Self::Removing => ("removing", S::CONFLICT, "The instance is being removed"),
+            Self::Slow => ("slow", S::REQUEST_TIMEOUT, "The request took too long to arrive"),
+            Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON")
+            }
+            Self::KeyReused => {
+                ("key-reused", S::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before")
+            }
+            Self::TooManyAttempts => {
+                ("too-many-attempts", S::TOO_MANY_REQUESTS, "Too many bad tokens")
+            }
+            Self::Full => ("full", S::INSUFFICIENT_STORAGE, "The machine is full"),
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Not just now"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something failed inside"),
+        }
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.facts().1
+    }
+
+    /// The `type` of the document.
+    pub fn uri(self) -> String {
+        format!("{TYPE_PREFIX}{}", self.facts().0)
+    }
+
+    /// The title.
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+}
+
+/// What a problem's `type` begins with.
+pub const TYPE_PREFIX: &str = "urn:startclaw:problem:";
+
+/// One wrong field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// The field, dotted where it is nested.
+    #[schema(example = "limits.memory_hard_mib")]
+    pub field: String,
+    /// What to do about it.
+    pub message: String,
+}
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(title = "Problem")]
+pub struct Document {
+    /// What kind of problem: `urn:startclaw:problem:` and a word. Programs decide by this.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:startclaw:problem:invalid")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What went wrong this time, and what to do.
+    pub detail: String,
+    /// The id of this request, as `urn:uuid:…`; the daemon's log carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The wrong field, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The wrong fields with what to do about each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// An error on its way out.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: Kind,
+    detail: String,
+    field: Option<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem in words fit for the outside.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self(Box::new(Inner { kind, detail, field: None, headers: Vec::new(), cause: None }))
+    }
+
+    /// A wrong field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let (field, message) = (field.into(), message.into());
+        let detail = if field.is_empty() { message.clone() } else { format!("{field}: {message}") };
+        Self::new(Kind::Invalid, detail).about(field, message)
+    }
+
+    /// Something of ours that failed. `cause` goes to the log, nothing of it outside.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        let detail = "something failed inside StartClaw; the daemon's log says what";
+        Self::new(Kind::Internal, detail).because(cause)
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.headers.push((name, value));
+        }
+        self
+    }
+
+    fn about(mut self, field: String, message: String) -> Self {
+        self.0.field = Some(FieldError { field, message });
+        self
+    }
+
+    fn because(mut self, cause: impl Into<String>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The cause, for the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The document, as the answer to the request with this id.
+    pub(crate) fn document(&self, request: Option<&str>) -> Document {
+        let Inner { kind, detail, field, .. } = &*self.0;
+        Document {
+            kind: kind.uri(),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail: detail.clone(),
+            instance: request.map(|id| format!("urn:uuid:{id}")),
+            field: field.as_ref().map(|f| f.field.clone()),
+            errors: field.iter().cloned().collect(),
+        }
+    }
+
+    /// The answer to the request with this id.
+    pub(crate) fn answer(self, request: Option<&str>) -> Response {
+        let body = serde_json::to_vec(&self.document(request)).unwrap_or_default();
+        let mut response = (self.kind().status(), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        for (name, value) in &self.0.headers {
+            headers.insert(name, value.clone());
+        }
+        // The outermost layer finds it here, logs it and adds the request's id.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer(None)
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(e: EngineError) -> Self {
+        let text = e.to_string();
+        match e {
+            EngineError::Invalid { field, message } => Self::field(field, message),
+            EngineError::NoInstance(_)
+            | EngineError::NoOperation(_)
+            | EngineError::NoToken(_)
+            | EngineError::NoSecret(_) => Self::new(Kind::NotFound, text),
+            EngineError::NameTaken(_) => {
+                Self::new(Kind::NameTaken, text.clone()).about("name".into(), text)
+            }
+            EngineError::Removing(_) => Self::new(Kind::Removing, text),
+            EngineError::Full => Self::new(Kind::Full, text),
+            EngineError::KeyReused => Self::new(Kind::KeyReused, text),
+            EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)
+                .with(header::RETRY_AFTER, "5")
+                .because(chain(&inside)),
+            EngineError::Inside(inside) => Self::internal(chain(inside.as_ref())),
+        }
+    }
+}
+
+/// An error with all that caused it.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut next = e.source();
+    while let Some(e) = next {
+        text = format!("{text}: {e}");
+        next = e.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inside_stays_inside() {
+        let inside = std::io::Error::other("/var/lib/secret/place");
+        let problem = Problem::from(EngineError::Inside(Box::new(inside)));
+        let text = serde_json::to_string(&problem.document(None)).unwrap();
+        assert!(!text.contains("secret/place"), "{text}");
+        assert!(problem.cause().unwrap().contains("secret/place"));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        let problem = Problem::field("limits.pids", "pids lies between 64 and 32768");
+        let document = problem.document(Some("1"));
+        assert_eq!(document.field.as_deref(), Some("limits.pids"));
+        assert_eq!(document.status, 422);
+        assert_eq!(document.instance.as_deref(), Some("urn:uuid:1"));
+    }
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own() {
+        let words: std::collections::HashSet<_> = Kind::ALL.iter().map(|k| k.uri()).collect();
+        assert_eq!(words.len(), Kind::ALL.len());
+    }
+}

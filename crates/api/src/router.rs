@@ -1,0 +1,60 @@
+//! The routes put together.
+
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use startclaw_engine::Engine;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    document, extract,
+    outermost::{outermost, panicked},
+    problem::{Kind, Problem},
+    routes,
+    shared::{Access, Settings, Shared},
+};
+
+/// The management API over `engine` for callers who prove themselves by `access`.
+///
+/// At the Unix socket, serve it with `into_make_service_with_connect_info::<Peer>()`.
+pub fn router(engine: Engine, access: Access, settings: Settings) -> Router {
+    let shared = Shared::new(engine, access, settings);
+    let (router, _) = described().split_for_parts();
+    router
+        .fallback(unknown)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(shared.clone(), outermost))
+        .layer(DefaultBodyLimit::max(extract::BODY_LIMIT))
+        .with_state(shared)
+}
+
+/// The OpenAPI document of the API.
+pub fn openapi() -> OpenApi {
+    document::finish(described().into_openapi())
+}
+
+/// All routes with their descriptions; one verb, one file.
+fn described() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(document::head())
+        .routes(routes!(routes::provision::provision))
+        .routes(routes!(routes::deprovision::deprovision))
+        .routes(routes!(routes::restart::restart))
+        .routes(routes!(routes::status::status))
+        .routes(routes!(routes::open::open))
+        .routes(routes!(routes::logs::logs))
+        .routes(routes!(routes::operations::list))
+        .routes(routes!(routes::operations::one))
+        .routes(routes!(routes::operations::watch))
+        .routes(routes!(routes::secrets::list, routes::secrets::set, routes::secrets::remove))
+        .routes(routes!(routes::tokens::list, routes::tokens::create, routes::tokens::revoke))
+        .routes(routes!(routes::events::events))
+        .routes(routes!(routes::doctor::doctor))
+        .routes(routes!(routes::metrics::metrics))
+        .routes(routes!(routes::healthz::healthz))
+        .routes(routes!(document::json))
+        .routes(routes!(document::html))
+}
+
+async fn unknown() -> Problem {
+    Problem::new(Kind::NotFound, "there is no such path; GET /openapi.json lists them all")
+}

@@ -1,0 +1,30 @@
+//! `GET /events`
+
+use axum::Json;
+
+use super::limit;
+use crate::{
+    caller::{Caller, Read},
+    extract::Query,
+    problem::Problem,
+    wire::{Events, EventsQuery},
+};
+
+/// What happened, newest first
+///
+/// The audit trail: who asked for what, what broke, what healed, who entered.
+#[utoipa::path(
+    get, path = "/events", tag = "operations", operation_id = "events",
+    params(EventsQuery),
+    responses((status = 200, description = "Newest first.", body = Events)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn events(
+    caller: Caller<Read>,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<Events>, Problem> {
+    let limit = limit(query.limit)?;
+    let name = caller.narrow(query.name)?;
+    let events = caller.engine().events(name.as_ref(), limit).await?;
+    Ok(Json(Events { events }))
+}

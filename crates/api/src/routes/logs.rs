@@ -1,0 +1,53 @@
+//! `GET /logs`
+
+use axum::{
+    body::{Body, Bytes},
+    http::header,
+    response::IntoResponse,
+};
+use futures::StreamExt;
+use startclaw_engine::LogRequest;
+
+use crate::{
+    caller::{Caller, Read},
+    extract::Query,
+    problem::Problem,
+    stream::StreamPermit,
+    wire::LogsQuery,
+};
+
+/// An instance's log
+///
+/// Plain text, one line after the other. With `follow`, the answer goes on with new lines.
+#[utoipa::path(
+    get, path = "/logs", tag = "instances", operation_id = "logs",
+    params(LogsQuery),
+    responses((status = 200, description = "The lines, oldest first.", body = String, content_type = "text/plain")),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn logs(
+    caller: Caller<Read>,
+    Query(query): Query<LogsQuery>,
+    permit: StreamPermit,
+) -> Result<impl IntoResponse, Problem> {
+    caller.see(&query.name)?;
+    let tail = match query.tail.unwrap_or(100) {
+        n @ 0..=10_000 => n as usize,
+        _ => return Err(Problem::field("tail", "tail lies between 0 and 10000")),
+    };
+    let lines =
+        caller.engine().logs(&query.name, LogRequest { tail, follow: query.follow }).await?;
+    let name = query.name;
+    let lines = permit.carry(lines).map(move |line| match line {
+        Ok(mut line) => {
+            line.push('\n');
+            Ok(Bytes::from(line))
+        }
+        Err(e) => {
+            tracing::warn!(%name, error = %e, "a log broke off");
+            // Breaking the stream off is the only way left to say that it is not whole.
+            Err(std::io::Error::other("the log broke off"))
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(lines)))
+}

@@ -1,0 +1,39 @@
+//! The verbs, one file each: check who asks, call the engine, shape the answer.
+
+pub(crate) mod deprovision;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod healthz;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod open;
+pub(crate) mod operations;
+pub(crate) mod provision;
+pub(crate) mod restart;
+pub(crate) mod secrets;
+pub(crate) mod status;
+pub(crate) mod tokens;
+
+use axum::{
+    Json,
+    http::{HeaderName, StatusCode, header},
+};
+use startclaw_model::Operation;
+
+use crate::problem::Problem;
+
+/// What a verb that takes time answers: the operation, and where it can be followed.
+pub(crate) type Accepted = (StatusCode, [(HeaderName, String); 1], Json<Operation>);
+
+pub(crate) fn accepted(operation: Operation) -> Accepted {
+    let place = format!("/operations/{}", operation.id);
+    (StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(operation))
+}
+
+/// How long a list may be.
+pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked.unwrap_or(50) {
+        n @ 1..=1000 => Ok(n),
+        _ => Err(Problem::field("limit", "limit lies between 1 and 1000")),
+    }
+}

@@ -1,0 +1,33 @@
+//! `POST /open`
+
+use axum::Json;
+use startclaw_model::Secret;
+
+use crate::{
+    caller::{Caller, Write},
+    extract::Body,
+    problem::Problem,
+    wire::{NameBody, SentSecret, SignInLink},
+};
+
+/// Make a one-time sign-in link
+///
+/// Whoever opens it first is signed in as the instance's owner, so hand it to nobody else.
+#[utoipa::path(
+    post, path = "/open", tag = "instances", operation_id = "open",
+    request_body = NameBody,
+    responses((status = 201, description = "Shown this once.", body = SignInLink)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn open(
+    caller: Caller<Write>,
+    Body(body): Body<NameBody>,
+) -> Result<(axum::http::StatusCode, Json<SignInLink>), Problem> {
+    caller.see(&body.name)?;
+    let url = caller.engine().status(&body.name).await?.url;
+    let ticket = caller.engine().mint_ticket(caller.actor(), &body.name).await?;
+    let url =
+        format!("{}/.startclaw/enter?ticket={}", url.trim_end_matches('/'), ticket.value.expose());
+    let link = SignInLink { url: SentSecret(Secret::new(url)), expires_at: ticket.expires_at };
+    Ok((axum::http::StatusCode::CREATED, Json(link)))
+}

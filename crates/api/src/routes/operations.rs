@@ -1,0 +1,92 @@
+//! `GET /operations`, `GET /operations/{id}` and `GET /operations/{id}/events`
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Json,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures::{Stream, StreamExt};
+use startclaw_engine::EngineError;
+use startclaw_model::{Operation, OperationId};
+
+use super::limit;
+use crate::{
+    caller::{Caller, Read},
+    extract::{Nothing, OperationPath, Query},
+    problem::Problem,
+    stream::StreamPermit,
+    wire::{Operations, OperationsQuery},
+};
+
+/// How often a silent stream shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What was asked for, newest first
+#[utoipa::path(
+    get, path = "/operations", tag = "operations", operation_id = "operations",
+    params(OperationsQuery),
+    responses((status = 200, description = "Newest first.", body = Operations)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn list(
+    caller: Caller<Read>,
+    Query(query): Query<OperationsQuery>,
+) -> Result<Json<Operations>, Problem> {
+    let limit = limit(query.limit)?;
+    let name = caller.narrow(query.name)?;
+    let operations = caller.engine().operations(name.as_ref(), limit).await?;
+    Ok(Json(Operations { operations }))
+}
+
+/// How far an operation is
+#[utoipa::path(
+    get, path = "/operations/{id}", tag = "operations", operation_id = "operation",
+    params(("id" = String, Path, description = "The operation's id.")),
+    responses((status = 200, description = "As it is now.", body = Operation)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn one(
+    caller: Caller<Read>,
+    OperationPath(id): OperationPath,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Json<Operation>, Problem> {
+    Ok(Json(visible(&caller, &id).await?))
+}
+
+/// Follow an operation
+///
+/// Server-sent events named `operation`, each with the whole operation as JSON: first as it
+/// is now, then after each change. The stream ends when the operation is over, or when the
+/// daemon stops: then connect again. `Last-Event-ID` is not needed, because each event is whole.
+#[utoipa::path(
+    get, path = "/operations/{id}/events", tag = "operations", operation_id = "watchOperation",
+    params(("id" = String, Path, description = "The operation's id.")),
+    responses((status = 200, description = "A stream of events.", body = Operation, content_type = "text/event-stream")),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn watch(
+    caller: Caller<Read>,
+    OperationPath(id): OperationPath,
+    Query(Nothing {}): Query<Nothing>,
+    permit: StreamPermit,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + Send + 'static>, Problem> {
+    visible(&caller, &id).await?;
+    let changes = caller.engine().watch(&id).await?;
+    let events = permit.carry(changes).enumerate().map(|(n, operation)| {
+        let event = Event::default().event("operation").id(n.to_string());
+        // An operation is texts, numbers and lists: it always has a JSON form.
+        Ok(event.data(serde_json::to_string(&operation).unwrap_or_default()))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// The operation, if the caller may see the instance that it is about.
+async fn visible(caller: &Caller<Read>, id: &OperationId) -> Result<Operation, Problem> {
+    let operation = caller.engine().operation(id).await?;
+    if caller.sees(&operation.name) {
+        Ok(operation)
+    } else {
+        Err(EngineError::NoOperation(id.clone()).into())
+    }
+}

@@ -1,0 +1,43 @@
+//! `POST /provision`
+
+use startclaw_model::{Operation, Owner};
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Write},
+    extract::{Body, Key},
+    problem::Problem,
+    wire::Provision,
+};
+
+/// Who owns what is provisioned at the Unix socket without an owner.
+const LOCAL_OWNER: &str = "admin";
+
+/// Make an instance and bring it live
+///
+/// Answers at once with the operation; the instance is live when the operation has succeeded.
+#[utoipa::path(
+    post, path = "/provision", tag = "instances", operation_id = "provision",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    request_body = Provision,
+    responses((status = 202, description = "It is under way.", body = Operation,
+        headers(("Location" = String, description = "Where the operation can be followed.")))),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn provision(
+    caller: Caller<Write>,
+    key: Key,
+    Body(body): Body<Provision>,
+) -> Result<Accepted, Problem> {
+    caller.everywhere()?;
+    let promise = key.of("POST /provision", &body);
+    let owner = match &body.owner {
+        Some(owner) => owner.clone(),
+        None if caller.is_local() => {
+            Owner::parse(LOCAL_OWNER).map_err(|e| Problem::internal(e.to_string()))?
+        }
+        None => return Err(Problem::field("owner", "say who it will belong to")),
+    };
+    let request = body.into_request(owner, caller.settings().limits);
+    Ok(accepted(caller.engine().provision(caller.actor(), request, promise).await?))
+}

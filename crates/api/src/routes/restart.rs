@@ -1,0 +1,31 @@
+//! `POST /restart`
+
+use startclaw_model::Operation;
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Write},
+    extract::{Body, Key},
+    problem::Problem,
+    wire::NameBody,
+};
+
+/// Replace an instance's container by a fresh one
+///
+/// Its data stays. A failing instance is tried again at once.
+#[utoipa::path(
+    post, path = "/restart", tag = "instances", operation_id = "restart",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    request_body = NameBody,
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn restart(
+    caller: Caller<Write>,
+    key: Key,
+    Body(body): Body<NameBody>,
+) -> Result<Accepted, Problem> {
+    caller.see(&body.name)?;
+    let promise = key.of("POST /restart", &body);
+    Ok(accepted(caller.engine().restart(caller.actor(), &body.name, promise).await?))
+}

@@ -1,0 +1,73 @@
+//! `GET`, `PUT` and `DELETE /secrets`
+
+use axum::Json;
+use startclaw_model::Operation;
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Read, Write},
+    extract::{Body, Key, Query},
+    problem::Problem,
+    wire::{NamedQuery, SecretQuery, Secrets, SetSecret},
+};
+
+/// Which secrets an instance has
+///
+/// Names and times. A value cannot be read again.
+#[utoipa::path(
+    get, path = "/secrets", tag = "secrets", operation_id = "secrets",
+    params(NamedQuery),
+    responses((status = 200, description = "By name.", body = Secrets)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn list(
+    caller: Caller<Read>,
+    Query(query): Query<NamedQuery>,
+) -> Result<Json<Secrets>, Problem> {
+    caller.see(&query.name)?;
+    let found = caller.engine().secrets(&query.name).await?;
+    Ok(Json(Secrets { secrets: found.into_iter().map(Into::into).collect() }))
+}
+
+/// Set or replace a secret of an instance
+///
+/// The instance restarts with it.
+#[utoipa::path(
+    put, path = "/secrets", tag = "secrets", operation_id = "setSecret",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    request_body = SetSecret,
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn set(
+    caller: Caller<Write>,
+    key: Key,
+    Body(body): Body<SetSecret>,
+) -> Result<Accepted, Problem> {
+    caller.see(&body.name)?;
+    let promise = key.of("PUT /secrets", &body);
+    let SetSecret { name, secret, value } = body;
+    let engine = caller.engine();
+    Ok(accepted(engine.set_secret(caller.actor(), &name, secret, value.0, promise).await?))
+}
+
+/// Remove a secret of an instance
+///
+/// The instance restarts without it.
+#[utoipa::path(
+    delete, path = "/secrets", tag = "secrets", operation_id = "removeSecret",
+    params(SecretQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn remove(
+    caller: Caller<Write>,
+    key: Key,
+    Query(query): Query<SecretQuery>,
+) -> Result<Accepted, Problem> {
+    caller.see(&query.name)?;
+    let promise = key.of("DELETE /secrets", &query);
+    let engine = caller.engine();
+    let (name, secret) = (&query.name, &query.secret);
+    Ok(accepted(engine.remove_secret(caller.actor(), name, secret, promise).await?))
+}

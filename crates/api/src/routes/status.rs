@@ -1,0 +1,36 @@
+//! `GET /status`
+
+use axum::Json;
+use startclaw_engine::EngineError;
+
+use crate::{
+    caller::{Caller, Read},
+    extract::Query,
+    problem::Problem,
+    wire::{Instances, NameQuery},
+};
+
+/// How the instances are
+///
+/// All that the caller may see, or the one that is named.
+#[utoipa::path(
+    get, path = "/status", tag = "instances", operation_id = "status",
+    params(NameQuery),
+    responses((status = 200, description = "By name.", body = Instances)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn status(
+    caller: Caller<Read>,
+    Query(query): Query<NameQuery>,
+) -> Result<Json<Instances>, Problem> {
+    let asked = query.name.is_some();
+    let found = match caller.narrow(query.name)? {
+        None => caller.engine().status_all().await?,
+        Some(name) => match caller.engine().status(&name).await {
+            // The token outlived its instance: a list without it, not an error.
+            Err(EngineError::NoInstance(_)) if !asked => Vec::new(),
+            one => vec![one?],
+        },
+    };
+    Ok(Json(Instances { instances: found.into_iter().map(Into::into).collect() }))
+}

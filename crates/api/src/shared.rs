@@ -1,0 +1,96 @@
+//! What every request can reach, and what the daemon tells the API at its start.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use metrics_exporter_prometheus::PrometheusHandle;
+use startclaw_engine::Engine;
+use startclaw_model::{Finding, Limits};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::throttle::Throttle;
+
+/// Requests answered at the same time; more get 503 at once instead of a queue.
+const REQUESTS: usize = 512;
+/// Streams (operation events, followed logs) at the same time.
+const STREAMS: usize = 512;
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever could open the Unix socket may do everything: the file's mode decides.
+    Socket,
+    /// Only bearer tokens count, whatever else a browser sends along.
+    Bearer,
+}
+
+impl Access {
+    /// The word for it in metrics and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Bearer => "https",
+        }
+    }
+}
+
+/// Checks that the engine cannot do: Caddy, ports, the clock.
+pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Finding>> + Send + Sync>;
+
+/// What the daemon tells the API.
+#[derive(Clone)]
+pub struct Settings {
+    /// Limits that a provision leaves out.
+    pub limits: Limits,
+    /// Where metrics are rendered; none in a process without a recorder.
+    pub metrics: Option<PrometheusHandle>,
+    /// Checks for `GET /doctor` besides the engine's.
+    pub checks: Option<Checks>,
+    /// Ends all streams when the daemon stops, so that no stream holds it up.
+    pub stop: CancellationToken,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            metrics: None,
+            checks: None,
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+/// The state of the router.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub engine: Engine,
+    pub access: Access,
+    pub settings: Settings,
+    pub throttle: Throttle,
+    pub requests: Arc<Semaphore>,
+    pub streams: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, access: Access, settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            access,
+            settings,
+            throttle: Throttle::default(),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }))
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

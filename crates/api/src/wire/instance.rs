@@ -1,0 +1,89 @@
+//! How an instance is, as the API tells it.
+
+use serde::{Deserialize, Serialize};
+use startclaw_engine::InstanceStatus;
+use startclaw_model::{
+    InstanceId, InstanceState, Limits, ModelProvider, Name, OperationId, Owner, Timestamp,
+};
+use utoipa::ToSchema;
+
+/// How one instance is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Instance {
+    /// Its id; a name can be used again after a deprovision, an id cannot.
+    pub id: InstanceId,
+    /// Its name.
+    #[schema(value_type = String, example = "alice")]
+    pub name: Name,
+    /// Who it belongs to.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub owner: Owner,
+    /// How it is, in one word.
+    pub state: InstanceState,
+    /// Why it is not live, in words.
+    pub reason: Option<String>,
+    /// The last lines of its log, when it is failing.
+    pub last_log: Vec<String>,
+    /// When it is tried again, when it is failing.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<Timestamp>,
+    /// Since when it is in this state, as far as this daemon saw.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Failures since it was last live for a while.
+    pub failures: u32,
+    /// Where people reach it.
+    #[schema(example = "https://alice.example.com")]
+    pub url: String,
+    /// The gateway's port on 127.0.0.1.
+    #[schema(example = 18001)]
+    pub port: u16,
+    /// Its OpenClaw version.
+    #[schema(example = "2026.9.6")]
+    pub version: String,
+    /// Where its model comes from.
+    pub provider: Option<ModelProvider>,
+    /// Whether the provider's API key is set.
+    pub api_key: bool,
+    /// Whether a Telegram bot is connected.
+    pub telegram: bool,
+    /// What it may use.
+    pub limits: Limits,
+    /// The operation that is under way.
+    pub operation: Option<OperationId>,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl From<InstanceStatus> for Instance {
+    fn from(s: InstanceStatus) -> Self {
+        Self {
+            id: s.id,
+            name: s.name,
+            owner: s.owner,
+            state: s.state,
+            reason: s.reason,
+            last_log: s.last_log,
+            retry_at: s.retry_at,
+            since: s.since,
+            failures: s.failures,
+            url: s.url,
+            port: s.port,
+            version: s.profile.version,
+            provider: s.profile.provider,
+            api_key: s.profile.api_key,
+            telegram: s.profile.telegram,
+            limits: s.profile.limits,
+            operation: s.operation,
+            created_at: s.created_at,
+        }
+    }
+}
+
+/// Instances, by name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Instances {
+    /// All that the caller may see, or the one that was named.
+    pub instances: Vec<Instance>,
+}

@@ -1,0 +1,16 @@
+//! What goes over the wire, one file for each thing. Requests refuse fields that they do not
+//! know, so that a misspelt option is an error and not silently the default.
+
+mod access;
+mod instance;
+mod list;
+mod provision;
+mod secret;
+
+pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
+pub use instance::{Instance, Instances};
+pub use list::{
+    Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,
+};
+pub use provision::{NameBody, Provision, WantedLimits};
+pub use secret::{SecretInfo, SecretQuery, Secrets, SentSecret, SetSecret};

@@ -1,0 +1,129 @@
+//! What a provision asks for, and the body of verbs that need a name only.
+
+use serde::{Deserialize, Serialize};
+use startclaw_engine::ProvisionRequest;
+use startclaw_model::{Limits, ModelProvider, Name, Owner};
+use utoipa::ToSchema;
+
+use super::SentSecret;
+
+/// A new instance.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Provision {
+    /// Its name: 1 to 40 characters `a-z`, `0-9` and `-`. The instance is reached at
+    /// `https://NAME.DOMAIN`.
+    #[schema(value_type = String, example = "alice", pattern = "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+    pub name: Name,
+    /// Who it belongs to: an e-mail address or id. Must be given with a bearer token; at the
+    /// Unix socket `admin` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "alice@example.com")]
+    pub owner: Option<Owner>,
+    /// Where its model comes from. Without one, the owner sets it up in the Control UI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ModelProvider>,
+    /// The provider's API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(write_only, example = "sk-…")]
+    pub api_key: Option<SentSecret>,
+    /// A Telegram bot's token, as BotFather gave it. With one, the bot answers at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(write_only, example = "123456789:AAE…")]
+    pub telegram_bot_token: Option<SentSecret>,
+    /// The OpenClaw version; the platform's when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026.9.6")]
+    pub version: Option<String>,
+    /// What it may use; the platform's limits when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<WantedLimits>,
+}
+
+impl Provision {
+    /// A request for `name` that leaves everything else to the platform.
+    pub const fn of(name: Name) -> Self {
+        Self {
+            name,
+            owner: None,
+            provider: None,
+            api_key: None,
+            telegram_bot_token: None,
+            version: None,
+            limits: None,
+        }
+    }
+
+    /// The engine's request, with `owner` and the limits that were left out filled in.
+    pub(crate) fn into_request(self, owner: Owner, limits: Limits) -> ProvisionRequest {
+        ProvisionRequest {
+            name: self.name,
+            owner,
+            provider: self.provider,
+            api_key: self.api_key.map(|s| s.0),
+            telegram_bot_token: self.telegram_bot_token.map(|s| s.0),
+            version: self.version,
+            limits: self.limits.map(|wanted| wanted.over(limits)),
+        }
+    }
+}
+
+/// Limits of one instance. A field that is left out takes the platform's limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WantedLimits {
+    /// Memory it is to keep when the machine is short, in MiB (a soft limit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 512)]
+    pub memory_soft_mib: Option<u64>,
+    /// Memory it can never pass, in MiB (the kernel ends it there). At least 768.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 2048)]
+    pub memory_hard_mib: Option<u64>,
+    /// CPUs it may use once it has booted; 0.5 is half of one core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0.5)]
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 512)]
+    pub pids: Option<u32>,
+}
+
+impl WantedLimits {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These limits, and `base` where they say nothing.
+    fn over(self, base: Limits) -> Limits {
+        Limits {
+            memory_soft_mib: self.memory_soft_mib.unwrap_or(base.memory_soft_mib),
+            memory_hard_mib: self.memory_hard_mib.unwrap_or(base.memory_hard_mib),
+            cpus: self.cpus.unwrap_or(base.cpus),
+            pids: self.pids.unwrap_or(base.pids),
+        }
+    }
+}
+
+/// Names the instance that a verb is for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NameBody {
+    /// The instance.
+    #[schema(value_type = String, example = "alice")]
+    pub name: Name,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_left_out_are_the_platforms() {
+        let wanted = WantedLimits { cpus: Some(2.0), ..Default::default() };
+        let platform = Limits { memory_hard_mib: 4096, ..Limits::default() };
+        assert_eq!(wanted.over(platform), Limits { cpus: 2.0, ..platform });
+    }
+}

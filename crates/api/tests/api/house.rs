@@ -1,0 +1,154 @@
+//! A whole platform in memory, and requests to it.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderMap, Method, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use startclaw_api::{Access, Peer, Settings};
+use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
+use startclaw_host::simulated::SimulatedHost;
+use startclaw_model::{Actor, Name, OperationId, Scope, Scopes};
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tower::ServiceExt;
+
+/// A platform with 20 places that boots instances in a few milliseconds.
+pub struct House {
+    pub engine: Engine,
+    pub settings: Settings,
+    _folder: tempfile::TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    /// Checks that it is a problem document of this status, and gives it.
+    #[track_caller]
+    pub fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        let json = self.json();
+        assert_eq!(json["status"], status);
+        assert!(json["type"].as_str().unwrap().starts_with("urn:startclaw:problem:"));
+        assert!(!json["title"].as_str().unwrap().is_empty());
+        assert!(!json["detail"].as_str().unwrap().is_empty());
+        let id = format!("urn:uuid:{}", self.header("x-request-id"));
+        assert_eq!(json["instance"], id);
+        json
+    }
+}
+
+impl House {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
+        let store = Store::in_memory().await.unwrap();
+        let host = SimulatedHost::new(20, Duration::from_millis(5));
+        let settings = EngineSettings {
+            domain: "claws.test".into(),
+            port_suffix: ":8443".into(),
+            instances: InstanceSettings::default(),
+            timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
+        };
+        let engine = Engine::start(store, vault, Arc::new(host), settings).await.unwrap();
+        Self { engine, settings: Settings::default(), _folder: folder }
+    }
+
+    /// The router as it is served at the Unix socket.
+    pub fn socket(&self) -> Router {
+        startclaw_api::router(self.engine.clone(), Access::Socket, self.settings.clone())
+            .layer(Extension(ConnectInfo(Peer { uid: Some(0) })))
+    }
+
+    /// The router as it is served behind Caddy.
+    pub fn bearer(&self) -> Router {
+        startclaw_api::router(self.engine.clone(), Access::Bearer, self.settings.clone())
+    }
+
+    pub async fn token(&self, scopes: &[Scope], instance: Option<&str>) -> String {
+        let instance = instance.map(name);
+        let scopes = Scopes::new(scopes.to_vec(), instance).unwrap();
+        let actor = Actor::socket(0);
+        let fresh = self.engine.create_token(&actor, "test", scopes, None).await.unwrap();
+        fresh.value.expose().to_owned()
+    }
+
+    /// Provisions `names` and waits until they are live.
+    pub async fn live(&self, names: &[&str]) {
+        let socket = self.socket();
+        for name in names {
+            let body = format!(r#"{{"name":"{name}"}}"#);
+            let answer = post(&socket, "/provision", &body).await;
+            assert_eq!(answer.status, 202, "{}", answer.text);
+            self.done(answer.json()["id"].as_str().unwrap()).await;
+        }
+    }
+
+    /// Waits until an operation is over, and says that it went well.
+    pub async fn done(&self, id: &str) {
+        for _ in 0..2000 {
+            let now = self.engine.operation(&OperationId(id.to_owned())).await.unwrap();
+            if now.state.is_over() {
+                assert_eq!(now.state.as_str(), "succeeded", "{now:?}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("operation {id} does not end");
+    }
+}
+
+pub fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+/// Sends a request and reads the whole answer.
+pub async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, text }
+}
+
+pub async fn get(router: &Router, uri: &str) -> Answer {
+    send(router, Request::get(uri).body(Body::empty()).unwrap()).await
+}
+
+pub async fn delete(router: &Router, uri: &str) -> Answer {
+    send(router, Request::delete(uri).body(Body::empty()).unwrap()).await
+}
+
+pub async fn post(router: &Router, uri: &str, body: &str) -> Answer {
+    with_body(router, Method::POST, uri, body).await
+}
+
+pub async fn with_body(router: &Router, method: Method, uri: &str, body: &str) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    send(router, request).await
+}

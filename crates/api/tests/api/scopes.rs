@@ -1,0 +1,197 @@
+//! Who may do what, on every route of the document.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request},
+};
+use serde_json::Value;
+use startclaw_model::Scope;
+
+use crate::house::{Answer, House, get, send};
+
+/// A route with a request that would work for an admin.
+struct Route {
+    method: Method,
+    uri: String,
+    body: &'static str,
+    /// The scope that the document asks for; none when it is open to all.
+    scope: Option<Scope>,
+    /// Whether the request is about one instance.
+    about_one: bool,
+}
+
+/// Every route of the document, with requests about the instance `bob`.
+fn routes(operation: &str) -> Vec<Route> {
+    let document = serde_json::to_value(startclaw_api::openapi()).unwrap();
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, described) in item.as_object().unwrap() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let (query, body, about_one) = match (method.as_str(), path.as_str()) {
+                ("POST", "/provision") => ("", r#"{"name":"carol","owner":"c"}"#, false),
+                ("POST", "/restart" | "/open") => ("", r#"{"name":"bob"}"#, true),
+                ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
+                ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),
+                ("DELETE", "/deprovision") => ("?name=bob", "", true),
+                ("GET", "/status" | "/logs" | "/secrets" | "/operations" | "/events") => {
+                    ("?name=bob", "", true)
+                }
+                ("GET", "/operations/{id}" | "/operations/{id}/events") => ("", "", true),
+                ("POST", "/tokens") => ("", r#"{"label":"x","scopes":["read"]}"#, false),
+                ("DELETE", "/tokens") => ("?id=abc", "", false),
+                (
+                    "GET",
+                    "/tokens" | "/doctor" | "/metrics" | "/healthz" | "/docs" | "/openapi.json",
+                ) => ("", "", false),
+                other => panic!("a route without a test: {other:?}"),
+            };
+            let scope = match &described["security"][0]["token"][0] {
+                Value::String(scope) => serde_json::from_value(scope.as_str().into()).unwrap(),
+                _ => None,
+            };
+            let uri = format!("{}{query}", path.replace("{id}", operation));
+            found.push(Route { method, uri, body, scope, about_one });
+        }
+    }
+    found
+}
+
+async fn ask(router: &Router, route: &Route, token: Option<&str>) -> Answer {
+    let mut request = Request::builder()
+        .method(route.method.clone())
+        .uri(&route.uri)
+        .header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    send(router, request.body(Body::from(route.body)).unwrap()).await
+}
+
+#[tokio::test]
+async fn every_route_wants_its_token_scope_and_instance() {
+    let house = House::new().await;
+    house.live(&["alice", "bob"]).await;
+    let bearer = house.bearer();
+    let of_bob = house.engine.operations(Some(&crate::house::name("bob")), 1).await.unwrap();
+    let routes = routes(of_bob[0].id.as_str());
+    assert!(routes.len() >= 20, "the document lists the routes");
+
+    let read = house.token(&[Scope::Read], None).await;
+    let write = house.token(&[Scope::Write], None).await;
+    let alice = house.token(&[Scope::Write], Some("alice")).await;
+
+    for route in &routes {
+        let what = format!("{} {}", route.method, route.uri);
+        let Some(scope) = route.scope else {
+            assert_eq!(ask(&bearer, route, None).await.status, 200, "{what}");
+            continue;
+        };
+        let none = ask(&bearer, route, None).await;
+        none.problem(401);
+        assert!(none.header("www-authenticate").starts_with("Bearer"), "{what}");
+        let bad = ask(&bearer, route, Some("sclaw_nonsense")).await;
+        bad.problem(401);
+        assert!(bad.header("www-authenticate").contains("invalid_token"), "{what}");
+
+        for (token, have) in [(&read, Scope::Read), (&write, Scope::Write)] {
+            if have < scope {
+                let answer = ask(&bearer, route, Some(token)).await;
+                answer.problem(403);
+                assert!(answer.header("www-authenticate").contains("insufficient_scope"), "{what}");
+            }
+        }
+        // Alice's token cannot see Bob, and cannot do what is about the whole machine.
+        let answer = ask(&bearer, route, Some(&alice)).await;
+        if route.about_one {
+            answer.problem(404);
+        } else {
+            answer.problem(403);
+        }
+    }
+    // Nothing of the above did anything.
+    assert_eq!(house.engine.status_all().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_may_is_let_through() {
+    let house = House::new().await;
+    house.live(&["bob"]).await;
+    let bearer = house.bearer();
+    let of_bob = house.engine.operations(None, 1).await.unwrap();
+    let admin = house.token(&[Scope::Admin], None).await;
+    for route in routes(of_bob[0].id.as_str()) {
+        // Metrics need a recorder, and there is no token abc and no secret A.
+        let status = ask(&bearer, &route, Some(&admin)).await.status.as_u16();
+        assert!(
+            !matches!(status, 401 | 403) && status < 500,
+            "{} {}: {status}",
+            route.method,
+            route.uri
+        );
+    }
+}
+
+#[tokio::test]
+async fn lists_show_what_a_token_may_see() {
+    let house = House::new().await;
+    house.live(&["alice", "bob"]).await;
+    let alice = house.token(&[Scope::Read], Some("alice")).await;
+    let bearer = house.bearer();
+    let listed = |uri: &'static str| {
+        let (bearer, alice) = (bearer.clone(), alice.clone());
+        async move {
+            let request = Request::get(uri).header("authorization", format!("Bearer {alice}"));
+            let answer = send(&bearer, request.body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            assert!(!answer.text.contains("bob"), "{}", answer.text);
+            assert!(answer.text.contains("alice"), "{}", answer.text);
+        }
+    };
+    listed("/status").await;
+    listed("/operations").await;
+    listed("/events").await;
+    listed("/status?name=alice").await;
+}
+
+#[tokio::test]
+async fn many_bad_tokens_from_one_address_meet_429() {
+    let house = House::new().await;
+    let bearer = house.bearer();
+    let attempt = |address: &'static str| {
+        let bearer = bearer.clone();
+        async move {
+            let request = Request::get("/status")
+                .header("authorization", "Bearer sclaw_guess")
+                .header("x-forwarded-for", address)
+                .body(Body::empty())
+                .unwrap();
+            send(&bearer, request).await
+        }
+    };
+    for _ in 0..20 {
+        attempt("192.0.2.1").await.problem(401);
+    }
+    let answer = attempt("192.0.2.1").await;
+    answer.problem(429);
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
+    attempt("192.0.2.2").await.problem(401);
+    // What the client itself claims in the header does not help it.
+    attempt("192.0.2.3, 192.0.2.1").await.problem(429);
+}
+
+#[tokio::test]
+async fn cookies_and_basic_passwords_are_no_tokens() {
+    let house = House::new().await;
+    let admin = house.token(&[Scope::Admin], None).await;
+    let bearer = house.bearer();
+    for (header, value) in [
+        ("cookie", format!("__Host-startclaw={admin}; token={admin}")),
+        ("authorization", format!("Basic {admin}")),
+        ("x-api-key", admin.clone()),
+    ] {
+        let request = Request::get("/status").header(header, value).body(Body::empty()).unwrap();
+        send(&bearer, request).await.problem(401);
+    }
+    get(&bearer, &format!("/status?token={admin}")).await.problem(401);
+}

@@ -1,0 +1,114 @@
+//! `/authorize`: what Caddy asks before each request to an instance.
+//!
+//! The answer is 200 with the address to go to and the headers to go with, or the answer that
+//! the client gets instead.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use startclaw_engine::Route;
+use startclaw_model::{InstanceState, Name};
+
+use crate::{
+    client, cookie,
+    decide::{Decision, Refusal, decide},
+    question::Question,
+    reply,
+    router::{Edge, host},
+    site::Site,
+};
+
+/// Where Caddy connects to.
+const UPSTREAM: &str = "x-startclaw-upstream";
+/// Who OpenClaw is told the person is.
+const USER: &str = "x-startclaw-user";
+/// The client's address as OpenClaw is told.
+const CLIENT: &str = "x-startclaw-client";
+
+/// After a restart of the daemon it takes a moment until each instance was looked at. Requests
+/// wait so long for it rather than fail.
+const SETTLING: Duration = Duration::from_secs(8);
+const SETTLING_STEP: Duration = Duration::from_millis(25);
+
+pub(crate) async fn authorize(State(edge): State<Edge>, headers: HeaderMap) -> Response {
+    let begun = Instant::now();
+    let (response, outcome) = answer(&edge, &headers).await;
+    metrics::histogram!("startclaw_edge_authorize_seconds", "outcome" => outcome)
+        .record(begun.elapsed());
+    response
+}
+
+async fn answer(edge: &Edge, headers: &HeaderMap) -> (Response, &'static str) {
+    let Some(question) = Question::of(headers) else {
+        // Only Caddy asks here, and it always says all of it.
+        return (StatusCode::BAD_REQUEST.into_response(), "malformed");
+    };
+    let name = match Site::of_header(host(headers), &edge.settings.domain) {
+        Site::Instance(name) => Some(name),
+        _ => None,
+    };
+    let decision = match &name {
+        Some(name) => judge(edge, &question, name, headers).await,
+        None => Decision::Refuse(Refusal::NoInstance),
+    };
+    match decision {
+        Decision::Pass { upstream, user } => match pass(&upstream.to_string(), user, headers) {
+            Some(response) => (response, "pass"),
+            None => (reply::refuse(&Refusal::Trouble, name.as_ref(), question.page), "trouble"),
+        },
+        Decision::Refuse(refusal) => {
+            (reply::refuse(&refusal, name.as_ref(), question.page), reply::label(&refusal))
+        }
+    }
+}
+
+async fn judge(edge: &Edge, question: &Question, name: &Name, headers: &HeaderMap) -> Decision {
+    let Some(route) = settled(edge, name).await else {
+        return Decision::Refuse(Refusal::NoInstance);
+    };
+    let session = match cookie::session(headers) {
+        Some(value) => match edge.engine.session(&route.id, value).await {
+            Ok(session) => session,
+            Err(e) => {
+                tracing::error!(error = ?e, %name, "a session could not be looked up");
+                return Decision::Refuse(Refusal::Trouble);
+            }
+        },
+        None => None,
+    };
+    let origin = edge.settings.instance_origin(name);
+    decide(question, &route, &origin, session.as_ref().map(|s| s.identity.as_str()))
+}
+
+/// The instance's route, once it is known how the instance is.
+async fn settled(edge: &Edge, name: &Name) -> Option<Route> {
+    let until = Instant::now() + SETTLING;
+    loop {
+        let route = edge.engine.route(name.as_str())?;
+        if route.state != InstanceState::Unknown || Instant::now() >= until {
+            return Some(route);
+        }
+        tokio::time::sleep(SETTLING_STEP).await;
+    }
+}
+
+/// The answer that lets a request through. A header that is left out here, Caddy takes out of
+/// the request: so nothing of what the client sent in its place gets through.
+fn pass(upstream: &str, user: Option<String>, headers: &HeaderMap) -> Option<Response> {
+    let mut response = StatusCode::OK.into_response();
+    let out = response.headers_mut();
+    out.insert(UPSTREAM, HeaderValue::from_str(upstream).ok()?);
+    let client = client::outside_address(headers).to_string();
+    out.insert(CLIENT, HeaderValue::from_str(&client).ok()?);
+    if let Some(user) = user {
+        out.insert(USER, HeaderValue::from_str(&user).ok()?);
+        if let Some(cookies) = cookie::without_session(headers) {
+            out.insert(header::COOKIE, cookies);
+        }
+    }
+    Some(response)
+}

@@ -1,0 +1,178 @@
+//! Caddy itself: its file on disk, and whether it is well, for `startclaw doctor`.
+
+use std::{io::Write, net::SocketAddr, path::Path, process::Stdio, time::Duration};
+
+use startclaw_model::Finding;
+use tokio::{net::TcpStream, process::Command, time::timeout};
+
+use crate::{EdgeError, EdgeSettings, Tls, handshake, render};
+
+/// The oldest Caddy whose `forward_auth` takes client-sent copies of the headers out.
+const OLDEST: (u32, u32) = (2, 11);
+
+/// Writes the Caddyfile in one move. `true` when it is another one than before: then Caddy
+/// has to be restarted to take it.
+///
+/// # Errors
+/// [`EdgeError::Setting`] when a setting cannot be used, [`EdgeError::Write`] when the file
+/// cannot be written.
+pub fn write_caddyfile(settings: &EdgeSettings, path: &Path) -> Result<bool, EdgeError> {
+    let text = render(settings)?;
+    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(false);
+    }
+    let failed = |source| EdgeError::Write { path: path.to_owned(), source };
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let mut file = std::fs::File::create(&next).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&next, path).map_err(failed)?;
+    Ok(true)
+}
+
+/// Lets Caddy read the file without starting anything. (`caddy validate` would open the log
+/// files, and as the wrong user.)
+///
+/// # Errors
+/// [`EdgeError::NoCaddy`] when there is no Caddy, [`EdgeError::Refused`] with its words.
+pub async fn check_syntax(path: &Path) -> Result<(), EdgeError> {
+    let output = Command::new("caddy")
+        .args(["adapt", "--adapter", "caddyfile", "--config"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(EdgeError::NoCaddy)?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(EdgeError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+/// Checks all that the edge needs to work.
+pub async fn check(settings: &EdgeSettings) -> Vec<Finding> {
+    let mut findings = vec![check_version().await];
+    if let Err(e) = settings.check() {
+        findings.push(Finding::bad("edge", e.to_string(), "correct the setting and restart"));
+        return findings;
+    }
+    let mut listening = true;
+    for (what, address) in [
+        ("https", settings.local(settings.https_port)),
+        ("http", settings.local(settings.http_port)),
+        ("certificate questions", settings.ask_listen),
+    ] {
+        let finding = check_port(what, address).await;
+        listening &= finding.mend.is_none();
+        findings.push(finding);
+    }
+    if listening {
+        findings.push(check_served_certificate(settings).await);
+    }
+    findings
+}
+
+async fn check_version() -> Finding {
+    let mend = "install Caddy 2.11 or newer; script/bootstrap does";
+    let output = Command::new("caddy").arg("version").stdin(Stdio::null()).output();
+    let text = match timeout(Duration::from_secs(10), output).await {
+        Ok(Ok(output)) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        Ok(Ok(output)) => {
+            return Finding::bad(
+                "caddy",
+                format!("caddy version ended with {}", output.status),
+                mend,
+            );
+        }
+        Ok(Err(e)) => return Finding::bad("caddy", format!("caddy cannot be run: {e}"), mend),
+        Err(_) => return Finding::bad("caddy", "caddy version did not end", mend),
+    };
+    match parse_version(&text) {
+        Some(version) if version >= OLDEST => {
+            Finding::good("caddy", format!("Caddy {}.{}", version.0, version.1))
+        }
+        Some(_) => Finding::bad("caddy", format!("Caddy is too old: {text}"), mend),
+        None => Finding::warning("caddy", format!("the version cannot be read: {text}"), mend),
+    }
+}
+
+/// Major and minor of what `caddy version` prints, such as `v2.11.7 h1:…`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim_start_matches('v').split(['.', ' ']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+async fn check_port(what: &str, address: SocketAddr) -> Finding {
+    let check = "ports";
+    match timeout(Duration::from_secs(3), TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Finding::good(check, format!("{address} answers ({what})")),
+        Ok(Err(e)) => Finding::bad(
+            check,
+            format!("nothing answers at {address} ({what}): {e}"),
+            "start Caddy; if it does not stay up, its log says why (often the port is taken)",
+        ),
+        Err(_) => Finding::bad(
+            check,
+            format!("no answer at {address} ({what})"),
+            "look whether a firewall rule on this machine drops local connections",
+        ),
+    }
+}
+
+async fn check_served_certificate(settings: &EdgeSettings) -> Finding {
+    let domain = &settings.domain;
+    // Caddy's own certificates live 12 hours and public ones 90 days (renewed after 60).
+    let ahead = match settings.tls {
+        Tls::Internal => Duration::ZERO,
+        Tls::Acme => Duration::from_secs(7 * 24 * 3600),
+    };
+    match handshake::check_certificate(settings, domain, ahead).await {
+        Ok(()) => Finding::good("certificate", format!("{domain} has a good certificate")),
+        Err(reason) => Finding::bad(
+            "certificate",
+            format!("the certificate of {domain}: {reason}"),
+            match settings.tls {
+                Tls::Internal => "start the daemon, which Caddy asks first; then see Caddy's log",
+                Tls::Acme => {
+                    "check that the domain's DNS points to this machine and that ports 80 and 443 are open to the internet; Caddy's log says what the authority answered"
+                }
+            },
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(parse_version("v2.11.7 h1:yj0Y="), Some((2, 11)));
+        assert_eq!(parse_version("2.6.2"), Some((2, 6)));
+        assert_eq!(parse_version("(devel)"), None);
+    }
+
+    #[test]
+    fn the_file_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("Caddyfile");
+        let mut settings = EdgeSettings::default();
+        assert!(write_caddyfile(&settings, &path).unwrap());
+        assert!(!write_caddyfile(&settings, &path).unwrap());
+        settings.https_port = 8443;
+        assert!(write_caddyfile(&settings, &path).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_at_is_found() {
+        let settings =
+            EdgeSettings { https_port: 31999, http_port: 31998, ..EdgeSettings::default() };
+        let findings = check(&settings).await;
+        let bad = findings.iter().filter(|f| f.check == "ports" && f.mend.is_some()).count();
+        assert!(bad >= 2, "{findings:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! `/.startclaw/…`: the way in and out of an instance, on its own host.
+//!
+//! The cookie can only be set by the instance's own host, so a person comes here with a
+//! one-time ticket. Looking at the link (GET) uses nothing up; pressing the button (POST) does.
+
+use axum::{
+    extract::{Form, FromRequestParts, Query, State, rejection::FormRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use startclaw_engine::Route;
+use startclaw_model::{InstanceState, Name};
+
+use crate::{
+    cookie,
+    decide::Refusal,
+    pages::{self, Message},
+    question::Fetch,
+    reply,
+    router::{Edge, host},
+    site::Site,
+};
+
+/// The instance whose host was asked for.
+pub(crate) struct Door {
+    name: Name,
+    route: Route,
+}
+
+impl FromRequestParts<Edge> for Door {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Response> {
+        let found = match Site::of_header(host(&parts.headers), &edge.settings.domain) {
+            Site::Instance(name) => {
+                edge.engine.route(name.as_str()).map(|route| Self { name, route })
+            }
+            _ => None,
+        };
+        match found {
+            None => Err(reply::refuse(&Refusal::NoInstance, None, true)),
+            Some(door) if door.route.state == InstanceState::Removing => {
+                Err(reply::refuse(&Refusal::Removing, Some(&door.name), true))
+            }
+            Some(door) => Ok(door),
+        }
+    }
+}
+
+/// What a sign-in link or its form carries.
+#[derive(Deserialize)]
+pub(crate) struct Entry {
+    #[serde(default)]
+    ticket: String,
+}
+
+/// Shows what the link is for, and the button.
+pub(crate) async fn look(door: Door, Query(entry): Query<Entry>) -> Response {
+    if cookie::is_token(&entry.ticket) {
+        pages::enter(&door.name, &entry.ticket)
+    } else {
+        Message::new(
+            "This sign-in link is incomplete",
+            &["Copy the whole link, up to its last character, and open it again."],
+        )
+        .with_status(StatusCode::BAD_REQUEST)
+    }
+}
+
+/// Takes the ticket and opens a session.
+pub(crate) async fn enter(
+    State(edge): State<Edge>,
+    door: Door,
+    headers: HeaderMap,
+    form: Result<Form<Entry>, FormRejection>,
+) -> Response {
+    if !from_own_page(&edge, &door.name, &headers) {
+        return reply::refuse(&Refusal::CrossSite, Some(&door.name), true);
+    }
+    let ticket = match form {
+        Ok(Form(entry)) if cookie::is_token(&entry.ticket) => entry.ticket,
+        _ => {
+            return Message::new("This sign-in link is incomplete", &["Open the link again."])
+                .with_status(StatusCode::BAD_REQUEST);
+        }
+    };
+    match edge.engine.enter(&door.route.id, &door.name, &ticket).await {
+        Ok(Some((value, _))) => {
+            // A new session takes the old one's place, so that none is left behind.
+            end_session(&edge, &headers).await;
+            go_inside(cookie::set(value.expose()))
+        }
+        // Somebody who is in already and went back to the link is not stopped.
+        Ok(None) if is_inside(&edge, &door, &headers).await => go_inside(None),
+        Ok(None) => Message::new(
+            "This sign-in link does not work any more",
+            &[
+                "A sign-in link works once, for a few minutes, and for one instance. Ask for a new one.",
+            ],
+        )
+        .with_status(StatusCode::FORBIDDEN),
+        Err(e) => {
+            tracing::error!(error = ?e, name = %door.name, "a ticket could not be taken");
+            reply::refuse(&Refusal::Trouble, Some(&door.name), true)
+        }
+    }
+}
+
+/// Asks before it signs out.
+pub(crate) async fn ask_to_leave(door: Door) -> Response {
+    pages::leave(&door.name)
+}
+
+/// Ends the session. What the pages stored on the device goes as well; the cookies of the
+/// neighbours stay, which `Clear-Site-Data: "cookies"` would take too.
+pub(crate) async fn leave(State(edge): State<Edge>, door: Door, headers: HeaderMap) -> Response {
+    if !from_own_page(&edge, &door.name, &headers) {
+        return reply::refuse(&Refusal::CrossSite, Some(&door.name), true);
+    }
+    if !end_session(&edge, &headers).await {
+        return reply::refuse(&Refusal::Trouble, Some(&door.name), true);
+    }
+    let mut response = Message::new(
+        format!("You are signed out of {}", door.name),
+        &["Close tabs of it that are still open. A new sign-in link brings you back."],
+    )
+    .with_status(StatusCode::OK);
+    let out = response.headers_mut();
+    out.insert(header::SET_COOKIE, HeaderValue::from_static(cookie::CLEAR));
+    out.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    response
+}
+
+/// Whether the form on our own page sent this, and not a neighbour's.
+fn from_own_page(edge: &Edge, name: &Name, headers: &HeaderMap) -> bool {
+    let own = edge.settings.instance_origin(name);
+    headers.get(header::ORIGIN).is_some_and(|o| o.as_bytes() == own.as_bytes())
+        && Fetch::of(headers).site.is_none_or(|site| site == "same-origin")
+}
+
+async fn is_inside(edge: &Edge, door: &Door, headers: &HeaderMap) -> bool {
+    match cookie::session(headers) {
+        Some(value) => edge.engine.session(&door.route.id, value).await.is_ok_and(|s| s.is_some()),
+        None => false,
+    }
+}
+
+/// Ends the session that the request came with, if any; `false` when that failed.
+async fn end_session(edge: &Edge, headers: &HeaderMap) -> bool {
+    let Some(value) = cookie::session(headers) else { return true };
+    let ended = edge.engine.leave(value).await;
+    if let Err(e) = &ended {
+        tracing::error!(error = ?e, "a session could not be ended");
+    }
+    ended.is_ok()
+}
+
+fn go_inside(cookie: Option<HeaderValue>) -> Response {
+    let headers = [
+        (header::LOCATION, "/"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let mut response = (StatusCode::SEE_OTHER, headers).into_response();
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}

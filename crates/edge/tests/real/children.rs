@@ -1,0 +1,59 @@
+//! Programs that a test starts, and that end with it.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long anything may take to come up.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// A program that is killed when it goes out of scope, also when the test panics.
+pub struct Program(Child);
+
+impl Program {
+    /// Starts it; what it prints goes to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let file = File::create(log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?} starts: {e}"));
+        Self(child)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program that the kernel ends with the thread that starts it, so that not even a killed
+/// test leaves one behind.
+pub fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
+
+/// Waits until something listens.
+pub fn listens(port: u16) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    until(&format!("something listens at {address}"), || TcpStream::connect(address).is_ok());
+}
+
+/// Waits until something holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LIMIT, "in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,296 @@
+//! The whole edge on one machine: Caddy, the daemon's part, an upstream.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{Router, http::HeaderMap, routing::get};
+use futures::stream::BoxStream;
+use startclaw_edge::{EdgeSettings, client_address, render, router, with_api};
+use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
+use startclaw_host::{
+    Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step,
+    simulated::SimulatedHost,
+};
+use startclaw_model::{Actor, Finding, InstanceId, InstanceState, Name, Owner, Secret, Slot};
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio::runtime::Runtime;
+
+use crate::{
+    children::{Program, bound, listens, until},
+    client::{Answer, Connection},
+    upstream::Upstream,
+};
+
+/// Everything that a test needs. `base` is the first of 20 ports that are its own.
+pub struct Stage {
+    daemon: Option<Daemon>,
+    _caddy: Program,
+    pub host: Placed,
+    pub upstream: Upstream,
+    pub webhook: Upstream,
+    pub settings: EdgeSettings,
+    pub dir: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn new(base: u16) -> Self {
+        Self::with(base, |_| ())
+    }
+
+    pub fn with(base: u16, change: impl FnOnce(&mut EdgeSettings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut settings = EdgeSettings {
+            http_port: base,
+            https_port: base + 1,
+            bind: vec![Ipv4Addr::LOCALHOST.into()],
+            listen: local(base + 2),
+            ask_listen: local(base + 3),
+            storage: dir.path().join("storage"),
+            access_log: dir.path().join("access.log"),
+            ..EdgeSettings::default()
+        };
+        change(&mut settings);
+        let host = Placed {
+            inner: SimulatedHost::new(4, Duration::from_millis(5)),
+            gateway: base + 10,
+            webhook: base + 15,
+        };
+        let upstream = Upstream::listen(base + 10);
+        let webhook = Upstream::listen(base + 15);
+        let caddyfile = dir.path().join("Caddyfile");
+        std::fs::write(&caddyfile, render(&settings).unwrap()).unwrap();
+        let caddy = Program::start(
+            bound("caddy")
+                .args(["run", "--adapter", "caddyfile", "--config"])
+                .arg(&caddyfile)
+                .env("HOME", dir.path()),
+            &dir.path().join("caddy.log"),
+        );
+        let mut stage =
+            Self { daemon: None, _caddy: caddy, host, upstream, webhook, settings, dir };
+        stage.start_daemon();
+        listens(stage.settings.https_port);
+        stage
+    }
+
+    /// The daemon comes up on the database that is there.
+    pub fn start_daemon(&mut self) {
+        self.daemon = Some(Daemon::start(self.dir.path(), &self.host, &self.settings));
+    }
+
+    /// The daemon is gone at once, with all its connections, as if it were killed.
+    pub fn kill_daemon(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Runs something with the engine.
+    pub fn engine<T>(&self, f: impl AsyncFnOnce(&Engine) -> T) -> T {
+        let daemon = self.daemon.as_ref().unwrap();
+        daemon.runtime.block_on(f(&daemon.engine))
+    }
+
+    /// Provisions an instance and waits until it is in this state.
+    pub fn provision(&self, name: &str, state: InstanceState) {
+        let request = ProvisionRequest {
+            name: Name::parse(name).unwrap(),
+            owner: Owner::parse("alice@example.com").unwrap(),
+            provider: None,
+            api_key: None,
+            telegram_bot_token: Some(Secret::new("123456:ABC")),
+            version: None,
+            limits: None,
+        };
+        self.engine(async |engine| engine.provision(&Actor::system(), request, None).await)
+            .unwrap();
+        self.becomes(name, state);
+    }
+
+    pub fn becomes(&self, name: &str, state: InstanceState) {
+        until(&format!("{name} is {}", state.as_str()), || {
+            self.engine(async |e| e.route(name).is_some_and(|r| r.state == state))
+        });
+    }
+
+    /// A sign-in link's ticket.
+    pub fn ticket(&self, name: &str) -> String {
+        let name = Name::parse(name).unwrap();
+        let ticket = self.engine(async |e| e.mint_ticket(&Actor::system(), &name).await).unwrap();
+        ticket.value.expose().to_owned()
+    }
+
+    /// The host name of an instance.
+    pub fn host_of(&self, name: &str) -> String {
+        format!("{name}.{}", self.settings.domain)
+    }
+
+    /// The origin of an instance, as browsers write it.
+    pub fn origin(&self, name: &str) -> String {
+        self.settings.instance_origin(&Name::parse(name).unwrap())
+    }
+
+    /// Uses a ticket as the form on the sign-in page does.
+    pub fn enter(&self, name: &str, ticket: &str, more: &str) -> Answer {
+        let body = format!("ticket={ticket}");
+        let request = format!(
+            "POST /.startclaw/enter\nOrigin: {}\n{more}Content-Type: application/x-www-form-urlencoded\nContent-Length: {}\n\n{body}",
+            self.origin(name),
+            body.len(),
+        );
+        self.send(name, &request)
+    }
+
+    /// Signs in; the cookie as a browser sends it back.
+    pub fn sign_in(&self, name: &str) -> String {
+        let answer = self.enter(name, &self.ticket(name), "");
+        assert_eq!(answer.status, 303, "{answer:?}");
+        answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    /// Sends one request to an instance: `METHOD PATH`, header lines, an empty line, the body.
+    pub fn send(&self, name: &str, request: &str) -> Answer {
+        self.send_to(&self.host_of(name), request)
+    }
+
+    /// The same, to any host.
+    pub fn send_to(&self, host: &str, request: &str) -> Answer {
+        let mut connection = self.connect(host).unwrap();
+        connection.write(&self.bytes(host, request));
+        connection.answer()
+    }
+
+    pub fn connect(&self, host: &str) -> std::io::Result<Connection> {
+        Connection::open(self.settings.https_port, host)
+    }
+
+    /// A request as it goes over the wire.
+    pub fn bytes(&self, host: &str, request: &str) -> Vec<u8> {
+        let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+        let mut lines = head.lines();
+        let first = lines.next().unwrap();
+        let mut text = format!("{first} HTTP/1.1\r\nHost: {host}:{}\r\n", self.settings.https_port);
+        for line in lines.filter(|l| !l.is_empty()) {
+            text.push_str(line);
+            text.push_str("\r\n");
+        }
+        format!("{text}\r\n{body}").into_bytes()
+    }
+}
+
+/// The daemon's part of the edge, on threads of its own so that it can die alone.
+struct Daemon {
+    engine: Engine,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    fn start(dir: &Path, host: &Placed, settings: &EdgeSettings) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let engine = runtime.block_on(async {
+            let store = Store::open(&dir.join("startclaw.db")).await.unwrap();
+            let vault = Vault::load(&dir.join("master.key"), true).unwrap();
+            let engine_settings = EngineSettings {
+                domain: settings.domain.clone(),
+                port_suffix: settings.port_suffix(),
+                instances: InstanceSettings::default(),
+                timing: Timing {
+                    boot_poll: Duration::from_millis(5),
+                    backoff_first: Duration::from_millis(5),
+                    backoff_limit: Duration::from_millis(20),
+                    ..Timing::default()
+                },
+            };
+            Engine::start(store, vault, Arc::new(host.clone()), engine_settings).await.unwrap()
+        });
+        let api = Router::new().route("/whoami", get(whoami));
+        let app = with_api(router(engine.clone(), settings.clone()), api, settings);
+        let listen = settings.listen;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
+            tokio::spawn(async move { axum::serve(listener, app).await });
+        });
+        Self { engine, runtime }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let runtime = std::mem::replace(
+            &mut self.runtime,
+            tokio::runtime::Builder::new_current_thread().build().unwrap(),
+        );
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+/// Stands in for the API: it says which address its rate limit would count.
+async fn whoami(headers: HeaderMap) -> String {
+    client_address(&headers).map_or_else(|| "nobody".to_owned(), |ip| ip.to_string())
+}
+
+/// A simulated host whose instances listen where the test's upstreams do.
+#[derive(Clone)]
+pub struct Placed {
+    pub inner: SimulatedHost,
+    gateway: u16,
+    webhook: u16,
+}
+
+#[async_trait]
+impl Host for Placed {
+    fn capacity(&self) -> u32 {
+        self.inner.capacity()
+    }
+
+    fn place(&self, slot: Slot) -> Option<Place> {
+        let n = u16::try_from(slot.0).ok()?;
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Some(Place {
+            gateway: local(self.gateway + n),
+            webhook: local(self.webhook + n),
+            proxy: IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1)),
+        })
+    }
+
+    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
+        self.inner.observe(plan).await
+    }
+
+    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
+        self.inner.probe(plan).await
+    }
+
+    async fn survey(&self) -> Result<Vec<Found>, HostError> {
+        self.inner.survey().await
+    }
+
+    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
+        self.inner.apply(plan, step).await
+    }
+
+    async fn logs(
+        &self,
+        id: &InstanceId,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
+        self.inner.logs(id, request).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.inner.changes()
+    }
+
+    async fn guard(&self) -> Result<bool, HostError> {
+        self.inner.guard().await
+    }
+
+    async fn check(&self, image: &str) -> Vec<Finding> {
+        self.inner.check(image).await
+    }
+}

@@ -1,0 +1,61 @@
+//! One file a verb.
+
+pub mod caddyfile;
+mod completions;
+mod config;
+pub mod deprovision;
+mod doctor;
+pub mod events;
+pub mod logs;
+pub mod open;
+pub mod operations;
+pub mod provision;
+mod reference;
+pub mod restart;
+pub mod secrets;
+pub mod status;
+pub mod tokens;
+mod wait;
+
+use startclaw_model::Name;
+
+use crate::{
+    cli::{Command, Globals},
+    exit::{Exit, Failure},
+    serve,
+    settings::Settings,
+};
+
+/// Does what was asked.
+pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
+    let g = &globals;
+    match command {
+        Command::Provision(it) => it.run(g).await,
+        Command::Deprovision(it) => it.run(g).await,
+        Command::Restart(it) => it.run(g).await,
+        Command::Status(it) => it.run(g).await,
+        Command::Logs(it) => it.run(g).await,
+        Command::Open(it) => it.run(g).await,
+        Command::Operations(it) => it.run(g).await,
+        Command::Events(it) => it.run(g).await,
+        Command::Secrets(it) => it.run(g).await,
+        Command::Tokens(it) => it.run(g).await,
+        Command::Doctor => doctor::run(g).await,
+        Command::Serve => serve::run(settings(g)?).await,
+        Command::Config => config::run(g),
+        Command::Caddyfile(it) => it.run(g),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Reference => reference::run(),
+    }
+}
+
+/// The configuration; what is wrong with it is a matter of usage.
+fn settings(globals: &Globals) -> anyhow::Result<Settings> {
+    Settings::load(globals.config.as_deref())
+        .map_err(|e| Failure::new(Exit::Usage, format!("{e:#}")).into())
+}
+
+/// A name on the command line.
+fn name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,29 @@
+//! `startclaw open`
+
+use clap::Args;
+use startclaw_model::Name;
+
+use super::name;
+use crate::{cli::Globals, connect, output};
+
+#[derive(Debug, Args)]
+pub struct Open {
+    /// The instance
+    #[arg(value_parser = name)]
+    name: Name,
+}
+
+impl Open {
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let link = connect::client(globals)?.open(&self.name).await?;
+        if globals.json {
+            return output::json(&link);
+        }
+        output::line(link.url.0.expose())?;
+        output::note(&format!(
+            "Whoever opens it first is signed in as the owner of {}. It is good until {}.",
+            self.name, link.expires_at
+        ));
+        Ok(())
+    }
+}

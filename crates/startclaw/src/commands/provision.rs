@@ -1,0 +1,147 @@
+//! `startclaw provision`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use startclaw_api::wire::{self, SentSecret, WantedLimits};
+use startclaw_model::{ModelProvider, Name, Owner, ProviderKind, Secret};
+
+use super::{name, wait};
+use crate::{
+    cli::{Globals, Waiting},
+    connect, output, secret_input,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  startclaw provision alice --owner alice@example.com
+  startclaw provision bob --provider anthropic --api-key-file key.txt --telegram-token-file bot.txt
+  pass openai | startclaw provision carol --provider openai --api-key-stdin")]
+pub struct Provision {
+    /// The name: a-z, 0-9 and -, at most 40 characters; the instance is at `https://NAME.DOMAIN`
+    #[arg(value_parser = name)]
+    name: Name,
+    /// Who it belongs to, an e-mail address or id; `admin` when left out at the socket
+    #[arg(long, value_parser = |t: &str| Owner::parse(t).map_err(|e| e.to_string()))]
+    owner: Option<Owner>,
+    /// Where its model comes from; without one the owner sets it up in the Control UI
+    #[arg(long, value_parser = provider)]
+    provider: Option<ProviderKind>,
+    /// The model's id at the provider
+    #[arg(long, requires = "provider")]
+    model: Option<String>,
+    /// The address of an OpenAI-compatible server, for the provider `custom`
+    #[arg(long, requires = "provider", value_name = "URL")]
+    base_url: Option<String>,
+    #[command(flatten)]
+    api_key: ApiKey,
+    /// A file with the Telegram bot's token, or - for stdin
+    #[arg(long, value_name = "FILE")]
+    telegram_token_file: Option<PathBuf>,
+    /// The environment variable that holds the Telegram bot's token
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "telegram_token_file")]
+    telegram_token_env: Option<String>,
+    /// The OpenClaw version; the platform's when left out
+    #[arg(long)]
+    version: Option<String>,
+    /// Memory it is to keep when the machine is short, in MiB
+    #[arg(long, value_name = "MIB")]
+    memory_soft: Option<u64>,
+    /// Memory it can never pass, in MiB
+    #[arg(long, value_name = "MIB")]
+    memory_hard: Option<u64>,
+    /// CPUs it may use once it has booted; 0.5 is half of one core
+    #[arg(long)]
+    cpus: Option<f64>,
+    /// Processes and threads
+    #[arg(long)]
+    pids: Option<u32>,
+    /// Ask nothing
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Where the provider's key comes from.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct ApiKey {
+    /// A file with the provider's key, or - for stdin
+    #[arg(long, value_name = "FILE", requires = "provider")]
+    api_key_file: Option<PathBuf>,
+    /// Read the provider's key from stdin
+    #[arg(long, requires = "provider")]
+    api_key_stdin: bool,
+    /// The environment variable that holds the provider's key
+    #[arg(long, value_name = "VARIABLE", requires = "provider")]
+    api_key_env: Option<String>,
+}
+
+fn provider(text: &str) -> Result<ProviderKind, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "one of anthropic, openai, openrouter, google, custom".to_owned())
+}
+
+impl Provision {
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let client = connect::client(globals)?;
+        let api_key = self.api_key(globals)?;
+        let telegram = match (&self.telegram_token_file, &self.telegram_token_env) {
+            (Some(file), _) => Some(secret_input::from_file(file)?),
+            (None, Some(variable)) => Some(secret_input::from_env(variable)?),
+            (None, None) => None,
+        };
+        let limits = WantedLimits {
+            memory_soft_mib: self.memory_soft,
+            memory_hard_mib: self.memory_hard,
+            cpus: self.cpus,
+            pids: self.pids,
+        };
+        let wanted = wire::Provision {
+            name: self.name,
+            owner: self.owner,
+            provider: self.provider.map(|kind| ModelProvider {
+                kind,
+                model: self.model,
+                base_url: self.base_url,
+            }),
+            api_key: api_key.map(SentSecret),
+            telegram_bot_token: telegram.map(SentSecret),
+            version: self.version,
+            limits: (!limits.is_empty()).then_some(limits),
+        };
+        let operation = client.provision(&wanted).await?;
+        let place = client.status(Some(&wanted.name)).await.ok().and_then(|mut s| s.pop());
+        wait::wait(globals, &client, operation, self.waiting, |operation| {
+            let url = place.map_or_else(String::new, |i| format!(" at {}", i.url));
+            output::line(&format!(
+                "{} is live{url} after {}",
+                operation.name,
+                wait::took(operation)
+            ))?;
+            output::note(&format!("Sign in with: startclaw open {}", operation.name));
+            Ok(())
+        })
+        .await
+    }
+
+    fn api_key(&self, globals: &Globals) -> anyhow::Result<Option<Secret>> {
+        let Some(provider) = self.provider else { return Ok(None) };
+        if let Some(file) = &self.api_key.api_key_file {
+            return secret_input::from_file(file).map(Some);
+        }
+        if self.api_key.api_key_stdin {
+            return secret_input::from_stdin().map(Some);
+        }
+        if let Some(variable) = &self.api_key.api_key_env {
+            return secret_input::from_env(variable).map(Some);
+        }
+        if self.yes || globals.json || !secret_input::can_ask() {
+            return Ok(None);
+        }
+        let question = format!("API key for {} (empty for none)", provider.as_str());
+        secret_input::from_keyboard(&question)
+    }
+}

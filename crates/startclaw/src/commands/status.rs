@@ -1,0 +1,112 @@
+//! `startclaw status`
+
+use clap::Args;
+use startclaw_api::wire::{Instance, Instances};
+use startclaw_model::{InstanceState, Name};
+
+use super::name;
+use crate::{
+    cli::Globals,
+    connect,
+    output::{self, Listing, Tint, ago, clean, tint},
+};
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// This instance in full
+    #[arg(value_parser = name)]
+    name: Option<Name>,
+}
+
+impl Status {
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let client = connect::client(globals)?;
+        let instances = client.status(self.name.as_ref()).await?;
+        if globals.json {
+            return output::json(&Instances { instances });
+        }
+        match (&self.name, instances.first()) {
+            (Some(_), Some(one)) => in_full(one),
+            _ => list(&instances),
+        }
+    }
+}
+
+fn shade(state: InstanceState) -> Tint {
+    match state {
+        InstanceState::Live => Tint::Good,
+        InstanceState::Failing => Tint::Bad,
+        InstanceState::Unknown | InstanceState::Starting | InstanceState::Removing => {
+            Tint::Middling
+        }
+    }
+}
+
+fn list(instances: &[Instance]) -> anyhow::Result<()> {
+    let mut table = Listing::new(&["NAME", "STATE", "FOR", "OWNER", "VERSION", "URL", "REMARK"]);
+    for i in instances {
+        table.row([
+            (i.name.to_string(), None),
+            (i.state.as_str().to_owned(), Some(shade(i.state))),
+            (ago(i.since), None),
+            (i.owner.to_string(), None),
+            (i.version.clone(), None),
+            (i.url.clone(), None),
+            (i.reason.clone().unwrap_or_default(), None),
+        ]);
+    }
+    Ok(table.print("No instances yet. Make one with: startclaw provision NAME")?)
+}
+
+fn in_full(i: &Instance) -> anyhow::Result<()> {
+    let row = |what: &str, text: &str| output::line(&format!("{what:<10} {text}"));
+    row("name", i.name.as_str())?;
+    row("state", &format!("{} for {}", tint(i.state.as_str(), shade(i.state)), ago(i.since)))?;
+    if let Some(reason) = &i.reason {
+        row("reason", &clean(reason))?;
+    }
+    if let Some(at) = i.retry_at {
+        row("next try", &at.to_string())?;
+    }
+    if i.failures > 0 {
+        row("failures", &i.failures.to_string())?;
+    }
+    row("url", &i.url)?;
+    row("owner", i.owner.as_str())?;
+    row("version", &clean(&i.version))?;
+    let provider = i.provider.as_ref().map_or_else(
+        || "none set".to_owned(),
+        |p| {
+            [Some(p.kind.as_str()), p.model.as_deref(), p.base_url.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" ")
+        },
+    );
+    let key = match (&i.provider, i.api_key) {
+        (Some(_), true) => ", key set",
+        (Some(_), false) => ", no key",
+        (None, _) => "",
+    };
+    row("model", &clean(&format!("{provider}{key}")))?;
+    row("telegram", if i.telegram { "connected" } else { "none" })?;
+    let l = &i.limits;
+    let (soft, hard) = (l.memory_soft_mib, l.memory_hard_mib);
+    row(
+        "limits",
+        &format!("{soft} MiB soft, {hard} MiB hard, {} CPUs, {} processes", l.cpus, l.pids),
+    )?;
+    row("port", &format!("127.0.0.1:{}", i.port))?;
+    row("made", &format!("{} ({} ago)", i.created_at, ago(i.created_at)))?;
+    if let Some(operation) = &i.operation {
+        row("under way", operation.as_str())?;
+    }
+    if !i.last_log.is_empty() {
+        output::line("\nthe last lines of its log:")?;
+        for line in &i.last_log {
+            output::line(&tint(&format!("  {}", clean(line)), Tint::Faint))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! From the options to a client.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use startclaw_api::client::Client;
+use startclaw_model::Secret;
+
+use crate::{
+    cli::Globals,
+    exit::{Exit, Failure},
+    settings::Settings,
+};
+
+/// The client that the options ask for.
+pub fn client(globals: &Globals) -> anyhow::Result<Client> {
+    let Some(url) = &globals.api else { return Ok(Client::socket(&socket(globals)?)?) };
+    let token = match &globals.token_file {
+        Some(file) => Some(
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the token in {}", file.display()))?,
+        ),
+        // Not an option of its own: arguments are seen by everybody on the machine.
+        None => std::env::var("STARTCLAW_TOKEN").ok(),
+    };
+    let token = token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).ok_or_else(|| {
+        Failure::new(Exit::Denied, "--api needs a token: --token-file FILE, or set STARTCLAW_TOKEN")
+    })?;
+    let authority = match &globals.ca_file {
+        Some(file) => {
+            Some(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
+        }
+        None => None,
+    };
+    Ok(Client::https(url, Some(Secret::new(token)), authority.as_deref())?)
+}
+
+/// Where the daemon listens.
+pub fn socket(globals: &Globals) -> anyhow::Result<PathBuf> {
+    if let Some(socket) = &globals.socket {
+        return Ok(socket.clone());
+    }
+    match Settings::load(globals.config.as_deref()) {
+        Ok(settings) => Ok(settings.socket()),
+        // A file that was named must be right. The one in /etc may be unreadable to people of
+        // the group who can open the socket all the same.
+        Err(e) if globals.config.is_some() => Err(e),
+        Err(_) => Ok(Settings::default().socket()),
+    }
+}

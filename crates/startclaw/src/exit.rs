@@ -1,0 +1,94 @@
+//! What a command's failure means for whoever called it: text and exit code.
+
+use std::{fmt, io, process::ExitCode};
+
+use startclaw_api::client::{Cause, ClientError};
+
+use crate::output;
+
+/// The exit codes, as `--help` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The operation failed.
+    Failed = 1,
+    /// What was asked makes no sense.
+    Usage = 2,
+    /// The daemon cannot be reached.
+    Unreachable = 3,
+    /// There is no such thing.
+    NotFound = 4,
+    /// Not allowed or not confirmed.
+    Denied = 5,
+    /// It conflicts with what is there.
+    Conflict = 6,
+    /// The daemon cannot just now.
+    Unavailable = 7,
+    /// Somebody pressed Ctrl-C, as shells count it.
+    Interrupted = 130,
+}
+
+impl From<Cause> for Exit {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Usage => Self::Usage,
+            Cause::Unreachable => Self::Unreachable,
+            Cause::NotFound => Self::NotFound,
+            Cause::Denied => Self::Denied,
+            Cause::Conflict => Self::Conflict,
+            Cause::Unavailable | Cause::Protocol | Cause::Failed => Self::Unavailable,
+        }
+    }
+}
+
+/// A failure with its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Says what failed, and gives the code to end with.
+pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
+    // Whoever read our output has seen enough (`startclaw status | head -1`).
+    if e.chain().any(is_broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    let client = e.downcast_ref::<ClientError>();
+    let exit = match (e.downcast_ref::<Failure>(), client) {
+        (Some(failure), _) => failure.exit,
+        (None, Some(client)) => client.cause.into(),
+        (None, None) => Exit::Failed,
+    };
+    let message = format!("{e:#}");
+    if json {
+        let problem = client.and_then(|c| c.problem.as_ref());
+        let error = serde_json::json!({
+            "error": { "message": message, "exit": exit as u8, "problem": problem }
+        });
+        output::note(&error.to_string());
+    } else {
+        output::note(&format!("startclaw: {}", output::clean(&message)));
+        if exit == Exit::Unreachable && client.is_some() {
+            output::note("Is the daemon running? Try: systemctl status startclaw");
+        }
+    }
+    ExitCode::from(exit as u8)
+}
+
+fn is_broken_pipe(e: &(dyn std::error::Error + 'static)) -> bool {
+    e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}

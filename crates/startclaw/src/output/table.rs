@@ -1,0 +1,72 @@
+//! Lists as tables that fit the terminal.
+
+use std::io::{self, IsTerminal};
+
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets::NOTHING,
+};
+
+use super::{
+    clean,
+    style::{Tint, coloured},
+};
+
+/// A table in the making.
+pub struct Listing {
+    table: Table,
+}
+
+impl Listing {
+    /// A table with these column heads.
+    pub fn new(heads: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        if io::stdout().is_terminal() {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_truncation_indicator("…");
+            if !coloured() {
+                // Without its own look at the terminal it has to be told the width.
+                let width = table.width();
+                table.force_no_tty();
+                width.map(|width| table.set_width(width));
+            }
+        } else {
+            table.force_no_tty();
+        }
+        table.set_header(heads.iter().map(|head| {
+            let cell = Cell::new(head);
+            if coloured() { cell.add_attribute(Attribute::Dim) } else { cell }
+        }));
+        Self { table }
+    }
+
+    /// Adds a row; a cell with a tint gets that colour.
+    pub fn row<const N: usize>(&mut self, cells: [(String, Option<Tint>); N]) {
+        let mut row = Row::new();
+        for (text, tint) in cells {
+            let mut cell = Cell::new(clean(&text)).set_alignment(CellAlignment::Left);
+            if let Some(tint) = tint.filter(|_| coloured()) {
+                cell = match tint {
+                    Tint::Good => cell.fg(Color::Green),
+                    Tint::Middling => cell.fg(Color::Yellow),
+                    Tint::Bad => cell.fg(Color::Red),
+                    Tint::Faint => cell.add_attribute(Attribute::Dim),
+                };
+            }
+            row.add_cell(cell);
+        }
+        // One line for each: what is too long is cut, and `--json` has it whole.
+        if io::stdout().is_terminal() {
+            row.max_height(1);
+        }
+        self.table.add_row(row);
+    }
+
+    /// Prints it, or `none` when it has no rows.
+    pub fn print(&self, none: &str) -> io::Result<()> {
+        if self.table.is_empty() {
+            return super::line(none);
+        }
+        super::line(&self.table.trim_fmt())
+    }
+}

@@ -1,0 +1,131 @@
+//! The daemon: everything put together, started, and stopped in order.
+
+mod checks;
+mod listen;
+mod lock;
+mod logging;
+mod metrics;
+mod supervisor;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use startclaw_api::{Access, Peer};
+use startclaw_engine::{Engine, EngineSettings, Timing};
+use startclaw_host::docker::DockerHost;
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::settings::Settings;
+
+/// How long the end may take: a step that hangs does not hold up the machine's shutdown, and
+/// an unfinished step is done again by the next start.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    logging::begin(&settings.log)?;
+    // First of all, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let daemon = Daemon::start(settings, stop.clone()).await?;
+    supervisor::ready();
+    tracing::info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        () = stop.cancelled() => tracing::error!("a listener ended; stopping"),
+    }
+    supervisor::stopping();
+    let clean = !stop.is_cancelled();
+    stop.cancel();
+    if tokio::time::timeout(FAREWELL, daemon.end()).await.is_err() {
+        tracing::warn!("stopping without waiting any longer; the next start continues");
+    }
+    anyhow::ensure!(clean, "a listener ended");
+    Ok(())
+}
+
+struct Daemon {
+    engine: Engine,
+    store: Store,
+    tasks: TaskTracker,
+    /// Held until the end: one daemon for each data folder.
+    _lock: lock::Lock,
+}
+
+impl Daemon {
+    async fn start(settings: Settings, stop: CancellationToken) -> anyhow::Result<Self> {
+        let recorder = metrics::begin()?;
+        let lock = lock::Lock::take(&settings.data_dir)?;
+        listen::private_folder(&settings.runtime_dir, 0o755)?;
+        let store = Store::open(&settings.database()).await?;
+        // Without an instance there is no secret that a lost key could have sealed.
+        let nothing_sealed = store.instances().await?.is_empty();
+        let vault = Vault::load(&settings.master_key(), nothing_sealed)?;
+        let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
+        let engine_settings = EngineSettings {
+            domain: settings.edge.domain.clone(),
+            port_suffix: settings.edge.port_suffix(),
+            instances: settings.instances.clone(),
+            timing: Timing::default(),
+        };
+        let engine = Engine::start(store.clone(), vault, Arc::new(host), engine_settings)
+            .await
+            .context("the engine cannot start")?;
+        write_caddyfile(&settings);
+
+        let api = startclaw_api::Settings {
+            limits: settings.instances.limits,
+            metrics: Some(recorder.clone()),
+            checks: Some(checks::all(&settings)),
+            stop: stop.clone(),
+        };
+        let tasks = TaskTracker::new();
+        let socket = listen::socket(&settings.socket()).await?;
+        let admin = startclaw_api::router(engine.clone(), Access::Socket, api.clone())
+            .into_make_service_with_connect_info::<Peer>();
+        tasks.spawn(listen::serve("socket", socket, admin, stop.clone()));
+
+        let address = settings.edge.listen;
+        let loopback = tokio::net::TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?;
+        let programs = startclaw_api::router(engine.clone(), Access::Bearer, api);
+        let edge = startclaw_edge::router(engine.clone(), settings.edge.clone());
+        let outside = startclaw_edge::with_api(edge, programs, &settings.edge)
+            .into_make_service_with_connect_info::<std::net::SocketAddr>();
+        tasks.spawn(listen::serve("edge", loopback, outside, stop.clone()));
+
+        tasks.spawn(metrics::keep_up(recorder, stop.clone()));
+        tasks.spawn(supervisor::watchdog(engine.clone(), stop));
+        tasks.close();
+        let (socket, domain) = (settings.socket(), &settings.edge.domain);
+        tracing::info!(socket = %socket.display(), edge = %address, domain, "listening");
+        Ok(Self { engine, store, tasks, _lock: lock })
+    }
+
+    async fn end(self) {
+        tokio::join!(self.engine.shutdown(), self.tasks.wait());
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// A Caddyfile that cannot be written is no reason to leave instances alone.
+fn write_caddyfile(settings: &Settings) {
+    let file = &settings.caddyfile;
+    if file.as_os_str().is_empty() {
+        return;
+    }
+    match startclaw_edge::write_caddyfile(&settings.edge, file) {
+        Ok(true) => {
+            tracing::warn!(file = %file.display(), "Caddy's configuration changed: restart Caddy to take it")
+        }
+        Ok(false) => {}
+        Err(e) => tracing::error!(error = %e, "Caddy's configuration cannot be written"),
+    }
+}

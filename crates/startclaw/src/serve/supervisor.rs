@@ -1,0 +1,39 @@
+//! What systemd is told: ready, alive, stopping. Without systemd, nothing happens here.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use startclaw_engine::Engine;
+use tokio_util::sync::CancellationToken;
+
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Shows systemd that the daemon is alive, as long as it is: a daemon whose engine or database
+/// hangs is restarted.
+pub async fn watchdog(engine: Engine, stop: CancellationToken) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut tick = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match tokio::time::timeout(limit / 3, engine.ping()).await {
+            Ok(Ok(())) => tell(&[NotifyState::Watchdog]),
+            Ok(Err(e)) => tracing::error!(error = %e, "the engine is not well"),
+            Err(_) => tracing::error!("the engine does not answer"),
+        }
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::warn!(error = %e, "systemd cannot be told");
+    }
+}

@@ -1,0 +1,170 @@
+//! Where settings come from: the defaults, then a file, then the environment.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use config::{Config, Environment, File, FileFormat};
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use super::Settings;
+
+/// The file that is read when no other is named.
+const FILE: &str = "/etc/startclaw/startclaw.toml";
+/// What environment variables of settings begin with.
+const PREFIX: &str = "STARTCLAW";
+
+impl Settings {
+    /// Reads the settings: from `file`, which must be there, or from the usual one if it is.
+    /// `STARTCLAW__SECTION__KEY` in the environment wins.
+    ///
+    /// # Errors
+    /// What is wrong, with the key that it is about.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let source = match file {
+            Some(file) => File::from(file).format(FileFormat::Toml).required(true),
+            None => File::from(Path::new(FILE)).format(FileFormat::Toml).required(false),
+        };
+        read(Config::builder().add_source(source).add_source(environment()?))
+    }
+}
+
+/// Settings in the environment. The items of a list are separated by commas, so lists have to
+/// be known: they are what the defaults have as lists.
+fn environment() -> anyhow::Result<Environment> {
+    let mut environment = Environment::with_prefix(PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .try_parsing(true)
+        .list_separator(",");
+    let defaults = serde_json::to_value(Settings::default())?;
+    for list in lists("", &defaults) {
+        environment = environment.with_list_parse_key(&list);
+    }
+    Ok(environment)
+}
+
+/// The dotted keys of all lists in `value`.
+fn lists(path: &str, value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(_) => vec![path.to_owned()],
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(key, inner)| {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                lists(&path, inner)
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> anyhow::Result<Settings> {
+    let plain = builder.build().context("the configuration cannot be read")?;
+    let left_out = |key: &str| plain.get::<config::Value>(key).is_err();
+    let (runtime, storage) = (left_out("docker.runtime_dir"), left_out("edge.storage"));
+    let mut settings: Settings = serde_path_to_error::deserialize(plain).map_err(|e| {
+        let path = e.path().to_string();
+        anyhow::anyhow!("the setting {path} cannot be used: {}", e.into_inner())
+    })?;
+    // Whoever moves the platform's folders moves all of them.
+    if runtime {
+        settings.docker.runtime_dir.clone_from(&settings.runtime_dir);
+    }
+    if storage {
+        settings.edge.storage = settings.data_dir.join("caddy");
+    }
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    for (key, folder) in [("data_dir", &settings.data_dir), ("runtime_dir", &settings.runtime_dir)]
+    {
+        if !folder.is_absolute() {
+            bail!("the setting {key} is a path from /, such as /var/lib/startclaw");
+        }
+    }
+    EnvFilter::try_new(&settings.log.level)
+        .map_err(|e| anyhow::anyhow!("the setting log.level cannot be used: {e}"))?;
+    settings.edge.check()?;
+    settings
+        .instances
+        .limits
+        .check()
+        .map_err(|e| anyhow::anyhow!("the setting instances.limits.{}: {}", e.field, e.message))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn with(file: &str, environment: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        let source: HashMap<String, String> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let variables = super::environment().unwrap().source(Some(source));
+        let file = File::from_str(file, FileFormat::Toml);
+        read(Config::builder().add_source(file).add_source(variables))
+    }
+
+    #[test]
+    fn the_defaults_stand_when_nothing_is_said() {
+        let settings = with("", &[]).unwrap();
+        assert_eq!(settings.data_dir, Path::new("/var/lib/startclaw"));
+        assert_eq!(settings.edge.domain, "localhost");
+        assert_eq!(settings.instances.limits.memory_soft_mib, 512);
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file =
+            "[edge]\ndomain = \"a.example\"\nhttps_port = 8443\n[instances.limits]\ncpus = 1.5";
+        let settings = with(
+            file,
+            &[
+                ("STARTCLAW__EDGE__DOMAIN", "b.example"),
+                ("STARTCLAW__DOCKER__ALLOW", "10.1.2.3:8000,10.2.0.0/16"),
+                ("STARTCLAW__INSTANCES__VERSION", "2026.9"),
+                ("STARTCLAW_TOKEN", "not a setting"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.edge.domain, "b.example");
+        assert_eq!(settings.edge.https_port, 8443);
+        assert_eq!(settings.docker.allow.len(), 2);
+        assert_eq!(settings.instances.version, "2026.9");
+        assert!((settings.instances.limits.cpus - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_misspelt_or_wrong_is_named() {
+        for (file, key) in [
+            ("colour = 1", "colour"),
+            ("[edge]\nhttp_prot = 80", "http_prot"),
+            ("[edge]\nhttp_port = \"many\"", "edge.http_port"),
+            ("[edge]\ndomain = \"A b\"", "edge.domain"),
+            ("[log]\nlevel = \"info,=,\"", "log.level"),
+            ("data_dir = \"here\"", "data_dir"),
+            ("[instances.limits]\nmemory_hard_mib = 10", "memory_hard_mib"),
+            ("[docker]\nallow = [\"everything\"]", "docker.allow"),
+        ] {
+            let error = format!("{:#}", with(file, &[]).unwrap_err());
+            assert!(error.contains(key), "{file}: {error}");
+        }
+        let error = with("", &[("STARTCLAW__EDGE__PROT", "1")]).unwrap_err();
+        assert!(format!("{error:#}").contains("prot"));
+    }
+
+    #[test]
+    fn folders_follow_each_other() {
+        let settings = with("data_dir = \"/srv/d\"\nruntime_dir = \"/srv/r\"", &[]).unwrap();
+        assert_eq!(settings.docker.runtime_dir, Path::new("/srv/r"));
+        assert_eq!(settings.edge.storage, Path::new("/srv/d/caddy"));
+        let own =
+            with("runtime_dir = \"/srv/r\"\n[docker]\nruntime_dir = \"/srv/x\"", &[]).unwrap();
+        assert_eq!(own.docker.runtime_dir, Path::new("/srv/x"));
+    }
+}

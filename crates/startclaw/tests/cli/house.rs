@@ -1,0 +1,131 @@
+//! A platform behind a Unix socket, and the command line in front of it.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use startclaw_api::{Access, Peer, Settings};
+use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
+use startclaw_host::simulated::SimulatedHost;
+use startclaw_store::Store;
+use startclaw_vault::Vault;
+use tokio::{net::UnixListener, runtime::Runtime};
+
+/// A platform in memory that listens at a Unix socket.
+pub struct House {
+    pub folder: tempfile::TempDir,
+    _runtime: Runtime,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{self:?}");
+        assert_eq!(self.out.trim_end().lines().count(), 1, "one document: {self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// Checks that it went well, and gives what it printed.
+    #[track_caller]
+    pub fn ok(&self) -> &str {
+        assert_eq!(self.code, 0, "{self:?}");
+        assert!(!self.out.contains('\u{1b}'), "no colours in a pipe: {self:?}");
+        &self.out
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// The built binary, away from this machine's configuration.
+pub fn startclaw() -> Command {
+    away_from_here(Command::new(env!("CARGO_BIN_EXE_startclaw")))
+}
+
+/// Without this process's terminal and settings.
+pub fn away_from_here(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STARTCLAW")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl House {
+    pub fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let listener = {
+            let _inside = runtime.enter();
+            UnixListener::bind(folder.path().join("startclaw.sock")).unwrap()
+        };
+        let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
+        runtime.block_on(async {
+            let settings = EngineSettings {
+                domain: "claws.test".into(),
+                port_suffix: String::new(),
+                instances: InstanceSettings::default(),
+                timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
+            };
+            let store = Store::in_memory().await.unwrap();
+            let host = SimulatedHost::new(20, Duration::from_millis(5));
+            let engine = Engine::start(store, vault, Arc::new(host), settings).await.unwrap();
+            let router = startclaw_api::router(engine, Access::Socket, Settings::default());
+            let service = router.into_make_service_with_connect_info::<Peer>();
+            tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        });
+        Self { folder, _runtime: runtime }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("startclaw.sock")
+    }
+
+    /// Runs a command with nothing at stdin.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Runs a command with `input` at stdin.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        text(&path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = startclaw();
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command
+    }
+}
+
+pub fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}

@@ -1,0 +1,8 @@
+//! The built command line against the real API with a real engine on the simulated host, and
+//! the built daemon.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod commands;
+mod daemon;
+mod house;
+mod refusals;
