@@ -68,9 +68,11 @@ try {
   const usedTwice = new URL(again.url()).pathname === "/" && (await stranger.cookies()).length > 0;
 
   // The neighbour: with the cookies of this browser, and with the cookie carried over by hand.
-  const other = await context.request.get(otherOrigin, { maxRedirects: 0 });
-  const mine = (await context.cookies(origin)).map((c) => `${c.name}=${c.value}`).join("; ");
-  const carried = await stranger.request.get(otherOrigin, { headers: { cookie: mine }, maxRedirects: 0 });
+  const other = await (await context.newPage()).goto(otherOrigin);
+  const mine = await context.cookies(origin);
+  const thief = await browser.newContext({ ignoreHTTPSErrors: true });
+  await thief.addCookies(mine.map(({ name, value }) => ({ name, value, url: otherOrigin, secure: true })));
+  const carried = await (await thief.newPage()).goto(otherOrigin);
 
   console.log(
     JSON.stringify({

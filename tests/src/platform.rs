@@ -267,11 +267,16 @@ impl Platform {
         .await
     }
 
-    /// Waits until `startclaw status` shows this state.
+    /// How an instance is.
+    pub async fn status(&self, name: &str) -> Value {
+        let (_, all) = self.api("GET", &format!("/status?name={name}"), None).await;
+        all["instances"][0].clone()
+    }
+
+    /// Waits until an instance is in this state.
     pub async fn becomes(&self, name: &str, state: &str) -> Value {
-        let path = format!("/status?name={name}");
         until(&format!("{name} is {state}"), OPERATION, async || {
-            let (_, now) = self.api("GET", &path, None).await;
+            let now = self.status(name).await;
             (now["state"] == state).then_some(now)
         })
         .await

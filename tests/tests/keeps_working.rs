@@ -98,7 +98,7 @@ async fn comes_back(platform: &Platform, what: &str) {
     let cookie = platform.sign_in("alice").await;
     // It has to be seen as broken or renewed first, or a stale state would pass for healed.
     until(&format!("alice is back after {what}"), HEALED, async || {
-        let (_, status) = platform.api("GET", "/status?name=alice", None).await;
+        let status = platform.status("alice").await;
         let container = platform.container("alice");
         let running = platform.docker(&["inspect", "--format", "{{.State.Running}}", &container]);
         let page = platform
@@ -139,7 +139,7 @@ async fn one_that_hangs_is_replaced_and_one_that_cannot_come_back_says_why() {
     std::fs::write(&file, config.to_string()).unwrap();
     platform.docker(&["kill", &platform.container("alice")]);
     let status = until("alice is failing", Duration::from_secs(240), async || {
-        let (_, status) = platform.api("GET", "/status?name=alice", None).await;
+        let status = platform.status("alice").await;
         (status["state"] == "failing").then_some(status)
     })
     .await;

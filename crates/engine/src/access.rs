@@ -122,14 +122,17 @@ impl Engine {
     ) -> Result<Option<Session>, EngineError> {
         let now = Timestamp::now();
         let hash = digest(cookie);
-        let cached = self.sessions().get(&hash, now);
-        let session = match cached {
+        let session = match self.sessions().get(&hash, now) {
             Some(session) => Some(session),
-            None => self.store().session_by_hash(&hash, now).await?,
+            None => {
+                let found = self.store().session_by_hash(&hash, now).await?;
+                if let Some(session) = &found {
+                    self.sessions().put(&hash, session, now);
+                }
+                found
+            }
         };
-        let Some(session) = session.filter(|s| s.instance == *instance) else { return Ok(None) };
-        self.sessions().put(&hash, &session, now);
-        Ok(Some(session))
+        Ok(session.filter(|s| s.instance == *instance))
     }
 
     /// Ends a session.

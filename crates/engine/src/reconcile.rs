@@ -355,6 +355,9 @@ impl Work<'_> {
         if e.kind == HostErrorKind::Unavailable {
             if self.memory.troubles == 1 {
                 tracing::warn!(name = %self.instance.name, error = %e, "the host failed; trying again");
+                if self.open.first().is_some_and(|o| o.steps.is_empty()) {
+                    self.begin("host").await?;
+                }
                 if let Some(operation) = self.open.first_mut()
                     && let Some(step) = operation.steps.last_mut()
                 {

@@ -33,6 +33,7 @@ impl Engine {
         request: ProvisionRequest,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        let idempotency = self.keyed(idempotency);
         request.check()?;
         let defaults = &self.inner.settings.instances;
         let id = InstanceId::new();
@@ -154,6 +155,9 @@ impl Engine {
         secret_name: &SecretName,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        if let Some(before) = self.repeated(actor, name, idempotency.clone()).await? {
+            return Ok(before);
+        }
         if *secret_name == SecretName::telegram_webhook_secret() {
             return Err(EngineError::invalid(
                 "secret",
@@ -266,6 +270,11 @@ impl Engine {
         removed: &[SecretName],
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        // Before the look at the instance: a removal that is repeated finds none.
+        if let Some(before) = self.repeated(actor, name, idempotency.clone()).await? {
+            return Ok(before);
+        }
+        let idempotency = self.keyed(idempotency);
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let operation = Operation::new(kind, instance.id, name.clone(), actor.clone());
         let placed = self
@@ -274,6 +283,26 @@ impl Engine {
             .await
             .map_err(|e| EngineError::of(name, e))?;
         self.placed(placed, &format!("asked for {}", kind.as_str())).await
+    }
+
+    async fn repeated(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<Operation>, EngineError> {
+        let keyed = self.keyed(idempotency);
+        let before = self.store().repeated(actor, keyed.as_ref()).await;
+        before.map_err(|e| EngineError::of(name, e))
+    }
+
+    /// A request's digest covers its secrets, so it is keyed before it is stored: a weak secret
+    /// could be guessed from a plain one.
+    fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
+        idempotency.map(|given| Idempotency {
+            request_hash: self.inner.vault.keyed_digest(&given.request_hash),
+            ..given
+        })
     }
 
     /// Wakes the loop for a request that was stored.

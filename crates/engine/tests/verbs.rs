@@ -109,6 +109,34 @@ async fn the_same_request_with_the_same_key_is_one_operation() {
 }
 
 #[tokio::test]
+async fn a_removal_that_is_repeated_with_its_key_is_the_same_one() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let key = || Some(Idempotency { key: "k".into(), request_hash: "h".into() });
+    let first = engine.deprovision(&Actor::system(), &name("alice"), key()).await.unwrap();
+    over(&engine, &first).await;
+    let again = engine.deprovision(&Actor::system(), &name("alice"), key()).await.unwrap();
+    assert_eq!(again.id, first.id);
+    let without = engine.deprovision(&Actor::system(), &name("alice"), None).await;
+    assert!(matches!(without, Err(EngineError::NoInstance(_))));
+}
+
+#[tokio::test]
+async fn a_token_of_an_instance_does_not_open_the_next_one_of_that_name() {
+    use startclaw_model::{Scope, Scopes};
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let scopes = Scopes::new(vec![Scope::Write], Some(name("alice"))).unwrap();
+    let token = engine.create_token(&Actor::system(), "alice's", scopes, None).await.unwrap();
+    let gone = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    over(&engine, &gone).await;
+    provisioned(&engine, "alice").await;
+    assert!(engine.authenticate(token.value.expose()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
     let machine = Machine::new();
     let engine = machine.start().await;

@@ -63,10 +63,15 @@ CREATE TABLE tokens (
     hash         TEXT NOT NULL UNIQUE,
     label        TEXT NOT NULL,
     scopes       TEXT NOT NULL,
+    -- The name of the one instance it is for. It goes with that instance, or it would open
+    -- the next one of that name.
+    instance     TEXT,
     created_at   BIGINT NOT NULL,
     expires_at   BIGINT,
     last_used_at BIGINT
 );
+
+CREATE INDEX tokens_instance ON tokens (instance);
 
 CREATE TABLE tickets (
     hash        TEXT PRIMARY KEY,

@@ -73,13 +73,14 @@ impl Store {
     pub async fn add_token(&self, new: &NewToken) -> Result<StoredToken, StoreError> {
         let now = Timestamp::now();
         sqlx::query(
-            "INSERT INTO tokens (id, hash, label, scopes, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO tokens (id, hash, label, scopes, instance, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(&new.id)
         .bind(&new.hash)
         .bind(&new.label)
         .bind(serde_json::to_string(&new.scopes)?)
+        .bind(new.scopes.instance.as_ref().map(startclaw_model::Name::as_str))
         .bind(now.as_millis())
         .bind(new.expires_at.map(Timestamp::as_millis))
         .execute(&self.write)

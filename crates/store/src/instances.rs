@@ -139,6 +139,19 @@ impl Store {
         Ok(Placed::New(operation.clone()))
     }
 
+    /// The operation that the same request led to before, if it did.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyReused`] when the key came with another request.
+    pub async fn repeated(
+        &self,
+        actor: &Actor,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<Operation>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        repeated(&mut connection, actor, idempotency).await
+    }
+
     /// One instance by its name.
     pub async fn instance(&self, name: &Name) -> Result<Instance, StoreError> {
         let row = sqlx::query("SELECT * FROM instances WHERE name = $1")
@@ -179,14 +192,16 @@ impl Store {
     }
 
     /// Forgets an instance of which nothing is left, and stores the operations that are over
-    /// with that: its key, secrets, tickets and sessions go with it. Its operations and events
+    /// with that: its key, secrets, tokens, tickets and sessions go with it. Its operations and events
     /// stay.
     pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        sqlx::query("DELETE FROM instances WHERE id = $1")
-            .bind(id.as_str())
-            .execute(&mut *tx)
-            .await?;
+        for statement in [
+            "DELETE FROM tokens WHERE instance = (SELECT name FROM instances WHERE id = $1)",
+            "DELETE FROM instances WHERE id = $1",
+        ] {
+            sqlx::query(statement).bind(id.as_str()).execute(&mut *tx).await?;
+        }
         for operation in over {
             operations::save(&mut tx, operation).await?;
         }

@@ -12,7 +12,9 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, Mac};
 use rand::RngCore;
+use sha2::Sha256;
 use startclaw_model::{InstanceId, Secret, SecretName};
 use zeroize::Zeroizing;
 
@@ -86,6 +88,15 @@ impl Vault {
         std::str::from_utf8(&plain).map(Secret::new).map_err(|_| VaultError::Sealed)
     }
 
+    /// A digest of `text` that nobody can make, or guess the text from, without the master key.
+    pub fn keyed_digest(&self, text: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.master[..])
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        mac.update(b"keyed-digest/");
+        mac.update(text.as_bytes());
+        BASE64.encode(mac.finalize().into_bytes())
+    }
+
     fn data_key(&self, wrapped: &str, id: &InstanceId) -> Result<Zeroizing<[u8; KEY]>, VaultError> {
         let plain = open(&self.master, wrapped, format!("data-key/{id}").as_bytes())?;
         let key: [u8; KEY] = plain.as_slice().try_into().map_err(|_| VaultError::Sealed)?;
@@ -156,6 +167,14 @@ mod tests {
         bytes[last] ^= 1;
         let changed = format!("{FORMAT}{}", BASE64.encode(bytes));
         assert!(vault.open(&key, &id, &name, &changed).is_err());
+    }
+
+    #[test]
+    fn a_keyed_digest_depends_on_text_and_key() {
+        let (one, other) = (vault(), vault());
+        assert_eq!(one.keyed_digest("a"), one.keyed_digest("a"));
+        assert_ne!(one.keyed_digest("a"), one.keyed_digest("b"));
+        assert_ne!(one.keyed_digest("a"), other.keyed_digest("a"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod supervisor;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use axum::serve::ListenerExt as _;
 use startclaw_api::{Access, Peer};
 use startclaw_engine::{Engine, EngineSettings, Timing};
 use startclaw_host::docker::DockerHost;
@@ -93,7 +94,11 @@ impl Daemon {
         let address = settings.edge.listen;
         let loopback = tokio::net::TcpListener::bind(address)
             .await
-            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?;
+            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?
+            // Answers are small, and Caddy waits for each.
+            .tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
         let programs = startclaw_api::router(engine.clone(), Access::Bearer, api);
         let edge = startclaw_edge::router(engine.clone(), settings.edge.clone());
         let outside = startclaw_edge::with_api(edge, programs, &settings.edge)
