@@ -271,6 +271,7 @@ impl From<EngineError> for Problem {
             EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)
                 .with(header::RETRY_AFTER, "5")
                 .because(chain(&inside)),
+            EngineError::NoPlace(_) => Self::internal(text),
             EngineError::Inside(inside) => Self::internal(chain(inside.as_ref())),
         }
     }

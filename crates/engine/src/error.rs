@@ -36,6 +36,11 @@ pub enum EngineError {
     /// The machine has no slot left.
     #[error("the machine is full; deprovision an instance or add a machine")]
     Full,
+    /// The settings leave an instance without a port or network.
+    #[error(
+        "the address pool or port range in the settings has no place for {0} any more; make it as large as it was"
+    )]
+    NoPlace(Name),
     /// An idempotency key with another request.
     #[error("this Idempotency-Key was used before with a different request; use a new key")]
     KeyReused,

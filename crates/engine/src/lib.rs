@@ -2,6 +2,7 @@
 //! the host, and the loop in here takes one step after the other until both agree.
 
 mod access;
+mod boots;
 mod decide;
 mod error;
 mod live;
@@ -15,7 +16,7 @@ mod status;
 mod sweep;
 mod verbs;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use startclaw_host::Host;
 use startclaw_model::{Actor, Event, EventKind, Name, Timestamp};
@@ -48,7 +49,9 @@ struct Inner {
     queue: queue::Queue,
     memories: reconcile::Memories,
     progress: progress::Progress,
-    boots: Arc<tokio::sync::Semaphore>,
+    boots: boots::Boots,
+    /// Why the walls around instances do not stand, if they do not.
+    walls: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }

@@ -118,11 +118,10 @@ impl Entry {
         }
     }
 
-    /// Why it is not live, in words.
+    /// What is wrong, in words.
     pub fn reason(&self) -> Option<String> {
-        if self.state == InstanceState::Live {
-            return None;
-        }
-        self.trouble.clone().or_else(|| self.instance.health.reason.clone())
+        let own =
+            || self.instance.health.reason.clone().filter(|_| self.state != InstanceState::Live);
+        self.trouble.clone().or_else(own)
     }
 }

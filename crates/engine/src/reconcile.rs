@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use startclaw_host::{HostError, HostErrorKind, LogRequest, Observed, Plan, Step};
 use startclaw_model::{
     Actor, EventKind, Health, Instance, InstanceId, InstanceState, MAX_LOG_LINES, Operation,
     OperationKind, Presence, Timestamp,
 };
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     Engine, EngineError,
@@ -33,8 +33,6 @@ struct Memory {
     silent_since: Option<Timestamp>,
     /// Why we ended the container, for the report of its end.
     ended_for: Option<String>,
-    /// The right to boot.
-    boot: Option<OwnedSemaphorePermit>,
     /// Troubles with the host in a row.
     troubles: u32,
 }
@@ -84,7 +82,11 @@ impl Engine {
                 () = self.inner.stop.cancelled() => return,
                 due = self.inner.queue.next() => due,
             };
-            let again = self.look_after(&due).await;
+            let work = std::panic::AssertUnwindSafe(self.look_after(&due)).catch_unwind();
+            let again = work.await.unwrap_or_else(|_| {
+                tracing::error!(instance = %due.id, "a defect in StartClaw: the look at this instance panicked");
+                Some(self.inner.settings.timing.backoff_limit)
+            });
             self.inner.queue.done(&due.id, again.map(|wait| Instant::now() + wait));
         }
     }
@@ -128,10 +130,8 @@ impl Engine {
             self.inner.live.remove(id);
             return Ok(Outcome::Gone);
         };
-        let Some(place) = self.inner.host.place(instance.slot) else {
-            tracing::error!(name = %instance.name, "its slot lies outside the address pool or port range");
-            return Ok(Outcome::Again(self.inner.settings.timing.backoff_limit));
-        };
+        // The start has made sure that every slot has a place, and `provision` stays below the capacity.
+        let Some(place) = self.inner.host.place(instance.slot) else { return Ok(Outcome::Gone) };
         self.inner.live.put(Arc::new(instance.clone()), place, open.first().map(|o| o.id.clone()));
         let plan = plan::plan(&self.inner.settings, &instance, &place);
         let mut work = Work { engine: self, instance, wrapped_key, plan, open, memory };
@@ -185,6 +185,13 @@ impl Work<'_> {
             now,
             timing: &self.engine.inner.settings.timing,
         });
+        let boots = matches!(
+            decision,
+            Decision::Do(Step::StartContainer) | Decision::Wait(_, Waiting::Boot)
+        );
+        if !boots {
+            self.leave_boot();
+        }
         match decision {
             Decision::Do(step) => self.take(step).await,
             Decision::End(why) => {
@@ -192,7 +199,10 @@ impl Work<'_> {
                 self.take(Step::StopContainer).await
             }
             Decision::CountFailure(failure) => self.count(failure).await,
-            Decision::Wait(time, waiting) => self.wait(time, waiting).await,
+            Decision::Wait(time, waiting) => {
+                let begun = observed.container.and_then(|c| c.started_at);
+                self.wait(time, waiting, begun).await
+            }
             Decision::Settled => self.settled().await,
             Decision::Gone => self.gone().await,
         }
@@ -200,9 +210,17 @@ impl Work<'_> {
 
     /// Takes one step.
     async fn take(&mut self, step: Step) -> Result<Outcome, EngineError> {
-        if step == Step::StartContainer && !self.may_boot() {
-            self.begin("queue").await?;
-            return Ok(Outcome::Again(self.engine.inner.settings.timing.boot_poll));
+        if step == Step::StartContainer {
+            if let Some(e) = self.engine.no_walls() {
+                return self.trouble(e).await;
+            }
+            let failed = self.instance.health.failures > 0;
+            if !self.engine.inner.boots.enter(&self.instance.id, failed) {
+                self.begin("queue").await?;
+                self.show(InstanceState::Starting);
+                // Whoever leaves wakes the next; this is for the case that nobody does.
+                return Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every));
+            }
         }
         self.begin(step.name()).await?;
         self.note_loss(&step).await;
@@ -210,7 +228,9 @@ impl Work<'_> {
         if step == Step::Repair {
             // Before, not after: a crash in between must not make it twice.
             self.instance.health.repaired = true;
-            self.store_health().await?;
+            if !self.store_health().await? {
+                return Ok(Outcome::AtOnce);
+            }
         }
         if step == Step::WriteSecrets {
             self.plan.secrets = self.engine.secret_files(&self.instance, &self.wrapped_key).await?;
@@ -251,23 +271,31 @@ impl Work<'_> {
         }
     }
 
-    /// A boot takes one of the few rights to boot, so that a hundred instances that come
-    /// back at once do not starve each other and those that are live.
-    fn may_boot(&mut self) -> bool {
-        if self.memory.boot.is_none() {
-            self.memory.boot = self.engine.inner.boots.clone().try_acquire_owned().ok();
+    /// Lets the next instance boot, if this one had the right to or waited for it.
+    fn leave_boot(&self) {
+        if let Some(next) = self.engine.inner.boots.leave(&self.instance.id) {
+            self.engine.inner.queue.push(&next);
         }
-        self.memory.boot.is_some()
     }
 
-    async fn wait(&mut self, time: Duration, waiting: Waiting) -> Result<Outcome, EngineError> {
+    async fn wait(
+        &mut self,
+        time: Duration,
+        waiting: Waiting,
+        begun: Option<Timestamp>,
+    ) -> Result<Outcome, EngineError> {
         match waiting {
             Waiting::Boot => {
                 self.begin("boot").await?;
                 self.show(InstanceState::Starting);
+                // One that takes far longer than a boot does must not keep the others waiting.
+                if begun.is_some_and(|t| {
+                    Timestamp::now().since(t) > self.engine.inner.settings.timing.boot_share
+                }) {
+                    self.leave_boot();
+                }
             }
             Waiting::Backoff => {
-                self.memory.boot = None;
                 let failing = self.is_failing();
                 self.show(if failing { InstanceState::Failing } else { InstanceState::Starting });
                 if failing {
@@ -287,6 +315,10 @@ impl Work<'_> {
 
     /// The operations that wait for an instance that does not come up are over; the trying goes on.
     async fn give_up(&mut self) -> Result<(), EngineError> {
+        if self.instance.desired.presence == Presence::Absent {
+            // A removal is over when all is gone, not before.
+            return Ok(());
+        }
         let why =
             self.instance.health.reason.clone().unwrap_or_else(|| "it does not come up".into());
         for mut operation in std::mem::take(&mut self.open) {
@@ -298,7 +330,6 @@ impl Work<'_> {
 
     /// Counts a container that ended by itself, once.
     async fn count(&mut self, failure: Failure) -> Result<Outcome, EngineError> {
-        self.memory.boot = None;
         let ending = startclaw_openclaw::ending(failure.code, failure.oom_killed);
         let reason = self.memory.ended_for.take().unwrap_or(ending.reason);
         let last_log = self.last_log().await;
@@ -321,7 +352,9 @@ impl Work<'_> {
         health.reason = Some(reason.clone());
         health.last_log = last_log;
         let failures = health.failures;
-        self.store_health().await?;
+        if !self.store_health().await? {
+            return Ok(());
+        }
         tracing::warn!(name = %self.instance.name, failures, "{reason}");
         metrics::counter!("startclaw_failures_total").increment(1);
         if let Some(operation) = self.open.first_mut() {
@@ -350,7 +383,6 @@ impl Work<'_> {
     /// that stays is a failure like a container that does not come up.
     async fn trouble(&mut self, e: HostError) -> Result<Outcome, EngineError> {
         let timing = &self.engine.inner.settings.timing;
-        self.memory.boot = None;
         self.memory.troubles = self.memory.troubles.saturating_add(1);
         if e.kind == HostErrorKind::Unavailable {
             if self.memory.troubles == 1 {
@@ -365,8 +397,7 @@ impl Work<'_> {
                     self.engine.save(operation).await?;
                 }
             }
-            let trouble = Some(e.message);
-            self.engine.inner.live.update(&self.instance.id, |entry| entry.trouble = trouble);
+            self.show_trouble(e.message).await;
             let wait =
                 backoff(self.memory.troubles, timing.trouble_first, timing.backoff_limit / 10);
             return Ok(Outcome::Again(wait));
@@ -375,11 +406,24 @@ impl Work<'_> {
         Ok(Outcome::AtOnce)
     }
 
+    /// The host cannot be asked, but the instance can: what it says itself is what is shown.
+    async fn show_trouble(&self, trouble: String) {
+        let probe = self.engine.inner.host.probe(&self.plan).await;
+        let answers = probe.is_ok_and(|probe| has_started(&probe));
+        self.engine.inner.live.update(&self.instance.id, |entry| {
+            entry.trouble = Some(trouble);
+            entry.state = match entry.state {
+                InstanceState::Unknown if answers => InstanceState::Live,
+                InstanceState::Live if !answers => InstanceState::Starting,
+                state => state,
+            };
+        });
+    }
+
     /// Everything is as it is to be: operations are over, failures forgiven after a while.
     async fn settled(&mut self) -> Result<Outcome, EngineError> {
         let timing = self.engine.inner.settings.timing.clone();
         let was_broken = self.instance.health.failures > 0;
-        self.memory.boot = None;
         self.memory.ended_for = None;
         self.memory.troubles = 0;
         let id = self.instance.id.clone();
@@ -459,9 +503,14 @@ impl Work<'_> {
         });
     }
 
-    async fn store_health(&mut self) -> Result<(), EngineError> {
-        self.engine.store().set_health(&self.instance.id, &self.instance.health).await?;
-        self.engine.inner.live.set_health(&self.instance.id, &self.instance.health);
-        Ok(())
+    /// Stores what healing remembers, unless something else is wanted of the instance by now:
+    /// that began with a clean slate. `false` then; the next look sees it.
+    async fn store_health(&mut self) -> Result<bool, EngineError> {
+        let Instance { id, health, desired, .. } = &self.instance;
+        let stored = self.engine.store().set_health(id, health, desired).await?;
+        if stored {
+            self.engine.inner.live.set_health(id, health);
+        }
+        Ok(stored)
     }
 }

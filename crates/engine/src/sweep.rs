@@ -1,21 +1,28 @@
 //! What keeps the loop going: the start, the host's changes, and a look at everything now and
 //! then, for whatever nobody told us.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::StreamExt;
-use startclaw_host::{Change, Found, Host};
+use startclaw_host::{Change, Found, Host, HostError};
 use startclaw_model::{InstanceState, Timestamp};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Engine, EngineError, EngineSettings, Inner, access, live, plan, progress, queue, reconcile,
+    Engine, EngineError, EngineSettings, Inner, access, boots, live, plan, progress, queue,
+    reconcile,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
+/// The tasks of a running engine: the workers, the listener, and three that tick.
+pub(crate) const TASKS: usize = WORKERS + 4;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -43,20 +50,22 @@ impl Engine {
                 queue: queue::Queue::default(),
                 memories: reconcile::Memories::default(),
                 progress: progress::Progress::default(),
-                boots: Arc::new(tokio::sync::Semaphore::new(boots)),
+                boots: boots::Boots::new(boots),
+                walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
         };
         for instance in engine.store().instances().await? {
             let Some(place) = engine.inner.host.place(instance.slot) else {
-                tracing::error!(name = %instance.name, "its slot lies outside the address pool or port range");
-                continue;
+                return Err(EngineError::NoPlace(instance.name));
             };
             let id = instance.id.clone();
             engine.inner.live.put(Arc::new(instance), place, None);
             engine.inner.queue.push(&id);
         }
+        // Before anything is started: no instance runs without its walls.
+        engine.clone().guard().await;
         let tasks = &engine.inner.tasks;
         for _ in 0..WORKERS {
             tasks.spawn(engine.clone().work());
@@ -162,16 +171,28 @@ impl Engine {
     }
 
     async fn guard(self) {
-        match self.inner.host.guard().await {
-            Ok(false) => {}
+        let trouble = match self.inner.host.guard().await {
+            Ok(false) => None,
             Ok(true) => {
                 metrics::counter!("startclaw_walls_mended_total").increment(1);
                 tracing::warn!("the firewall rules around instances were put in place");
+                None
             }
-            Err(e) => {
-                tracing::error!(error = %e, "the firewall rules around instances cannot be checked")
-            }
+            Err(e) => Some(e.message),
+        };
+        let mut walls = self.inner.walls.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.is_some() && *walls != trouble {
+            tracing::error!(error = ?trouble, "the firewall rules around instances cannot be checked; nothing is started without them");
         }
+        *walls = trouble;
+    }
+
+    /// Why no instance may be started just now: its walls do not stand.
+    pub(crate) fn no_walls(&self) -> Option<HostError> {
+        let walls = self.inner.walls.lock().unwrap_or_else(PoisonError::into_inner);
+        walls
+            .as_ref()
+            .map(|why| HostError::unavailable(format!("the firewall is not in place: {why}")))
     }
 
     async fn tidy(self) {

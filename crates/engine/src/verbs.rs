@@ -138,6 +138,14 @@ impl Engine {
             check_telegram_token("value", &secret)?;
         }
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        if secret_name == SecretName::model_api_key() && instance.desired.profile.provider.is_none()
+        {
+            return Err(EngineError::invalid(
+                "secret",
+                "this instance was provisioned without a provider that the key could be for; \
+                 set provider and key up in its Control UI, or use another name",
+            ));
+        }
         let Some((_, wrapped_key)) = self.store().instance_and_key(&instance.id).await? else {
             return Err(EngineError::NoInstance(name.clone()));
         };
@@ -244,6 +252,11 @@ impl Engine {
     pub async fn ping(&self) -> Result<(), EngineError> {
         if self.inner.stop.is_cancelled() {
             return Err(EngineError::inside(std::io::Error::other("the engine is stopping")));
+        }
+        if self.inner.tasks.len() < crate::sweep::TASKS {
+            return Err(EngineError::inside(std::io::Error::other(
+                "a loop of the engine has ended",
+            )));
         }
         Ok(self.store().ping().await?)
     }

@@ -16,7 +16,7 @@ use startclaw_host::{
     ContainerState, Step,
     simulated::{Fault, Faults},
 };
-use startclaw_model::{Actor, InstanceState, OperationState};
+use startclaw_model::{Actor, InstanceState, OperationState, Secret, SecretName};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,6 +28,7 @@ fn life() -> Runtime {
 /// What goes wrong at one call of the host.
 #[derive(Debug, Clone, Copy)]
 enum Mishap {
+    Refuse,
     Fail,
     FailAfter,
     Lag,
@@ -37,6 +38,7 @@ enum Mishap {
 
 fn any_mishap() -> impl Strategy<Value = Mishap> {
     prop_oneof![
+        Just(Mishap::Refuse),
         Just(Mishap::Fail),
         Just(Mishap::FailAfter),
         Just(Mishap::Lag),
@@ -49,22 +51,23 @@ fn any_mishap() -> impl Strategy<Value = Mishap> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Verb {
     Restart,
+    SetSecret,
     Deprovision,
 }
 
-/// Lets mishaps happen at the given steps, each once; says when the daemon is to die.
+/// Lets mishaps happen at the given steps, or at the look before them, each once; says when the
+/// daemon is to die.
 fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
     let mishaps = std::sync::Mutex::new((0u64, mishaps));
     Faults::by(move |_, step| {
-        if step.is_none() {
-            return Fault::None;
-        }
         let mut state = mishaps.lock().unwrap();
         let number = state.0;
-        state.0 += 1;
+        state.0 += u64::from(step.is_some());
         let Some(at) = state.1.iter().position(|(n, _)| *n == number) else { return Fault::None };
         match state.1.remove(at).1 {
-            Mishap::Fail => Fault::FailBefore,
+            // A look is not refused, and a step that is refused for good has its own test.
+            Mishap::Refuse if step.is_some() => Fault::Refuse,
+            Mishap::Refuse | Mishap::Fail => Fault::FailBefore,
             Mishap::FailAfter => Fault::FailAfter,
             Mishap::Lag => Fault::Lag(Duration::from_millis(5)),
             Mishap::Crash => {
@@ -127,7 +130,7 @@ proptest! {
     fn an_operation_survives_failures_lags_and_crashes_at_any_step(
         first in prop::collection::vec((0u64..10, any_mishap()), 0..4),
         second in prop::collection::vec((0u64..9, any_mishap()), 0..4),
-        verb in prop_oneof![Just(Verb::Restart), Just(Verb::Deprovision)],
+        verb in prop_oneof![Just(Verb::Restart), Just(Verb::SetSecret), Just(Verb::Deprovision)],
     ) {
         let machine = Machine::new();
         let die = Arc::new(AtomicBool::new(false));
@@ -147,15 +150,19 @@ proptest! {
         live_until(&machine, &die, async |engine| {
             match verb {
                 Verb::Restart => engine.restart(&Actor::system(), &alice, None).await.unwrap(),
+                Verb::SetSecret => {
+                    let (key, value) = (SecretName::parse("MINE").unwrap(), Secret::new("x"));
+                    engine.set_secret(&Actor::system(), &alice, key, value, None).await.unwrap()
+                }
                 Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, None).await.unwrap(),
             };
         }, async |engine| all_over(engine).await && match verb {
-            Verb::Restart => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),
+            Verb::Restart | Verb::SetSecret => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),
             Verb::Deprovision => engine.status(&alice).await.is_err(),
         });
         let left = machine.host.world().ids();
         match verb {
-            Verb::Restart => {
+            Verb::Restart | Verb::SetSecret => {
                 let thing = machine.host.world().thing(&ids[0]).clone();
                 prop_assert_eq!(left.len(), 1);
                 prop_assert_eq!(thing.starts, 2, "it was started once more");

@@ -147,6 +147,42 @@ async fn a_host_that_is_away_loses_nothing_and_fails_nobody() {
 }
 
 #[tokio::test]
+async fn while_the_host_is_away_status_says_what_the_instance_itself_says() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    // The host's own answers fail, and so do probes: the instance is not shown as live.
+    machine.host.world().end(&id, 137, false);
+    machine.host.set_faults(Faults::by(|_, _| Fault::FailBefore));
+    until("it is not shown as live", async || {
+        let status = engine.status(&name("alice")).await.unwrap();
+        status.state != InstanceState::Live && status.reason.is_some()
+    })
+    .await;
+    machine.host.set_faults(Faults::none());
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn a_verb_that_comes_while_an_instance_fails_is_tried_and_not_given_up() {
+    let machine = Machine::new();
+    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    let engine = machine.start().await;
+    let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+    let failed = over(&engine, &asked).await;
+    for _ in 0..20 {
+        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Exits(1);
+        becomes(&engine, "alice", InstanceState::Failing).await;
+        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Healthy;
+        let restart = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
+        let done = over(&engine, &restart).await;
+        assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Exits(1);
+        machine.host.world().end(&failed.instance, 1, false);
+    }
+}
+
+#[tokio::test]
 async fn only_so_many_boot_at_once_and_all_come_up() {
     let machine = Machine::new();
     let mut settings = settings();

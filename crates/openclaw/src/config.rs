@@ -65,10 +65,42 @@ pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, C
             }
         }
     };
+    take_out_gone(&mut config, setup);
     lay_over(&mut config, ours(setup));
     let mut bytes = serde_json::to_vec_pretty(&config).map_err(|e| ConfigError(e.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// Takes out what refers to secrets that were removed: OpenClaw does not get up, or not whole,
+/// with a reference to nothing.
+fn take_out_gone(config: &mut Value, setup: &Setup) {
+    let mut gone = Vec::new();
+    if !setup.has_api_key {
+        gone.push(secret("MODEL_API_KEY"));
+    }
+    if setup.telegram.is_none() {
+        gone.extend([secret("TELEGRAM_BOT_TOKEN"), secret("TELEGRAM_WEBHOOK_SECRET")]);
+        if let Some(channel) =
+            config.pointer_mut("/channels/telegram").and_then(Value::as_object_mut)
+            && channel.get("botToken") == Some(&secret("TELEGRAM_BOT_TOKEN"))
+        {
+            channel.insert("enabled".to_owned(), Value::Bool(false));
+        }
+    }
+    remove_values(config, &gone);
+}
+
+/// Removes every key whose value is one of `gone`, however deep.
+fn remove_values(value: &mut Value, gone: &[Value]) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !gone.contains(value));
+            map.values_mut().for_each(|value| remove_values(value, gone));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| remove_values(value, gone)),
+        _ => {}
+    }
 }
 
 /// A reference to one of our secrets.
@@ -269,6 +301,23 @@ mod tests {
         for rubbish in [&b"{"[..], b"\xff\xfe", b"[]", b""] {
             assert!(configuration(Some(rubbish), &setup()).is_err());
         }
+    }
+
+    #[test]
+    fn what_refers_to_a_removed_secret_goes_with_it() {
+        let with = configuration(None, &setup()).unwrap();
+        let bare = Setup { telegram: None, has_api_key: false, ..setup() };
+        let config = value(&configuration(Some(&with), &bare).unwrap());
+        assert_eq!(config["channels"]["telegram"]["enabled"], false);
+        assert!(config["channels"]["telegram"].get("botToken").is_none());
+        assert!(config["models"]["providers"]["custom"].get("apiKey").is_none());
+        assert!(
+            !config.to_string().contains("/TELEGRAM") && !config.to_string().contains("/MODEL")
+        );
+        // A channel that its owner set up without us is left alone.
+        let own = br#"{"channels":{"telegram":{"enabled":true,"botToken":"mine"}}}"#;
+        let config = value(&configuration(Some(own), &bare).unwrap());
+        assert_eq!(config["channels"]["telegram"]["enabled"], true);
     }
 
     #[test]

@@ -181,14 +181,21 @@ impl Store {
         rows.iter().map(row::instance).collect()
     }
 
-    /// Stores what healing remembers. An instance that is gone is no error.
-    pub async fn set_health(&self, id: &InstanceId, health: &Health) -> Result<(), StoreError> {
-        sqlx::query("UPDATE instances SET health = $1 WHERE id = $2")
+    /// Stores what healing remembers, if `desired` is still what is wanted of the instance;
+    /// says whether it is.
+    pub async fn set_health(
+        &self,
+        id: &InstanceId,
+        health: &Health,
+        desired: &Desired,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE instances SET health = $1 WHERE id = $2 AND desired = $3")
             .bind(serde_json::to_string(health)?)
             .bind(id.as_str())
+            .bind(serde_json::to_string(desired)?)
             .execute(&self.write)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Forgets an instance of which nothing is left, and stores the operations that are over

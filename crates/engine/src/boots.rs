@@ -1,0 +1,111 @@
+//! Who may boot. A boot takes seconds of one CPU, so only a few go on side by side, and a
+//! hundred instances that come back at once do not starve each other and those that are live.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use startclaw_model::InstanceId;
+
+/// The gate before the boots.
+#[derive(Debug)]
+pub(crate) struct Boots {
+    capacity: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inside: HashSet<InstanceId>,
+    /// Those that did not fail lately: they go before the others.
+    fresh: VecDeque<InstanceId>,
+    failed: VecDeque<InstanceId>,
+}
+
+impl State {
+    fn front(&self) -> Option<&InstanceId> {
+        self.fresh.front().or_else(|| self.failed.front())
+    }
+
+    fn forget(&mut self, id: &InstanceId) {
+        self.fresh.retain(|i| i != id);
+        self.failed.retain(|i| i != id);
+    }
+}
+
+impl Boots {
+    /// A gate that lets `capacity` in at a time.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets an instance in, or puts it in the line: whoever leaves names the next.
+    pub fn enter(&self, id: &InstanceId, failed: bool) -> bool {
+        let mut state = self.state();
+        if state.inside.contains(id) {
+            return true;
+        }
+        let first =
+            state.front().is_none_or(|front| front == id || (!failed && state.fresh.is_empty()));
+        if first && state.inside.len() < self.capacity {
+            state.forget(id);
+            state.inside.insert(id.clone());
+            return true;
+        }
+        let waits = state.fresh.contains(id) || state.failed.contains(id);
+        if !waits {
+            let line = if failed { &mut state.failed } else { &mut state.fresh };
+            line.push_back(id.clone());
+        }
+        false
+    }
+
+    /// Lets an instance out, or out of the line; says who is to be looked at next.
+    pub fn leave(&self, id: &InstanceId) -> Option<InstanceId> {
+        let mut state = self.state();
+        let was_first = state.front() == Some(id);
+        let was_inside = state.inside.remove(id);
+        state.forget(id);
+        let room = state.inside.len() < self.capacity;
+        (room && (was_inside || was_first)).then(|| state.front().cloned()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u32) -> InstanceId {
+        InstanceId(n.to_string())
+    }
+
+    #[test]
+    fn who_leaves_names_the_next_in_line() {
+        let boots = Boots::new(1);
+        assert!(boots.enter(&id(1), false));
+        assert!(boots.enter(&id(1), false), "it is inside already");
+        assert!(!boots.enter(&id(2), false) && !boots.enter(&id(3), false));
+        assert_eq!(boots.leave(&id(1)), Some(id(2)));
+        assert!(!boots.enter(&id(3), false), "it is not its turn");
+        assert!(boots.enter(&id(2), false));
+        assert_eq!(boots.leave(&id(2)), Some(id(3)));
+    }
+
+    #[test]
+    fn those_that_failed_go_last_and_a_line_does_not_stop_at_one_that_gave_up() {
+        let boots = Boots::new(1);
+        assert!(boots.enter(&id(1), false));
+        assert!(!boots.enter(&id(2), true) && !boots.enter(&id(3), false));
+        assert_eq!(boots.leave(&id(1)), Some(id(3)));
+        assert_eq!(boots.leave(&id(3)), Some(id(2)), "3 gave up");
+        assert!(boots.enter(&id(4), false), "one that did not fail goes before 2");
+        assert_eq!(boots.leave(&id(4)), Some(id(2)));
+        assert!(boots.enter(&id(2), true));
+        assert_eq!(boots.leave(&id(2)), None);
+    }
+}
