@@ -90,7 +90,8 @@ impl Engine {
         let leave =
             Session { instance: instance.id, identity: instance.owner.to_string(), expires_at };
         self.store().add_ticket(&digest(&value), &leave).await?;
-        self.record(EventKind::Changed, Some(name), actor, "made a sign-in link").await;
+        let about = Some((&leave.instance, name));
+        self.record(EventKind::Changed, about, actor, "made a sign-in link").await;
         Ok(Ticket { value: Secret::new(value), expires_at })
     }
 
@@ -109,7 +110,8 @@ impl Engine {
         let value = random();
         let session = Session { expires_at: now.plus(SESSION_LIFE), ..leave };
         self.store().add_session(&digest(&value), &session).await?;
-        self.record(EventKind::Entered, Some(name), &Actor::system(), &session.identity).await;
+        let about = Some((instance, name));
+        self.record(EventKind::Entered, about, &Actor::system(), &session.identity).await;
         Ok(Some((Secret::new(value), session)))
     }
 

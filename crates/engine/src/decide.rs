@@ -112,9 +112,10 @@ fn take_down(observed: &Observed) -> Decision {
 /// The way to a live instance: the mission's order of volume, config, container.
 fn bring_up(look: &Look<'_>) -> Decision {
     let observed = look.observed;
+    let container = observed.container.as_ref();
     if !observed.volume || !observed.network {
         // A container on a volume or network that is gone cannot be mended, only made again.
-        if let Some(container) = &observed.container {
+        if let Some(container) = container {
             return Decision::Do(if is_alive(container) {
                 Step::StopContainer
             } else {
@@ -126,6 +127,10 @@ fn bring_up(look: &Look<'_>) -> Decision {
         } else {
             Step::CreateVolume
         });
+    }
+    // Half-made by a crash, or changed from inside; what runs on it is not disturbed for that.
+    if !observed.volume_ready && !container.is_some_and(is_alive) {
+        return Decision::Do(Step::CreateVolume);
     }
     if observed.secrets != Some(look.secrets_revision) {
         return Decision::Do(Step::WriteSecrets);

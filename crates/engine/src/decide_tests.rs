@@ -173,6 +173,7 @@ proptest! {
 fn running(cpu_limited: bool, started_at: i64) -> Observed {
     Observed {
         volume: true,
+        volume_ready: true,
         network: true,
         secrets: Some(REVISION),
         config: None,

@@ -5,6 +5,7 @@ mod access;
 mod boots;
 mod decide;
 mod error;
+mod healing;
 mod live;
 mod plan;
 mod progress;
@@ -19,7 +20,7 @@ mod verbs;
 use std::sync::{Arc, Mutex};
 
 use startclaw_host::Host;
-use startclaw_model::{Actor, Event, EventKind, Name, Timestamp};
+use startclaw_model::{Actor, Event, EventKind, InstanceId, Name, Timestamp};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -69,18 +70,18 @@ impl Engine {
     pub(crate) async fn record(
         &self,
         kind: EventKind,
-        name: Option<&Name>,
+        about: Option<(&InstanceId, &Name)>,
         actor: &Actor,
         detail: &str,
     ) {
         let event = Event {
             at: Timestamp::now(),
             kind,
-            name: name.cloned(),
+            name: about.map(|(_, name)| name.clone()),
             actor: actor.clone(),
             detail: detail.to_owned(),
         };
-        if let Err(e) = self.store().record(&event).await {
+        if let Err(e) = self.store().record(&event, about.map(|(id, _)| id)).await {
             tracing::error!(error = %e, detail, "an event could not be stored");
         }
     }

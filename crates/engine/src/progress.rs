@@ -36,6 +36,26 @@ impl Engine {
         Ok(self.store().operations(name, limit).await?)
     }
 
+    /// The newest operations first, at most `limit`, of the instance that has this name now,
+    /// and not of those that had it before.
+    pub async fn own_operations(
+        &self,
+        name: &startclaw_model::Name,
+        limit: u32,
+    ) -> Result<Vec<Operation>, EngineError> {
+        Ok(self.store().own_operations(name, limit).await?)
+    }
+
+    /// One operation, if it is of the instance that has this name now.
+    pub async fn own_operation(
+        &self,
+        name: &startclaw_model::Name,
+        id: &OperationId,
+    ) -> Result<Operation, EngineError> {
+        let found = self.store().own_operation(name, id).await?;
+        found.ok_or_else(|| EngineError::NoOperation(id.clone()))
+    }
+
     /// An operation as it is now and at each change, until it is over.
     pub async fn watch(
         &self,
@@ -88,7 +108,8 @@ impl Engine {
             Some(e) => format!("{kind} failed: {e}"),
         };
         tracing::info!(name = %operation.name, operation = %operation.id, "{detail}");
-        self.record(EventKind::Finished, Some(&operation.name), &operation.actor, &detail).await;
+        let about = Some((&operation.instance, &operation.name));
+        self.record(EventKind::Finished, about, &operation.actor, &detail).await;
     }
 }
 

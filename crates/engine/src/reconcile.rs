@@ -8,33 +8,33 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt};
-use startclaw_host::{HostError, HostErrorKind, LogRequest, Observed, Plan, Step};
+use futures::FutureExt;
+use startclaw_host::{HostErrorKind, Observed, Plan, Step};
 use startclaw_model::{
-    Actor, EventKind, Health, Instance, InstanceId, InstanceState, MAX_LOG_LINES, Operation,
-    OperationKind, Presence, Timestamp,
+    Actor, EventKind, Health, Instance, InstanceId, InstanceState, Operation, OperationKind,
+    Presence, Timestamp,
 };
 use tokio::time::Instant;
 
 use crate::{
     Engine, EngineError,
-    decide::{Decision, Failure, Look, Waiting, backoff, has_started, next_step},
+    decide::{Decision, Look, Waiting, has_started, next_step},
     live, plan,
-    progress::{begin_step, close, fail_step},
+    progress::{begin_step, close},
     queue::Due,
 };
 
 /// What a worker keeps of an instance between two looks; a new daemon starts without it.
 #[derive(Debug, Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// The plan of a settled instance: it is probed with it alone until something comes up.
-    settled: Option<Plan>,
+    pub(super) settled: Option<Plan>,
     /// Since when a booted container does not answer.
-    silent_since: Option<Timestamp>,
+    pub(super) silent_since: Option<Timestamp>,
     /// Why we ended the container, for the report of its end.
-    ended_for: Option<String>,
+    pub(super) ended_for: Option<String>,
     /// Troubles with the host in a row.
-    troubles: u32,
+    pub(super) troubles: u32,
 }
 
 /// The memories of all workers. A worker takes an instance's out while it works on it.
@@ -53,18 +53,18 @@ impl Memories {
 }
 
 /// One instance under work.
-struct Work<'a> {
-    engine: &'a Engine,
-    instance: Instance,
-    wrapped_key: String,
-    plan: Plan,
+pub(crate) struct Work<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) instance: Instance,
+    pub(super) wrapped_key: String,
+    pub(super) plan: Plan,
     /// The operations that what is wanted includes, oldest first.
-    open: Vec<Operation>,
-    memory: &'a mut Memory,
+    pub(super) open: Vec<Operation>,
+    pub(super) memory: &'a mut Memory,
 }
 
 /// What a pass came to.
-enum Outcome {
+pub(crate) enum Outcome {
     /// Look again after this time.
     Again(Duration),
     /// Look at once.
@@ -256,21 +256,6 @@ impl Work<'_> {
         }
     }
 
-    /// A container that has to be made although nobody asked for anything was taken away.
-    async fn note_loss(&self, step: &Step) {
-        let was_live = self
-            .engine
-            .inner
-            .live
-            .by_id(&self.instance.id)
-            .is_some_and(|e| e.state == InstanceState::Live);
-        if *step == Step::CreateContainer && self.open.is_empty() && was_live {
-            let name = Some(&self.instance.name);
-            let what = "its container was gone or out of date and is made again";
-            self.engine.record(EventKind::Broke, name, &Actor::system(), what).await;
-        }
-    }
-
     /// Lets the next instance boot, if this one had the right to or waited for it.
     fn leave_boot(&self) {
         if let Some(next) = self.engine.inner.boots.leave(&self.instance.id) {
@@ -309,117 +294,6 @@ impl Work<'_> {
         Ok(Outcome::Again(time))
     }
 
-    fn is_failing(&self) -> bool {
-        self.instance.health.failures >= self.engine.inner.settings.timing.failing_after
-    }
-
-    /// The operations that wait for an instance that does not come up are over; the trying goes on.
-    async fn give_up(&mut self) -> Result<(), EngineError> {
-        if self.instance.desired.presence == Presence::Absent {
-            // A removal is over when all is gone, not before.
-            return Ok(());
-        }
-        let why =
-            self.instance.health.reason.clone().unwrap_or_else(|| "it does not come up".into());
-        for mut operation in std::mem::take(&mut self.open) {
-            self.engine.finish(&mut operation, Err(why.clone())).await?;
-        }
-        self.engine.inner.live.update(&self.instance.id, |e| e.operation = None);
-        Ok(())
-    }
-
-    /// Counts a container that ended by itself, once.
-    async fn count(&mut self, failure: Failure) -> Result<Outcome, EngineError> {
-        let ending = startclaw_openclaw::ending(failure.code, failure.oom_killed);
-        let reason = self.memory.ended_for.take().unwrap_or(ending.reason);
-        let last_log = self.last_log().await;
-        self.note_failure(failure.at, reason, last_log).await?;
-        Ok(Outcome::AtOnce)
-    }
-
-    async fn note_failure(
-        &mut self,
-        at: Timestamp,
-        reason: String,
-        last_log: Vec<String>,
-    ) -> Result<(), EngineError> {
-        let timing = &self.engine.inner.settings.timing;
-        let health = &mut self.instance.health;
-        health.failures = health.failures.saturating_add(1);
-        health.last_failure_at = Some(at);
-        let wait = backoff(health.failures, timing.backoff_first, timing.backoff_limit);
-        health.retry_at = Some(Timestamp::now().plus(wait));
-        health.reason = Some(reason.clone());
-        health.last_log = last_log;
-        let failures = health.failures;
-        if !self.store_health().await? {
-            return Ok(());
-        }
-        tracing::warn!(name = %self.instance.name, failures, "{reason}");
-        metrics::counter!("startclaw_failures_total").increment(1);
-        if let Some(operation) = self.open.first_mut() {
-            fail_step(operation, &reason);
-            self.engine.save(operation).await?;
-        }
-        // The first and the one that makes it failing; the others say nothing new.
-        if failures == 1 || failures == timing.failing_after {
-            let name = Some(&self.instance.name);
-            self.engine.record(EventKind::Broke, name, &Actor::system(), &reason).await;
-        }
-        Ok(())
-    }
-
-    async fn last_log(&self) -> Vec<String> {
-        let request = LogRequest { tail: MAX_LOG_LINES, follow: false };
-        match self.engine.inner.host.logs(&self.instance.id, request).await {
-            Ok(lines) => {
-                lines.filter_map(async |line| line.ok()).take(MAX_LOG_LINES).collect().await
-            }
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// The host failed. Trouble that may pass is waited out and counts for nothing; trouble
-    /// that stays is a failure like a container that does not come up.
-    async fn trouble(&mut self, e: HostError) -> Result<Outcome, EngineError> {
-        let timing = &self.engine.inner.settings.timing;
-        self.memory.troubles = self.memory.troubles.saturating_add(1);
-        if e.kind == HostErrorKind::Unavailable {
-            if self.memory.troubles == 1 {
-                tracing::warn!(name = %self.instance.name, error = %e, "the host failed; trying again");
-                if self.open.first().is_some_and(|o| o.steps.is_empty()) {
-                    self.begin("host").await?;
-                }
-                if let Some(operation) = self.open.first_mut()
-                    && let Some(step) = operation.steps.last_mut()
-                {
-                    step.detail = Some(e.message.clone());
-                    self.engine.save(operation).await?;
-                }
-            }
-            self.show_trouble(e.message).await;
-            let wait =
-                backoff(self.memory.troubles, timing.trouble_first, timing.backoff_limit / 10);
-            return Ok(Outcome::Again(wait));
-        }
-        self.note_failure(Timestamp::now(), e.message, Vec::new()).await?;
-        Ok(Outcome::AtOnce)
-    }
-
-    /// The host cannot be asked, but the instance can: what it says itself is what is shown.
-    async fn show_trouble(&self, trouble: String) {
-        let probe = self.engine.inner.host.probe(&self.plan).await;
-        let answers = probe.is_ok_and(|probe| has_started(&probe));
-        self.engine.inner.live.update(&self.instance.id, |entry| {
-            entry.trouble = Some(trouble);
-            entry.state = match entry.state {
-                InstanceState::Unknown if answers => InstanceState::Live,
-                InstanceState::Live if !answers => InstanceState::Starting,
-                state => state,
-            };
-        });
-    }
-
     /// Everything is as it is to be: operations are over, failures forgiven after a while.
     async fn settled(&mut self) -> Result<Outcome, EngineError> {
         let timing = self.engine.inner.settings.timing.clone();
@@ -441,8 +315,10 @@ impl Work<'_> {
             self.engine.finish(&mut operation, Ok(())).await?;
         }
         if was_broken && before != Some(InstanceState::Live) {
-            let name = Some(&self.instance.name);
-            self.engine.record(EventKind::Healed, name, &Actor::system(), "it is live again").await;
+            let about = Some((&self.instance.id, &self.instance.name));
+            self.engine
+                .record(EventKind::Healed, about, &Actor::system(), "it is live again")
+                .await;
         }
         let health = &mut self.instance.health;
         let quiet = health
@@ -482,7 +358,7 @@ impl Work<'_> {
     }
 
     /// Shows a step to whoever waits for the operation at hand.
-    async fn begin(&mut self, step: &str) -> Result<(), EngineError> {
+    pub(super) async fn begin(&mut self, step: &str) -> Result<(), EngineError> {
         let Some(operation) = self.open.first_mut() else { return Ok(()) };
         if begin_step(operation, step) {
             self.engine.save(operation).await?;
@@ -490,7 +366,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn show(&self, state: InstanceState) {
+    pub(super) fn show(&self, state: InstanceState) {
         let state = match (state, self.instance.desired.presence) {
             (_, Presence::Absent) => InstanceState::Removing,
             // An instance that fails for long stays failing while it is tried again.
@@ -501,16 +377,5 @@ impl Work<'_> {
             entry.state = state;
             entry.trouble = None;
         });
-    }
-
-    /// Stores what healing remembers, unless something else is wanted of the instance by now:
-    /// that began with a clean slate. `false` then; the next look sees it.
-    async fn store_health(&mut self) -> Result<bool, EngineError> {
-        let Instance { id, health, desired, .. } = &self.instance;
-        let stored = self.engine.store().set_health(id, health, desired).await?;
-        if stored {
-            self.engine.inner.live.set_health(id, health);
-        }
-        Ok(stored)
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use startclaw_host::LogRequest;
+use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
     Actor, Desired, Event, EventKind, Finding, InstanceId, Name, Operation, OperationKind,
     Presence, Profile, Secret, SecretName, Timestamp,
@@ -35,6 +35,9 @@ impl Engine {
     ) -> Result<Operation, EngineError> {
         let idempotency = self.keyed(idempotency);
         request.check()?;
+        if let Some(version) = &request.version {
+            self.check_image(version).await?;
+        }
         let defaults = &self.inner.settings.instances;
         let id = InstanceId::new();
         let wrapped_key = self.inner.vault.new_data_key(&id)?;
@@ -232,6 +235,12 @@ impl Engine {
         Ok(self.store().events(name, limit).await?)
     }
 
+    /// The newest events first, at most `limit`, of the instance that has this name now, and
+    /// not of those that had it before.
+    pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, EngineError> {
+        Ok(self.store().own_events(name, limit).await?)
+    }
+
     /// Checks what the engine stands on: the host and the database.
     pub async fn check(&self) -> Vec<Finding> {
         let defaults = &self.inner.settings.instances;
@@ -259,6 +268,21 @@ impl Engine {
             )));
         }
         Ok(self.store().ping().await?)
+    }
+
+    /// Refuses a version of which there is no image and nowhere to get one from. A host that
+    /// does not answer just now is no reason to refuse.
+    async fn check_image(&self, version: &str) -> Result<(), EngineError> {
+        let image = format!("{}:{version}", self.inner.settings.instances.image);
+        match self.inner.host.image(&image).await {
+            Ok(ImageState::Unknown) => Err(EngineError::invalid(
+                "version",
+                format!(
+                    "the image {image} is not on this machine, and there is nowhere to fetch it from"
+                ),
+            )),
+            Ok(ImageState::Here | ImageState::Fetchable) | Err(_) => Ok(()),
+        }
     }
 
     fn seal(
@@ -330,7 +354,8 @@ impl Engine {
             self.inner.live.put(Arc::new(instance), place, Some(operation.id.clone()));
         }
         self.inner.queue.push(&operation.instance);
-        self.record(EventKind::Asked, Some(&operation.name), &operation.actor, what).await;
+        let about = Some((&operation.instance, &operation.name));
+        self.record(EventKind::Asked, about, &operation.actor, what).await;
         Ok(operation)
     }
 

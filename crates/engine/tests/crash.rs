@@ -1,5 +1,6 @@
 //! The daemon dies at any moment of any operation, and the next one finishes: nothing leaks,
 //! nothing is made twice.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What breaks comes back without anyone asking.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

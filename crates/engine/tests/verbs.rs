@@ -1,4 +1,5 @@
 //! What can be asked of the engine, and what comes of it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -74,6 +75,7 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
     provisioned(&engine, "alice").await;
     let taken = engine.provision(&Actor::system(), request("alice"), None).await;
     assert!(matches!(taken, Err(EngineError::NameTaken(_))));
+    machine.host.world().missing_images.insert("startclaw/openclaw:1.0.0".into());
     let custom = ModelProvider { kind: ProviderKind::Custom, model: None, base_url: None };
     for (bad, field) in [
         (ProvisionRequest { provider: Some(custom), ..request("bob") }, "provider.base_url"),
@@ -83,6 +85,7 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
             "telegram_bot_token",
         ),
         (ProvisionRequest { version: Some("../x".into()), ..request("bob") }, "version"),
+        (ProvisionRequest { version: Some("1.0.0".into()), ..request("bob") }, "version"),
     ] {
         match engine.provision(&Actor::system(), bad, None).await {
             Err(EngineError::Invalid { field: said, .. }) => assert_eq!(said, field),
@@ -91,6 +94,20 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
     }
     assert_eq!(machine.host.world().ids().len(), 1);
     assert_eq!(engine.status_all().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn without_its_image_a_provision_fails_with_the_reason() {
+    let machine = Machine::new();
+    let image = format!("startclaw/openclaw:{}", startclaw_openclaw::VERSION);
+    machine.host.world().missing_images.insert(image);
+    let engine = machine.start().await;
+    let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+    let done = over(&engine, &asked).await;
+    assert_eq!(done.state, OperationState::Failed);
+    assert!(done.error.unwrap().contains("there is no image"));
+    machine.host.world().missing_images.clear();
+    becomes(&engine, "alice", InstanceState::Live).await;
 }
 
 #[tokio::test]
