@@ -42,6 +42,18 @@ pub enum Change {
     Everything,
 }
 
+/// Whether an instance can be made from an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    /// It is on the host.
+    Here,
+    /// It is not, and its name says where [`Step::FetchImage`] would look for it. Nobody has
+    /// asked there.
+    Fetchable,
+    /// It is not, and there is nowhere to fetch it from.
+    Unknown,
+}
+
 /// Which part of a log to read.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
@@ -65,6 +77,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Only asks the running container how it is; what a live instance gets every few seconds.
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
+
+    /// Whether instances can be made from `image`; fetches nothing.
+    async fn image(&self, image: &str) -> Result<ImageState, HostError>;
 
     /// Everything on this host that carries our marks, probes not included: also what
     /// belongs to no instance that the caller knows.

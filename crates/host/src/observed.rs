@@ -6,8 +6,12 @@ use startclaw_model::{InstanceId, Timestamp};
 /// What is there of one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Its volume exists.
+    /// Its volume exists, with our marks.
     pub volume: bool,
+    /// Its volume can be used: it is there and its user's. Otherwise it is made to the end by
+    /// [`Step::CreateVolume`](crate::Step::CreateVolume), which a running container does not
+    /// notice.
+    pub volume_ready: bool,
     /// Its network exists, as planned.
     pub network: bool,
     /// The revision of the secrets that lie ready for the container; none when there are none,

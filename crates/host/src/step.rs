@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub enum Step {
     /// Get the image from its registry.
     FetchImage,
-    /// Make the volume, owned by the instance's uid, mode 700.
+    /// Make the volume, owned by the instance's uid, mode 700; or make one to the end.
     CreateVolume,
     /// Make the instance's own network.
     CreateNetwork,

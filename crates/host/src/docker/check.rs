@@ -7,7 +7,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use startclaw_model::{Finding, Timestamp};
 use tokio::{process::Command, time::timeout};
 
-use super::{DockerHost, client::failed, guard::Wall, machine};
+use super::{DockerHost, client::failed, folder::Folder, guard::Wall, machine};
 
 /// Below this much free disk, in GiB, images and volumes run into a full disk soon.
 const DISK_GIB: u64 = 5;
@@ -29,10 +29,12 @@ impl DockerHost {
                 findings.push(disk(info.docker_root_dir.as_deref().unwrap_or("/var/lib/docker")));
                 findings.push(memory(containers.len()));
                 findings.push(ports(self.port_range(), &containers));
+                findings.push(userland_proxy(&self.port_range()));
             }
         }
         findings.push(self.firewall_finding().await);
         findings.push(self.secrets_finding());
+        findings.push(openat2(Folder::probe()));
         findings.push(inotify());
         findings.push(clock().await);
         findings
@@ -228,7 +230,46 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding
             format!("sysctl -w net.ipv4.ip_local_port_range='{} 60999'", last.saturating_add(1)),
         );
     }
-    Finding::good("ports", format!("{first} to {last} on 127.0.0.1 are ours"))
+    Finding::good(
+        "ports",
+        format!(
+            "{first} to {last} on 127.0.0.1 are ours: the firewall lets root and Caddy in only"
+        ),
+    )
+}
+
+/// Docker's userland proxy is one more process for each instance, that all its bytes go through.
+/// It runs as root, so that of the firewall only the rule on our ports tells who asks.
+fn userland_proxy(range: &RangeInclusive<u16>) -> Finding {
+    let lines: Vec<_> = machine::command_lines().collect();
+    let carries = |line: &Vec<u8>| machine::proxied(line).is_some_and(|p| range.contains(&p));
+    let proxies = lines.iter().filter(|line| carries(line)).count();
+    let daemon_json = std::fs::read("/etc/docker/daemon.json").unwrap_or_default();
+    let is_dockerd = |line: &&Vec<u8>| {
+        let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        program.rsplit(|byte| *byte == b'/').next() == Some(b"dockerd")
+    };
+    let dockerd = lines.iter().find(is_dockerd).cloned().unwrap_or_default();
+    if proxies == 0 && machine::proxy_is_off(&daemon_json, &dockerd) {
+        return Finding::good("userland-proxy", "the kernel itself leads to published ports");
+    }
+    Finding::warning(
+        "userland-proxy",
+        format!("Docker leads to published ports by processes of its own ({proxies} of ours now)"),
+        "put \"userland-proxy\": false into /etc/docker/daemon.json, then: systemctl restart docker, and restart the instances",
+    )
+}
+
+/// Everything in a tenant's folder is opened by `openat2`, for which there is no substitute.
+fn openat2(tried: std::io::Result<()>) -> Finding {
+    match tried {
+        Ok(()) => Finding::good("openat2", "tenants' files can be opened safely"),
+        Err(e) => Finding::bad(
+            "openat2",
+            format!("the kernel does not let us open tenants' files safely: {e}"),
+            "Linux 5.6 or newer is needed, and a service that may call openat2: take RestrictSUIDSGID= and what forbids it in SystemCallFilter= out of startclaw.service, then: systemctl daemon-reload && systemctl restart startclaw",
+        ),
+    }
 }
 
 fn inotify() -> Finding {
@@ -267,5 +308,20 @@ async fn clock() -> Finding {
         "yes" => Finding::good("clock", format!("it says {now} and is synchronised")),
         "no" => Finding::warning("clock", format!("it says {now} and is not synchronised"), mend),
         _ => Finding::good("clock", format!("it says {now}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use startclaw_model::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_openat2_is_said() {
+        assert_eq!(openat2(Ok(())).verdict, Verdict::Good);
+        let finding = openat2(Err(rustix::io::Errno::NOSYS.into()));
+        assert_eq!(finding.verdict, Verdict::Bad);
+        assert!(finding.mend.is_some_and(|mend| mend.contains("RestrictSUIDSGID")));
     }
 }

@@ -46,11 +46,17 @@ impl Client {
 ///
 /// 404 and 409 are the world having changed under us (somebody removed the container, a
 /// removal is under way): the next look sees it. Other 4xx are our request being wrong for
-/// this machine, and stay wrong. 5xx mixes everything, so it is tried again.
+/// this machine, and stay wrong. 5xx mixes everything, so it is tried again, unless the text
+/// says that only somebody's doing something helps ([`what_to_do`]).
 pub(super) fn failed(what: impl Display, error: Error) -> HostError {
     match error {
         Error::DockerResponseServerError { status_code: 404 | 409, message } => {
             HostError::unavailable(format!("cannot {what}: {message}"))
+        }
+        Error::DockerResponseServerError { status_code: 500.., message }
+            if let Some(advice) = what_to_do(&message) =>
+        {
+            HostError::refused(format!("cannot {what}: {advice} (Docker: {})", message.trim()))
         }
         Error::DockerResponseServerError { status_code: 400..=499, message } => {
             HostError::refused(format!("cannot {what}: Docker refuses: {message}"))
@@ -63,6 +69,73 @@ pub(super) fn failed(what: impl Display, error: Error) -> HostError {
         )),
         other => HostError::unavailable(format!("cannot {what}: no answer from Docker: {other}")),
     }
+}
+
+/// What ends an error of Docker's that stays until somebody acts, as its text tells: all that
+/// Docker has for it is the status 500.
+fn what_to_do(message: &str) -> Option<String> {
+    let text = message.to_lowercase();
+    if text.contains("no space left on device") || text.contains("disk quota exceeded") {
+        return Some(full(message));
+    }
+    if text.contains("port is already allocated") || text.contains("address already in use") {
+        return Some(match loopback_port(message) {
+            Some(port) => format!(
+                "port {port} of this machine is taken by something else; see what by: ss -ltnp \
+                 'sport = :{port}' (or docker ps), and stop it, or set docker.first_port"
+            ),
+            None => "an address that it needs is taken by something else; see: docker ps, ss -ltnp"
+                .to_owned(),
+        });
+    }
+    let runtime = ["oci runtime create failed", "failed to create shim"];
+    // Of a machine that is overloaded, or of a containerd that starts again.
+    let passes = [
+        "too many open files",
+        "resource temporarily unavailable",
+        "context deadline exceeded",
+        "context canceled",
+        "ttrpc: closed",
+        "transport is closing",
+        "connection refused",
+    ];
+    let has = |texts: &[&str]| texts.iter().any(|part| text.contains(part));
+    (has(&runtime) && !has(&passes)).then(|| {
+        "the container runtime cannot make it; if it makes no other either (docker run --rm \
+         --entrypoint true IMAGE), see: journalctl -u docker -u containerd, df -h, free -m; else the \
+         image or the limits do not fit this machine"
+            .to_owned()
+    })
+}
+
+/// Which disk is full, by the path in the text.
+fn full(message: &str) -> String {
+    let path = message
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| "\"':;,()".contains(c)))
+        .find(|word| word.starts_with('/') && word.len() > 1);
+    match path {
+        Some(path) if path.starts_with("/sys/fs/cgroup") => {
+            "the kernel takes no more cgroups; see /proc/cgroups, and remove containers that \
+             nobody needs: docker container prune"
+                .to_owned()
+        }
+        Some(path) => format!(
+            "the disk that holds {path} is full; free some space (docker system prune), or make it \
+             larger; see: df -h, df -i"
+        ),
+        None => {
+            "the disk that holds Docker's data is full; free some space (docker system prune), \
+                 or make it larger; see: df -h, df -i"
+                .to_owned()
+        }
+    }
+}
+
+/// The port after `127.0.0.1:` in a text.
+fn loopback_port(message: &str) -> Option<u16> {
+    let (_, rest) = message.split_once("127.0.0.1:")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Turns "there is no such thing" into `None`.
@@ -102,6 +175,68 @@ mod tests {
         assert_eq!(kind(409), HostErrorKind::Unavailable);
         assert_eq!(kind(500), HostErrorKind::Unavailable);
         assert_eq!(failed("x", Error::RequestTimeoutError).kind, HostErrorKind::Unavailable);
+    }
+
+    fn of_500(message: &str) -> HostError {
+        let message = message.to_owned();
+        failed("start it", Error::DockerResponseServerError { status_code: 500, message })
+    }
+
+    /// Messages of Docker 20.10 to 28.
+    #[test]
+    fn what_only_somebody_can_mend_is_refused_with_what_to_do() {
+        for (message, advice) in [
+            (
+                "driver failed programming external connectivity on endpoint a (5e): Bind for \
+                 127.0.0.1:18001 failed: port is already allocated",
+                "sport = :18001'",
+            ),
+            (
+                "driver failed programming external connectivity on endpoint a (5e): Error starting \
+                 userland proxy: listen tcp4 127.0.0.1:18002: bind: address already in use",
+                "port 18002 of this machine is taken",
+            ),
+            ("failed to bind host port 127.0.0.1:18003/tcp: address already in use", ":18003"),
+            ("Address already in use", "docker ps"),
+            (
+                "error creating overlay mount to /var/lib/docker/overlay2/5e-init/merged: no space \
+                 left on device",
+                "the disk that holds /var/lib/docker/overlay2/5e-init/merged is full",
+            ),
+            (
+                "mkdir /sys/fs/cgroup/memory/docker/5e: no space left on device: unknown",
+                "no more cgroups",
+            ),
+            ("no space left on device", "Docker's data is full"),
+            (
+                "failed to create shim: OCI runtime create failed: runc did not terminate \
+                 successfully: exit status 139: unknown",
+                "journalctl -u docker",
+            ),
+            (
+                "failed to create task for container: failed to create shim task: OCI runtime create \
+                 failed: runc create failed: unable to start container process: unknown",
+                "journalctl -u docker",
+            ),
+        ] {
+            let error = of_500(message);
+            assert_eq!(error.kind, HostErrorKind::Refused, "{message}");
+            assert!(error.message.contains(advice), "{error}");
+            assert!(error.message.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_an_overloaded_docker_says_is_tried_again() {
+        for message in [
+            "m",
+            "failed to create shim: context deadline exceeded: unknown",
+            "OCI runtime create failed: runc: fork/exec: resource temporarily unavailable: unknown",
+            "failed to create shim task: ttrpc: closed: unknown",
+            "failed to create shim: open /x: too many open files",
+        ] {
+            assert_eq!(of_500(message).kind, HostErrorKind::Unavailable, "{message}");
+        }
     }
 
     #[tokio::test]

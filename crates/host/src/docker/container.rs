@@ -78,7 +78,7 @@ impl DockerHost {
     pub(super) async fn start_container(&self, plan: &Plan) -> Result<(), HostError> {
         // Two on one volume would ruin the state: one that mends, left by a crash, goes first.
         self.remove_repair(plan).await?;
-        if self.secrets.revision(&plan.id).is_none() {
+        if self.secrets.revision(&plan.id)?.is_none() {
             return Err(HostError::unavailable(format!(
                 "the secrets of {} do not lie ready in memory",
                 plan.name

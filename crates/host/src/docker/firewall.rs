@@ -3,6 +3,12 @@
 //! It is one table of our own whose rules match bridges by the beginning of their names, so
 //! it does not change when instances come and go. Its chains run just before Docker's: a drop
 //! here is final, and what passes is still subject to Docker's own rules.
+//!
+//! Ports on the loopback are closed as the range that the settings give us, and not one by one
+//! as instances come: a set of them would be a moment late each time, just when a gateway begins
+//! to listen, and would make the table something that changes all the time. The price is that
+//! another service in our range is reached by root and our proxy only. `doctor` says when there
+//! is one (`ports`), and it is refused, not dropped, so that it shows at once.
 
 use std::{fmt::Write as _, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -95,12 +101,14 @@ table inet {table} {{
 		iifname "{bridges}*" goto to_host
 	}}
 
-	# A gateway believes whoever connects to it who its user is, so only our proxy and root may;
-	# a published port is an instance's address by now. And when an instance's bridge is gone,
-	# what we send to it must not leave by another way.
+	# A gateway believes whoever connects to it who its user is, so only our proxy and root may.
+	# A published port is an instance's address by now; where it is still a port, Docker's
+	# userland proxy listens on it, which is root and would carry anybody in. And when an
+	# instance's bridge is gone, what we send to it must not leave by another way.
 	chain output {{
 		type filter hook output priority -10; policy accept;
 		ct state new ip daddr {pool} meta skuid != {{ {callers} }} reject
+		ct state new,untracked ip daddr 127.0.0.1 tcp dport {first}-{last} meta skuid != {{ {callers} }} reject
 		ip daddr {pool} oifname != "lo" oifname != "{bridges}*" reject
 	}}
 
@@ -232,6 +240,8 @@ mod tests {
     #[test]
     fn only_the_proxy_and_root_may_connect_to_instances() {
         position(&walls(&[]), "output", "ip daddr 10.87.0.0/16 meta skuid != { 0, 998 } reject");
+        let loopback = "ip daddr 127.0.0.1 tcp dport 18001-26192 meta skuid != { 0, 998 } reject";
+        position(&walls(&[]), "output", loopback);
         let passwd = "root:x:0:0::/root:/bin/sh\ncaddy:x:998:998::/:/bin/false\nbad\n";
         assert_eq!(user_ids(passwd, &["caddy".into(), "nobody".into()]), [998]);
     }

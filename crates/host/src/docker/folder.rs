@@ -56,10 +56,23 @@ impl Folder {
         Ok(rustix::fs::fstat(&self.0)?.st_uid)
     }
 
-    /// Gives the folder to `uid` and its group, with `mode`.
+    /// Whether the folder belongs to `uid`, and lets it do everything there.
+    pub(super) fn serves(&self, uid: u32) -> io::Result<bool> {
+        let stat = rustix::fs::fstat(&self.0)?;
+        Ok(stat.st_uid == uid && Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU))
+    }
+
+    /// Gives the folder to `uid` and its group, with `mode`. The owner comes last: whatever
+    /// moment a crash chooses, who has the owner has the mode.
     pub(super) fn give(&self, uid: u32, mode: u32) -> io::Result<()> {
-        rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
-        Ok(rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?)
+        rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?;
+        Ok(rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?)
+    }
+
+    /// Tries the kernel's `openat2`, without which nothing beneath a folder can be opened.
+    pub(super) fn probe() -> io::Result<()> {
+        let root = Self::open(Path::new("/"))?.ok_or(io::ErrorKind::NotFound)?;
+        root.enter(".").map(drop)
     }
 
     /// The content of the regular file `name`. `None` when there is none, or when what bears
@@ -208,6 +221,20 @@ mod tests {
         let folder = Folder::open(dir.path()).unwrap().unwrap();
         let uid = folder.owner().unwrap();
         (dir, folder, uid)
+    }
+
+    #[test]
+    fn a_folder_serves_its_owner_unless_that_shut_itself_out() {
+        let (_dir, folder, uid) = folder();
+        assert!(folder.serves(uid).unwrap());
+        assert!(!folder.serves(uid + 1).unwrap());
+        folder.give(uid, 0o300).unwrap();
+        assert!(!folder.serves(uid).unwrap());
+    }
+
+    #[test]
+    fn this_machine_can_open_beneath() {
+        Folder::probe().unwrap();
     }
 
     #[test]

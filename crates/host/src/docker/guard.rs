@@ -125,8 +125,11 @@ fn host_resolvers() -> Vec<Ipv4Addr> {
 }
 
 async fn nft(arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
-    let gone = |e: std::io::Error| {
-        HostError::refused(format!("cannot run nft: {e}. Install it with: apt install nftables"))
+    let gone = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            HostError::refused("there is no nft. Install it with: apt install nftables")
+        }
+        _ => HostError::unavailable(format!("cannot run nft: {e}")),
     };
     let mut child = Command::new("nft")
         .args(arguments)

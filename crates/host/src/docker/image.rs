@@ -1,10 +1,11 @@
 //! The image: there already, or fetched from the registry that its name names.
 
+use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::TryStreamExt;
 
 use super::{DockerHost, client::failed, client::found};
-use crate::HostError;
+use crate::{HostError, ImageState};
 
 impl DockerHost {
     pub(super) async fn fetch_image(&self, image: &str) -> Result<(), HostError> {
@@ -37,9 +38,20 @@ impl DockerHost {
         }
     }
 
+    pub(super) async fn image_state(&self, image: &str) -> Result<ImageState, HostError> {
+        match found(self.client.get().await?.inspect_image(image).await) {
+            Ok(Some(_)) => Ok(ImageState::Here),
+            Ok(None) if names_registry(image) => Ok(ImageState::Fetchable),
+            // Docker's word for a text that cannot be the name of an image.
+            Ok(None) | Err(Error::DockerResponseServerError { status_code: 400, .. }) => {
+                Ok(ImageState::Unknown)
+            }
+            Err(e) => Err(failed(format!("look for image {image}"), e)),
+        }
+    }
+
     pub(super) async fn has_image(&self, image: &str) -> Result<bool, HostError> {
-        let image_found = found(self.client.get().await?.inspect_image(image).await);
-        Ok(image_found.map_err(|e| failed(format!("look for image {image}"), e))?.is_some())
+        Ok(self.image_state(image).await? == ImageState::Here)
     }
 }
 

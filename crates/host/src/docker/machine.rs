@@ -30,6 +30,34 @@ pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u1
         .collect()
 }
 
+/// The port on this machine that a process with this `/proc/PID/cmdline` carries into a
+/// container, if it is one of Docker's userland proxy.
+pub(super) fn proxied(cmdline: &[u8]) -> Option<u16> {
+    let mut arguments = cmdline.split(|byte| *byte == 0);
+    let program = arguments.next()?;
+    if program.rsplit(|byte| *byte == b'/').next()? != b"docker-proxy" {
+        return None;
+    }
+    arguments.find(|argument| *argument == b"-host-port")?;
+    std::str::from_utf8(arguments.next()?).ok()?.parse().ok()
+}
+
+/// Whether Docker's settings, or its command line, say that it runs no userland proxy; it does
+/// when nothing is said.
+pub(super) fn proxy_is_off(daemon_json: &[u8], cmdline: &[u8]) -> bool {
+    let settings: serde_json::Value = serde_json::from_slice(daemon_json).unwrap_or_default();
+    settings["userland-proxy"] == serde_json::Value::Bool(false)
+        || cmdline.split(|byte| *byte == 0).any(|a| a.ends_with(b"-userland-proxy=false"))
+}
+
+/// The command lines of all processes.
+pub(super) fn command_lines() -> impl Iterator<Item = Vec<u8>> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
+}
+
 /// The first of the ports that the kernel gives to outgoing connections.
 pub(super) fn first_ephemeral(text: &str) -> Option<u16> {
     text.split_whitespace().next()?.parse().ok()
@@ -53,6 +81,19 @@ mod tests {
              3: 0100007F:4654 0100007F:1234 01 00000000:00000000\n\
              4: 0100007F:0050 00000000:0000 0A 00000000:00000000\n";
         assert_eq!(listening(table, &(18001..=18100)), BTreeSet::from([18001, 18002]));
+    }
+
+    #[test]
+    fn dockers_userland_proxy_is_known_by_its_command_line() {
+        let line = b"/usr/sbin/docker-proxy\0-proto\0tcp\0-host-ip\x00127.0.0.1\0-host-port\0\
+            18001\0-container-ip\x0010.87.0.2\0-container-port\x0018789\0";
+        assert_eq!(proxied(line), Some(18001));
+        assert_eq!(proxied(b"/bin/cat\0-host-port\x0018001\0"), None);
+        assert_eq!(proxied(b""), None);
+        assert!(proxy_is_off(br#"{"userland-proxy": false}"#, b""));
+        assert!(proxy_is_off(b"", b"/usr/bin/dockerd\0--userland-proxy=false\0"));
+        assert!(!proxy_is_off(b"{}", b"/usr/bin/dockerd\0"));
+        assert!(!proxy_is_off(b"", b""));
     }
 
     #[test]

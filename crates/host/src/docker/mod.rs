@@ -41,7 +41,9 @@ use startclaw_model::{Finding, InstanceId, Slot};
 pub use settings::{Destination, DestinationError, DockerSettings, Prefix, PrefixError};
 
 use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
-use crate::{Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step};
+use crate::{
+    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
+};
 
 /// This machine's Docker. Its methods need the rights of root.
 pub struct DockerHost {
@@ -146,10 +148,14 @@ impl Host for DockerHost {
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
-        Ok(match self.address(plan.slot) {
+        match self.address(plan.slot) {
             Some(address) => probe::ask(address, &plan.workload.probe_path).await,
-            None => Probe::NotAsked,
-        })
+            None => Ok(Probe::NotAsked),
+        }
+    }
+
+    async fn image(&self, image: &str) -> Result<ImageState, HostError> {
+        self.image_state(image).await
     }
 
     async fn survey(&self) -> Result<Vec<Found>, HostError> {

@@ -31,18 +31,18 @@ impl DockerHost {
         let probe = async {
             match self.address(plan.slot) {
                 Some(address) if running => probe::ask(address, &plan.workload.probe_path).await,
-                _ => Probe::NotAsked,
+                _ => Ok(Probe::NotAsked),
             }
         };
         let (uid, secrets, id) = (self.uid(plan), self.secrets.clone(), plan.id.clone());
         let file = quiet.then(|| plan.workload.config_file.clone());
+        let volume = root.is_some();
         let files = blocking("look at files", move || {
-            let seen = root.map(|root| volume::look(&root, uid, file.as_deref()));
-            Ok((seen.unwrap_or_default(), secrets.revision(&id)))
+            let seen = root.map(|root| volume::look(&root, uid, file.as_deref())).transpose()?;
+            Ok((seen.unwrap_or_default(), secrets.revision(&id)?))
         });
-        let (probe, files) = tokio::join!(probe, files);
-        let ((volume, config), secrets) = files?;
-        Ok(Observed { volume, network, secrets, config, container, probe })
+        let (probe, ((volume_ready, config), secrets)) = tokio::try_join!(probe, files)?;
+        Ok(Observed { volume, volume_ready, network, secrets, config, container, probe })
     }
 
     fn describe(&self, container: &ContainerInspectResponse) -> Container {

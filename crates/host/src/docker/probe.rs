@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::Probe;
+use crate::{HostError, Probe};
 
 /// Longer than a busy instance takes, shorter than people wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,12 +23,23 @@ const LIMIT: usize = 4096;
 const ASKED_FOR: &str = "192.0.2.1";
 
 /// `GET path` at `address`, without proxies or redirects.
-pub(super) async fn ask(address: SocketAddr, path: &str) -> Probe {
+pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostError> {
     match timeout(TIMEOUT, get(address, path)).await {
-        Ok(Ok((status, body))) => Probe::Answer { status, body },
-        Ok(Err(_)) => Probe::Refused,
-        Err(_) => Probe::Silent,
+        Ok(Ok((status, body))) => Ok(Probe::Answer { status, body }),
+        Ok(Err(e)) if is_ours(&e) => {
+            Err(HostError::unavailable(format!("cannot connect to {address}: {e}")))
+        }
+        Ok(Err(_)) => Ok(Probe::Refused),
+        Err(_) => Ok(Probe::Silent),
     }
+}
+
+/// Whether it was us who could not ask, which says nothing about who was to answer.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
+    )
 }
 
 async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
@@ -88,14 +100,18 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_status_and_body() {
         let at = server(b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nhi".to_vec(), false).await;
-        assert_eq!(ask(at, "/x").await, Probe::Answer { status: 503, body: "hi".to_owned() });
+        assert_eq!(
+            ask(at, "/x").await.unwrap(),
+            Probe::Answer { status: 503, body: "hi".to_owned() }
+        );
     }
 
     #[tokio::test]
     async fn a_huge_answer_is_cut() {
         let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         answer.extend(vec![b'x'; 1 << 20]);
-        let Probe::Answer { body, .. } = ask(server(answer, false).await, "/").await else {
+        let Probe::Answer { body, .. } = ask(server(answer, false).await, "/").await.unwrap()
+        else {
             panic!("no answer")
         };
         assert_eq!(body.len(), LIMIT);
@@ -106,8 +122,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let nobody = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(ask(nobody, "/").await, Probe::Refused);
-        assert_eq!(ask(server(Vec::new(), false).await, "/").await, Probe::Refused);
-        assert_eq!(ask(server(Vec::new(), true).await, "/").await, Probe::Silent);
+        assert_eq!(ask(nobody, "/").await.unwrap(), Probe::Refused);
+        assert_eq!(ask(server(Vec::new(), false).await, "/").await.unwrap(), Probe::Refused);
+        assert_eq!(ask(server(Vec::new(), true).await, "/").await.unwrap(), Probe::Silent);
+    }
+
+    #[test]
+    fn trouble_of_our_own_is_not_taken_for_an_answer() {
+        let is = |errno: Errno| is_ours(&errno.into());
+        assert!(is(Errno::MFILE) && is(Errno::NFILE) && is(Errno::ADDRNOTAVAIL));
+        assert!(!is(Errno::CONNREFUSED) && !is(Errno::CONNRESET) && !is(Errno::HOSTUNREACH));
     }
 }

@@ -87,16 +87,29 @@ impl Secrets {
 
     /// The revision of the secrets that lie ready: `None` when there are none at all,
     /// `u64::MAX` when they are incomplete.
-    pub(super) fn revision(&self, id: &InstanceId) -> Option<u64> {
-        let root = Folder::open(&self.root).ok().flatten()?;
-        let folder = root.enter(id.as_str()).ok().flatten()?;
-        let complete = || -> Option<u64> {
-            let record = folder.read(RECORD, 1 << 16).ok().flatten()?;
-            let mut lines = std::str::from_utf8(&record).ok()?.lines();
-            let revision = lines.next()?.parse().ok()?;
-            lines.all(|name| folder.has(name).unwrap_or(false)).then_some(revision)
+    pub(super) fn revision(&self, id: &InstanceId) -> Result<Option<u64>, HostError> {
+        let work = || -> io::Result<Option<u64>> {
+            let Some(root) = Folder::open(&self.root)? else { return Ok(None) };
+            let Some(folder) = root.enter(id.as_str())? else { return Ok(None) };
+            let incomplete = Ok(Some(u64::MAX));
+            let Some(record) = folder.read(RECORD, 1 << 16)? else { return incomplete };
+            let mut lines = std::str::from_utf8(&record).unwrap_or_default().lines();
+            let revision = lines.next().and_then(|line| line.parse().ok());
+            let Some(revision) = revision else { return incomplete };
+            for name in lines {
+                if !folder.has(name)? {
+                    return incomplete;
+                }
+            }
+            Ok(Some(revision))
         };
-        Some(complete().unwrap_or(u64::MAX))
+        // A look that fails says nothing of what is there: it must not pass for "nothing".
+        work().map_err(|e| {
+            HostError::unavailable(format!(
+                "cannot look at the secrets in {}: {e}",
+                self.folder(id).display()
+            ))
+        })
     }
 
     /// Overwrites and removes the secrets of an instance.
@@ -129,7 +142,9 @@ impl Secrets {
         if !self.in_memory() {
             self.mount().map_err(|e| failed("mount a folder in memory at", &e))?;
         }
-        let folder = Folder::open(&self.root).map_err(|e| failed("open", &e))?;
+        let folder = Folder::open(&self.root).map_err(|e| {
+            HostError::unavailable(format!("cannot open {}: {e}", self.root.display()))
+        })?;
         let folder = folder.ok_or_else(|| failed("open", &"it is not there"))?;
         // Passing through is open to all, because each container comes as its own user.
         rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o711))
@@ -198,13 +213,13 @@ mod tests {
     #[test]
     fn files_are_replaced_and_the_folder_stays() {
         let (_dir, secrets, id, uid) = secrets();
-        assert_eq!(secrets.revision(&id), None);
+        assert_eq!(secrets.revision(&id).unwrap(), None);
         secrets.write(&id, uid, 1, &[file("A", "1"), file("B", "2")]).unwrap();
         let folder = secrets.folder(&id);
         let inode = std::os::unix::fs::MetadataExt::ino(&folder.metadata().unwrap());
-        assert_eq!(secrets.revision(&id), Some(1));
+        assert_eq!(secrets.revision(&id).unwrap(), Some(1));
         secrets.write(&id, uid, 2, &[file("A", "3")]).unwrap();
-        assert_eq!(secrets.revision(&id), Some(2));
+        assert_eq!(secrets.revision(&id).unwrap(), Some(2));
         assert_eq!(std::fs::read_to_string(folder.join("A")).unwrap(), "3");
         assert!(!folder.join("B").exists());
         assert_eq!(inode, std::os::unix::fs::MetadataExt::ino(&folder.metadata().unwrap()));
@@ -218,14 +233,22 @@ mod tests {
         let (_dir, secrets, id, uid) = secrets();
         secrets.write(&id, uid, 7, &[file("A", "1")]).unwrap();
         std::fs::remove_file(secrets.folder(&id).join("A")).unwrap();
-        assert_eq!(secrets.revision(&id), Some(u64::MAX));
+        assert_eq!(secrets.revision(&id).unwrap(), Some(u64::MAX));
         secrets.write(&id, uid, 7, &[file("A", "1")]).unwrap();
         std::fs::remove_file(secrets.folder(&id).join(RECORD)).unwrap();
-        assert_eq!(secrets.revision(&id), Some(u64::MAX));
+        assert_eq!(secrets.revision(&id).unwrap(), Some(u64::MAX));
         secrets.remove(&id).unwrap();
         secrets.remove(&id).unwrap();
-        assert_eq!(secrets.revision(&id), None);
+        assert_eq!(secrets.revision(&id).unwrap(), None);
         assert!(!secrets.folder(&id).exists());
+    }
+
+    #[test]
+    fn a_look_that_fails_is_not_taken_for_nothing() {
+        let (dir, secrets, id, _) = secrets();
+        std::fs::write(dir.path().join("secrets"), "no folder").unwrap();
+        let error = secrets.revision(&id).unwrap_err();
+        assert_eq!(error.kind, crate::HostErrorKind::Unavailable);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! An instance's volume: a Docker volume whose root belongs to the instance's user alone.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::RemoveVolumeOptions;
@@ -27,12 +30,7 @@ impl DockerHost {
         let volume = volume.map_err(|e| failed(&what, e))?;
         self.own_volume(plan, &volume)?;
         let (root, uid) = (PathBuf::from(volume.mountpoint), self.uid(plan));
-        blocking("own a volume", move || {
-            open(&root)?.give(uid, 0o700).map_err(|e| {
-                HostError::refused(format!("cannot give {} to user {uid}: {e}", root.display()))
-            })
-        })
-        .await
+        blocking("own a volume", move || own(&root, uid)).await
     }
 
     /// The root of the instance's volume on this machine; `None` when there is no volume.
@@ -121,22 +119,75 @@ impl DockerHost {
 
 /// What is seen of a volume from outside: whether it is made to the end, and the
 /// configuration in it, if that was asked for.
-pub(super) fn look(root: &Path, uid: u32, config: Option<&str>) -> (bool, Option<Bytes>) {
-    let Ok(Some(folder)) = Folder::open(root) else { return (false, None) };
-    // Made, but not given to its user: a crash came between.
-    if !folder.owner().is_ok_and(|owner| owner == uid) {
-        return (false, None);
+///
+/// Only an answer is taken for one: a look that fails, for want of a file descriptor say,
+/// must not make a healthy instance look as if its data were gone.
+pub(super) fn look(
+    root: &Path,
+    uid: u32,
+    config: Option<&str>,
+) -> Result<(bool, Option<Bytes>), HostError> {
+    let work = || {
+        let Some(folder) = Folder::open(root)? else { return Ok((false, None)) };
+        let content = config.map(|file| folder.read(file, CONFIG_LIMIT)).transpose()?;
+        Ok((folder.serves(uid)?, content.flatten()))
+    };
+    work().map_err(|e: io::Error| {
+        HostError::unavailable(format!("cannot look at {}: {e}", root.display()))
+    })
+}
+
+/// Gives a volume's folder to its user. Docker makes it for root; one of anybody else holds
+/// files of theirs, for which the folder alone would be no help.
+fn own(root: &Path, uid: u32) -> Result<(), HostError> {
+    let folder = open(root)?;
+    let owner = folder
+        .owner()
+        .map_err(|e| HostError::unavailable(format!("cannot look at {}: {e}", root.display())))?;
+    if owner != 0 && owner != uid {
+        return Err(HostError::refused(format!(
+            "{0} belongs to user {owner} and not to {uid}: set docker.first_uid back to what it \
+             was, or stop its container and run: chown -Rh {uid}:{uid} {0}",
+            root.display()
+        )));
     }
-    (true, config.and_then(|file| folder.read(file, CONFIG_LIMIT).ok().flatten()))
+    folder.give(uid, 0o700).map_err(|e| {
+        HostError::refused(format!("cannot give {} to user {uid}: {e}", root.display()))
+    })
 }
 
 fn open(root: &Path) -> Result<Folder, HostError> {
     match Folder::open(root) {
         Ok(Some(folder)) => Ok(folder),
-        Ok(None) => Err(HostError::unavailable(format!(
-            "the volume's folder {} is not there",
+        // An empty one in its place would hide the data, which may be on a disk that is not
+        // mounted.
+        Ok(None) => Err(HostError::refused(format!(
+            "the volume's folder {} is not there: see whether the disk with Docker's data is \
+             mounted, or put the folder back from a backup",
             root.display()
         ))),
-        Err(e) => Err(HostError::refused(format!("cannot open {}: {e}", root.display()))),
+        Err(e) => Err(HostError::unavailable(format!("cannot open {}: {e}", root.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostErrorKind;
+
+    #[test]
+    fn a_look_that_fails_is_not_taken_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = Folder::open(dir.path()).unwrap().unwrap().owner().unwrap();
+        let config = Some("c.json");
+        assert_eq!(look(dir.path(), uid, config).unwrap(), (true, None));
+        let file = dir.path().join("c.json");
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(look(dir.path(), uid + 1, config).unwrap(), (false, Some("{}".into())));
+        assert_eq!(look(&dir.path().join("none"), uid, config).unwrap(), (false, None));
+        assert_eq!(look(&file, uid, config).unwrap_err().kind, HostErrorKind::Unavailable);
+        let long = "x".repeat(300);
+        let error = look(dir.path(), uid, Some(&long)).unwrap_err();
+        assert_eq!(error.kind, HostErrorKind::Unavailable);
     }
 }

@@ -24,7 +24,9 @@ use tokio_stream::wrappers::BroadcastStream;
 pub use faults::{Fault, Faults};
 pub use world::{Behaviour, Thing, World};
 
-use crate::{Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step};
+use crate::{
+    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
+};
 
 /// A host in memory. Clones share the world.
 #[derive(Clone)]
@@ -113,6 +115,14 @@ impl Host for SimulatedHost {
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
         Ok(self.observe(plan).await?.probe)
+    }
+
+    async fn image(&self, image: &str) -> Result<ImageState, HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        let missing = self.world().missing_images.contains(image);
+        fault.after().await?;
+        Ok(if missing { ImageState::Unknown } else { ImageState::Here })
     }
 
     async fn survey(&self) -> Result<Vec<Found>, HostError> {

@@ -1,6 +1,9 @@
 //! The world of a simulated host: what is there, and how it behaves.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
@@ -59,6 +62,8 @@ pub struct World {
     things: HashMap<InstanceId, Thing>,
     /// How things behave that are not made yet.
     pub next_behaviour: Behaviour,
+    /// The images that are neither there nor to be had; all others are there.
+    pub missing_images: HashSet<String>,
 }
 
 impl World {
@@ -103,6 +108,7 @@ impl World {
         let running = thing.container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
         Observed {
             volume: thing.volume,
+            volume_ready: thing.volume,
             network: thing.network,
             secrets: thing.secrets,
             config: if running { None } else { thing.config.clone() },
@@ -127,6 +133,15 @@ impl World {
             .things
             .iter()
             .any(|(id, t)| *id != plan.id && t.container.is_some() && t.slot == plan.slot);
+        if self.missing_images.contains(&plan.image) {
+            match step {
+                Step::CreateContainer => return Err(HostError::no_image(&plan.image)),
+                Step::FetchImage => {
+                    return Err(HostError::refused(format!("there is no image {}", plan.image)));
+                }
+                _ => {}
+            }
+        }
         let thing = self.thing(&plan.id);
         thing.name = plan.name.to_string();
         thing.slot = plan.slot;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use startclaw_host::{
-    Change, Container, ContainerState, Host, HostErrorKind, LogRequest, Observed, Probe, Step,
+    Change, Container, ContainerState, Host, HostErrorKind, ImageState, LogRequest, Observed,
+    Probe, Step, docker::DockerSettings,
 };
+use startclaw_model::AddressPool;
 
 use super::platform::{Platform, SERVER, image, run};
 
@@ -20,7 +22,8 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
         p.observe(&plan).await
     };
     assert_eq!(p.observe(&plan).await, Observed::default());
-    assert!(twice(Step::CreateVolume).await.volume);
+    let seen = twice(Step::CreateVolume).await;
+    assert!(seen.volume && seen.volume_ready);
     assert!(twice(Step::CreateNetwork).await.network);
     assert_eq!(twice(Step::WriteSecrets).await.secrets, Some(1));
     let config = Bytes::from_static(b"{\"a\":1}");
@@ -95,13 +98,103 @@ async fn a_tenant_leads_nobody_astray_in_its_volume() {
         p.apply(&plan, Step::WriteConfig(config.clone())).await;
         let seen = p.observe(&plan).await;
         assert!(seen.volume);
+        // A tenant that shut itself out is let in again.
+        assert_eq!(seen.volume_ready, !trap.starts_with("chmod"));
         assert_eq!(seen.config, Some(config), "{trap}");
         assert_eq!(std::fs::read_to_string(victim.path()).unwrap(), "host", "{trap}");
         p.apply(&plan, Step::CreateVolume).await;
+        assert!(p.observe(&plan).await.volume_ready);
         p.apply(&plan, Step::StartContainer).await;
         let meta = "stat -c '%a %u %F' ~/.openclaw/openclaw.json";
         assert_eq!(p.says(&plan, meta), "600 300288 regular file");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
+    let Some(p) = Platform::new(17) else { return };
+    let plan = p.plan("half", 0, &["sleep", "infinity"]);
+    let object = p.object(&plan);
+    let label = format!("schost17.instance={}", plan.id);
+    // What a crash between Docker's making it and its being given away leaves.
+    let make = || run("docker", &["volume", "create", "--label", &label, &object]);
+    let half = Observed { volume: true, ..Observed::default() };
+    make();
+    assert_eq!(p.observe(&plan).await, half);
+    p.apply(&plan, Step::RemoveVolume).await;
+    assert_eq!(p.observe(&plan).await, Observed::default());
+    make();
+    p.apply(&plan, Step::CreateVolume).await;
+    assert_eq!(p.observe(&plan).await, Observed { volume_ready: true, ..half.clone() });
+
+    // Another first_uid: the files of a whole tree have another owner. It is said, to be mended
+    // by somebody who knows which of the two is right, and can still be removed.
+    let root = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &object]);
+    run("chown", &["399999", &root]);
+    assert_eq!(p.observe(&plan).await, half);
+    let error = p.host.apply(&plan, &Step::CreateVolume).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Refused);
+    assert!(error.message.contains("first_uid"), "{error}");
+    assert_eq!(run("stat", &["-c", "%u", &root]), "399999");
+
+    // A folder that is gone, with its disk maybe, is not replaced by an empty one.
+    std::fs::remove_dir(&root).unwrap();
+    assert_eq!(p.observe(&plan).await, half);
+    let error = p.host.apply(&plan, &Step::CreateVolume).await.unwrap_err();
+    assert!(error.message.contains("mounted"), "{error}");
+    p.apply(&plan, Step::RemoveVolume).await;
+    assert_eq!(p.observe(&plan).await, Observed::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() {
+    let Some(p) = Platform::new(18) else { return };
+    let plan = p.plan("port", 0, &["sleep", "infinity"]);
+    let port = p.host.place(plan.slot).unwrap().gateway.port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets, Step::CreateContainer]
+    {
+        p.apply(&plan, step).await;
+    }
+    let error = p.host.apply(&plan, &Step::StartContainer).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.kind, HostErrorKind::Refused);
+    assert!(error.message.contains(&format!("port {port} of this machine is taken")), "{error}");
+    drop(taken);
+    p.apply(&plan, Step::StartContainer).await;
+
+    // What the runtime cannot make: a mount in a folder that is the kernel's.
+    let mut odd = p.plan("odd", 1, &["sleep", "infinity"]);
+    odd.workload.scratch.push(("/proc/odd".to_owned(), 1, false));
+    for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets, Step::CreateContainer]
+    {
+        p.apply(&odd, step).await;
+    }
+    let error = p.host.apply(&odd, &Step::StartContainer).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.kind, HostErrorKind::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_networks_are_there_at_once() {
+    // Docker's own ranges end after about thirty.
+    let bigger = |settings: &mut DockerSettings| {
+        settings.address_pool = AddressPool::new("10.88.20.0/23".parse().unwrap()).unwrap();
+    };
+    let Some(p) = Platform::with(20, bigger) else { return };
+    let plans: Vec<_> =
+        (0..40).map(|n| p.plan(&format!("n{n}"), n, &["node", "-e", SERVER])).collect();
+    let begin = Instant::now();
+    let p = &p;
+    let make = |plan| async move { p.apply(plan, Step::CreateNetwork).await };
+    futures::future::join_all(plans.iter().map(make)).await;
+    println!("40 networks took {:?}", begin.elapsed());
+    let last = plans.last().unwrap();
+    p.bring_up(last).await;
+    p.until(last, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
+    assert_eq!(p.host.place(last.slot).unwrap().webhook.to_string(), "10.88.21.58:8787");
+    let found = p.host.survey().await.unwrap();
+    assert_eq!(found.iter().filter(|found| found.network).count(), 40);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +237,7 @@ async fn what_somebody_removed_by_hand_can_be_made_again() {
     // A network with another range in our name is replaced.
     p.apply(&plan, Step::RemoveContainer).await;
     run("docker", &["network", "rm", &object]);
-    let label = |key: &str, value: &str| format!("sctest11.{key}={value}");
+    let label = |key: &str, value: &str| format!("schost11.{key}={value}");
     let labels = [label("instance", plan.id.as_str()), label("slot", "0")];
     let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label]).collect();
     let args = [&["network", "create", "--subnet", "10.88.11.128/29"][..], &labels, &[&object]];
@@ -177,9 +270,9 @@ async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
 
     // Left by a crash, it is out of the way before the instance starts.
     let name = format!("{}-repair", p.object(&plan));
-    let label = format!("sctest12.instance={}", plan.id);
+    let label = format!("schost12.instance={}", plan.id);
     let args = ["run", "-d", "--name", &name, "--label", &label, "--label"];
-    run("docker", &[&args[..], &["sctest12.role=repair", &plan.image, "sleep", "99"]].concat());
+    run("docker", &[&args[..], &["schost12.role=repair", &plan.image, "sleep", "99"]].concat());
     assert_eq!(p.host.survey().await.unwrap()[0].container, Some(("spec-1".to_owned(), false)));
     p.apply(&plan, Step::StartContainer).await;
     assert!(!run("docker", &["ps", "-a", "--format", "{{.Names}}"]).contains(&name));
@@ -238,6 +331,15 @@ async fn an_image_that_is_not_there_is_said_so() {
     let error = p.host.apply(&plan, &Step::FetchImage).await.unwrap_err();
     assert_eq!(error.kind, HostErrorKind::Refused);
     assert!(error.message.contains("script/image"), "{error}");
+    for (name, state) in [
+        (plan.image.as_str(), ImageState::Unknown),
+        ("startclaw/openclaw:../x", ImageState::Unknown),
+        ("startclaw/openclaw: X", ImageState::Unknown),
+        ("registry.invalid/startclaw/none:1", ImageState::Fetchable),
+        (&image(), ImageState::Here),
+    ] {
+        assert_eq!(p.host.image(name).await.unwrap(), state, "{name}");
+    }
     let error = p.host.apply(&plan, &Step::StartContainer).await.unwrap_err();
     assert_eq!(error.kind, HostErrorKind::Unavailable);
     plan.image = image();
@@ -248,7 +350,17 @@ async fn an_image_that_is_not_there_is_said_so() {
         println!("{:?} {}: {}", finding.verdict, finding.check, finding.detail);
     }
     let checked: Vec<&str> = findings.iter().map(|finding| finding.check.as_str()).collect();
-    for check in ["docker", "image", "disk", "memory", "ports", "firewall", "clock", "secrets"] {
+    for check in [
+        "docker",
+        "image",
+        "disk",
+        "memory",
+        "ports",
+        "userland-proxy",
+        "firewall",
+        "openat2",
+        "secrets",
+    ] {
         assert!(checked.contains(&check), "{check}");
     }
 }

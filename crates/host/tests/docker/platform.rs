@@ -43,6 +43,14 @@ impl Platform {
     }
 
     pub fn allowing(number: u8, allow: &[&str]) -> Option<Self> {
+        Self::with(number, |settings| {
+            settings.allow =
+                allow.iter().map(|text| text.parse::<Destination>().unwrap()).collect();
+        })
+    }
+
+    /// The platform of test number `number`, which has 32 places, with other settings.
+    pub fn with(number: u8, change: impl FnOnce(&mut DockerSettings)) -> Option<Self> {
         if std::env::var_os("STARTCLAW_REAL").is_none_or(|value| value != "1") {
             println!("skipped: set STARTCLAW_REAL=1");
             return None;
@@ -50,18 +58,18 @@ impl Platform {
         let runtime = tempfile::tempdir().unwrap();
         // The way to an instance's secrets must be open to its user.
         run("chmod", &["711", runtime.path().to_str().unwrap()]);
-        let settings = DockerSettings {
-            prefix: Prefix::parse(&format!("sctest{number}")).unwrap(),
+        let mut settings = DockerSettings {
+            prefix: Prefix::parse(&format!("schost{number}")).unwrap(),
             first_port: 21_001 + u16::from(number) * 32,
             first_uid: 300_000 + u32::from(number) * 32,
             address_pool: AddressPool::new(format!("10.88.{number}.0/24").parse().unwrap())
                 .unwrap(),
             runtime_dir: runtime.path().to_owned(),
-            allow: allow.iter().map(|text| text.parse::<Destination>().unwrap()).collect(),
             log_max_mib: 1,
             log_files: 2,
             ..Default::default()
         };
+        change(&mut settings);
         let host = DockerHost::new(settings.clone(), 8787).unwrap();
         let platform = Self { host, settings, number, runtime };
         platform.clear();
@@ -155,7 +163,7 @@ impl Platform {
     /// The name of the container, as `docker ps` shows it.
     pub fn object(&self, plan: &Plan) -> String {
         let id = plan.id.as_str();
-        format!("sctest{}-{}-{}", self.number, plan.name.as_str(), &id[id.len() - 8..])
+        format!("schost{}-{}-{}", self.number, plan.name.as_str(), &id[id.len() - 8..])
     }
 
     /// Runs a shell command inside the instance's container, as its own user.
@@ -194,12 +202,12 @@ impl Platform {
     }
 
     pub fn table(&self) -> String {
-        format!("sctest{}", self.number)
+        format!("schost{}", self.number)
     }
 
     /// Removes everything of this platform, whatever state it is in.
     fn clear(&self) {
-        let label = format!("label=sctest{}.instance", self.number);
+        let label = format!("label=schost{}.instance", self.number);
         let remove = |list: &[&str], remove: &[&str]| {
             let found = Command::new("docker").args(list).args(["--filter", &label]).output();
             let found = String::from_utf8_lossy(&found.unwrap().stdout).into_owned();

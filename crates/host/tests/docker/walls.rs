@@ -1,8 +1,11 @@
 //! What an instance can reach, and what can reach it.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 
-use startclaw_host::{Host, Plan, Probe};
+use startclaw_host::{Host, Plan, Probe, docker::DockerSettings};
 
 use super::lan::{HOST, Lan, METADATA, NEIGHBOUR, PUBLIC, accept, pings};
 use super::platform::{Platform, SERVER, machine, run, works};
@@ -169,4 +172,64 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
         assert!(!p.host.guard().await.unwrap(), "{damage}");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance() {
+    let _machine = machine().await;
+    let change = |settings: &mut DockerSettings| {
+        settings.callers = vec!["daemon".to_owned()];
+        // Beside the default range, which a platform that runs here may have closed.
+        settings.first_port = 27_001;
+    };
+    let Some(p) = Platform::with(19, change) else { return };
+    let plan = serving(&p, "door", 0).await;
+    let place = p.host.place(plan.slot).unwrap();
+    // What Docker's userland proxy does, which this machine's may not run: root listens on a
+    // port of ours and carries whoever comes into the instance.
+    let carried = TcpListener::bind(("127.0.0.1", place.gateway.port() + 9)).unwrap();
+    let proxy = carried.local_addr().unwrap().port();
+    let instance = (place.webhook.ip(), 18789);
+    std::thread::spawn(move || {
+        for stream in carried.incoming() {
+            let (mut ours, mut theirs) = (stream.unwrap(), TcpStream::connect(instance).unwrap());
+            let (mut back, mut forth) = (theirs.try_clone().unwrap(), ours.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut ours, &mut theirs));
+            std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+        }
+    });
+    // A service beside our range, which is nobody's business.
+    let beside = serve_here();
+
+    let asks = |uid: u32, host: &str, port: u16| {
+        let uid = uid.to_string();
+        let url = format!("http://{host}:{port}/");
+        let who = ["--reuid", &uid, "--regid", &uid, "--clear-groups", "curl", "--http0.9"];
+        let output = Command::new("setpriv")
+            .args(who)
+            .args(["-sS", "--noproxy", "*", "--max-time", "3", &url])
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let container = instance.0.to_string();
+    let doors =
+        [("127.0.0.1", place.gateway.port()), (container.as_str(), 18789), ("127.0.0.1", proxy)];
+    // Without the walls anybody may: the test has teeth.
+    for (host, port) in doors {
+        assert!(asks(65_534, host, port).0, "{host}:{port} before the walls");
+    }
+    p.host.guard().await.unwrap();
+    for (host, port) in doors {
+        // 0 is root, 1 is daemon; 300,608 is the instance's own user, outside its cell.
+        for (uid, may) in [(0, true), (1, true), (65_534, false), (300_608, false)] {
+            let (reached, said) = asks(uid, host, port);
+            assert_eq!(reached, may, "user {uid} at {host}:{port}: {said}");
+            // Refused at once, not left to wait.
+            assert!(may || !said.contains("timed out"), "{said}");
+        }
+    }
+    let reach = format!("exec 3<>/dev/tcp/127.0.0.1/{beside}");
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    assert!(works("setpriv", &[&nobody[..], &["bash", "-c", &reach]].concat()));
 }
