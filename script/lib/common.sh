@@ -54,24 +54,24 @@ quietly() {
 }
 
 # Holds the named lock until the script ends, so that two runs at once wait for each other rather than mix.
+# What the script starts and waits for inherits it; what goes on after the script must not: see detached.
 hold_lock() {
     local name=$1 directory=/run/lock/startclaw lock
     mkdir -p "$directory"
     exec {lock}>"$directory/$name.lock"
-    held_locks+=("$lock")
     if ! flock --nonblock "$lock"; then
         say "Another run of this is at work: waiting for it."
         flock "$lock"
     fi
 }
-held_locks=()
 
-# Starts a command that goes on after the script, on its own. It must not inherit the script's locks: it would hold them for
-# as long as it runs. Redirect its output.
+# Starts a command that goes on after the script, on its own. It inherits no file but its output: it would hold the locks of
+# this script, and of the one that called it, for as long as it runs. Redirect its output.
 detached() {
     (
-        for lock in "${held_locks[@]}"; do
-            exec {lock}>&-
+        for file in "/proc/$BASHPID/fd"/*; do
+            file=${file##*/}
+            ((file <= 2)) || exec {file}>&-
         done
         exec setsid --fork "$@" </dev/null
     )

@@ -8,12 +8,8 @@ docker_answers() {
     docker version --format '{{.Server.Version}}' >/dev/null 2>&1
 }
 
-# Writes Docker's settings where there are none; the settings of somebody else are left as they are.
-configure_docker() {
-    [[ ! -e $docker_settings ]] || return 0
-    say "Writing $docker_settings: instances outlive a restart of Docker, ports cost no process, logs are bounded."
-    mkdir -p "$(dirname "$docker_settings")"
-    cat >"$docker_settings" <<'SETTINGS'
+docker_settings_text() {
+    cat <<'SETTINGS'
 {
   "userland-proxy": false,
   "live-restore": true,
@@ -21,6 +17,21 @@ configure_docker() {
   "log-opts": { "max-size": "10m", "max-file": "3" }
 }
 SETTINGS
+}
+
+# Writes Docker's settings where there are none; the settings of somebody else are left as they are.
+configure_docker() {
+    [[ ! -e $docker_settings ]] || return 0
+    say "Writing $docker_settings: instances outlive a restart of Docker, ports cost no process, logs are bounded."
+    mkdir -p "$(dirname "$docker_settings")"
+    docker_settings_text >"$docker_settings"
+}
+
+# Removes what configure_docker wrote, unless somebody has changed it since. A Docker that runs keeps to it until it is restarted.
+unconfigure_docker() {
+    if docker_settings_text | cmp -s - "$docker_settings"; then
+        rm "$docker_settings"
+    fi
 }
 
 start_docker() {
@@ -36,7 +47,14 @@ start_docker() {
 
 # Returns when Docker answers, having started it if need be. It must be installed.
 ensure_docker() {
-    docker_answers && return 0
+    if docker_answers; then
+        # After script/down --purge it still runs with our settings, and is to have them after its next restart too. One that
+        # has them from its command line is left alone: it would not start with both.
+        if [[ $(docker info --format '{{.LiveRestoreEnabled}}') == true ]] && ! pgrep --full 'dockerd.* --(live-restore|userland-proxy|log-)' >/dev/null; then
+            configure_docker
+        fi
+        return 0
+    fi
     configure_docker
     start_docker
     local attempt

@@ -13,7 +13,7 @@ service_command() {
             ;;
         startclaw-caddy)
             # Not root: Caddy talks to strangers. It needs one privilege, for ports below 1024.
-            printf '%s\n' setpriv --reuid "$caddy_user" --regid "$caddy_user" --clear-groups \
+            printf '%s\n' setpriv --pdeathsig TERM --reuid "$caddy_user" --regid "$caddy_user" --clear-groups \
                 --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --no-new-privs \
                 env XDG_DATA_HOME=/var/lib/startclaw/caddy XDG_CONFIG_HOME=/var/lib/startclaw/caddy HOME=/var/lib/startclaw/caddy \
                 /usr/local/bin/caddy run --config /etc/startclaw/Caddyfile --adapter caddyfile
@@ -21,48 +21,81 @@ service_command() {
     esac
 }
 
+# What a service was started from, in one hash: while it is the same, the service need not be started anew.
+service_hash() {
+    {
+        service_command "$1"
+        if have_systemd; then
+            systemctl cat "$1" || true
+        fi
+        case $1 in
+            startclaw) cat /usr/local/bin/startclaw /etc/startclaw/startclaw.toml || true ;;
+            startclaw-caddy) cat /usr/local/bin/caddy /etc/startclaw/Caddyfile || true ;;
+        esac
+    } 2>/dev/null | sha256sum
+}
+
+# False when a part of the service changed since it was started, or nobody wrote down what it was started from.
+service_is_current() {
+    [[ -f $service_pids/$1.hash && $(<"$service_pids/$1.hash") == "$(service_hash "$1")" ]]
+}
+
 service_runs() {
     if have_systemd; then
         systemctl is-active --quiet "$1"
     else
-        [[ -f $service_pids/$1.pid ]] && kill -0 "$(<"$service_pids/$1.pid")" 2>/dev/null
+        kept_pid "$1" >/dev/null
     fi
+}
+
+# The pid of the service's keep. The number in the file may be a stranger's by now: so it is asked what it is.
+kept_pid() {
+    local pid words
+    pid=$(cat "$service_pids/$1.pid" 2>/dev/null) || return 1
+    mapfile -d '' -t words 2>/dev/null <"/proc/$pid/cmdline" || return 1
+    [[ ${words[1]-} == */lib/keep && ${words[2]-} == "$1" ]] && printf '%s\n' "$pid"
 }
 
 start_service() {
+    local hash
+    # From before the start: a change in the meantime is then seen as one.
+    hash=$(service_hash "$1")
     if have_systemd; then
-        systemctl enable --quiet --now "$1"
+        systemctl enable --quiet "$1"
+        systemctl restart "$1"
     else
-        local command
+        local command attempt
         mapfile -t command < <(service_command "$1")
         detached "$project_root/script/lib/keep" "$1" "${command[@]}" >/dev/null 2>&1
+        # The next that asks whether it runs has to be told so.
+        for ((attempt = 0; attempt < 100; attempt++)); do
+            ! service_runs "$1" || break
+            sleep 0.05
+        done
     fi
+    mkdir -p "$service_pids"
+    printf '%s\n' "$hash" >"$service_pids/$1.hash"
 }
 
-# Returns when it has ended.
+# Returns when it has ended. Where there is a unit it is disabled too, also when it does not run just now: it may be about to.
 stop_service() {
-    service_runs "$1" || return 0
+    local pid attempt
     if have_systemd; then
-        systemctl disable --quiet --now "$1"
+        [[ ! -e /etc/systemd/system/$1.service ]] || systemctl disable --quiet --now "$1"
         return
     fi
-    local pid attempt
-    pid=$(<"$service_pids/$1.pid")
+    pid=$(kept_pid "$1") || return 0
     kill "$pid" 2>/dev/null || return 0
-    for ((attempt = 0; attempt < 300; attempt++)); do
-        kill -0 "$pid" 2>/dev/null || return 0
+    for ((attempt = 0; attempt < 400; attempt++)); do
+        kept_pid "$1" >/dev/null || return 0
         sleep 0.1
     done
-    die "$1 (pid $pid) did not end within 30 s"
+    die "$1 (pid $pid) did not end within 40 s"
 }
 
 restart_service() {
-    if have_systemd; then
-        systemctl restart "$1"
-    else
-        stop_service "$1"
-        start_service "$1"
-    fi
+    have_systemd || stop_service "$1"
+    start_service "$1"
 }
 
 # Puts the units where systemd finds them; says 1 (false) when they were there already.
@@ -77,4 +110,14 @@ install_units() {
     done
     [[ $changed -ne 0 ]] || systemctl daemon-reload
     return "$changed"
+}
+
+remove_units() {
+    have_systemd || return 0
+    local unit
+    for unit in "${services[@]}"; do
+        systemctl reset-failed "$unit" 2>/dev/null || true
+        rm -rf /etc/systemd/system/"$unit".service{,.d} /etc/systemd/system/*.{wants,requires}/"$unit".service
+    done
+    systemctl daemon-reload
 }

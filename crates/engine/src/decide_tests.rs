@@ -109,6 +109,7 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             observed: &observed,
             health: &health,
             silent_since: None,
+            born: at(700),
             now,
             timing: &timing,
         });
@@ -198,6 +199,7 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
         observed,
         health: &health,
         silent_since,
+        born: at(0),
         now,
         timing: &timing,
     })

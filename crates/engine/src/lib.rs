@@ -50,6 +50,8 @@ struct Inner {
     queue: queue::Queue,
     memories: reconcile::Memories,
     progress: progress::Progress,
+    /// When this engine began.
+    born: Timestamp,
     boots: boots::Boots,
     /// Why the walls around instances do not stand, if they do not.
     walls: Mutex<Option<String>>,

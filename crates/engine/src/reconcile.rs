@@ -182,6 +182,7 @@ impl Work<'_> {
             observed: &observed,
             health: &self.instance.health,
             silent_since: self.memory.silent_since,
+            born: self.engine.inner.born,
             now,
             timing: &self.engine.inner.settings.timing,
         });

@@ -50,6 +50,7 @@ impl Engine {
                 queue: queue::Queue::default(),
                 memories: reconcile::Memories::default(),
                 progress: progress::Progress::default(),
+                born: Timestamp::now(),
                 boots: boots::Boots::new(boots),
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),

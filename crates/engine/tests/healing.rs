@@ -184,6 +184,20 @@ async fn a_verb_that_comes_while_an_instance_fails_is_tried_and_not_given_up() {
 }
 
 #[tokio::test]
+async fn what_ended_while_no_daemon_ran_is_started_and_counts_for_nothing() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    engine.shutdown().await;
+    machine.host.world().end(&id, 137, false);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let engine = machine.start().await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    assert_eq!(engine.status(&name("alice")).await.unwrap().failures, 0);
+    assert_eq!(machine.host.world().thing(&id).starts, 2);
+}
+
+#[tokio::test]
 async fn only_so_many_boot_at_once_and_all_come_up() {
     let machine = Machine::new();
     let mut settings = settings();
