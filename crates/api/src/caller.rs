@@ -96,9 +96,10 @@ impl<W> Caller<W> {
         }
     }
 
-    /// Whether the caller may see the instance `name`.
-    pub(crate) fn sees(&self, name: &Name) -> bool {
-        self.scopes.sees(name)
+    /// The one instance that the caller is for. Of it, it may see the one that has the name now,
+    /// and nothing of those that had the name before.
+    pub(crate) const fn own(&self) -> Option<&Name> {
+        self.scopes.instance.as_ref()
     }
 
     /// The instances a list is about: the one that was asked for, else the only one the

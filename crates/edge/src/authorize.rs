@@ -87,10 +87,15 @@ async fn judge(edge: &Edge, question: &Question, name: &Name, headers: &HeaderMa
 /// The instance's route, once it is known how the instance is.
 async fn settled(edge: &Edge, name: &Name) -> Option<Route> {
     let until = Instant::now() + SETTLING;
+    let mut permit = None;
     loop {
         let route = edge.engine.route(name.as_str())?;
         if route.state != InstanceState::Unknown || Instant::now() >= until {
             return Some(route);
+        }
+        if permit.is_none() {
+            let Ok(one) = edge.settling.try_acquire() else { return Some(route) };
+            permit = Some(one);
         }
         tokio::time::sleep(SETTLING_STEP).await;
     }

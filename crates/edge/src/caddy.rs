@@ -1,6 +1,12 @@
 //! Caddy itself: its file on disk, and whether it is well, for `startclaw doctor`.
 
-use std::{io::Write, net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use startclaw_model::Finding;
 use tokio::{net::TcpStream, process::Command, time::timeout};
@@ -112,7 +118,7 @@ async fn check_port(what: &str, address: SocketAddr) -> Finding {
         Ok(Err(e)) => Finding::bad(
             check,
             format!("nothing answers at {address} ({what}): {e}"),
-            "start Caddy; if it does not stay up, its log says why (often the port is taken)",
+            "start Caddy (systemctl start startclaw-caddy, or script/up); if it does not stay up, its log says why (often the port is taken)",
         ),
         Err(_) => Finding::bad(
             check,
@@ -124,13 +130,32 @@ async fn check_port(what: &str, address: SocketAddr) -> Finding {
 
 async fn check_served_certificate(settings: &EdgeSettings) -> Finding {
     let domain = &settings.domain;
+    let root = settings.internal_root();
+    if settings.tls == Tls::Internal
+        && std::fs::File::open(&root).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+    {
+        return Finding::warning(
+            "certificate",
+            format!("not checked: this user may not read {}", root.display()),
+            "run startclaw doctor as root, or start the daemon, which checks it",
+        );
+    }
     // Caddy's own certificates live 12 hours and public ones 90 days (renewed after 60).
     let ahead = match settings.tls {
         Tls::Internal => Duration::ZERO,
         Tls::Acme => Duration::from_secs(7 * 24 * 3600),
     };
     match handshake::check_certificate(settings, domain, ahead).await {
-        Ok(()) => Finding::good("certificate", format!("{domain} has a good certificate")),
+        Ok(()) => Finding::good(
+            "certificate",
+            match settings.tls {
+                Tls::Acme => format!("{domain} has a good certificate"),
+                Tls::Internal => format!(
+                    "{domain} has a good one of Caddy's own authority; browsers warn of it until they trust {}",
+                    root.display()
+                ),
+            },
+        ),
         Err(reason) => Finding::bad(
             "certificate",
             format!("the certificate of {domain}: {reason}"),

@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     Failing(Option<String>),
     /// The instance is being removed.
     Removing,
+    /// Too many ask for the same at this moment.
+    Busy,
     /// Something of ours failed.
     Trouble,
 }

@@ -3,8 +3,10 @@
 //! The cookie can only be set by the instance's own host, so a person comes here with a
 //! one-time ticket. Looking at the link (GET) uses nothing up; pressing the button (POST) does.
 
+use std::time::Duration;
+
 use axum::{
-    extract::{Form, FromRequestParts, Query, State, rejection::FormRejection},
+    extract::{Form, FromRequest as _, FromRequestParts, Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -21,6 +23,9 @@ use crate::{
     router::{Edge, host},
     site::Site,
 };
+
+/// How long the form may take to arrive. It is some hundred bytes, and Caddy sends it in one go.
+const FORM_TIME: Duration = Duration::from_secs(5);
 
 /// The instance whose host was asked for.
 pub(crate) struct Door {
@@ -68,16 +73,21 @@ pub(crate) async fn look(door: Door, Query(entry): Query<Entry>) -> Response {
     }
 }
 
-/// Takes the ticket and opens a session.
-pub(crate) async fn enter(
-    State(edge): State<Edge>,
-    door: Door,
-    headers: HeaderMap,
-    form: Result<Form<Entry>, FormRejection>,
-) -> Response {
+/// Takes the ticket and opens a session. Strangers get here: nothing of the form is read before
+/// its headers are right, and no more forms than a few at a time.
+pub(crate) async fn enter(State(edge): State<Edge>, door: Door, request: Request) -> Response {
+    let headers = request.headers().clone();
     if !from_own_page(&edge, &door.name, &headers) {
         return reply::refuse(&Refusal::CrossSite, Some(&door.name), true);
     }
+    let Ok(_permit) = edge.entering.try_acquire() else {
+        return reply::refuse(&Refusal::Busy, Some(&door.name), true);
+    };
+    let form = tokio::time::timeout(FORM_TIME, Form::<Entry>::from_request(request, &())).await;
+    let Ok(form) = form else {
+        return Message::new("That took too long", &["Open the link again."])
+            .with_status(StatusCode::REQUEST_TIMEOUT);
+    };
     let ticket = match form {
         Ok(Form(entry)) if cookie::is_token(&entry.ticket) => entry.ticket,
         _ => {

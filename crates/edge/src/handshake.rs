@@ -51,7 +51,7 @@ pub(crate) async fn check_certificate(
 fn roots(settings: &EdgeSettings) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     if settings.tls == Tls::Internal {
-        add_file(&mut roots, &settings.storage.join("pki/authorities/local/root.crt"))?;
+        add_file(&mut roots, &settings.internal_root())?;
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         // A private authority's certificates are checked against its own root.

@@ -25,6 +25,7 @@ pub(crate) const fn label(refusal: &Refusal) -> &'static str {
         Refusal::Starting => "starting",
         Refusal::Failing(_) => "failing",
         Refusal::Removing => "removing",
+        Refusal::Busy => "busy",
         Refusal::Trouble => "trouble",
     }
 }
@@ -117,6 +118,16 @@ fn describe(refusal: &Refusal, name: Option<&Name>) -> (StatusCode, Message) {
         Refusal::Removing => (
             StatusCode::GONE,
             Message::new(format!("{name} is being removed"), &["It does not come back."]),
+        ),
+        Refusal::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Message {
+                refresh: Some(SOON),
+                ..Message::new(
+                    "Too many sign in at this moment",
+                    &["Please open the link again in a moment. It was not used up."],
+                )
+            },
         ),
         Refusal::Trouble => (
             StatusCode::SERVICE_UNAVAILABLE,

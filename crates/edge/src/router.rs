@@ -1,15 +1,17 @@
 //! The daemon's listener for Caddy: which host and path lead where.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn},
     response::Response,
     routing::get,
 };
 use startclaw_engine::Engine;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::{
@@ -18,12 +20,20 @@ use crate::{
 
 /// The largest form that is read: a ticket and its name.
 const MAX_FORM: usize = 4096;
+/// How long any answer may take; the longest wait is for an instance to be looked at, 8 s.
+const ANSWER: Duration = Duration::from_secs(10);
+/// People who sign in at the same time; more are asked to come back.
+const ENTERING: usize = 64;
+/// Requests that wait at the same time for an instance to be looked at; more hear that it starts.
+const SETTLING: usize = 256;
 
 /// What the handlers know.
 #[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) engine: Engine,
     pub(crate) settings: Arc<EdgeSettings>,
+    pub(crate) entering: Arc<Semaphore>,
+    pub(crate) settling: Arc<Semaphore>,
 }
 
 /// Everything that Caddy sends to the daemon, except the API: its questions, the doors of the
@@ -31,7 +41,12 @@ pub(crate) struct Edge {
 /// whoever reaches it is believed to be Caddy.
 pub fn router(engine: Engine, settings: EdgeSettings) -> Router {
     let domain = settings.domain.clone();
-    let edge = Edge { engine, settings: Arc::new(settings) };
+    let edge = Edge {
+        engine,
+        settings: Arc::new(settings),
+        entering: Arc::new(Semaphore::new(ENTERING)),
+        settling: Arc::new(Semaphore::new(SETTLING)),
+    };
     let front = Router::new().route("/", get(front)).fallback(nothing);
     let rest = Router::new()
         .route("/ask", get(ask::ask))
@@ -40,6 +55,7 @@ pub fn router(engine: Engine, settings: EdgeSettings) -> Router {
         .route("/.startclaw/leave", get(door::ask_to_leave).post(door::leave))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(from_fn(in_time))
         .with_state(edge);
     by_site(domain, move |site| match site {
         Site::Front => front.clone(),
@@ -79,6 +95,12 @@ async fn front() -> Response {
         ],
     )
     .with_status(StatusCode::OK)
+}
+
+/// Gives up what takes too long, so that nobody can hold on to the daemon's connections.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(ANSWER, next.run(request)).await;
+    answer.unwrap_or_else(|_| reply::refuse(&Refusal::Trouble, None, true))
 }
 
 async fn nothing() -> Response {

@@ -164,6 +164,11 @@ impl EdgeSettings {
         format!("https://{}{}", self.instance_host(name), self.port_suffix())
     }
 
+    /// The root of Caddy's own authority, once Caddy has made it.
+    pub(crate) fn internal_root(&self) -> PathBuf {
+        self.storage.join("pki/authorities/local/root.crt")
+    }
+
     /// An address at which Caddy can be reached from this machine, with this port.
     pub(crate) fn local(&self, port: u16) -> SocketAddr {
         let ip = self.bind.first().copied().filter(|ip| !ip.is_unspecified());

@@ -82,7 +82,9 @@ pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
         output::note(&error.to_string());
     } else {
         output::note(&format!("startclaw: {}", output::clean(&message)));
-        if exit == Exit::Unreachable && client.is_some() {
+        if message.contains("UnknownIssuer") {
+            output::note("Its authority is not known here: name it with --ca-file FILE");
+        } else if exit == Exit::Unreachable && client.is_some() {
             output::note("Is the daemon running? Try: systemctl status startclaw");
         }
     }

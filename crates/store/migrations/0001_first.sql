@@ -40,13 +40,16 @@ CREATE INDEX operations_name ON operations (name, id);
 CREATE INDEX operations_open ON operations (instance_id) WHERE finished_at IS NULL;
 
 CREATE TABLE events (
-    id     TEXT PRIMARY KEY,
-    at     BIGINT NOT NULL,
-    kind   TEXT NOT NULL,
-    name   TEXT,
-    actor  TEXT NOT NULL,
-    detail TEXT NOT NULL
+    id          TEXT PRIMARY KEY,
+    at          BIGINT NOT NULL,
+    kind        TEXT NOT NULL,
+    -- Of which instance. The name alone may have been another's before.
+    instance_id TEXT,
+    name        TEXT,
+    actor       TEXT NOT NULL,
+    detail      TEXT NOT NULL
 );
+CREATE INDEX events_instance ON events (instance_id, id);
 CREATE INDEX events_name ON events (name, id);
 
 CREATE TABLE idempotency (

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use startclaw_model::{Event, Name, OperationId, Timestamp};
+use startclaw_model::{Event, InstanceId, Name, OperationId, Timestamp};
 
 use crate::{IMMEDIATE, Store, StoreError, row};
 
 impl Store {
-    /// Writes down what happened.
-    pub async fn record(&self, event: &Event) -> Result<(), StoreError> {
+    /// Writes down what happened, and to which instance, if to one.
+    pub async fn record(
+        &self,
+        event: &Event,
+        instance: Option<&InstanceId>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO events (id, at, kind, name, actor, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO events (id, at, kind, instance_id, name, actor, detail)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         // Events sort by their id, which is a time-ordered one like an operation's.
         .bind(OperationId::new().as_str())
         .bind(event.at.as_millis())
         .bind(row::word(&event.kind)?)
+        .bind(instance.map(InstanceId::as_str))
         .bind(event.name.as_ref().map(Name::as_str))
         .bind(event.actor.as_str())
         .bind(&event.detail)
@@ -41,6 +47,20 @@ impl Store {
                     .await?
             }
         };
+        rows.iter().map(row::event).collect()
+    }
+
+    /// The newest events first, at most `limit`, of the instance that has this name now: what
+    /// happened to another one that had it before is not for the eyes of this one's owner.
+    pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM events WHERE instance_id = (SELECT id FROM instances WHERE name = $1)
+             ORDER BY id DESC LIMIT $2",
+        )
+        .bind(name.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(&self.read)
+        .await?;
         rows.iter().map(row::event).collect()
     }
 

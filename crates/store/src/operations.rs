@@ -72,6 +72,41 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
+    /// The newest operations first, at most `limit`, of the instance that has this name now.
+    pub async fn own_operations(
+        &self,
+        name: &Name,
+        limit: u32,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM operations
+             WHERE instance_id = (SELECT id FROM instances WHERE name = $1)
+             ORDER BY id DESC LIMIT $2",
+        )
+        .bind(name.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(row::operation).collect()
+    }
+
+    /// One operation, if it is of the instance that has this name now.
+    pub async fn own_operation(
+        &self,
+        name: &Name,
+        id: &OperationId,
+    ) -> Result<Option<Operation>, StoreError> {
+        let row = sqlx::query(
+            "SELECT * FROM operations
+             WHERE id = $1 AND instance_id = (SELECT id FROM instances WHERE name = $2)",
+        )
+        .bind(id.as_str())
+        .bind(name.as_str())
+        .fetch_optional(&self.read)
+        .await?;
+        row.as_ref().map(row::operation).transpose()
+    }
+
     /// The operations of an instance that are not over, oldest first.
     pub async fn open_operations(&self, id: &InstanceId) -> Result<Vec<Operation>, StoreError> {
         let rows = sqlx::query(

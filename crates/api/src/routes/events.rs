@@ -25,6 +25,9 @@ pub(crate) async fn events(
 ) -> Result<Json<Events>, Problem> {
     let limit = limit(query.limit)?;
     let name = caller.narrow(query.name)?;
-    let events = caller.engine().events(name.as_ref(), limit).await?;
+    let events = match caller.own() {
+        Some(own) => caller.engine().own_events(own, limit).await?,
+        None => caller.engine().events(name.as_ref(), limit).await?,
+    };
     Ok(Json(Events { events }))
 }

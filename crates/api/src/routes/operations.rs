@@ -7,7 +7,6 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt};
-use startclaw_engine::EngineError;
 use startclaw_model::{Operation, OperationId};
 
 use super::limit;
@@ -35,7 +34,10 @@ pub(crate) async fn list(
 ) -> Result<Json<Operations>, Problem> {
     let limit = limit(query.limit)?;
     let name = caller.narrow(query.name)?;
-    let operations = caller.engine().operations(name.as_ref(), limit).await?;
+    let operations = match caller.own() {
+        Some(own) => caller.engine().own_operations(own, limit).await?,
+        None => caller.engine().operations(name.as_ref(), limit).await?,
+    };
     Ok(Json(Operations { operations }))
 }
 
@@ -83,10 +85,8 @@ pub(crate) async fn watch(
 
 /// The operation, if the caller may see the instance that it is about.
 async fn visible(caller: &Caller<Read>, id: &OperationId) -> Result<Operation, Problem> {
-    let operation = caller.engine().operation(id).await?;
-    if caller.sees(&operation.name) {
-        Ok(operation)
-    } else {
-        Err(EngineError::NoOperation(id.clone()).into())
-    }
+    Ok(match caller.own() {
+        Some(own) => caller.engine().own_operation(own, id).await?,
+        None => caller.engine().operation(id).await?,
+    })
 }

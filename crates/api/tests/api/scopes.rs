@@ -6,9 +6,9 @@ use axum::{
     http::{Method, Request},
 };
 use serde_json::Value;
-use startclaw_model::Scope;
+use startclaw_model::{Actor, Scope};
 
-use crate::house::{Answer, House, get, send};
+use crate::house::{Answer, House, delete, get, send};
 
 /// A route with a request that would work for an admin.
 struct Route {
@@ -194,4 +194,51 @@ async fn cookies_and_basic_passwords_are_no_tokens() {
         send(&bearer, request).await.problem(401);
     }
     get(&bearer, &format!("/status?token={admin}")).await.problem(401);
+}
+
+#[tokio::test]
+async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
+    let house = House::new().await;
+    house.live(&["alice"]).await;
+    let alice = crate::house::name("alice");
+    let actor = Actor::socket(0);
+    let before = house.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
+    let ticket = house.engine.mint_ticket(&actor, &alice).await.unwrap();
+    let first = house.engine.status(&alice).await.unwrap();
+    house.engine.enter(&first.id, &alice, ticket.value.expose()).await.unwrap().unwrap();
+    let gone = delete(&house.socket(), "/deprovision?name=alice").await.json();
+    house.done(gone["id"].as_str().unwrap()).await;
+    house.live(&["alice"]).await;
+    let now = house.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
+
+    let token = house.token(&[Scope::Write], Some("alice")).await;
+    let bearer = house.bearer();
+    let asked = async |uri: &str| {
+        let request = Request::get(uri).header("authorization", format!("Bearer {token}"));
+        send(&bearer, request.body(Body::empty()).unwrap()).await
+    };
+    for uri in ["/events", "/events?name=alice"] {
+        let listed = asked(uri).await.json();
+        let events = listed["events"].as_array().unwrap();
+        let kinds: Vec<_> = events.iter().map(|e| e["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["finished", "asked"], "{listed:#}");
+    }
+    for uri in ["/operations", "/operations?name=alice"] {
+        let listed = asked(uri).await.json();
+        let operations = listed["operations"].as_array().unwrap();
+        let ids: Vec<_> = operations.iter().map(|o| o["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [now.as_str()], "{listed:#}");
+    }
+    for old in [before.as_str(), gone["id"].as_str().unwrap()] {
+        asked(&format!("/operations/{old}")).await.problem(404);
+        asked(&format!("/operations/{old}/events")).await.problem(404);
+    }
+    assert_eq!(asked(&format!("/operations/{now}")).await.status, 200);
+    assert_eq!(asked(&format!("/operations/{now}/events")).await.status, 200);
+
+    // Whoever runs the machine sees both.
+    let all = get(&house.socket(), "/events?name=alice").await;
+    assert!(all.text.contains("entered"), "{}", all.text);
+    let all = get(&house.socket(), "/operations?name=alice").await.json();
+    assert_eq!(all["operations"].as_array().unwrap().len(), 3, "{all:#}");
 }

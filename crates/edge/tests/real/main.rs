@@ -12,6 +12,7 @@ mod client;
 mod identity;
 mod outage;
 mod signing_in;
+mod slow;
 mod stage;
 mod states;
 mod upstream;

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use startclaw_edge::{EdgeSettings, client_address, render, router, with_api};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
 use startclaw_host::{
-    Change, Found, Host, HostError, LogRequest, Observed, Place, Plan, Probe, Step,
+    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
     simulated::SimulatedHost,
 };
 use startclaw_model::{Actor, Finding, InstanceId, InstanceState, Name, Owner, Secret, Slot};
@@ -264,6 +264,10 @@ impl Host for Placed {
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
         self.inner.probe(plan).await
+    }
+
+    async fn image(&self, image: &str) -> Result<ImageState, HostError> {
+        self.inner.image(image).await
     }
 
     async fn survey(&self) -> Result<Vec<Found>, HostError> {

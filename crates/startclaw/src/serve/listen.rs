@@ -74,9 +74,14 @@ fn group_id(groups: &str, wanted: &str) -> Option<u32> {
     })
 }
 
-/// Serves until `stop`; when it ends by itself, it stops the rest of the daemon.
-pub async fn serve<L, M, S>(what: &'static str, listener: L, make: M, stop: CancellationToken)
-where
+/// Serves until `close`; when it ends, it stops the rest of the daemon.
+pub async fn serve<L, M, S>(
+    what: &'static str,
+    listener: L,
+    make: M,
+    close: CancellationToken,
+    stop: CancellationToken,
+) where
     L: Listener,
     L::Addr: std::fmt::Debug,
     M: for<'a> tower::Service<IncomingStream<'a, L>, Error = Infallible, Response = S>
@@ -86,8 +91,7 @@ where
     S: tower::Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let served =
-        axum::serve(listener, make).with_graceful_shutdown(stop.clone().cancelled_owned()).await;
+    let served = axum::serve(listener, make).with_graceful_shutdown(close.cancelled_owned()).await;
     if let Err(e) = served {
         tracing::error!(what, error = %e, "a listener failed");
     }

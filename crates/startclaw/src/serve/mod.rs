@@ -21,13 +21,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::settings::Settings;
 
-/// How long the end may take: a step that hangs does not hold up the machine's shutdown, and
-/// an unfinished step is done again by the next start.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long the end waits for steps under way. Stopping a container can take half a minute, but
+/// Caddy keeps requests waiting for 10 s only; an unfinished step is done again by the next start.
+const FAREWELL: Duration = Duration::from_secs(4);
+/// How long answers under way may take once nothing new is taken.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
+    lift_file_limit();
     // First of all, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -43,9 +46,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     supervisor::stopping();
     let clean = !stop.is_cancelled();
     stop.cancel();
-    if tokio::time::timeout(FAREWELL, daemon.end()).await.is_err() {
-        tracing::warn!("stopping without waiting any longer; the next start continues");
-    }
+    daemon.end().await;
     anyhow::ensure!(clean, "a listener ended");
     Ok(())
 }
@@ -54,6 +55,8 @@ struct Daemon {
     engine: Engine,
     store: Store,
     tasks: TaskTracker,
+    /// Closes the edge, which goes on answering for as long as the engine takes to stop.
+    close: CancellationToken,
     /// Held until the end: one daemon for each data folder.
     _lock: lock::Lock,
 }
@@ -89,7 +92,7 @@ impl Daemon {
         let socket = listen::socket(&settings.socket()).await?;
         let admin = startclaw_api::router(engine.clone(), Access::Socket, api.clone())
             .into_make_service_with_connect_info::<Peer>();
-        tasks.spawn(listen::serve("socket", socket, admin, stop.clone()));
+        tasks.spawn(listen::serve("socket", socket, admin, stop.clone(), stop.clone()));
 
         let address = settings.edge.listen;
         let loopback = tokio::net::TcpListener::bind(address)
@@ -103,20 +106,40 @@ impl Daemon {
         let edge = startclaw_edge::router(engine.clone(), settings.edge.clone());
         let outside = startclaw_edge::with_api(edge, programs, &settings.edge)
             .into_make_service_with_connect_info::<std::net::SocketAddr>();
-        tasks.spawn(listen::serve("edge", loopback, outside, stop.clone()));
+        let close = CancellationToken::new();
+        tasks.spawn(listen::serve("edge", loopback, outside, close.clone(), stop.clone()));
 
         tasks.spawn(metrics::keep_up(recorder, stop.clone()));
         tasks.spawn(supervisor::watchdog(engine.clone(), stop));
         tasks.close();
         let (socket, domain) = (settings.socket(), &settings.edge.domain);
         tracing::info!(socket = %socket.display(), edge = %address, domain, "listening");
-        Ok(Self { engine, store, tasks, _lock: lock })
+        Ok(Self { engine, store, tasks, close, _lock: lock })
     }
 
     async fn end(self) {
-        tokio::join!(self.engine.shutdown(), self.tasks.wait());
-        self.store.close().await;
-        tracing::info!("stopped");
+        let steps = tokio::time::timeout(FAREWELL, self.engine.shutdown()).await;
+        self.close.cancel();
+        let answers = tokio::time::timeout(LAST_ANSWERS, async {
+            self.tasks.wait().await;
+            self.store.close().await;
+        })
+        .await;
+        if steps.is_ok() && answers.is_ok() {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped without waiting any longer; the next start continues");
+        }
+    }
+}
+
+/// As many open files as may be: each question of Caddy, probe and followed log is one, and the
+/// usual 1024 are for programs that cannot count further.
+fn lift_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(error = %e, "the limit of open files stays as it is");
     }
 }
 

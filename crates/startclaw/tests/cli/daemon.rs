@@ -25,6 +25,10 @@ impl Drop for Daemon {
 
 impl Daemon {
     fn start(extra: &str) -> Self {
+        Self::with_docker(extra, Path::new("/nowhere/docker.sock"))
+    }
+
+    fn with_docker(extra: &str, docker: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Ports that were free a moment ago.
         let free = [0, 0].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
@@ -33,10 +37,11 @@ impl Daemon {
         let settings = format!(
             "data_dir = {:?}\nruntime_dir = {:?}\ncaddyfile = {:?}\n{extra}\n\
              [edge]\nlisten = \"127.0.0.1:{edge}\"\nask_listen = \"127.0.0.1:{ask}\"\n\
-             [docker]\nsocket = \"unix:///nowhere/docker.sock\"\nprefix = \"sc-cli-test\"\n",
+             [docker]\nsocket = \"unix://{}\"\nprefix = \"sc-cli-test\"\n",
             at("data"),
             at("run"),
             at("Caddyfile"),
+            docker.display(),
         );
         std::fs::write(at("c.toml"), settings).unwrap();
         let mut daemon = Self { folder, child: None };
@@ -78,18 +83,45 @@ impl Daemon {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Tells it to stop, and gives what it said.
+    /// Tells it to stop, and gives what it said. Caddy lets requests wait for 10 seconds, and
+    /// the next daemon needs some of them.
     fn stop(&mut self) -> Said {
+        self.stop_while(|| ())
+    }
+
+    /// The same, doing something again and again for as long as it takes.
+    fn stop_while(&mut self, mut meanwhile: impl FnMut()) -> Said {
         let mut child = self.child.take().unwrap();
         let id = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let began = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            assert!(began.elapsed() < Duration::from_secs(12), "it does not stop");
+            assert!(began.elapsed() < Duration::from_secs(6), "it does not stop");
+            meanwhile();
             std::thread::sleep(Duration::from_millis(20));
         }
         child.wait_with_output().unwrap().into()
     }
+
+    /// Where the edge listens.
+    fn edge(&self) -> String {
+        let config = std::fs::read_to_string(self.at("c.toml")).unwrap();
+        config.split("listen = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+}
+
+/// The status of an answer at the edge's port; none when nobody answers.
+fn get(edge: &str, host: &str, path: &str, authorization: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(edge).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1).map(str::to_owned)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -136,6 +168,39 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
 }
 
 #[test]
+fn a_step_that_takes_long_holds_up_no_restart_and_the_edge_answers_meanwhile() {
+    // A Docker that takes every question and answers none.
+    let folder = tempfile::tempdir().unwrap();
+    let silent = folder.path().join("docker.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let (asked, was_asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if asked.send(stream).is_err() {
+                return;
+            }
+        }
+    });
+    let mut daemon = Daemon::with_docker("", &silent);
+    assert_eq!(daemon.ask(&["provision", "alice", "--no-wait"]).code, 0);
+    let _held = was_asked.recv().unwrap();
+    let edge = daemon.edge();
+    let (began, mut answered) = (Instant::now(), Duration::ZERO);
+    let said = daemon.stop_while(|| {
+        if get(&edge, "localhost", "/", "").as_deref() == Some("200") {
+            answered = began.elapsed();
+        }
+    });
+    let took = began.elapsed();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("the next start continues"), "a step was under way: {said:?}");
+    assert!(took - answered < Duration::from_millis(1500), "{answered:?} of {took:?}");
+
+    daemon.start_again();
+    assert_eq!(daemon.ask(&["status", "alice", "--json"]).json()["instances"][0]["name"], "alice");
+}
+
+#[test]
 fn killed_it_starts_again_over_what_it_left() {
     let mut daemon = Daemon::start("");
     let mut child = daemon.child.take().unwrap();
@@ -167,22 +232,11 @@ fn a_lost_master_key_is_said_and_not_replaced() {
 #[test]
 fn programs_reach_the_api_through_the_edge_with_a_token() {
     let daemon = Daemon::start("");
-    let config = std::fs::read_to_string(daemon.at("c.toml")).unwrap();
-    let edge = config.split("listen = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let made = daemon.ask(&["tokens", "create", "x", "--scope", "read"]);
     let token = made.ok().trim();
-    let status = |host: &str, authorization: &str| {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(&edge).unwrap();
-        write!(
-            stream,
-            "GET /status HTTP/1.1\r\nHost: {host}\r\n{authorization}Connection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().to_owned()
-    };
+    let edge = daemon.edge();
+    let status =
+        |host: &str, authorization: &str| get(&edge, host, "/status", authorization).unwrap();
     let good = format!("Authorization: Bearer {token}\r\n");
     assert_eq!(status("api.localhost", &good), "200");
     assert_eq!(status("api.localhost", ""), "401");
