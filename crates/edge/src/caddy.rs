@@ -36,26 +36,6 @@ pub fn write_caddyfile(settings: &EdgeSettings, path: &Path) -> Result<bool, Edg
     Ok(true)
 }
 
-/// Lets Caddy read the file without starting anything. (`caddy validate` would open the log
-/// files, and as the wrong user.)
-///
-/// # Errors
-/// [`EdgeError::NoCaddy`] when there is no Caddy, [`EdgeError::Refused`] with its words.
-pub async fn check_syntax(path: &Path) -> Result<(), EdgeError> {
-    let output = Command::new("caddy")
-        .args(["adapt", "--adapter", "caddyfile", "--config"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(EdgeError::NoCaddy)?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(EdgeError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-    }
-}
-
 /// Checks all that the edge needs to work.
 pub async fn check(settings: &EdgeSettings) -> Vec<Finding> {
     let mut findings = vec![check_version().await];

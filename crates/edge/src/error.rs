@@ -24,12 +24,6 @@ pub enum EdgeError {
     /// The Caddyfile could not be put together.
     #[error("the Caddyfile could not be rendered: {0}")]
     Render(#[from] askama::Error),
-    /// Caddy cannot be run.
-    #[error("the program caddy cannot be run: {0}; install Caddy 2.11 or newer")]
-    NoCaddy(#[source] std::io::Error),
-    /// Caddy does not accept the file.
-    #[error("caddy does not accept its configuration: {0}")]
-    Refused(String),
     /// A TLS handshake with Caddy failed.
     #[error("no certificate for {host}: {reason}")]
     Handshake {

@@ -23,7 +23,7 @@ mod settings;
 mod site;
 mod uri;
 
-pub use caddy::{check, check_syntax, write_caddyfile};
+pub use caddy::{check, write_caddyfile};
 pub use caddyfile::render;
 pub use client::client_address;
 pub use cookie::SESSION_COOKIE;

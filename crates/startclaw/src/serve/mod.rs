@@ -1,5 +1,6 @@
 //! The daemon: everything put together, started, and stopped in order.
 
+mod certificates;
 mod checks;
 mod listen;
 mod lock;
@@ -110,6 +111,9 @@ impl Daemon {
         tasks.spawn(listen::serve("edge", loopback, outside, close.clone(), stop.clone()));
 
         tasks.spawn(metrics::keep_up(recorder, stop.clone()));
+        let certificates =
+            certificates::keep_up(engine.clone(), settings.edge.clone(), stop.clone());
+        tasks.spawn(certificates);
         tasks.spawn(supervisor::watchdog(engine.clone(), stop));
         tasks.close();
         let (socket, domain) = (settings.socket(), &settings.edge.domain);

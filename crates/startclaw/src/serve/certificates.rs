@@ -1,0 +1,79 @@
+//! Certificates before anybody needs them: a new instance's is fetched while it boots, so
+//! that neither its first visitor nor Telegram meets an address without one.
+
+use std::{collections::HashMap, time::Duration};
+
+use startclaw_edge::EdgeSettings;
+use startclaw_engine::Engine;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often new names are looked for. A boot takes six seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// The first wait after a failure; it doubles. Let's Encrypt takes five failures an hour.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// The longest wait after a failure.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// How it is with the certificate of one host.
+enum Certificate {
+    Served,
+    Failed { next: Instant, wait: Duration },
+}
+
+/// Fetches the certificates of the platform's own names and of every instance, until `stop`.
+pub async fn keep_up(engine: Engine, settings: EdgeSettings, stop: CancellationToken) {
+    let mut known: HashMap<String, Certificate> = HashMap::new();
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let hosts = hosts(&engine, &settings.domain).await;
+        known.retain(|host, _| hosts.contains(host));
+        for host in hosts {
+            let due = match known.get(&host) {
+                None => true,
+                Some(Certificate::Served) => false,
+                Some(Certificate::Failed { next, .. }) => *next <= Instant::now(),
+            };
+            if due {
+                let before = known.remove(&host);
+                let now = tokio::select! {
+                    () = stop.cancelled() => return,
+                    now = fetch(&settings, &host, before) => now,
+                };
+                known.insert(host, now);
+            }
+        }
+    }
+}
+
+async fn hosts(engine: &Engine, domain: &str) -> Vec<String> {
+    let mut hosts = vec![domain.to_owned(), format!("api.{domain}")];
+    match engine.status_all().await {
+        Ok(all) => hosts.extend(all.iter().map(|i| format!("{}.{domain}", i.name))),
+        Err(e) => tracing::warn!(error = %e, "cannot list the instances for their certificates"),
+    }
+    hosts
+}
+
+async fn fetch(settings: &EdgeSettings, host: &str, before: Option<Certificate>) -> Certificate {
+    match startclaw_edge::fetch_certificate(settings, host).await {
+        Ok(()) => Certificate::Served,
+        Err(e) => {
+            let wait = match before {
+                Some(Certificate::Failed { wait, .. }) => (wait * 2).min(LONGEST_WAIT),
+                _ => FIRST_WAIT,
+            };
+            // Once loudly: at a start Caddy may simply come up after us.
+            if wait == FIRST_WAIT * 2 {
+                tracing::warn!(host, error = %e, "no certificate; trying again");
+            }
+            Certificate::Failed { next: Instant::now() + wait, wait }
+        }
+    }
+}
