@@ -5,6 +5,8 @@ pub mod browser;
 pub mod caddy;
 pub mod fake;
 pub mod platform;
+pub mod relay;
+pub mod websocket;
 
 pub use platform::Platform;
 

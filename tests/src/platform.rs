@@ -241,14 +241,15 @@ impl Platform {
         )
     }
 
+    fn over_socket(&self) -> reqwest::Client {
+        let socket = self.path("run/startclaw.sock");
+        reqwest::Client::builder().unix_socket(socket).build().expect("a client")
+    }
+
     /// A request of the API over the socket, as any program can make it.
     pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let client = reqwest::Client::builder()
-            .unix_socket(self.path("run/startclaw.sock"))
-            .build()
-            .expect("a client");
         let method = method.parse().expect("a method");
-        let mut request = client.request(method, format!("http://localhost{path}"));
+        let mut request = self.over_socket().request(method, format!("http://localhost{path}"));
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -273,6 +274,75 @@ impl Platform {
         all["instances"][0].clone()
     }
 
+    /// Makes an instance, and waits until it is live.
+    pub async fn provision(&self, name: &str) {
+        let made = self.run(&["provision", name], "").await;
+        assert!(made.status.success(), "{}", self.report(&made));
+    }
+
+    /// What happened to an instance: the details of its events of one kind, oldest first.
+    pub async fn events(&self, name: &str, kind: &str) -> Vec<String> {
+        let (status, events) = self.api("GET", &format!("/events?name={name}"), None).await;
+        assert_eq!(status, 200, "{events}");
+        let events = events["events"].as_array().expect("a list of events");
+        let mut details: Vec<_> = events
+            .iter()
+            .filter(|e| e["kind"] == kind)
+            .map(|e| (e["at"].to_string(), e["detail"].as_str().unwrap_or_default().to_owned()))
+            .collect();
+        details.sort_by(|a, b| a.0.cmp(&b.0));
+        details.into_iter().map(|(_, detail)| detail).collect()
+    }
+
+    /// One of the daemon's metrics, as it begins its line; 0 when there is none yet.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = self.over_socket().get("http://localhost/metrics").send().await;
+        let text = answer.expect("the socket answers").text().await.expect("text");
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Which run of which container an instance has just now.
+    pub fn run_of(&self, name: &str) -> String {
+        let container = self.container(name);
+        self.docker(&["inspect", "--format", "{{.Id}} since {{.State.StartedAt}}", &container])
+    }
+
+    /// Waits until an instance answers at its address again, in another run than `before`, by
+    /// itself.
+    pub async fn renewed(&self, name: &str, before: &str, cookie: &str) -> Value {
+        until(&format!("{name} is back, other than {before}"), OPERATION, async || {
+            let status = self.status(name).await;
+            let back = status["state"] == "live"
+                && self.page(name, cookie).await == Some(200)
+                && self.run_of(name) != before
+                && self.is_running(name);
+            back.then_some(status)
+        })
+        .await
+    }
+
+    /// Whether Docker says that an instance's container runs.
+    pub fn is_running(&self, name: &str) -> bool {
+        let container = self.container(name);
+        self.docker(&["inspect", "--format", "{{.State.Running}}", &container]) == "true"
+    }
+
+    /// The process of an instance's container that all others in it descend from.
+    pub fn first_process(&self, name: &str) -> String {
+        self.docker(&["inspect", "--format", "{{.State.Pid}}", &self.container(name)])
+    }
+
+    /// Where an instance's data lie.
+    pub fn data(&self, name: &str) -> PathBuf {
+        let named = format!("label={}.name={name}", self.prefix());
+        let volume = self.docker(&["volume", "ls", "--quiet", "--filter", &named]);
+        let mount = self.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
+        assert!(Path::new(&mount).is_dir(), "{name} has a volume: {mount}");
+        mount.into()
+    }
+
     /// Waits until an instance is in this state.
     pub async fn becomes(&self, name: &str, state: &str) -> Value {
         until(&format!("{name} is {state}"), OPERATION, async || {
@@ -283,6 +353,10 @@ impl Platform {
     }
 
     fn try_client(&self) -> Option<reqwest::Client> {
+        self.client_builder()?.timeout(Duration::from_secs(30)).build().ok()
+    }
+
+    fn client_builder(&self) -> Option<reqwest::ClientBuilder> {
         let root = std::fs::read(self.path("caddy/pki/authorities/local/root.crt")).ok()?;
         let root = reqwest::Certificate::from_pem(&root).ok()?;
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, self.https_port));
@@ -290,17 +364,28 @@ impl Platform {
         let mut builder = reqwest::Client::builder()
             .tls_certs_only([root])
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(30))
             .resolve(&self.domain(), here);
         for name in names {
             builder = builder.resolve(&format!("{name}.{}", self.domain()), here);
         }
-        builder.build().ok()
+        Some(builder)
     }
 
     /// A client that checks certificates and follows no redirects.
     pub fn client(&self) -> reqwest::Client {
         self.try_client().expect("Caddy has made its authority")
+    }
+
+    /// A client like [`Self::client`] for connections that become something else and last.
+    pub fn upgrading_client(&self) -> reqwest::Client {
+        let builder = self.client_builder().expect("Caddy has made its authority");
+        builder.http1_only().build().expect("a client")
+    }
+
+    /// The status of an instance's first page; `None` when nobody answers.
+    pub async fn page(&self, name: &str, cookie: &str) -> Option<u16> {
+        let request = self.client().get(self.origin(name)).header("cookie", cookie);
+        Some(request.send().await.ok()?.status().as_u16())
     }
 
     /// A cookie that signs in to an instance, got as a browser gets it.
@@ -373,11 +458,13 @@ fn unmount(path: &Path) {
 impl Drop for Platform {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.daemon_log();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
-            eprintln!("the daemon's last lines:");
-            for line in tail.into_iter().rev() {
-                eprintln!("  {line}");
+            for name in ["daemon.log", "caddy.log"] {
+                let log = std::fs::read_to_string(self.path(name)).unwrap_or_default();
+                let tail: Vec<_> = log.lines().rev().take(40).collect();
+                eprintln!("the last lines of {name}:");
+                for line in tail.into_iter().rev() {
+                    eprintln!("  {line}");
+                }
             }
             for container in self.objects("container") {
                 eprintln!("the last lines of container {container}:");

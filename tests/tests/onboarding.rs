@@ -1,4 +1,5 @@
 //! The mission's ten steps of onboarding, and a person at a browser.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -1,0 +1,66 @@
+//! Docker stopped and started again, as the platform sees it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use end_to_end::{Platform, platform::is_real, relay::Relay, until};
+
+/// A probe comes every ten seconds, a look at everything every thirty.
+const NOTICED: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_stopped_and_started_again_and_everything_returns() {
+    if !is_real() {
+        return;
+    }
+    let mut relay = Relay::start();
+    let mut platform = Platform::start(7, &[], &relay.setting()).await;
+    platform.provision("alice").await;
+    let cookie = platform.sign_in("alice").await;
+    let before = platform.run_of("alice");
+
+    // Docker is away and the container lives on.
+    relay.cut().await;
+    until("the daemon has noticed", NOTICED, async || {
+        platform.daemon_log().contains("the host cannot be surveyed").then_some(())
+    })
+    .await;
+    assert_eq!(platform.page("alice", &cookie).await, Some(200));
+    // Also for a daemon that is started meanwhile.
+    platform.kill_daemon();
+    platform.start_daemon().await;
+    until("alice answers while Docker is away", NOTICED, async || {
+        (platform.page("alice", &cookie).await == Some(200)).then_some(())
+    })
+    .await;
+    assert_eq!(platform.run_of("alice"), before, "nobody touched it");
+    let health = platform.api("GET", "/healthz", None).await;
+    assert_eq!(health.0, 200, "{health:?}");
+
+    // Docker comes back, and nothing happens to who lives.
+    relay.reconnect();
+    platform.becomes("alice", "live").await;
+    assert_eq!(platform.run_of("alice"), before, "nobody touched it");
+
+    // Docker goes and takes the container with it.
+    relay.cut().await;
+    platform.docker(&["kill", &platform.container("alice")]);
+    let status = until("nobody says that alice is live", NOTICED, async || {
+        let status = platform.status("alice").await;
+        (status["state"] != "live").then_some(status)
+    })
+    .await;
+    let reason = status["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("Docker"), "the reason names Docker: {status:#}");
+    let page = platform.page("alice", &cookie).await;
+    assert!(page.is_some_and(|status| status >= 500), "its page does not say so: {page:?}");
+    // It stays so: nothing claims to have healed what cannot be healed now.
+    for _ in 0..12 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_ne!(platform.status("alice").await["state"], "live");
+    }
+
+    relay.reconnect();
+    platform.renewed("alice", &before, &cookie).await;
+    assert_eq!(platform.objects("container").len(), 1);
+}
