@@ -88,7 +88,7 @@ const QUIET: f64 = 0.08;
 /// How long the share is watched.
 const WATCH: Duration = Duration::from_secs(2);
 /// How long a measurement waits for others to finish.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until the machine is quiet, but not for ever. Gives the share of the cores that was
 /// at work last, which belongs to the results.

@@ -28,7 +28,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Results\n")?;
-        writeln!(f, "Written by `script/bench`; changes here are overwritten. All of a table was measured in one run, side by side.\n")?;
+        writeln!(
+            f,
+            "Written by `script/bench`; changes here are overwritten. All of a table was measured in one run, side by side.\n"
+        )?;
         if self.quick {
             writeln!(f, "**A quick run: few rounds, so the figures are rough.**\n")?;
         }
@@ -79,7 +82,10 @@ impl fmt::Display for Boot {
              `openclaw fleet create`: from the start of the command.\n",
             self.ours.len()
         )?;
-        writeln!(f, "| | min | median | max | median to `docker run` |\n| --- | --- | --- | --- | --- |")?;
+        writeln!(
+            f,
+            "| | min | median | max | median to `docker run` |\n| --- | --- | --- | --- | --- |"
+        )?;
         let base = self.bare.median().as_secs_f64();
         let row = |f: &mut fmt::Formatter<'_>, name, samples: &Samples| {
             let [min, median, max] = [samples.min(), samples.median(), samples.max()].map(Seconds);
@@ -90,7 +96,11 @@ impl fmt::Display for Boot {
         row(f, "`docker run`", &self.bare)?;
         row(f, "`openclaw fleet create`", &self.fleet)?;
         let ratio = self.ours.median().as_secs_f64() / base;
-        writeln!(f, "\nAim: at most 1.1 times `docker run`: {ratio:.2}, {}.", verdict(ratio <= 1.1))?;
+        writeln!(
+            f,
+            "\nAim: at most 1.1 times `docker run`: {ratio:.2}, {}.",
+            verdict(ratio <= 1.1)
+        )?;
         let ahead = self.ours.median() < self.fleet.median();
         writeln!(f, "Aim: ahead of `openclaw fleet create`: {}.", verdict(ahead))?;
         busy(f, self.busy)?;
@@ -127,7 +137,10 @@ impl fmt::Display for Overhead {
         let p99 = added(self.with.p99(), self.without.p99());
         writeln!(f, "| difference | {median:.2} ms | {p99:.2} ms |\n")?;
         if let [least, .., most] = self.added.as_slice() {
-            writeln!(f, "In single rounds it added between {least:.2} and {most:.2} ms to the median.")?;
+            writeln!(
+                f,
+                "In single rounds it added between {least:.2} and {most:.2} ms to the median."
+            )?;
         }
         writeln!(f, "Aim: at most 1 ms at the median: {}.", verdict(median <= 1.0))?;
         busy(f, self.busy)
@@ -144,18 +157,36 @@ impl fmt::Display for Crowd {
              instances are in its memory as well.\n"
         )?;
         writeln!(f, "| | |\n| --- | --- |")?;
-        let rate = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / self.provision.as_secs_f64();
-        writeln!(f, "| provision all, until live | {} ({rate:.0} each second) |", Seconds(self.provision))?;
-        writeln!(f, "| `POST /provision` answers, p50 and p99 | {}, {} |", Millis(self.accept.median()), Millis(self.accept.p99()))?;
+        let rate =
+            f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / self.provision.as_secs_f64();
+        writeln!(
+            f,
+            "| provision all, until live | {} ({rate:.0} each second) |",
+            Seconds(self.provision)
+        )?;
+        writeln!(
+            f,
+            "| `POST /provision` answers, p50 and p99 | {}, {} |",
+            Millis(self.accept.median()),
+            Millis(self.accept.p99())
+        )?;
         writeln!(f, "| a new daemon answers | {} |", Millis(self.start))?;
-        writeln!(f, "| a new daemon has looked at all of them and all are live | {} |", Seconds(self.sweep))?;
+        writeln!(
+            f,
+            "| a new daemon has looked at all of them and all are live | {} |",
+            Seconds(self.sweep)
+        )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, s: &Samples| {
             let [p50, p99, max] = [s.median(), s.p99(), s.max()].map(Millis);
             writeln!(f, "| {name}, p50, p99, max of {} | {p50}, {p99}, {max} |", s.len())
         };
         row(f, "`GET /status` of one, while sweeps and probes go on", &self.one)?;
         row(f, "`GET /status` of one, one after the other", &self.burst)?;
-        row(f, &format!("`GET /status` of all ({:.1} MB)", megabytes(self.all_size as u64)), &self.all)?;
+        row(
+            f,
+            &format!("`GET /status` of all ({:.1} MB)", megabytes(self.all_size as u64)),
+            &self.all,
+        )?;
         writeln!(f, "| CPU when nothing happens | {:.0} % of a core |", self.idle_cpu * 100.0)?;
         let mb = |f: &mut fmt::Formatter<'_>, name, bytes| {
             writeln!(f, "| memory {name} | {:.0} MB |", megabytes(bytes))
@@ -165,7 +196,11 @@ impl fmt::Display for Crowd {
         mb(f, "after the restart", self.memory_restarted)?;
         mb(f, "after the reads", self.memory_read)?;
         mb(f, "at the most", self.memory_peak)?;
-        writeln!(f, "\nAim: one status under 5 ms at p99: {}.", verdict(self.one.p99().as_secs_f64() < 0.005))?;
+        writeln!(
+            f,
+            "\nAim: one status under 5 ms at p99: {}.",
+            verdict(self.one.p99().as_secs_f64() < 0.005)
+        )?;
         let largest = self.memory_provisioned.max(self.memory_restarted).max(self.memory_read);
         writeln!(f, "Aim: memory under 200 MB: {}.", verdict(megabytes(largest) < 200.0))?;
         busy(f, self.busy)

@@ -20,7 +20,8 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(release: &std::path::Path) -> anyhow::Result<Self> {
-        let release = release.canonicalize().context("no unpacked release; script/bench makes it")?;
+        let release =
+            release.canonicalize().context("no unpacked release; script/bench makes it")?;
         Ok(Self {
             node: release.join("node"),
             program: release.join("app/openclaw.mjs"),
@@ -40,14 +41,11 @@ impl Fleet {
         let port = client::free_port()?;
         let url = format!("http://127.0.0.1:{port}{}", client::STARTUP);
         let (client, image, port) = (client::http()?, machine::image(), port.to_string());
-        let arguments =
-            ["create", &cell.tenant, "--image", &image, "--port", &port, "--json"];
+        let arguments = ["create", &cell.tenant, "--image", &image, "--port", &port, "--json"];
         let begun = Instant::now();
         // The answer counts, not the end of the command, which waits for `/healthz`.
-        let (created, took) = tokio::join!(
-            self.run(&arguments),
-            client::started(&client, &url, None, begun)
-        );
+        let (created, took) =
+            tokio::join!(self.run(&arguments), client::started(&client, &url, None, begun));
         created?;
         took
     }

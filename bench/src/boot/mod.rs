@@ -44,7 +44,9 @@ pub async fn measure(rounds: usize, release: &Path) -> anyhow::Result<Boot> {
         let bare = bare::start(round).await?;
         found.busy = found.busy.max(machine::quiet().await?);
         let fleet = fleet.start(round).await?;
-        eprintln!("start {round}/{rounds}: StartClaw {ours:.2?}, docker run {bare:.2?}, fleet {fleet:.2?}");
+        eprintln!(
+            "start {round}/{rounds}: StartClaw {ours:.2?}, docker run {bare:.2?}, fleet {fleet:.2?}"
+        );
         found.ours.push(ours);
         found.bare.push(bare);
         found.fleet.push(fleet);

@@ -50,8 +50,7 @@ impl Platform {
 
         let begun = Instant::now();
         let asked = Timestamp::now();
-        let operation: Operation =
-            post(&api, "provision", json!({ "name": name })).await?;
+        let operation: Operation = post(&api, "provision", json!({ "name": name })).await?;
         let link = post::<Value>(&api, "open", json!({ "name": name })).await?;
         let link = link["url"].as_str().context("no link")?;
         let cookie = client::sign_in(&https, &origin, link).await?;

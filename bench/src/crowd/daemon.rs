@@ -131,8 +131,9 @@ impl Machine {
         let listener = UnixListener::bind(&socket).context("cannot listen")?;
         let service = router.into_make_service_with_connect_info::<Peer>();
         let ended = stop.clone().cancelled_owned();
-        let serving =
-            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(ended).into_future());
+        let serving = tokio::spawn(
+            axum::serve(listener, service).with_graceful_shutdown(ended).into_future(),
+        );
         Ok(Life { engine, store, stop, serving })
     }
 }

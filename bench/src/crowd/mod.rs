@@ -238,12 +238,8 @@ impl Daemon {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         // After the name in parentheses, which may hold anything: state is the first.
         let (_, fields) = text.rsplit_once(") ").context("an odd /proc/PID/stat")?;
-        let ticks: u32 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|t| t.parse::<u32>().ok())
-            .sum();
+        let ticks: u32 =
+            fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u32>().ok()).sum();
         // Linux tells it in hundredths of a second on every architecture.
         Ok(f64::from(ticks) / 100.0)
     }
