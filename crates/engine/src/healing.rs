@@ -107,7 +107,8 @@ impl Work<'_> {
                 backoff(self.memory.troubles, timing.trouble_first, timing.backoff_limit / 10);
             return Ok(Outcome::Again(wait));
         }
-        self.note_failure(Timestamp::now(), e.message, Vec::new()).await?;
+        let last_log = self.last_log().await;
+        self.note_failure(Timestamp::now(), e.message, last_log).await?;
         Ok(Outcome::AtOnce)
     }
 
