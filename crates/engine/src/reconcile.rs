@@ -303,6 +303,13 @@ impl Work<'_> {
         self.memory.troubles = 0;
         let id = self.instance.id.clone();
         let before = self.engine.inner.live.by_id(&id).map(|e| e.state);
+        // Before the state: who sees it live again finds the event.
+        if was_broken && before != Some(InstanceState::Live) {
+            let about = Some((&self.instance.id, &self.instance.name));
+            self.engine
+                .record(EventKind::Healed, about, &Actor::system(), "it is live again")
+                .await;
+        }
         self.engine.inner.live.update(&id, |entry| {
             entry.state = InstanceState::Live;
             entry.trouble = None;
@@ -314,12 +321,6 @@ impl Work<'_> {
         }
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Ok(())).await?;
-        }
-        if was_broken && before != Some(InstanceState::Live) {
-            let about = Some((&self.instance.id, &self.instance.name));
-            self.engine
-                .record(EventKind::Healed, about, &Actor::system(), "it is live again")
-                .await;
         }
         let health = &mut self.instance.health;
         let quiet = health
