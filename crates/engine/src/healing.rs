@@ -50,6 +50,7 @@ impl Work<'_> {
     ) -> Result<(), EngineError> {
         let timing = &self.engine.inner.settings.timing;
         let health = &mut self.instance.health;
+        let another_reason = health.reason.as_ref() != Some(&reason);
         health.failures = health.failures.saturating_add(1);
         health.last_failure_at = Some(at);
         let wait = backoff(health.failures, timing.backoff_first, timing.backoff_limit);
@@ -66,8 +67,8 @@ impl Work<'_> {
             fail_step(operation, &reason);
             self.engine.save(operation).await?;
         }
-        // The first and the one that makes it failing; the others say nothing new.
-        if failures == 1 || failures == timing.failing_after {
+        // The first of its kind and the one that makes it failing; the others say nothing new.
+        if another_reason || failures == timing.failing_after {
             let about = Some((&self.instance.id, &self.instance.name));
             self.engine.record(EventKind::Broke, about, &Actor::system(), &reason).await;
         }
