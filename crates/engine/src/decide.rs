@@ -190,14 +190,10 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
 fn watch(look: &Look<'_>, container: &Container) -> Decision {
     let timing = look.timing;
     if has_started(&look.observed.probe) {
-        return if container.cpu_limited {
-            Decision::Settled
-        } else {
-            Decision::Do(Step::LimitCpu)
-        };
+        return if container.limited { Decision::Settled } else { Decision::Do(Step::Limit) };
     }
     // The CPU limit comes into force when a boot is over, so it tells a boot from a silence.
-    if !container.cpu_limited {
+    if !container.limited {
         let booting = container.started_at.map_or(Duration::ZERO, |t| look.now.since(t));
         return if booting >= timing.boot_limit {
             Decision::End(format!("it did not start within {} s", timing.boot_limit.as_secs()))

@@ -53,11 +53,11 @@ fn any_container() -> impl Strategy<Value = Container> {
         ),
     ];
     (state, prop_oneof![Just(SPEC), Just("old")], any::<bool>(), any::<bool>()).prop_map(
-        |(state, spec, cpu_limited, started)| Container {
+        |(state, spec, limited, started)| Container {
             started_at: (started || !matches!(state, ContainerState::Created)).then(|| at(500)),
             state,
             spec: spec.into(),
-            cpu_limited,
+            limited,
         },
     )
 }
@@ -143,7 +143,7 @@ proptest! {
         prop_assert_eq!(left.secrets, Some(REVISION));
         let container = left.container.unwrap();
         prop_assert_eq!(container.spec, SPEC);
-        prop_assert!(container.cpu_limited && container.state == ContainerState::Running);
+        prop_assert!(container.limited && container.state == ContainerState::Running);
     }
 
     /// Whatever is there, an unwanted instance goes without a rest.
@@ -171,7 +171,7 @@ proptest! {
     }
 }
 
-fn running(cpu_limited: bool, started_at: i64) -> Observed {
+fn running(limited: bool, started_at: i64) -> Observed {
     Observed {
         volume: true,
         volume_ready: true,
@@ -181,7 +181,7 @@ fn running(cpu_limited: bool, started_at: i64) -> Observed {
         container: Some(Container {
             state: ContainerState::Running,
             spec: SPEC.into(),
-            cpu_limited,
+            limited,
             started_at: Some(at(started_at)),
         }),
         probe: Probe::Silent,

@@ -24,6 +24,9 @@ use crate::{
     queue::Due,
 };
 
+/// Probes of a booting instance between two whole looks.
+const QUICK_LOOKS: u32 = 10;
+
 /// What a worker keeps of an instance between two looks; a new daemon starts without it.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -270,16 +273,16 @@ impl Work<'_> {
         waiting: Waiting,
         begun: Option<Timestamp>,
     ) -> Result<Outcome, EngineError> {
+        let timing = &self.engine.inner.settings.timing;
         match waiting {
             Waiting::Boot => {
                 self.begin("boot").await?;
                 self.show(InstanceState::Starting);
                 // One that takes far longer than a boot does must not keep the others waiting.
-                if begun.is_some_and(|t| {
-                    Timestamp::now().since(t) > self.engine.inner.settings.timing.boot_share
-                }) {
+                if begun.is_some_and(|t| Timestamp::now().since(t) > timing.boot_share) {
                     self.leave_boot();
                 }
+                return Ok(self.until_started(time).await);
             }
             Waiting::Backoff => {
                 let failing = self.is_failing();
@@ -293,6 +296,19 @@ impl Work<'_> {
             }
         }
         Ok(Outcome::Again(time))
+    }
+
+    /// Asks only the booting instance itself for a while: a whole look takes CPU time that the
+    /// boot is short of.
+    async fn until_started(&self, every: Duration) -> Outcome {
+        for _ in 0..QUICK_LOOKS {
+            tokio::time::sleep(every).await;
+            let probe = self.engine.inner.host.probe(&self.plan).await;
+            if self.engine.inner.stop.is_cancelled() || probe.is_ok_and(|p| has_started(&p)) {
+                break;
+            }
+        }
+        Outcome::AtOnce
     }
 
     /// Everything is as it is to be: operations are over, failures forgiven after a while.

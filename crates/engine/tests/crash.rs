@@ -168,7 +168,7 @@ proptest! {
                 prop_assert_eq!(left.len(), 1);
                 prop_assert_eq!(thing.starts, 2, "it was started once more");
                 let container = thing.container.unwrap();
-                prop_assert!(container.state == ContainerState::Running && container.cpu_limited);
+                prop_assert!(container.state == ContainerState::Running && container.limited);
             }
             Verb::Deprovision => prop_assert!(left.is_empty(), "{:?}", left),
         }
@@ -224,6 +224,6 @@ fn the_steps_that_were_crashed_at_are_all_there_are() {
     });
     assert_eq!(
         *seen.lock().unwrap(),
-        ["volume", "network", "secrets", "config", "container", "start", "limit-cpu"]
+        ["volume", "network", "secrets", "config", "container", "start", "limits"]
     );
 }

@@ -38,7 +38,7 @@ async fn a_container_or_network_that_somebody_removed_is_made_again_without_a_wo
     machine.host.world().thing(&id).container = None;
     until("it has a container", async || {
         let thing = machine.host.world().thing(&id).clone();
-        thing.container.is_some_and(|c| c.state == ContainerState::Running && c.cpu_limited)
+        thing.container.is_some_and(|c| c.state == ContainerState::Running && c.limited)
     })
     .await;
     machine.host.world().thing(&id).network = false;

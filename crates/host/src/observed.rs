@@ -36,7 +36,7 @@ pub struct Container {
     /// The [`Plan::spec`](crate::Plan::spec) it was made from.
     pub spec: String,
     /// Whether the CPU limit is in force (it is lifted for the boot).
-    pub cpu_limited: bool,
+    pub limited: bool,
     /// When it was started last.
     pub started_at: Option<Timestamp>,
 }

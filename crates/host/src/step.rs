@@ -22,10 +22,10 @@ pub enum Step {
     SetConfigAside,
     /// Make the container; remove one of an older spec first.
     CreateContainer,
-    /// Lift the CPU limit and start the container.
+    /// Lift the CPU limit and the soft memory limit, and start the container.
     StartContainer,
-    /// Put the CPU limit into force.
-    LimitCpu,
+    /// Put the CPU limit and the soft memory limit into force.
+    Limit,
     /// Let a frozen container go on.
     ResumeContainer,
     /// Ask the container to end, and end it when its grace is over.
@@ -54,7 +54,7 @@ impl Step {
             Self::SetConfigAside => "set-config-aside",
             Self::CreateContainer => "container",
             Self::StartContainer => "start",
-            Self::LimitCpu => "limit-cpu",
+            Self::Limit => "limits",
             Self::ResumeContainer => "resume",
             Self::StopContainer => "stop",
             Self::Repair => "repair",

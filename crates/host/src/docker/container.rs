@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 
 use super::names::ROLE_INSTANCE;
-use super::profile::{CPU_LIFTED, cpu_quota};
+use super::profile::{CPU_LIFTED, cpu_quota, mib};
 use super::{DockerHost, client::failed, client::found};
 use crate::{HostError, Plan};
 
@@ -88,7 +88,7 @@ impl DockerHost {
         let what = format!("start the container {name}");
         let container = self.container(plan).await?;
         if container.is_some_and(|container| quota(&container) != CPU_LIFTED) {
-            self.set_quota(plan, CPU_LIFTED).await?;
+            self.set_limits(plan, CPU_LIFTED, plan.limits.memory_hard_mib).await?;
         }
         match self.client.get().await?.start_container(&name, None).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
@@ -107,15 +107,24 @@ impl DockerHost {
         }
     }
 
-    pub(super) async fn limit_cpu(&self, plan: &Plan) -> Result<(), HostError> {
-        self.set_quota(plan, cpu_quota(plan.limits.cpus)).await
+    pub(super) async fn limit(&self, plan: &Plan) -> Result<(), HostError> {
+        self.set_limits(plan, cpu_quota(plan.limits.cpus), plan.limits.memory_soft_mib).await
     }
 
-    async fn set_quota(&self, plan: &Plan, quota: i64) -> Result<(), HostError> {
+    async fn set_limits(
+        &self,
+        plan: &Plan,
+        cpu_quota: i64,
+        soft_mib: u64,
+    ) -> Result<(), HostError> {
         let name = self.names.object(plan);
-        let body = ContainerUpdateBody { cpu_quota: Some(quota), ..Default::default() };
+        let body = ContainerUpdateBody {
+            cpu_quota: Some(cpu_quota),
+            memory_reservation: Some(mib(soft_mib)),
+            ..Default::default()
+        };
         let done = self.client.get().await?.update_container(&name, body).await;
-        done.map_err(|e| failed(format!("set the CPU limit of {name}"), e))
+        done.map_err(|e| failed(format!("set the limits of {name}"), e))
     }
 
     pub(super) async fn resume_container(&self, plan: &Plan) -> Result<(), HostError> {

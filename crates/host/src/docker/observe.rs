@@ -68,7 +68,7 @@ impl DockerHost {
                 }),
             },
             spec: label(container, &self.names.spec_label()).unwrap_or_default().to_owned(),
-            cpu_limited: quota(container) > 0,
+            limited: quota(container) > 0,
             started_at: time(state.started_at),
         }
     }

@@ -53,7 +53,10 @@ impl DockerHost {
         let hard = mib(plan.limits.memory_hard_mib);
         HostConfig {
             memory: Some(hard),
-            memory_reservation: Some(mib(plan.limits.memory_soft_mib)),
+            // The soft limit comes into force with the CPU limit, when the boot is over: with cgroup
+            // v1 Node.js takes it for all the memory there is, and would make do with a heap of
+            // half of that for good (512 MiB: 259 MiB of heap, and a boot that takes a third longer).
+            memory_reservation: Some(hard),
             // Memory and swap together: an instance that grows is ended instead of making the
             // whole machine page. (With cgroup v1 its pages can still be pushed out for sleep;
             // with v2 that needs an update of this first.)
@@ -136,7 +139,8 @@ fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
 }
 
-fn mib(count: u64) -> i64 {
+/// Bytes of so many MiB.
+pub(super) fn mib(count: u64) -> i64 {
     i64::try_from(count.saturating_mul(1 << 20)).unwrap_or(i64::MAX)
 }
 

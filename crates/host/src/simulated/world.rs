@@ -186,12 +186,12 @@ impl Thing {
                 self.container = Some(Container {
                     state: ContainerState::Created,
                     spec: plan.spec.clone(),
-                    cpu_limited: false,
+                    limited: false,
                     started_at: None,
                 });
             }
             Step::StartContainer => self.start(now)?,
-            Step::LimitCpu => self.on_container(|c| c.cpu_limited = true),
+            Step::Limit => self.on_container(|c| c.limited = true),
             Step::ResumeContainer => self.on_container(|c| c.state = ContainerState::Running),
             Step::StopContainer => self.stop(now),
             Step::Repair => {
@@ -234,7 +234,7 @@ impl Thing {
         };
         self.on_container(|c| {
             c.state = state;
-            c.cpu_limited = false;
+            c.limited = false;
             c.started_at = Some(now);
         });
         Ok(())

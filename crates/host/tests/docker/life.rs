@@ -37,7 +37,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert_eq!(started.state, ContainerState::Running);
     assert!(started.started_at.is_some());
     p.until(&plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
-    assert!(twice(Step::LimitCpu).await.container.unwrap().cpu_limited);
+    assert!(twice(Step::Limit).await.container.unwrap().limited);
 
     let found = p.host.survey().await.unwrap();
     assert_eq!(found.len(), 1);
@@ -374,7 +374,7 @@ async fn a_step_costs_little_beside_docker() {
         println!("{step:>10} {:>6.1} ms", time.as_secs_f64() * 1e3);
     }
     println!("{:>10} {:>6.1} ms", "all", begin.elapsed().as_secs_f64() * 1e3);
-    for (name, step) in [("limit-cpu", Some(Step::LimitCpu)), ("observe", None)] {
+    for (name, step) in [("limits", Some(Step::Limit)), ("observe", None)] {
         let begin = Instant::now();
         match step {
             Some(step) => p.apply(&plan, step).await,
