@@ -50,7 +50,6 @@ try {
         .join(" ");
     return all(document.body).replace(/\s+/g, " ");
   });
-  const fields = await page.locator("input[type=password]").count();
   const cookies = (await context.cookies()).map(({ name, domain, secure, httpOnly, sameSite, path }) => ({
     name, domain, secure, httpOnly, sameSite, path,
   }));
@@ -79,7 +78,6 @@ try {
       url: page.url(),
       title: await page.title(),
       text: text.slice(0, 4000),
-      passwordFields: fields,
       sockets,
       cookies,
       usedTwice,

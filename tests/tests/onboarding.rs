@@ -160,9 +160,9 @@ async fn a_person_signs_in_at_a_browser_and_a_neighbours_cookie_opens_nothing() 
         |s: &serde_json::Value| s["closed"] == false && s["received"].as_u64() >= Some(3);
     assert!(seen["sockets"].as_array().unwrap().iter().any(connected), "{seen:#}");
     assert!(seen["url"].as_str().unwrap().starts_with(&platform.origin("alice")), "{seen:#}");
-    assert_eq!(seen["passwordFields"], 0, "{seen:#}");
+    // (Where no model is set up, the page asks for a provider's key; not for a token of its own.)
     let text = seen["text"].as_str().unwrap().to_lowercase();
-    assert!(!text.contains("pairing required") && !text.contains("unauthorized"), "{seen:#}");
+    assert!(!text.contains("pairing required") && !text.contains("gateway token"), "{seen:#}");
     let cookie = &seen["cookies"][0];
     assert_eq!(cookie["domain"], format!("alice.{}", platform.domain()), "host-only: {cookie}");
     assert_eq!((&cookie["secure"], &cookie["httpOnly"]), (&json!(true), &json!(true)));
