@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use startclaw_host::{HostErrorKind, Observed, Plan, Step};
+use startclaw_host::{HostErrorKind, Observed, Plan, Probe, Step};
 use startclaw_model::{
     Actor, EventKind, Health, Instance, InstanceId, InstanceState, Operation, OperationKind,
     Presence, Timestamp,
@@ -299,16 +299,19 @@ impl Work<'_> {
     }
 
     /// Asks only the booting instance itself for a while: a whole look takes CPU time that the
-    /// boot is short of.
+    /// boot is short of. Then the worker is given back, for what came up meanwhile and for the
+    /// other instances.
     async fn until_started(&self, every: Duration) -> Outcome {
         for _ in 0..QUICK_LOOKS {
             tokio::time::sleep(every).await;
+            // One that takes connections and says nothing costs seconds each time.
             let probe = self.engine.inner.host.probe(&self.plan).await;
-            if self.engine.inner.stop.is_cancelled() || probe.is_ok_and(|p| has_started(&p)) {
+            let goes_on = probe.is_ok_and(|p| !has_started(&p) && p != Probe::Silent);
+            if self.engine.inner.stop.is_cancelled() || !goes_on {
                 break;
             }
         }
-        Outcome::AtOnce
+        Outcome::Again(Duration::ZERO)
     }
 
     /// Everything is as it is to be: operations are over, failures forgiven after a while.
