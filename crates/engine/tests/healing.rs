@@ -198,6 +198,26 @@ async fn what_ended_while_no_daemon_ran_is_started_and_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn boots_that_hang_do_not_keep_the_others_from_being_looked_after() {
+    let machine = Machine::new();
+    let mut settings = settings();
+    settings.timing.boot_limit = LIMIT * 10;
+    machine.host.world().next_behaviour = Behaviour::Hangs;
+    let engine = machine.start_with(settings).await;
+    // More than there are workers.
+    for n in 0..40 {
+        engine.provision(&Actor::system(), request(&format!("h{n}")), None).await.unwrap();
+    }
+    until("all of them boot", async || {
+        let ids = machine.host.world().ids();
+        ids.len() == 40 && ids.iter().all(|id| machine.host.world().thing(id).starts == 1)
+    })
+    .await;
+    machine.host.world().next_behaviour = Behaviour::Healthy;
+    provisioned(&engine, "alice").await;
+}
+
+#[tokio::test]
 async fn only_so_many_boot_at_once_and_all_come_up() {
     let machine = Machine::new();
     let mut settings = settings();
