@@ -2,7 +2,7 @@
 //! file, the engine on a simulated host, and the management API at a Unix socket. It does what
 //! its standard input says, line by line, and answers each with a line of JSON.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
@@ -109,6 +109,11 @@ impl Machine {
         let vault = Vault::load(&self.dir.join("master.key"), true)?;
         let settings = EngineSettings {
             domain: "claws.test".into(),
+            backup: startclaw_engine::BackupSettings {
+                nightly: false,
+                folder: "/simulated".into(),
+                ..Default::default()
+            },
             port_suffix: String::new(),
             // Real boots are bounded because they take a CPU; these take none.
             instances: InstanceSettings {
@@ -117,8 +122,13 @@ impl Machine {
             },
             timing: Timing::default(),
         };
-        let engine =
-            Engine::start(store.clone(), vault, Arc::new(self.host.clone()), settings).await?;
+        let engine = Engine::start(
+            store.clone(),
+            vault,
+            startclaw_engine::Outside::simulated(self.host.clone()),
+            settings,
+        )
+        .await?;
         let stop = CancellationToken::new();
         let settings = Settings {
             metrics: Some(self.recorder.clone()),

@@ -31,6 +31,8 @@ pub enum Kind {
     NameTaken,
     /// The instance is being removed.
     Removing,
+    /// It does not go together with what is under way.
+    Conflict,
     /// The request took too long to arrive.
     Slow,
     /// The body is larger than 64 KiB.
@@ -51,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, for the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Invalid,
         Self::Unauthenticated,
@@ -60,6 +62,7 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::NameTaken,
         Self::Removing,
+        Self::Conflict,
         Self::Slow,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -84,6 +87,7 @@ impl Kind {
             }
             Self::NameTaken => ("name-taken", S::CONFLICT, "The name is taken"),
             Self::Removing => ("removing", S::CONFLICT, "The instance is being removed"),
+            Self::Conflict => ("conflict", S::CONFLICT, "Not together with what is under way"),
             Self::Slow => ("slow", S::REQUEST_TIMEOUT, "The request took too long to arrive"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
@@ -266,6 +270,7 @@ impl From<EngineError> for Problem {
                 Self::new(Kind::NameTaken, text.clone()).about("name".into(), text)
             }
             EngineError::Removing(_) => Self::new(Kind::Removing, text),
+            EngineError::Conflict(_) => Self::new(Kind::Conflict, text),
             EngineError::Full => Self::new(Kind::Full, text),
             EngineError::KeyReused => Self::new(Kind::KeyReused, text),
             EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use startclaw_host::{Container, ContainerState, Observed, Probe, Step};
-use startclaw_model::{Health, Presence, Timestamp};
+use startclaw_model::{Farewell, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
 
@@ -13,6 +13,10 @@ use crate::Timing;
 pub(crate) struct Look<'a> {
     /// Whether the instance is to exist.
     pub presence: Presence,
+    /// Which of its volumes is which.
+    pub volumes: &'a Volumes,
+    /// What is done with its data before it goes.
+    pub farewell: Farewell,
     /// The spec its container is to have.
     pub spec: &'a str,
     /// The revision its secrets are to have.
@@ -47,6 +51,8 @@ pub(crate) enum Decision {
     CountFailure(Failure),
     /// Look again then.
     Wait(Duration, Waiting),
+    /// Its container is gone and its data are to go: first what is to be done with them.
+    BidFarewell,
     /// Everything is as it is to be.
     Settled,
     /// Nothing is left of it.
@@ -62,6 +68,8 @@ pub(crate) enum Waiting {
     Backoff,
     /// An answer of a live instance that is silent just now.
     Answer,
+    /// A restore, which fills its volume.
+    Restore,
 }
 
 /// A container that ended by itself.
@@ -86,13 +94,14 @@ pub(crate) fn next_step(look: &Look<'_>) -> Decision {
         return Decision::Wait(retry_at.since(look.now), Waiting::Backoff);
     }
     match look.presence {
-        Presence::Absent => take_down(look.observed),
+        Presence::Absent => take_down(look),
         Presence::Present => bring_up(look),
     }
 }
 
 /// The way to nothing: container, network, secrets, and the data last.
-fn take_down(observed: &Observed) -> Decision {
+fn take_down(look: &Look<'_>) -> Decision {
+    let observed = look.observed;
     if let Some(container) = &observed.container {
         return Decision::Do(if is_alive(container) {
             Step::StopContainer
@@ -106,6 +115,12 @@ fn take_down(observed: &Observed) -> Decision {
     if observed.secrets.is_some() {
         return Decision::Do(Step::RemoveSecrets);
     }
+    if !look.farewell.is_over() {
+        return Decision::BidFarewell;
+    }
+    if let Some(other) = observed.other_volumes.first() {
+        return Decision::Do(Step::RemoveOtherVolume(*other));
+    }
     if observed.volume {
         return Decision::Do(Step::RemoveVolume);
     }
@@ -116,6 +131,15 @@ fn take_down(observed: &Observed) -> Decision {
 fn bring_up(look: &Look<'_>) -> Decision {
     let observed = look.observed;
     let container = observed.container.as_ref();
+    if look.volumes.is_unfilled() && container.is_none() {
+        return Decision::Wait(look.timing.sweep_every, Waiting::Restore);
+    }
+    // One that is not needed goes when the container surely is not on it any more.
+    let moved = container.is_none_or(|c| c.spec == look.spec);
+    let stale = observed.other_volumes.iter().find(|v| !look.volumes.keeps(**v));
+    if let Some(stale) = stale.filter(|_| moved) {
+        return Decision::Do(Step::RemoveOtherVolume(*stale));
+    }
     if !observed.volume || !observed.network {
         // A container on a volume or network that is gone cannot be mended, only made again.
         if let Some(container) = container {

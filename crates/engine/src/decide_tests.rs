@@ -12,12 +12,24 @@ use super::*;
 
 const SPEC: &str = "spec";
 const REVISION: u64 = 3;
+/// It lives on its first volume, and one that was replaced lately is kept.
+const VOLUMES: Volumes = Volumes {
+    current: 0,
+    last: 2,
+    filling: None,
+    replaced: Some(startclaw_model::Replaced {
+        generation: 2,
+        until: Timestamp::from_millis(0),
+        on_trial: false,
+    }),
+};
 
 fn plan() -> Plan {
     Plan {
         id: InstanceId("1".into()),
         name: Name::parse("alice").unwrap(),
         slot: Slot(0),
+        volume: 0,
         image: "image:1".into(),
         limits: Limits::default(),
         spec: SPEC.into(),
@@ -65,12 +77,12 @@ fn any_container() -> impl Strategy<Value = Container> {
 fn any_thing() -> impl Strategy<Value = Thing> {
     let secrets = prop_oneof![Just(None), Just(Some(1)), Just(Some(REVISION))];
     let config = prop_oneof![Just(None), Just(Some(Bytes::from("old")))];
-    (any::<bool>(), any::<bool>(), secrets, config, prop::option::of(any_container())).prop_map(
-        |(volume, network, secrets, config, container)| Thing {
-            volume,
+    let volumes = prop::collection::btree_map(0u64..4, config, 0..4);
+    (volumes, any::<bool>(), secrets, prop::option::of(any_container())).prop_map(
+        |(volumes, network, secrets, container)| Thing {
+            volumes,
             network,
             secrets,
-            config,
             container,
             ..Thing::default()
         },
@@ -102,6 +114,8 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
         let observed = block_on(host.observe(&plan)).unwrap();
         let decision = next_step(&Look {
             presence,
+            volumes: &VOLUMES,
+            farewell: Farewell::Over,
             spec: SPEC,
             secrets_revision: REVISION,
             config: (observed.config.as_ref() != Some(&wanted)).then_some(&wanted),
@@ -124,7 +138,7 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
             Decision::CountFailure(failure) => health.last_failure_at = Some(failure.at),
             Decision::Wait(time, _) => now = now.plus(time),
-            Decision::Settled | Decision::Gone => break,
+            Decision::Settled | Decision::Gone | Decision::BidFarewell => break,
         }
     }
     let left = host.world().thing(&plan.id).clone();
@@ -139,7 +153,8 @@ proptest! {
     fn every_state_leads_to_a_live_instance(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Present, thing, health);
         prop_assert_eq!(taken.last(), Some(&Decision::Settled), "{:?}", taken);
-        prop_assert!(left.volume && left.network);
+        prop_assert!(left.volumes.contains_key(&0) && left.network);
+        prop_assert!(left.volumes.keys().all(|v| VOLUMES.keeps(*v)), "{:?}", left.volumes);
         prop_assert_eq!(left.secrets, Some(REVISION));
         let container = left.container.unwrap();
         prop_assert_eq!(container.spec, SPEC);
@@ -157,8 +172,10 @@ proptest! {
     /// A live instance's data is never touched on the way up.
     #[test]
     fn bringing_up_never_removes_the_volume(thing in any_thing(), health in any_health()) {
-        let (taken, _) = run(Presence::Present, thing, health);
+        let kept = thing.volumes.contains_key(&2);
+        let (taken, left) = run(Presence::Present, thing, health);
         prop_assert!(!taken.contains(&Decision::Do(Step::RemoveVolume)));
+        prop_assert_eq!(left.volumes.contains_key(&2), kept, "one that is kept is touched neither");
     }
 
     /// The configuration is written only while no container runs.
@@ -174,6 +191,7 @@ proptest! {
 fn running(limited: bool, started_at: i64) -> Observed {
     Observed {
         volume: true,
+        other_volumes: Vec::new(),
         volume_ready: true,
         network: true,
         secrets: Some(REVISION),
@@ -192,6 +210,8 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
     let (health, timing) = (Health::default(), Timing::default());
     next_step(&Look {
         presence: Presence::Present,
+        volumes: &VOLUMES,
+        farewell: Farewell::Over,
         spec: SPEC,
         secrets_revision: REVISION,
         config: None,
@@ -203,6 +223,55 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
         now,
         timing: &timing,
     })
+}
+
+#[test]
+fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_there() {
+    let (health, timing) = (Health::default(), Timing::default());
+    let empty = Observed { volume: true, volume_ready: true, network: true, ..Observed::default() };
+    let decision = next_step(&Look {
+        presence: Presence::Present,
+        volumes: &Volumes::to_be_filled(),
+        farewell: Farewell::Over,
+        spec: SPEC,
+        secrets_revision: REVISION,
+        config: None,
+        unreadable: false,
+        observed: &empty,
+        health: &health,
+        silent_since: None,
+        born: at(0),
+        now: at(0),
+        timing: &timing,
+    });
+    assert!(matches!(decision, Decision::Wait(_, Waiting::Restore)), "{decision:?}");
+}
+
+#[test]
+fn data_go_after_their_farewell_and_not_before_the_container() {
+    let (health, timing) = (Health::default(), Timing::default());
+    let decide = |observed: &Observed, farewell| {
+        next_step(&Look {
+            presence: Presence::Absent,
+            volumes: &VOLUMES,
+            farewell,
+            spec: SPEC,
+            secrets_revision: REVISION,
+            config: None,
+            unreadable: false,
+            observed,
+            health: &health,
+            silent_since: None,
+            born: at(0),
+            now: at(0),
+            timing: &timing,
+        })
+    };
+    let up = running(true, 0);
+    assert_eq!(decide(&up, Farewell::Backup), Decision::Do(Step::StopContainer));
+    let down = Observed { volume: true, other_volumes: vec![2], ..Observed::default() };
+    assert_eq!(decide(&down, Farewell::Backup), Decision::BidFarewell);
+    assert_eq!(decide(&down, Farewell::Over), Decision::Do(Step::RemoveOtherVolume(2)));
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub enum EngineError {
     /// The instance is being removed.
     #[error("{0} is being removed; wait until that is done")]
     Removing(Name),
+    /// It does not go together with what is under way.
+    #[error("{0}")]
+    Conflict(String),
     /// The machine has no slot left.
     #[error("the machine is full; deprovision an instance or add a machine")]
     Full,
@@ -67,6 +70,7 @@ impl EngineError {
             StoreError::NameTaken => Self::NameTaken(name.clone()),
             StoreError::NoInstance => Self::NoInstance(name.clone()),
             StoreError::Removing => Self::Removing(name.clone()),
+            StoreError::Conflict(why) => Self::Conflict(why.to_owned()),
             StoreError::Full => Self::Full,
             StoreError::KeyReused => Self::KeyReused,
             other => Self::inside(other),

@@ -26,10 +26,32 @@ impl Work<'_> {
         }
         let why =
             self.instance.health.reason.clone().unwrap_or_else(|| "it does not come up".into());
+        if self.instance.desired.volumes.is_on_trial() {
+            return self.fall_back(&why).await;
+        }
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Err(why.clone())).await?;
         }
         self.engine.inner.live.update(&self.instance.id, |e| e.operation = None);
+        Ok(())
+    }
+
+    /// It does not come up on the volume that was restored: it goes on with the one before, which
+    /// nobody touched.
+    async fn fall_back(&mut self, why: &str) -> Result<(), EngineError> {
+        let id = self.instance.id.clone();
+        self.engine.store().amend(&id, |desired| desired.volumes.fall_back()).await?;
+        let error = format!(
+            "{} did not come up with what was restored ({why}), and goes on as it was before",
+            self.instance.name
+        );
+        for mut operation in std::mem::take(&mut self.open) {
+            self.engine.finish(&mut operation, Err(error.clone())).await?;
+        }
+        let about = Some((&self.instance.id, &self.instance.name));
+        self.engine.record(EventKind::Broke, about, &Actor::system(), &error).await;
+        self.engine.inner.live.update(&id, |e| e.operation = None);
+        self.engine.inner.queue.push(&id);
         Ok(())
     }
 

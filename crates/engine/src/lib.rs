@@ -2,6 +2,8 @@
 //! the host, and the loop in here takes one step after the other until both agree.
 
 mod access;
+mod alerts;
+mod backup;
 mod boots;
 mod decide;
 mod error;
@@ -26,12 +28,18 @@ use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket};
+pub use alerts::{Messenger, Nobody};
+pub use backup::{
+    BackupSettings, CONTROL_PLANE, DATABASE, Repositories, RestoreRequest,
+    Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
+};
 pub use error::EngineError;
 pub use request::ProvisionRequest;
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{HostError, LogRequest};
-pub use startclaw_store::{Idempotency, Session, StoredToken};
+pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
 pub use status::{InstanceStatus, Route};
+pub use sweep::Outside;
 pub use verbs::SecretInfo;
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -53,6 +61,12 @@ struct Inner {
     /// When this engine began.
     born: Timestamp,
     boots: boots::Boots,
+    places: backup::Places,
+    repositories: Arc<dyn Repositories>,
+    jobs: backup::Jobs,
+    control_plane: backup::ControlPlane,
+    messenger: Arc<dyn Messenger>,
+    alerts: alerts::Alerts,
     /// Why the walls around instances do not stand, if they do not.
     walls: Mutex<Option<String>>,
     stop: CancellationToken,

@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     /// Trouble that is not the instance's own: the host does not answer, a step failed.
     pub trouble: Option<String>,
     pub operation: Option<OperationId>,
+    /// When its newest snapshot was taken.
+    pub last_backup: Option<Timestamp>,
 }
 
 /// All instances, by name and by id.
@@ -59,6 +61,7 @@ impl Table {
                     since: Timestamp::now(),
                     trouble: None,
                     operation,
+                    last_backup: None,
                 };
                 inner.entries.insert(instance.name.clone(), entry);
             }

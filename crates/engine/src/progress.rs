@@ -77,9 +77,14 @@ impl Engine {
     /// Stores an operation's progress and tells whoever watches.
     pub(crate) async fn save(&self, operation: &Operation) -> Result<(), EngineError> {
         self.store().save_operation(operation).await?;
+        self.tell(operation);
+        Ok(())
+    }
+
+    /// Tells whoever watches how an operation is, without storing it.
+    pub(crate) fn tell(&self, operation: &Operation) {
         // Nobody watching is fine.
         let _ = self.inner.progress.0.send(operation.clone());
-        Ok(())
     }
 
     /// Ends an operation.
@@ -96,8 +101,7 @@ impl Engine {
 
     /// Tells everybody that an operation, stored as such, is over.
     pub(crate) async fn tell_finished(&self, operation: &Operation) {
-        // Nobody watching is fine.
-        let _ = self.inner.progress.0.send(operation.clone());
+        self.tell(operation);
         let took = operation.finished_at.unwrap_or_default().since(operation.created_at);
         let kind = operation.kind.as_str();
         metrics::histogram!("startclaw_operation_seconds",
@@ -140,6 +144,7 @@ pub(crate) fn begin_step(operation: &mut Operation, name: &str) -> bool {
         started_at: now,
         finished_at: None,
         detail: None,
+        progress: None,
     });
     true
 }
@@ -159,6 +164,7 @@ fn close_step(operation: &mut Operation, state: StepState) {
         && step.state == StepState::Running
     {
         step.state = state;
+        step.progress = None;
         step.finished_at = Some(Timestamp::now());
     }
 }

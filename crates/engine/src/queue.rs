@@ -15,6 +15,8 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Notify,
+    /// Told whenever somebody is done with an instance.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -122,13 +124,51 @@ impl Queue {
             }
         }
         drop(state);
+        self.freed.notify_waiters();
         self.wake.notify_one();
+    }
+
+    /// Takes an instance out of the workers' hands, once none has it. They get it back, to look
+    /// at it at once, when the hold is dropped.
+    pub async fn hold(&self, id: &InstanceId) -> Hold<'_> {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.try_hold(id) {
+                return Hold { queue: self, id: id.clone() };
+            }
+            freed.await;
+        }
+    }
+
+    fn try_hold(&self, id: &InstanceId) -> bool {
+        let mut state = self.state();
+        let item = state.items.entry(id.clone()).or_default();
+        let free = !item.busy;
+        item.busy = true;
+        free
     }
 
     /// How many instances are due now.
     pub fn backlog(&self) -> usize {
         let now = Instant::now();
         self.state().items.values().filter(|i| i.due.is_some_and(|due| due <= now)).count()
+    }
+}
+
+/// An instance that no worker touches.
+pub(crate) struct Hold<'a> {
+    queue: &'a Queue,
+    id: InstanceId,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if let Some(item) = self.queue.state().items.get_mut(&self.id) {
+            item.news = true;
+        }
+        self.queue.done(&self.id, Some(Instant::now()));
     }
 }
 
@@ -170,6 +210,19 @@ mod tests {
         assert_eq!(queue.next().await, Due { id: id(1), news: false });
         queue.done(&id(1), None);
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_waits_for_the_worker_and_keeps_others_out() {
+        let queue = Queue::default();
+        queue.push(&id(1));
+        let due = queue.next().await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.hold(&id(1))).await.is_err());
+        queue.done(&due.id, Some(Instant::now()));
+        let hold = queue.hold(&id(1)).await;
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        drop(hold);
+        assert_eq!(queue.next().await, Due { id: id(1), news: true });
     }
 
     #[tokio::test]

@@ -128,11 +128,12 @@ impl Engine {
             return Ok(outcome);
         }
         // Operations before the instance: what is wanted then includes all of them.
-        let open = self.store().open_operations(id).await?;
+        let mut open = self.store().open_operations(id).await?;
         let Some((instance, wrapped_key)) = self.store().instance_and_key(id).await? else {
             self.inner.live.remove(id);
             return Ok(Outcome::Gone);
         };
+        open.retain(|operation| is_ours(operation, &instance));
         // The start has made sure that every slot has a place, and `provision` stays below the capacity.
         let Some(place) = self.inner.host.place(instance.slot) else { return Ok(Outcome::Gone) };
         self.inner.live.put(Arc::new(instance.clone()), place, open.first().map(|o| o.id.clone()));
@@ -159,6 +160,18 @@ impl Engine {
     }
 }
 
+/// Whether an operation is over when what is wanted is there. A backup is over when it is made,
+/// and a restore is not ours before its volume is filled; but a removal ends them all.
+fn is_ours(operation: &Operation, instance: &Instance) -> bool {
+    let desired = &instance.desired;
+    desired.presence == Presence::Absent
+        || match operation.kind {
+            OperationKind::Backup => false,
+            OperationKind::Restore => desired.volumes.filling.is_none(),
+            _ => true,
+        }
+}
+
 impl Work<'_> {
     async fn act(
         &mut self,
@@ -178,6 +191,8 @@ impl Work<'_> {
         }
         let decision = next_step(&Look {
             presence: self.instance.desired.presence,
+            volumes: &self.instance.desired.volumes,
+            farewell: self.instance.desired.farewell,
             spec: &self.plan.spec,
             secrets_revision: self.plan.secrets_revision,
             config: config.as_ref(),
@@ -206,6 +221,12 @@ impl Work<'_> {
             Decision::Wait(time, waiting) => {
                 let begun = observed.container.and_then(|c| c.started_at);
                 self.wait(time, waiting, begun).await
+            }
+            Decision::BidFarewell => {
+                // Its steps are the farewell's own to tell.
+                self.show(InstanceState::Removing);
+                self.engine.inner.jobs.say_farewell(&self.instance.id);
+                Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
             }
             Decision::Settled => self.settled().await,
             Decision::Gone => self.gone().await,
@@ -294,6 +315,7 @@ impl Work<'_> {
             Waiting::Answer => {
                 self.memory.silent_since.get_or_insert_with(Timestamp::now);
             }
+            Waiting::Restore => self.show(InstanceState::Starting),
         }
         Ok(Outcome::Again(time))
     }
@@ -321,6 +343,16 @@ impl Work<'_> {
         self.memory.ended_for = None;
         self.memory.troubles = 0;
         let id = self.instance.id.clone();
+        if self.instance.desired.volumes.is_on_trial() {
+            self.engine
+                .store()
+                .amend(&id, |desired| {
+                    desired.volumes.prove();
+                    true
+                })
+                .await?;
+            return Ok(Outcome::AtOnce);
+        }
         let before = self.engine.inner.live.by_id(&id).map(|e| e.state);
         // Before the state: who sees it live again finds the event.
         if was_broken && before != Some(InstanceState::Live) {

@@ -15,6 +15,8 @@ pub struct EngineSettings {
     pub port_suffix: String,
     /// What new instances get.
     pub instances: InstanceSettings,
+    /// When and where backups are made.
+    pub backup: crate::BackupSettings,
     /// How long things take.
     pub timing: Timing,
 }
@@ -81,6 +83,15 @@ pub struct Timing {
     pub guard_every: Duration,
     /// How long operations and events are kept.
     pub history: Duration,
+    /// How long an instance is asked to rest before it is frozen all the same.
+    pub rest_limit: Duration,
+    /// Between two such questions.
+    pub rest_again: Duration,
+    /// How long an instance may be frozen for a backup. What changes in a day is read in tenths
+    /// of a second; requests wait that long.
+    pub pause_limit: Duration,
+    /// The first wait after a backup or restore failed; doubles with each further one.
+    pub backup_again: Duration,
 }
 
 impl Default for Timing {
@@ -99,6 +110,10 @@ impl Default for Timing {
             sweep_every: Duration::from_secs(30),
             guard_every: Duration::from_secs(5),
             history: Duration::from_secs(90 * 24 * 3600),
+            rest_limit: Duration::from_secs(60),
+            rest_again: Duration::from_secs(2),
+            pause_limit: Duration::from_secs(10),
+            backup_again: Duration::from_secs(20),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct InstanceStatus {
     pub profile: Profile,
     /// The operation that is under way.
     pub operation: Option<OperationId>,
+    /// When its newest backup was made.
+    pub last_backup: Option<Timestamp>,
     /// When it was asked for.
     pub created_at: Timestamp,
 }

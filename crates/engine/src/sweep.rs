@@ -15,30 +15,55 @@ use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Engine, EngineError, EngineSettings, Inner, access, boots, live, plan, progress, queue,
-    reconcile,
+    Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
+    SimulatedRepositories, access, alerts, backup, boots, live, plan, progress, queue, reconcile,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 4;
+pub(crate) const TASKS: usize = WORKERS + 10;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+/// What the engine works with and that is not its own.
+pub struct Outside {
+    /// Where instances live.
+    pub host: Arc<dyn Host>,
+    /// Who works on backups.
+    pub repositories: Arc<dyn Repositories>,
+    /// Who is told of troubles.
+    pub messenger: Arc<dyn Messenger>,
+}
+
+impl Outside {
+    /// A host of which no backup leaves the memory, and nobody who is told of troubles.
+    pub fn simulated(host: impl Host) -> Self {
+        Self {
+            host: Arc::new(host),
+            repositories: Arc::new(SimulatedRepositories::default()),
+            messenger: Arc::new(Nobody),
+        }
+    }
+}
 
 impl Engine {
     /// Starts the engine: every instance is looked at once, and then whenever there is reason to.
     pub async fn start(
         store: Store,
         vault: Vault,
-        host: Arc<dyn Host>,
+        outside: Outside,
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
+        let Outside { host, repositories, messenger } = outside;
+        let places = backup::Places::new(&settings.backup).map_err(EngineError::inside)?;
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let boots = match settings.instances.boots {
             0 => cpus.max(2),
             set => set,
         };
+        let side_by_side = settings.backup.side_by_side;
+        let newest = store.newest_snapshots().await?;
         let engine = Self {
             inner: Arc::new(Inner {
                 store,
@@ -52,6 +77,12 @@ impl Engine {
                 progress: progress::Progress::default(),
                 born: Timestamp::now(),
                 boots: boots::Boots::new(boots),
+                places,
+                repositories,
+                jobs: backup::Jobs::new(side_by_side),
+                control_plane: backup::ControlPlane::default(),
+                messenger,
+                alerts: alerts::Alerts::default(),
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -63,6 +94,7 @@ impl Engine {
             };
             let id = instance.id.clone();
             engine.inner.live.put(Arc::new(instance), place, None);
+            engine.inner.live.update(&id, |entry| entry.last_backup = newest.get(&id).copied());
             engine.inner.queue.push(&id);
         }
         // Before anything is started: no instance runs without its walls.
@@ -76,6 +108,12 @@ impl Engine {
         tasks.spawn(engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn(engine.clone().every(timing.guard_every, Self::guard));
         tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
+        tasks.spawn(engine.clone().run_jobs());
+        tasks.spawn(engine.clone().run_nightly());
+        tasks.spawn(engine.clone().catch_up());
+        tasks.spawn(engine.clone().keep_control_plane());
+        tasks.spawn(engine.clone().tidy_daily());
+        tasks.spawn(engine.clone().tell_troubles());
         Ok(engine)
     }
 
@@ -149,7 +187,24 @@ impl Engine {
             // Never removed: it may be all that is left of somebody's data.
             tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
         }
+        self.drop_replaced().await;
         self.measure(&states, begun.elapsed());
+    }
+
+    /// Lets go of volumes that a restore replaced and whose time is over.
+    async fn drop_replaced(&self) {
+        let now = Timestamp::now();
+        for entry in self.inner.live.all() {
+            let mut volumes = entry.instance.desired.volumes;
+            if !volumes.expire(now) {
+                continue;
+            }
+            let id = &entry.instance.id;
+            match self.store().amend(id, |desired| desired.volumes.expire(now)).await {
+                Ok(_) => self.wake(id),
+                Err(e) => tracing::warn!(error = %e, "a replaced volume stays for now"),
+            }
+        }
     }
 
     fn is_whole(&self, entry: &live::Entry, seen: Option<&Found>) -> bool {

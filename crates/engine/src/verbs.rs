@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
-    Actor, Desired, Event, EventKind, Finding, InstanceId, Name, Operation, OperationKind,
-    Presence, Profile, Secret, SecretName, Timestamp,
+    Actor, Desired, Event, EventKind, Farewell, Finding, InstanceId, Name, Operation,
+    OperationKind, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
 };
-use startclaw_store::{Idempotency, NewInstance, Placed, SealedSecret};
+use startclaw_store::{Idempotency, NewInstance, Placed, SealedSecret, StoreError};
 
 use crate::{
     Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
@@ -52,6 +52,8 @@ impl Engine {
                 telegram: request.telegram_bot_token.is_some(),
                 limits: request.limits.unwrap_or(defaults.limits),
             },
+            volumes: Volumes::default(),
+            farewell: Farewell::Over,
         };
         let mut secrets = Vec::new();
         let given = [
@@ -91,31 +93,32 @@ impl Engine {
         name: &Name,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        self.change(actor, name, OperationKind::Restart, |d| d.epoch += 1, &[], &[], idempotency)
-            .await
+        let change = |d: &mut Desired| {
+            d.epoch += 1;
+            Ok(())
+        };
+        self.change(actor, name, OperationKind::Restart, change, &[], &[], idempotency).await
     }
 
-    /// Asks for an instance and its data to go. Asked again while that is under way, it
-    /// answers the operation that does it.
+    /// Asks for an instance and its data to go, after what `farewell` says is done with them.
+    /// Asked again while that is under way, it answers the operation that does it; a farewell
+    /// that asks for less, or for the end of the backups too, counts then.
     pub async fn deprovision(
         &self,
         actor: &Actor,
         name: &Name,
+        farewell: Farewell,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        let asked = self
-            .change(
-                actor,
-                name,
-                OperationKind::Deprovision,
-                |d| d.presence = Presence::Absent,
-                &[],
-                &[],
-                idempotency,
-            )
-            .await;
-        match asked {
+        let change = |d: &mut Desired| {
+            d.presence = Presence::Absent;
+            d.farewell = farewell;
+            Ok(())
+        };
+        let kind = OperationKind::Deprovision;
+        match self.change(actor, name, kind, change, &[], &[], idempotency).await {
             Err(EngineError::Removing(_)) => {
+                self.change_farewell(name, farewell).await?;
                 let newest = self.store().operations(Some(name), 20).await?;
                 newest
                     .into_iter()
@@ -153,7 +156,10 @@ impl Engine {
             return Err(EngineError::NoInstance(name.clone()));
         };
         let sealed = self.seal(&wrapped_key, &instance.id, secret_name.clone(), &secret)?;
-        let change = |d: &mut Desired| turn(d, &secret_name, true);
+        let change = |d: &mut Desired| {
+            turn(d, &secret_name, true);
+            Ok(())
+        };
         self.change(actor, name, OperationKind::SetSecrets, change, &[sealed], &[], idempotency)
             .await
     }
@@ -178,7 +184,10 @@ impl Engine {
         if !self.secrets(name).await?.iter().any(|s| s.name == *secret_name) {
             return Err(EngineError::NoSecret(name.clone()));
         }
-        let change = |d: &mut Desired| turn(d, secret_name, false);
+        let change = |d: &mut Desired| {
+            turn(d, secret_name, false);
+            Ok(())
+        };
         let removed = [secret_name.clone()];
         self.change(actor, name, OperationKind::SetSecrets, change, &[], &removed, idempotency)
             .await
@@ -297,12 +306,12 @@ impl Engine {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
-    async fn change(
+    pub(crate) async fn change(
         &self,
         actor: &Actor,
         name: &Name,
         kind: OperationKind,
-        change: impl FnOnce(&mut Desired) + Send,
+        change: impl FnOnce(&mut Desired) -> Result<(), StoreError> + Send,
         secrets: &[SealedSecret],
         removed: &[SecretName],
         idempotency: Option<Idempotency>,
@@ -322,7 +331,7 @@ impl Engine {
         self.placed(placed, &format!("asked for {}", kind.as_str())).await
     }
 
-    async fn repeated(
+    pub(crate) async fn repeated(
         &self,
         actor: &Actor,
         name: &Name,
@@ -335,7 +344,7 @@ impl Engine {
 
     /// A request's digest covers its secrets, so it is keyed before it is stored: a weak secret
     /// could be guessed from a plain one.
-    fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
+    pub(crate) fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
         idempotency.map(|given| Idempotency {
             request_hash: self.inner.vault.keyed_digest(&given.request_hash),
             ..given
@@ -343,7 +352,11 @@ impl Engine {
     }
 
     /// Wakes the loop for a request that was stored.
-    async fn placed(&self, placed: Placed, what: &str) -> Result<Operation, EngineError> {
+    pub(crate) async fn placed(
+        &self,
+        placed: Placed,
+        what: &str,
+    ) -> Result<Operation, EngineError> {
         let operation = match placed {
             Placed::Repeated(before) => return Ok(before),
             Placed::New(operation) => operation,
@@ -377,6 +390,7 @@ impl Engine {
             port: entry.place.gateway.port(),
             profile: instance.desired.profile.clone(),
             operation: entry.operation.clone(),
+            last_backup: entry.last_backup,
             created_at: instance.created_at,
         }
     }

@@ -17,7 +17,7 @@ use startclaw_host::{
     ContainerState, Step,
     simulated::{Fault, Faults},
 };
-use startclaw_model::{Actor, InstanceState, OperationState, Secret, SecretName};
+use startclaw_model::{Actor, Farewell, InstanceState, OperationState, Secret, SecretName};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -155,7 +155,7 @@ proptest! {
                     let (key, value) = (SecretName::parse("MINE").unwrap(), Secret::new("x"));
                     engine.set_secret(&Actor::system(), &alice, key, value, None).await.unwrap()
                 }
-                Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, None).await.unwrap(),
+                Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap(),
             };
         }, async |engine| all_over(engine).await && match verb {
             Verb::Restart | Verb::SetSecret => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),

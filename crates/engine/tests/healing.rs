@@ -98,12 +98,12 @@ async fn a_configuration_that_nobody_can_read_is_made_anew() {
     let id = provisioned(&engine, "alice").await.instance;
     {
         let mut world = machine.host.world();
-        world.thing(&id).config = Some("{ not json".into());
+        world.thing(&id).volumes.insert(0, Some("{ not json".into()));
         world.thing(&id).behaviour = Behaviour::Exits(78);
         world.end(&id, 78, false);
     }
     until("a readable configuration is there", async || {
-        let config = machine.host.world().thing(&id).config.clone();
+        let config = machine.host.world().thing(&id).config();
         config.is_some_and(|c| c.starts_with(b"{\n"))
     })
     .await;

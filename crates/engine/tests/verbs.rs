@@ -6,8 +6,8 @@ mod support;
 use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
 use startclaw_host::simulated::Behaviour;
 use startclaw_model::{
-    Actor, InstanceState, ModelProvider, OperationKind, OperationState, ProviderKind, Secret,
-    SecretName,
+    Actor, Farewell, InstanceState, ModelProvider, OperationKind, OperationState, ProviderKind,
+    Secret, SecretName,
 };
 use support::*;
 
@@ -37,7 +37,7 @@ async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
     let after = machine.host.world().thing(&done.instance).clone();
     assert_eq!(after.starts, before.starts + 1);
     assert_ne!(after.container.unwrap().spec, before.container.unwrap().spec);
-    assert!(after.volume);
+    assert!(!after.volumes.is_empty());
 }
 
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let first = provisioned(&engine, "alice").await;
-    let asked = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    let asked =
+        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     assert!(machine.host.world().thing(&first.instance).is_gone());
     assert!(matches!(engine.status(&name("alice")).await, Err(EngineError::NoInstance(_))));
@@ -60,8 +61,10 @@ async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
     let engine = machine.start().await;
     let provision = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     becomes(&engine, "alice", InstanceState::Starting).await;
-    let remove = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
-    let again = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    let remove =
+        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
+    let again =
+        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
     assert_eq!(remove.id, again.id);
     assert_eq!(over(&engine, &remove).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &provision).await.state, OperationState::Failed);
@@ -131,11 +134,18 @@ async fn a_removal_that_is_repeated_with_its_key_is_the_same_one() {
     let engine = machine.start().await;
     provisioned(&engine, "alice").await;
     let key = || Some(Idempotency { key: "k".into(), request_hash: "h".into() });
-    let first = engine.deprovision(&Actor::system(), &name("alice"), key()).await.unwrap();
+    let first = engine
+        .deprovision(&Actor::system(), &name("alice"), Farewell::Backup, key())
+        .await
+        .unwrap();
     over(&engine, &first).await;
-    let again = engine.deprovision(&Actor::system(), &name("alice"), key()).await.unwrap();
+    let again = engine
+        .deprovision(&Actor::system(), &name("alice"), Farewell::Backup, key())
+        .await
+        .unwrap();
     assert_eq!(again.id, first.id);
-    let without = engine.deprovision(&Actor::system(), &name("alice"), None).await;
+    let without =
+        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await;
     assert!(matches!(without, Err(EngineError::NoInstance(_))));
 }
 
@@ -147,7 +157,8 @@ async fn a_token_of_an_instance_does_not_open_the_next_one_of_that_name() {
     provisioned(&engine, "alice").await;
     let scopes = Scopes::new(vec![Scope::Write], Some(name("alice"))).unwrap();
     let token = engine.create_token(&Actor::system(), "alice's", scopes, None).await.unwrap();
-    let gone = engine.deprovision(&Actor::system(), &name("alice"), None).await.unwrap();
+    let gone =
+        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
     over(&engine, &gone).await;
     provisioned(&engine, "alice").await;
     assert!(engine.authenticate(token.value.expose()).await.unwrap().is_none());
@@ -168,7 +179,7 @@ async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
     let thing = machine.host.world().thing(&done.instance).clone();
     assert_eq!(thing.secrets, Some(2));
     assert_eq!(thing.starts, 2);
-    let config = String::from_utf8(thing.config.unwrap().to_vec()).unwrap();
+    let config = String::from_utf8(thing.config().unwrap().to_vec()).unwrap();
     assert!(config.contains("telegram") && !config.contains("canary"));
     let stored = machine.stored_bytes();
     assert!(!stored.windows(6).any(|w| w == b"canary"));

@@ -11,7 +11,10 @@ mod step;
 pub mod docker;
 pub mod simulated;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -40,6 +43,26 @@ pub enum Change {
     Instance(InstanceId),
     /// Changes may have been missed: look at everything.
     Everything,
+}
+
+/// Where the data of an instance lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// The root of its volume on this machine.
+    pub root: PathBuf,
+    /// The user, and the group, whose everything in it is.
+    pub uid: u32,
+}
+
+/// Something to ask of a running instance, as the platform itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The path.
+    pub path: String,
+    /// Headers besides the usual.
+    pub headers: Vec<(String, String)>,
+    /// The body, which is JSON.
+    pub body: String,
 }
 
 /// Whether an instance can be made from an image.
@@ -77,6 +100,16 @@ pub trait Host: Send + Sync + 'static {
 
     /// Only asks the running container how it is; what a live instance gets every few seconds.
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
+
+    /// Where the data of the plan's volume lie; `None` when there is no such volume.
+    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError>;
+
+    /// Lets a container go on that [`Step::PauseContainer`] froze. `false` when it went on
+    /// before: then what was read of it meanwhile may not belong together.
+    async fn resume(&self, plan: &Plan) -> Result<bool, HostError>;
+
+    /// Asks something of the running instance; answers what [`Host::probe`] would.
+    async fn post(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
 
     /// Whether instances can be made from `image`; fetches nothing.
     async fn image(&self, image: &str) -> Result<ImageState, HostError>;

@@ -12,6 +12,8 @@ pub struct Observed {
     /// [`Step::CreateVolume`](crate::Step::CreateVolume), which a running container does not
     /// notice.
     pub volume_ready: bool,
+    /// The others of its volumes that exist, by their generations.
+    pub other_volumes: Vec<u64>,
     /// Its network exists, as planned.
     pub network: bool,
     /// The revision of the secrets that lie ready for the container; none when there are none,

@@ -13,6 +13,8 @@ pub struct Plan {
     pub name: Name,
     /// Its place.
     pub slot: Slot,
+    /// Which of its volumes it lives on: a restore goes into a new one.
+    pub volume: u64,
     /// The image, with its tag.
     pub image: String,
     /// What it may use.

@@ -1,6 +1,6 @@
 //! The single things a host can do for an instance.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
@@ -26,6 +26,12 @@ pub enum Step {
     StartContainer,
     /// Put the CPU limit and the soft memory limit into force.
     Limit,
+    /// Freeze the running container, for this long at most: then something that does not depend
+    /// on the caller lets it go on. One that does not run is left alone.
+    PauseContainer {
+        /// How long at most.
+        at_most: Duration,
+    },
     /// Let a frozen container go on.
     ResumeContainer,
     /// Ask the container to end, and end it when its grace is over.
@@ -40,6 +46,8 @@ pub enum Step {
     RemoveSecrets,
     /// Remove the volume and all data in it.
     RemoveVolume,
+    /// Remove another of its volumes, and all data in it.
+    RemoveOtherVolume(u64),
 }
 
 impl Step {
@@ -55,6 +63,7 @@ impl Step {
             Self::CreateContainer => "container",
             Self::StartContainer => "start",
             Self::Limit => "limits",
+            Self::PauseContainer { .. } => "pause",
             Self::ResumeContainer => "resume",
             Self::StopContainer => "stop",
             Self::Repair => "repair",
@@ -62,6 +71,7 @@ impl Step {
             Self::RemoveNetwork => "remove-network",
             Self::RemoveSecrets => "remove-secrets",
             Self::RemoveVolume => "remove-volume",
+            Self::RemoveOtherVolume(_) => "remove-old-volume",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelProvider;
+use crate::{ModelProvider, Volumes};
 
 /// Whether an instance is to exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,32 @@ pub struct Desired {
     pub secrets_revision: u64,
     /// How it is set up.
     pub profile: Profile,
+    /// Which of its volumes is which.
+    #[serde(default, skip_serializing_if = "Volumes::is_plain")]
+    pub volumes: Volumes,
+    /// What is done with its data before it goes.
+    #[serde(default, skip_serializing_if = "Farewell::is_over")]
+    pub farewell: Farewell,
+}
+
+/// What is still to be done with the data of an instance before they are removed with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Farewell {
+    /// Take a last backup.
+    Backup,
+    /// Forget all its backups.
+    Purge,
+    /// Nothing, or nothing more.
+    #[default]
+    Over,
+}
+
+impl Farewell {
+    /// Whether nothing is to be done.
+    pub fn is_over(&self) -> bool {
+        *self == Self::Over
+    }
 }
 
 /// How an instance is set up, as its owner asked at provision.

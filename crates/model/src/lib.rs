@@ -10,20 +10,24 @@ mod provider;
 mod scope;
 mod secret;
 mod slot;
+mod snapshot;
 mod state;
 mod time;
+mod volumes;
 
-pub use desired::{Desired, Limits, LimitsError, Presence, Profile};
+pub use desired::{Desired, Farewell, Limits, LimitsError, Presence, Profile};
 pub use event::{Actor, Event, EventKind};
 pub use finding::{Finding, Verdict};
 pub use instance::{Instance, InstanceId, Owner, OwnerError};
 pub use name::{Name, NameError};
 pub use operation::{
-    Operation, OperationId, OperationKind, OperationState, OperationStep, StepState,
+    Operation, OperationId, OperationKind, OperationState, OperationStep, StepProgress, StepState,
 };
 pub use provider::{ModelProvider, ModelProviderError, ProviderKind};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
+pub use snapshot::{Snapshot, SnapshotChoice, SnapshotChoiceError, SnapshotId};
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use time::Timestamp;
+pub use volumes::{Replaced, Volumes};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, InstanceId, Name, Timestamp};
+use crate::{Actor, InstanceId, Name, SnapshotId, Timestamp};
 
 /// Identifies an operation; ids sort by the time they were made.
 #[derive(
@@ -44,6 +44,10 @@ pub enum OperationKind {
     SetSecrets,
     /// Remove it and its data.
     Deprovision,
+    /// Store a snapshot of its volume.
+    Backup,
+    /// Bring a snapshot back.
+    Restore,
 }
 
 impl OperationKind {
@@ -54,6 +58,8 @@ impl OperationKind {
             Self::Restart => "restart",
             Self::SetSecrets => "set-secrets",
             Self::Deprovision => "deprovision",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 }
@@ -116,6 +122,20 @@ pub struct OperationStep {
     pub finished_at: Option<Timestamp>,
     /// What went wrong, or a remark.
     pub detail: Option<String>,
+    /// How far it is, where that can be told. Shown while it runs, not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<StepProgress>,
+}
+
+/// How far a step is that reads or writes many files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepProgress {
+    /// Files done.
+    pub files: u64,
+    /// Bytes done.
+    pub bytes: u64,
+    /// Bytes to do, where that is known.
+    pub total_bytes: Option<u64>,
 }
 
 /// Something that somebody asked for.
@@ -139,6 +159,11 @@ pub struct Operation {
     pub steps: Vec<OperationStep>,
     /// Why it failed, for people.
     pub error: Option<String>,
+    /// The snapshot that a backup made or that a restore brings back.
+    #[schema(value_type = Option<String>)]
+    pub snapshot: Option<SnapshotId>,
+    /// The instance that a restored snapshot was taken of.
+    pub source: Option<InstanceId>,
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -162,6 +187,8 @@ impl Operation {
             state: OperationState::Queued,
             steps: Vec::new(),
             error: None,
+            snapshot: None,
+            source: None,
             created_at: Timestamp::now(),
             started_at: None,
             finished_at: None,

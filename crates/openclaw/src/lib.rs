@@ -6,6 +6,7 @@
 mod config;
 mod exit;
 mod probe;
+pub mod suspend;
 
 pub use config::{ConfigError, Setup, TelegramSetup, configuration};
 pub use exit::{Ending, ending};
@@ -66,6 +67,9 @@ pub const HOST_USER: &str = "startclaw@host";
 /// The folders it writes outside the volume: path, size in MiB, may programs run there.
 /// Without them it exits with 78 and a misleading "state database is unreadable".
 pub const SCRATCH: &[(&str, u32, bool)] = &[("/tmp", 512, true), ("/home/node/.cache", 256, false)];
+
+/// Folders at the top of its volume that it makes anew when they are missing.
+pub const EPHEMERAL: &[&str] = &["cache", "tmp"];
 
 /// How long it gets to stop. Idle it needs 1.3 s; with an answer under way, as long as that takes.
 pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -71,6 +71,12 @@ pub enum Command {
     Deprovision(commands::deprovision::Deprovision),
     /// Replace an instance's container by a fresh one; its data stays
     Restart(commands::restart::Restart),
+    /// Back an instance up now, or all of them
+    Backup(commands::backup::Backup),
+    /// List the backups of an instance
+    Backups(commands::backup::Backups),
+    /// Bring a backup back: into the instance, or as a new one
+    Restore(commands::restore::Restore),
     /// Show how the instances are, or one in full
     Status(commands::status::Status),
     /// Print an instance's log
@@ -103,6 +109,12 @@ pub enum Command {
     /// Print the reference of all settings, as Markdown
     #[command(hide = true)]
     Reference,
+    /// Do one job on a repository; the daemon starts this
+    #[command(hide = true)]
+    BackupWorker,
+    /// Let a frozen container go on after a while; the daemon starts this
+    #[command(hide = true)]
+    Thaw(commands::thaw::Thaw),
 }
 
 /// Whether to wait for an operation.

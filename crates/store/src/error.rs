@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The instance is being removed: nothing else can be asked of it.
     #[error("the instance is being removed")]
     Removing,
+    /// It does not go together with what is under way.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// Every slot of the host is taken.
     #[error("the machine is full: every slot is taken")]
     Full,

@@ -6,7 +6,7 @@ use startclaw_model::{
     Slot, Timestamp,
 };
 
-use crate::{IMMEDIATE, SealedSecret, Store, StoreError, operations, row, secrets};
+use crate::{IMMEDIATE, SealedSecret, Store, StoreError, operations, row, secrets, snapshots};
 
 /// An instance that is to be made. Its slot is found while it is stored.
 #[derive(Debug)]
@@ -86,6 +86,11 @@ impl Store {
         for secret in &new.secrets {
             secrets::put(&mut tx, &new.id, secret).await?;
         }
+        // One that comes back is gone no more.
+        sqlx::query("DELETE FROM archives WHERE instance_id = $1")
+            .bind(new.id.as_str())
+            .execute(&mut *tx)
+            .await?;
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
@@ -97,11 +102,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoInstance`], [`StoreError::KeyReused`], and [`StoreError::Removing`]
-    /// for everything that is asked after deprovision.
+    /// for everything that is asked after deprovision; and what `change` refuses.
     pub async fn change(
         &self,
         operation: &Operation,
-        change: impl FnOnce(&mut Desired) + Send,
+        change: impl FnOnce(&mut Desired) -> Result<(), StoreError> + Send,
         secrets: &[SealedSecret],
         removed: &[startclaw_model::SecretName],
         idempotency: Option<&Idempotency>,
@@ -119,7 +124,7 @@ impl Store {
         if desired.presence == Presence::Absent {
             return Err(StoreError::Removing);
         }
-        change(&mut desired);
+        change(&mut desired)?;
         for secret in secrets {
             secrets::put(&mut tx, &operation.instance, secret).await?;
         }
@@ -200,9 +205,10 @@ impl Store {
 
     /// Forgets an instance of which nothing is left, and stores the operations that are over
     /// with that: its key, secrets, tokens, tickets and sessions go with it. Its operations and events
-    /// stay.
+    /// stay, and while there are snapshots of it, an [`Archive`](crate::Archive) too.
     pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        snapshots::keep(&mut tx, id).await?;
         for statement in [
             "DELETE FROM tokens WHERE instance = (SELECT name FROM instances WHERE id = $1)",
             "DELETE FROM instances WHERE id = $1",

@@ -10,6 +10,8 @@ mod instances;
 mod operations;
 mod row;
 mod secrets;
+mod snapshots;
+mod troubles;
 
 use std::{path::Path, time::Duration};
 
@@ -22,6 +24,8 @@ pub use access::{NewToken, Session, StoredToken};
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;
+pub use snapshots::{Archive, Copy};
+pub use troubles::Trouble;
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]

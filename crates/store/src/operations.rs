@@ -1,15 +1,15 @@
 //! Operations: what somebody asked for, and how far it is.
 
 use sqlx::SqliteConnection;
-use startclaw_model::{InstanceId, Name, Operation, OperationId, Timestamp};
+use startclaw_model::{InstanceId, Name, Operation, OperationId, SnapshotId, Timestamp};
 
 use crate::{Store, StoreError, row};
 
 pub(crate) async fn insert(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO operations (id, kind, instance_id, name, actor, state, steps, error,
-                                 created_at, started_at, finished_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                 snapshot, source, created_at, started_at, finished_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(op.id.as_str())
     .bind(row::word(&op.kind)?)
@@ -19,6 +19,8 @@ pub(crate) async fn insert(tx: &mut SqliteConnection, op: &Operation) -> Result<
     .bind(row::word(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
     .bind(&op.error)
+    .bind(op.snapshot.as_ref().map(SnapshotId::as_str))
+    .bind(op.source.as_ref().map(InstanceId::as_str))
     .bind(op.created_at.as_millis())
     .bind(op.started_at.map(Timestamp::as_millis))
     .bind(op.finished_at.map(Timestamp::as_millis))
@@ -128,13 +130,14 @@ impl Store {
 pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE operations SET state = $1, steps = $2, error = $3, started_at = $4,
-                               finished_at = $5 WHERE id = $6",
+                               finished_at = $5, snapshot = $6 WHERE id = $7",
     )
     .bind(row::word(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
     .bind(&op.error)
     .bind(op.started_at.map(Timestamp::as_millis))
     .bind(op.finished_at.map(Timestamp::as_millis))
+    .bind(op.snapshot.as_ref().map(SnapshotId::as_str))
     .bind(op.id.as_str())
     .execute(tx)
     .await?;

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, sqlite::SqliteRow};
 use startclaw_model::{
-    Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, Timestamp,
+    Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, SnapshotId, Timestamp,
 };
 
 use crate::StoreError;
@@ -33,7 +33,7 @@ pub(crate) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result
     Ok(serde_json::from_str(row.try_get(column)?)?)
 }
 
-fn name(text: String) -> Result<Name, StoreError> {
+pub(crate) fn name(text: String) -> Result<Name, StoreError> {
     Name::parse(&text).map_err(|e| StoreError::Value(format!("the name {text:?}: {e}")))
 }
 
@@ -60,6 +60,8 @@ pub(crate) fn operation(row: &SqliteRow) -> Result<Operation, StoreError> {
         state: from_word(row.try_get("state")?)?,
         steps: json(row, "steps")?,
         error: row.try_get("error")?,
+        snapshot: row.try_get::<Option<String>, _>("snapshot")?.map(SnapshotId),
+        source: row.try_get::<Option<String>, _>("source")?.map(InstanceId),
         created_at: time(row, "created_at")?,
         started_at: maybe_time(row, "started_at")?,
         finished_at: maybe_time(row, "finished_at")?,

@@ -97,6 +97,16 @@ impl Vault {
         BASE64.encode(mac.finalize().into_bytes())
     }
 
+    /// A key of 32 bytes for one purpose, such as `repository-password/<instance>`: the same for
+    /// the same master key and purpose, and of no use for finding another. It is HMAC-SHA256, so
+    /// that an operator who has the master key can make it with `openssl` alone.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.master[..])
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        mac.update(purpose.as_bytes());
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+
     fn data_key(&self, wrapped: &str, id: &InstanceId) -> Result<Zeroizing<[u8; KEY]>, VaultError> {
         let plain = open(&self.master, wrapped, format!("data-key/{id}").as_bytes())?;
         let key: [u8; KEY] = plain.as_slice().try_into().map_err(|_| VaultError::Sealed)?;
@@ -175,6 +185,14 @@ mod tests {
         assert_eq!(one.keyed_digest("a"), one.keyed_digest("a"));
         assert_ne!(one.keyed_digest("a"), one.keyed_digest("b"));
         assert_ne!(one.keyed_digest("a"), other.keyed_digest("a"));
+    }
+
+    #[test]
+    fn a_derived_key_is_good_for_one_purpose_and_made_again_alike() {
+        let (one, other) = (vault(), vault());
+        assert_eq!(*one.derive("repository-password/a"), *one.derive("repository-password/a"));
+        assert_ne!(*one.derive("repository-password/a"), *one.derive("repository-password/b"));
+        assert_ne!(*one.derive("repository-password/a"), *other.derive("repository-password/a"));
     }
 
     #[test]

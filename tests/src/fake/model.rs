@@ -56,6 +56,12 @@ impl Model {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).requests.len()
     }
 
+    /// The last completion that was asked for, with the conversation that came with it.
+    pub fn last(&self) -> String {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.requests.last().map(Value::to_string).unwrap_or_default()
+    }
+
     /// Takes another key from now on.
     pub fn change_key(&self, key: &str) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).key = key.to_owned();

@@ -6,9 +6,9 @@ use startclaw_model::{Event, Finding, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, json};
 use crate::wire::{
-    CreateToken, Events, EventsQuery, Findings, FreshToken, Instance, Instances, NameBody,
-    NameQuery, NamedQuery, Operations, OperationsQuery, Provision, SecretInfo, SecretQuery,
-    Secrets, SetSecret, SignInLink, Token, TokenQuery, Tokens,
+    Backup, Backups, CreateToken, DeprovisionQuery, Events, EventsQuery, Findings, FreshToken,
+    Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision,
+    Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery, Tokens,
 };
 
 const NO_QUERY: [(&str, &str); 0] = [];
@@ -26,9 +26,8 @@ impl Client {
     }
 
     /// Removes an instance and its data.
-    pub async fn deprovision(&self, name: &Name) -> Result<Operation, ClientError> {
-        let query = NamedQuery { name: name.clone() };
-        let request = self.request(Method::DELETE, "/deprovision", &query)?;
+    pub async fn deprovision(&self, query: &DeprovisionQuery) -> Result<Operation, ClientError> {
+        let request = self.request(Method::DELETE, "/deprovision", query)?;
         self.ask(request.header("idempotency-key", key())).await
     }
 
@@ -37,6 +36,25 @@ impl Client {
         let request = self.request(Method::POST, "/restart", &NO_QUERY)?;
         let body = NameBody { name: name.clone() };
         self.ask(json(request.header("idempotency-key", key()), &body)?).await
+    }
+
+    /// Backs an instance up.
+    pub async fn backup(&self, name: &Name) -> Result<Operation, ClientError> {
+        let request = self.request(Method::POST, "/backup", &NO_QUERY)?;
+        self.ask(json(request, &NameBody { name: name.clone() })?).await
+    }
+
+    /// The backups of an instance, newest first.
+    pub async fn backups(&self, name: &Name) -> Result<Vec<Backup>, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        let found: Backups = self.ask(self.request(Method::GET, "/backups", &query)?).await?;
+        Ok(found.backups)
+    }
+
+    /// Brings a backup back.
+    pub async fn restore(&self, wanted: &Restore) -> Result<Operation, ClientError> {
+        let request = self.request(Method::POST, "/restore", &NO_QUERY)?;
+        self.ask(json(request.header("idempotency-key", key()), wanted)?).await
     }
 
     /// How the instances are, or the one that is named.

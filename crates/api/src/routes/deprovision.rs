@@ -7,24 +7,27 @@ use crate::{
     caller::{Caller, Write},
     extract::{Key, Query},
     problem::Problem,
-    wire::NamedQuery,
+    wire::DeprovisionQuery,
 };
 
 /// Remove an instance and its data
 ///
-/// Container, volume, network and secrets go. There is no way back.
+/// A last backup is taken first, unless `backup=false`; then container, volume, network and
+/// secrets go. While backups are kept, `POST /restore` brings it back. With `purge=true` they go too,
+/// and there is no way back. Asked again while it is under way, it can still ask for less.
 #[utoipa::path(
     delete, path = "/deprovision", tag = "instances", operation_id = "deprovision",
-    params(NamedQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(DeprovisionQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),
 )]
 pub(crate) async fn deprovision(
     caller: Caller<Write>,
     key: Key,
-    Query(query): Query<NamedQuery>,
+    Query(query): Query<DeprovisionQuery>,
 ) -> Result<Accepted, Problem> {
     caller.see(&query.name)?;
     let promise = key.of("DELETE /deprovision", &query);
-    Ok(accepted(caller.engine().deprovision(caller.actor(), &query.name, promise).await?))
+    let (actor, farewell) = (caller.actor(), query.farewell());
+    Ok(accepted(caller.engine().deprovision(actor, &query.name, farewell, promise).await?))
 }

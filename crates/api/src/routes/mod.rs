@@ -1,5 +1,6 @@
 //! The verbs, one file each: check who asks, call the engine, shape the answer.
 
+pub(crate) mod backup;
 pub(crate) mod deprovision;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -10,6 +11,7 @@ pub(crate) mod open;
 pub(crate) mod operations;
 pub(crate) mod provision;
 pub(crate) mod restart;
+pub(crate) mod restore;
 pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod tokens;

@@ -51,6 +51,9 @@ pub struct Instance {
     pub limits: Limits,
     /// The operation that is under way.
     pub operation: Option<OperationId>,
+    /// When its newest backup was made.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_backup: Option<Timestamp>,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -76,6 +79,7 @@ impl From<InstanceStatus> for Instance {
             telegram: s.profile.telegram,
             limits: s.profile.limits,
             operation: s.operation,
+            last_backup: s.last_backup,
             created_at: s.created_at,
         }
     }

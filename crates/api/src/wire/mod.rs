@@ -2,12 +2,14 @@
 //! know, so that a misspelt option is an error and not silently the default.
 
 mod access;
+mod backup;
 mod instance;
 mod list;
 mod provision;
 mod secret;
 
 pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
+pub use backup::{Backup, Backups, DeprovisionQuery, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
     Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use startclaw_api::{
     Peer,
     client::{Cause, Client, Progress},
-    wire::{CreateToken, LogsQuery, Provision, SentSecret, SetSecret},
+    wire::{CreateToken, DeprovisionQuery, LogsQuery, Provision, SentSecret, SetSecret},
 };
 use startclaw_model::{OperationState, Scope, Secret, SecretName};
 use tokio::{net::UnixListener, task::JoinHandle};
@@ -62,7 +62,10 @@ async fn every_verb_works_over_the_socket() {
     assert!(!client.doctor().await.unwrap().is_empty());
     let query = LogsQuery { name: alice.clone(), tail: Some(5), follow: false };
     let _: Vec<_> = client.logs(&query).await.unwrap().collect().await;
-    client.deprovision(&alice).await.unwrap();
+    client
+        .deprovision(&DeprovisionQuery { name: alice.clone(), backup: true, purge: false })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

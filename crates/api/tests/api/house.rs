@@ -1,6 +1,6 @@
 //! A whole platform in memory, and requests to it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Extension, Router,
@@ -66,11 +66,19 @@ impl House {
         let host = SimulatedHost::new(20, Duration::from_millis(5));
         let settings = EngineSettings {
             domain: "claws.test".into(),
+            backup: startclaw_engine::BackupSettings {
+                nightly: false,
+                folder: "/simulated".into(),
+                ..Default::default()
+            },
             port_suffix: ":8443".into(),
             instances: InstanceSettings::default(),
             timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
         };
-        let engine = Engine::start(store, vault, Arc::new(host), settings).await.unwrap();
+        let engine =
+            Engine::start(store, vault, startclaw_engine::Outside::simulated(host), settings)
+                .await
+                .unwrap();
         Self { engine, settings: Settings::default(), _folder: folder }
     }
 

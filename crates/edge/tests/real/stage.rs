@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
@@ -197,6 +196,11 @@ impl Daemon {
             let vault = Vault::load(&dir.join("master.key"), true).unwrap();
             let engine_settings = EngineSettings {
                 domain: settings.domain.clone(),
+                backup: startclaw_engine::BackupSettings {
+                    nightly: false,
+                    folder: "/simulated".into(),
+                    ..Default::default()
+                },
                 port_suffix: settings.port_suffix(),
                 instances: InstanceSettings::default(),
                 timing: Timing {
@@ -206,7 +210,14 @@ impl Daemon {
                     ..Timing::default()
                 },
             };
-            Engine::start(store, vault, Arc::new(host.clone()), engine_settings).await.unwrap()
+            Engine::start(
+                store,
+                vault,
+                startclaw_engine::Outside::simulated(host.clone()),
+                engine_settings,
+            )
+            .await
+            .unwrap()
         });
         let api = Router::new().route("/whoami", get(whoami));
         let app = with_api(router(engine.clone(), settings.clone()), api, settings);
@@ -264,6 +275,22 @@ impl Host for Placed {
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
         self.inner.probe(plan).await
+    }
+
+    async fn data(&self, plan: &Plan) -> Result<Option<startclaw_host::Data>, HostError> {
+        self.inner.data(plan).await
+    }
+
+    async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
+        self.inner.resume(plan).await
+    }
+
+    async fn post(
+        &self,
+        plan: &Plan,
+        request: &startclaw_host::Request,
+    ) -> Result<Probe, HostError> {
+        self.inner.post(plan, request).await
     }
 
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {

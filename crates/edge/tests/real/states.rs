@@ -76,7 +76,11 @@ fn only_names_that_exist_get_a_certificate_and_an_answer() {
     assert_eq!(ask(&stage, "/ask"), 400);
 
     let name = Name::parse("demo").unwrap();
-    stage.engine(async |e| e.deprovision(&Actor::system(), &name, None).await).unwrap();
+    stage
+        .engine(async |e| {
+            e.deprovision(&Actor::system(), &name, startclaw_model::Farewell::Backup, None).await
+        })
+        .unwrap();
     until("it is gone", || ask(&stage, "/ask?domain=demo.localhost") == 404);
     until("its certificate leads nowhere", || {
         stage.connect("demo.localhost").is_err()

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
+use startclaw_engine::{
+    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest,
+    SimulatedRepositories, Timing,
+};
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, InstanceState, Name, Operation, OperationState, Owner};
 use startclaw_store::Store;
@@ -29,6 +32,10 @@ pub fn timing() -> Timing {
         sweep_every: ms(10),
         guard_every: ms(500),
         history: Duration::from_secs(3600),
+        rest_limit: ms(20),
+        rest_again: ms(1),
+        pause_limit: ms(200),
+        backup_again: ms(2),
     }
 }
 
@@ -37,6 +44,11 @@ pub fn settings() -> EngineSettings {
         domain: "example.com".into(),
         port_suffix: String::new(),
         instances: InstanceSettings { boots: 64, ..InstanceSettings::default() },
+        backup: BackupSettings {
+            nightly: false,
+            folder: "/simulated".into(),
+            ..BackupSettings::default()
+        },
         timing: timing(),
     }
 }
@@ -44,6 +56,7 @@ pub fn settings() -> EngineSettings {
 /// What outlives the daemon: the machine, the database file, the master key.
 pub struct Machine {
     pub host: SimulatedHost,
+    pub repositories: SimulatedRepositories,
     dir: tempfile::TempDir,
 }
 
@@ -51,6 +64,7 @@ impl Machine {
     pub fn new() -> Self {
         Self {
             host: SimulatedHost::new(10_000, Duration::from_millis(2)),
+            repositories: SimulatedRepositories::default(),
             dir: tempfile::tempdir().unwrap(),
         }
     }
@@ -63,7 +77,11 @@ impl Machine {
     pub async fn start_with(&self, settings: EngineSettings) -> Engine {
         let store = Store::open(&self.dir.path().join("startclaw.db")).await.unwrap();
         let vault = Vault::load(&self.dir.path().join("master.key"), true).unwrap();
-        Engine::start(store, vault, Arc::new(self.host.clone()), settings).await.unwrap()
+        let outside = Outside {
+            repositories: Arc::new(self.repositories.clone()),
+            ..Outside::simulated(self.host.clone())
+        };
+        Engine::start(store, vault, outside, settings).await.unwrap()
     }
 
     /// Everything in the database's files, as bytes.

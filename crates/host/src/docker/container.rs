@@ -127,16 +127,6 @@ impl DockerHost {
         done.map_err(|e| failed(format!("set the limits of {name}"), e))
     }
 
-    pub(super) async fn resume_container(&self, plan: &Plan) -> Result<(), HostError> {
-        let Some(container) = self.container(plan).await? else { return Ok(()) };
-        if status(&container) != Some(ContainerStateStatusEnum::PAUSED) {
-            return Ok(());
-        }
-        let name = self.names.object(plan);
-        let done = self.client.get().await?.unpause_container(&name).await;
-        done.map_err(|e| failed(format!("resume the container {name}"), e))
-    }
-
     pub(super) async fn stop_container(&self, plan: &Plan) -> Result<(), HostError> {
         let Some(container) = self.container(plan).await? else { return Ok(()) };
         if status(&container) == Some(ContainerStateStatusEnum::PAUSED) {

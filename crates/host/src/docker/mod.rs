@@ -20,16 +20,19 @@ mod machine;
 mod names;
 mod network;
 mod observe;
+mod pause;
 mod probe;
 mod profile;
 mod repair;
 mod secrets;
 mod settings;
+mod thaw;
 mod volume;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -39,10 +42,12 @@ use ipnet::Ipv4Net;
 use startclaw_model::{Finding, InstanceId, Slot};
 
 pub use settings::{Destination, DestinationError, DockerSettings, Prefix, PrefixError};
+pub use thaw::thaw_later;
 
 use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
 use crate::{
-    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
+    Change, Data, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe,
+    Request, Step,
 };
 
 /// This machine's Docker. Its methods need the rights of root.
@@ -54,6 +59,7 @@ pub struct DockerHost {
     client: Arc<Client>,
     secrets: Secrets,
     guard: Guard,
+    watchdogs: pause::Watchdogs,
 }
 
 impl DockerHost {
@@ -86,7 +92,17 @@ impl DockerHost {
             guard: Guard::new(&names, &settings, last_port),
             names,
             settings,
+            watchdogs: pause::Watchdogs::default(),
         })
+    }
+
+    /// Takes the program that watches over frozen containers: it is started with
+    /// `thaw --docker SOCKET --container NAME --after SECONDS` and calls [`thaw_later`]. Without
+    /// one, nothing is frozen.
+    #[must_use]
+    pub fn with_watchdog(mut self, program: PathBuf) -> Self {
+        self.watchdogs = pause::Watchdogs::by(program);
+        self
     }
 
     /// The user id of a plan's instance; its group has the same.
@@ -154,6 +170,22 @@ impl Host for DockerHost {
         }
     }
 
+    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError> {
+        let root = self.volume_root(plan).await?;
+        Ok(root.map(|root| Data { root, uid: self.uid(plan) }))
+    }
+
+    async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
+        self.resume_paused(plan).await
+    }
+
+    async fn post(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError> {
+        match self.address(plan.slot) {
+            Some(address) => probe::post(address, request).await,
+            None => Ok(Probe::NotAsked),
+        }
+    }
+
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {
         self.image_state(image).await
     }
@@ -172,6 +204,7 @@ impl Host for DockerHost {
             Step::CreateContainer => self.create_container(plan).await,
             Step::StartContainer => self.start_container(plan).await,
             Step::Limit => self.limit(plan).await,
+            Step::PauseContainer { at_most } => self.pause_container(plan, *at_most).await,
             Step::ResumeContainer => self.resume_container(plan).await,
             Step::StopContainer => self.stop_container(plan).await,
             Step::Repair => self.repair(plan).await,
@@ -179,7 +212,8 @@ impl Host for DockerHost {
             Step::RemoveNetwork => self.remove_network(plan).await,
             Step::SetConfigAside => self.set_config_aside(plan).await,
             Step::RemoveSecrets => self.remove_secrets(plan).await,
-            Step::RemoveVolume => self.remove_volume(plan).await,
+            Step::RemoveVolume => self.remove_volume(plan, plan.volume).await,
+            Step::RemoveOtherVolume(generation) => self.remove_volume(plan, *generation).await,
         }
     }
 

@@ -36,6 +36,24 @@ impl Names {
         format!("{}-{}-{}", self.prefix.as_str(), name.as_str(), short(id))
     }
 
+    /// The name of the plan's volume. No instance's name has a dot, so it is no other's.
+    pub(super) fn volume(&self, plan: &Plan, generation: u64) -> String {
+        match generation {
+            0 => self.object(plan),
+            n => format!("{}.v{n}", self.object(plan)),
+        }
+    }
+
+    /// The label that carries a volume's generation.
+    pub(super) fn volume_label(&self) -> String {
+        format!("{}.volume", self.prefix.as_str())
+    }
+
+    /// The generation that these labels of a volume tell; the first had no label.
+    pub(super) fn generation(&self, labels: &HashMap<String, String>) -> u64 {
+        labels.get(&self.volume_label()).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     /// The name of the container that mends the volume.
     pub(super) fn repair(&self, plan: &Plan) -> String {
         format!("{}-repair", self.object(plan))

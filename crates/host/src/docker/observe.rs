@@ -21,8 +21,12 @@ const KILLED: i64 = 137;
 
 impl DockerHost {
     pub(super) async fn look(&self, plan: &Plan) -> Result<Observed, HostError> {
-        let (container, network, root) =
-            tokio::try_join!(self.container(plan), self.has_network(plan), self.volume_root(plan))?;
+        let (container, network, root, other_volumes) = tokio::try_join!(
+            self.container(plan),
+            self.has_network(plan),
+            self.volume_root(plan),
+            self.other_volumes(plan),
+        )?;
         let container = container.map(|found| self.describe(&found));
         let state = container.as_ref().map(|container| &container.state);
         let quiet = !matches!(state, Some(ContainerState::Running | ContainerState::Paused));
@@ -42,7 +46,16 @@ impl DockerHost {
             Ok((seen.unwrap_or_default(), secrets.revision(&id)?))
         });
         let (probe, ((volume_ready, config), secrets)) = tokio::try_join!(probe, files)?;
-        Ok(Observed { volume, volume_ready, network, secrets, config, container, probe })
+        Ok(Observed {
+            volume,
+            volume_ready,
+            other_volumes,
+            network,
+            secrets,
+            config,
+            container,
+            probe,
+        })
     }
 
     fn describe(&self, container: &ContainerInspectResponse) -> Container {

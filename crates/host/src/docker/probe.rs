@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, client::conn::http1, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, client::conn::http1, header, http::request::Builder};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::{net::TcpStream, time::timeout};
@@ -13,6 +13,9 @@ use crate::{HostError, Probe};
 
 /// Longer than a busy instance takes, shorter than people wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an instance may take to do what it is asked.
+const POST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of the answer is kept.
 const LIMIT: usize = 4096;
@@ -24,7 +27,23 @@ const ASKED_FOR: &str = "192.0.2.1";
 
 /// `GET path` at `address`, without proxies or redirects.
 pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostError> {
-    match timeout(TIMEOUT, get(address, path)).await {
+    judge(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
+}
+
+/// Posts JSON to `address`, as somebody whom the instance trusts.
+pub(super) async fn post(address: SocketAddr, wanted: &crate::Request) -> Result<Probe, HostError> {
+    let mut request = Request::post(&wanted.path).header(header::CONTENT_TYPE, "application/json");
+    for (name, value) in &wanted.headers {
+        request = request.header(name, value);
+    }
+    let body = Bytes::from(wanted.body.clone());
+    judge(address, timeout(POST_TIMEOUT, exchange(address, request, body)).await)
+}
+
+type Exchanged = Result<io::Result<(u16, String)>, tokio::time::error::Elapsed>;
+
+fn judge(address: SocketAddr, exchanged: Exchanged) -> Result<Probe, HostError> {
+    match exchanged {
         Ok(Ok((status, body))) => Ok(Probe::Answer { status, body }),
         Ok(Err(e)) if is_ours(&e) => {
             Err(HostError::unavailable(format!("cannot connect to {address}: {e}")))
@@ -42,15 +61,15 @@ fn is_ours(error: &io::Error) -> bool {
     )
 }
 
-async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+async fn exchange(address: SocketAddr, request: Builder, body: Bytes) -> io::Result<(u16, String)> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let request = Request::get(path)
+    let request = request
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
         .header("x-forwarded-for", ASKED_FOR)
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(io::Error::other)?;
     let exchange = async {
         let answer = sender.send_request(request).await.map_err(io::Error::other)?;

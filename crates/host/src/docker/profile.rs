@@ -98,7 +98,7 @@ impl DockerHost {
     fn mounts(&self, plan: &Plan) -> Vec<Mount> {
         let volume = Mount {
             typ: Some(MountType::VOLUME),
-            source: Some(self.names.object(plan)),
+            source: Some(self.names.volume(plan, plan.volume)),
             target: Some(plan.workload.volume_path.clone()),
             volume_options: Some(MountVolumeOptions {
                 // What the image has there must not come into the tenant's data.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bollard::models::{Volume, VolumeCreateRequest};
-use bollard::query_parameters::RemoveVolumeOptions;
+use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use bytes::Bytes;
 
 use super::{DockerHost, client::blocking, client::failed, client::found, folder::Folder};
@@ -17,13 +17,15 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 
 impl DockerHost {
     pub(super) async fn create_volume(&self, plan: &Plan) -> Result<(), HostError> {
-        let name = self.names.object(plan);
+        let name = self.names.volume(plan, plan.volume);
         let what = format!("create the volume {name}");
+        let mut labels = self.names.labels(plan);
+        labels.insert(self.names.volume_label(), plan.volume.to_string());
         // Docker answers with the volume that is there, if there is one of that name.
         let request = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: Some("local".to_owned()),
-            labels: Some(self.names.labels(plan)),
+            labels: Some(labels),
             ..Default::default()
         };
         let volume = self.client.get().await?.create_volume(request).await;
@@ -35,7 +37,7 @@ impl DockerHost {
 
     /// The root of the instance's volume on this machine; `None` when there is no volume.
     pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
-        let name = self.names.object(plan);
+        let name = self.names.volume(plan, plan.volume);
         let volume = self.client.get().await?.inspect_volume(&name).await;
         let volume = found(volume).map_err(|e| failed(format!("look at volume {name}"), e))?;
         let Some(volume) = volume else { return Ok(None) };
@@ -93,16 +95,38 @@ impl DockerHost {
         .await
     }
 
-    pub(super) async fn remove_volume(&self, plan: &Plan) -> Result<(), HostError> {
+    pub(super) async fn remove_volume(
+        &self,
+        plan: &Plan,
+        generation: u64,
+    ) -> Result<(), HostError> {
         // It would hold the volume.
         self.remove_repair(plan).await?;
-        if self.volume_root(plan).await?.is_none() {
+        let one = Plan { volume: generation, ..plan.clone() };
+        if self.volume_root(&one).await?.is_none() {
             return Ok(());
         }
-        let name = self.names.object(plan);
+        let name = self.names.volume(plan, generation);
         let gone = self.client.get().await?.remove_volume(&name, None::<RemoveVolumeOptions>).await;
         found(gone).map_err(|e| failed(format!("remove the volume {name}"), e))?;
         Ok(())
+    }
+
+    /// The generations of the instance's volumes, other than the plan's.
+    pub(super) async fn other_volumes(&self, plan: &Plan) -> Result<Vec<u64>, HostError> {
+        let filter = self.names.filter_one(&plan.id);
+        let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        let listed = self.client.get().await?.list_volumes(Some(options)).await;
+        let listed = listed.map_err(|e| failed(format!("list the volumes of {}", plan.name), e))?;
+        let mut others: Vec<u64> = listed
+            .volumes
+            .unwrap_or_default()
+            .iter()
+            .map(|volume| self.names.generation(&volume.labels))
+            .filter(|generation| *generation != plan.volume)
+            .collect();
+        others.sort_unstable();
+        Ok(others)
     }
 
     fn own_volume(&self, plan: &Plan, volume: &Volume) -> Result<(), HostError> {

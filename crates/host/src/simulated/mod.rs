@@ -8,6 +8,7 @@ mod world;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,8 @@ pub use faults::{Fault, Faults};
 pub use world::{Behaviour, Thing, World};
 
 use crate::{
-    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
+    Change, Data, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe,
+    Request, Step,
 };
 
 /// A host in memory. Clones share the world.
@@ -108,13 +110,41 @@ impl Host for SimulatedHost {
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        let seen = self.world().observe(&plan.id, self.shared.boot_time, Timestamp::now());
+        let seen = self.world().observe(plan, self.shared.boot_time, Timestamp::now());
         fault.after().await?;
         Ok(seen)
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
         Ok(self.observe(plan).await?.probe)
+    }
+
+    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        let there = self.world().thing(&plan.id).volumes.contains_key(&plan.volume);
+        fault.after().await?;
+        let root = PathBuf::from(format!("/simulated/{}/{}", plan.id, plan.volume));
+        Ok(there.then_some(Data { root, uid: plan.slot.uid(200_000) }))
+    }
+
+    async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
+        let fault = self.fault(Some(&Step::ResumeContainer));
+        fault.before().await?;
+        let went_on = self.world().resume(&plan.id, Timestamp::now());
+        fault.after().await?;
+        Ok(went_on)
+    }
+
+    async fn post(&self, plan: &Plan, _: &Request) -> Result<Probe, HostError> {
+        let probe = self.probe(plan).await?;
+        Ok(match probe {
+            Probe::Answer { .. } => Probe::Answer {
+                status: 200,
+                body: r#"{"ok":true,"payload":{"status":"ready","suspensionId":"1"}}"#.into(),
+            },
+            other => other,
+        })
     }
 
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {

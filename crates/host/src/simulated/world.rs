@@ -1,7 +1,7 @@
 //! The world of a simulated host: what is there, and how it behaves.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -31,14 +31,18 @@ pub struct Thing {
     pub name: String,
     /// Its slot.
     pub slot: Slot,
-    /// The volume.
-    pub volume: bool,
+    /// The volumes, by their generations, with the configuration in each.
+    pub volumes: BTreeMap<u64, Option<Bytes>>,
+    /// The generation that the container was made with.
+    pub mounted: u64,
+    /// When a frozen container goes on by itself.
+    pub thaws_at: Option<Timestamp>,
+    /// When it was frozen last.
+    pub frozen_at: Option<Timestamp>,
     /// The network.
     pub network: bool,
     /// The revision of the secrets.
     pub secrets: Option<u64>,
-    /// The configuration in the volume.
-    pub config: Option<Bytes>,
     /// The container.
     pub container: Option<Container>,
     /// How it behaves.
@@ -50,9 +54,17 @@ pub struct Thing {
 }
 
 impl Thing {
+    /// The configuration in the volume that the container was made with.
+    pub fn config(&self) -> Option<Bytes> {
+        self.volumes.get(&self.mounted).cloned().flatten()
+    }
+
     /// Whether nothing is left.
     pub fn is_gone(&self) -> bool {
-        !self.volume && !self.network && self.secrets.is_none() && self.container.is_none()
+        self.volumes.is_empty()
+            && !self.network
+            && self.secrets.is_none()
+            && self.container.is_none()
     }
 }
 
@@ -93,7 +105,7 @@ impl World {
             .map(|(id, t)| Found {
                 id: id.clone(),
                 name: t.name.clone(),
-                volume: t.volume,
+                volume: !t.volumes.is_empty(),
                 network: t.network,
                 container: t
                     .container
@@ -103,15 +115,24 @@ impl World {
             .collect()
     }
 
-    pub(super) fn observe(&mut self, id: &InstanceId, boot: Duration, now: Timestamp) -> Observed {
-        let Some(thing) = self.things.get_mut(id) else { return Observed::default() };
+    pub(super) fn resume(&mut self, id: &InstanceId, now: Timestamp) -> bool {
+        let thing = self.thing(id);
+        thing.thaw(now);
+        thing.resume()
+    }
+
+    pub(super) fn observe(&mut self, plan: &Plan, boot: Duration, now: Timestamp) -> Observed {
+        let Some(thing) = self.things.get_mut(&plan.id) else { return Observed::default() };
+        thing.thaw(now);
+        let config = thing.volumes.get(&plan.volume).cloned().flatten();
         let running = thing.container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
         Observed {
-            volume: thing.volume,
-            volume_ready: thing.volume,
+            volume: thing.volumes.contains_key(&plan.volume),
+            volume_ready: thing.volumes.contains_key(&plan.volume),
+            other_volumes: thing.volumes.keys().copied().filter(|v| *v != plan.volume).collect(),
             network: thing.network,
             secrets: thing.secrets,
-            config: if running { None } else { thing.config.clone() },
+            config: if running { None } else { config },
             probe: thing.probe(boot, now),
             container: thing.container.clone(),
         }
@@ -171,17 +192,24 @@ impl Thing {
     ) -> Result<(), HostError> {
         match step {
             Step::FetchImage => {}
-            Step::CreateVolume => self.volume = true,
+            Step::CreateVolume => drop(self.volumes.entry(plan.volume).or_default()),
             Step::CreateNetwork => self.network = true,
             Step::WriteSecrets => self.secrets = Some(plan.secrets_revision),
             Step::WriteConfig(content) => {
-                self.needs(self.volume, "a volume for the configuration")?;
+                let there = self.volumes.contains_key(&plan.volume);
+                self.needs(there, "a volume for the configuration")?;
                 self.needs(!self.runs(), "a stopped container to write the configuration")?;
-                self.config = Some(content.clone());
+                self.volumes.insert(plan.volume, Some(content.clone()));
             }
-            Step::SetConfigAside => self.config = None,
+            Step::SetConfigAside => {
+                if let Some(config) = self.volumes.get_mut(&plan.volume) {
+                    *config = None;
+                }
+            }
             Step::CreateContainer => {
-                self.needs(self.volume && self.network, "a volume and a network")?;
+                let volume = self.volumes.contains_key(&plan.volume);
+                self.needs(volume && self.network, "a volume and a network")?;
+                self.mounted = plan.volume;
                 self.needs(!clash, "a port that nobody else has")?;
                 self.container = Some(Container {
                     state: ContainerState::Created,
@@ -192,7 +220,14 @@ impl Thing {
             }
             Step::StartContainer => self.start(now)?,
             Step::Limit => self.on_container(|c| c.limited = true),
-            Step::ResumeContainer => self.on_container(|c| c.state = ContainerState::Running),
+            Step::PauseContainer { at_most } => {
+                if self.container.as_ref().is_some_and(|c| c.state == ContainerState::Running) {
+                    self.on_container(|c| c.state = ContainerState::Paused);
+                    self.thaws_at = Some(now.plus(*at_most));
+                    self.frozen_at = Some(now);
+                }
+            }
+            Step::ResumeContainer => drop(self.resume()),
             Step::StopContainer => self.stop(now),
             Step::Repair => {
                 self.needs(!self.runs(), "a stopped container to repair")?;
@@ -207,13 +242,33 @@ impl Thing {
                 self.network = false;
             }
             Step::RemoveSecrets => self.secrets = None,
-            Step::RemoveVolume => {
-                self.needs(self.container.is_none(), "no container on the volume")?;
-                self.volume = false;
-                self.config = None;
-            }
+            Step::RemoveVolume => self.remove_volume(plan.volume)?,
+            Step::RemoveOtherVolume(generation) => self.remove_volume(*generation)?,
         }
         Ok(())
+    }
+
+    fn remove_volume(&mut self, generation: u64) -> Result<(), HostError> {
+        let free = self.container.is_none() || self.mounted != generation;
+        self.needs(free, "no container on the volume")?;
+        self.volumes.remove(&generation);
+        Ok(())
+    }
+
+    /// The watchdog's work.
+    fn thaw(&mut self, now: Timestamp) {
+        if self.thaws_at.is_some_and(|at| at <= now) {
+            self.resume();
+        }
+    }
+
+    fn resume(&mut self) -> bool {
+        self.thaws_at = None;
+        let frozen = self.container.as_ref().is_some_and(|c| c.state == ContainerState::Paused);
+        if frozen {
+            self.on_container(|c| c.state = ContainerState::Running);
+        }
+        frozen
     }
 
     fn start(&mut self, now: Timestamp) -> Result<(), HostError> {

@@ -83,6 +83,7 @@ impl Platform {
             id: InstanceId::new(),
             name: Name::parse(name).unwrap(),
             slot: Slot(slot),
+            volume: 0,
             image: image(),
             limits: Limits { memory_soft_mib: 64, memory_hard_mib: 256, cpus: 0.5, pids: 100 },
             spec: "spec-1".to_owned(),

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use clap::Args;
+use startclaw_api::wire;
 use startclaw_model::Name;
 
 use super::{name, wait};
@@ -18,6 +19,12 @@ pub struct Deprovision {
     /// The instance
     #[arg(value_parser = name)]
     name: Name,
+    /// Take no last backup
+    #[arg(long, conflicts_with = "purge")]
+    no_backup: bool,
+    /// Forget all its backups too
+    #[arg(long)]
+    purge: bool,
     /// Do not ask for the name again
     #[arg(long)]
     yes: bool,
@@ -31,25 +38,39 @@ impl Deprovision {
         if !self.yes {
             // Also says that there is no such instance before asking anything.
             client.status(Some(&self.name)).await?;
-            confirm(&self.name)?;
+            confirm(&self.name, self.what())?;
         }
-        let operation = client.deprovision(&self.name).await?;
+        let query =
+            wire::DeprovisionQuery { name: self.name, backup: !self.no_backup, purge: self.purge };
+        let operation = client.deprovision(&query).await?;
         wait::wait(globals, &client, operation, self.waiting, |operation| {
-            let text =
-                format!("{} and its data are gone after {}", operation.name, wait::took(operation));
-            Ok(output::line(&text)?)
+            let (name, took) = (&operation.name, wait::took(operation));
+            output::line(&format!("{name} and its data are gone after {took}"))?;
+            if operation.snapshot.is_some() {
+                output::note(&format!("Bring it back with: startclaw restore {name} latest"));
+            }
+            Ok(())
         })
         .await
     }
+
+    /// What goes, and whether there is a way back.
+    fn what(&self) -> &'static str {
+        match (self.purge, self.no_backup) {
+            (true, _) => "and all its data and backups. There is no way back.",
+            (false, true) => "and all its data since its last backup.",
+            (false, false) => "and its data, after a last backup.",
+        }
+    }
 }
 
-fn confirm(name: &Name) -> anyhow::Result<()> {
+fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
     if !secret_input::can_ask() {
-        let text = format!("this removes {name} and all its data; say so with --yes");
+        let text = format!("this removes {name} {what} Say so with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();
-    writeln!(stderr, "This removes {name} and all its data. There is no way back.")?;
+    writeln!(stderr, "This removes {name} {what}")?;
     write!(stderr, "Type its name to go on: ")?;
     stderr.flush()?;
     let mut typed = String::new();

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub mod backup;
 pub mod caddyfile;
 mod completions;
 mod config;
@@ -12,10 +13,13 @@ pub mod operations;
 pub mod provision;
 mod reference;
 pub mod restart;
+pub mod restore;
 pub mod secrets;
 pub mod status;
+pub mod thaw;
 pub mod tokens;
 mod wait;
+mod worker;
 
 use startclaw_model::Name;
 
@@ -33,6 +37,9 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Provision(it) => it.run(g).await,
         Command::Deprovision(it) => it.run(g).await,
         Command::Restart(it) => it.run(g).await,
+        Command::Backup(it) => it.run(g).await,
+        Command::Backups(it) => it.run(g).await,
+        Command::Restore(it) => it.run(g).await,
         Command::Status(it) => it.run(g).await,
         Command::Logs(it) => it.run(g).await,
         Command::Open(it) => it.run(g).await,
@@ -46,6 +53,8 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Caddyfile(it) => it.run(g),
         Command::Completions { shell } => completions::run(shell),
         Command::Reference => reference::run(),
+        Command::BackupWorker => worker::run(),
+        Command::Thaw(it) => it.run().await,
     }
 }
 

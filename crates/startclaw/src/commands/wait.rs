@@ -58,7 +58,7 @@ pub async fn wait(
     if globals.json { Ok(()) } else { done(&over) }
 }
 
-async fn follow(
+pub async fn follow(
     globals: &Globals,
     client: &Client,
     operation: Operation,

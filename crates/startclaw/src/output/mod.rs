@@ -22,6 +22,11 @@ pub fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Bytes in a unit that can be read.
+pub fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
 /// Prints a value as one line of JSON.
 pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(line(&serde_json::to_string(value)?)?)

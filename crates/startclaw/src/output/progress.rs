@@ -7,9 +7,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use startclaw_model::{Operation, OperationState, OperationStep, StepState, Timestamp};
+use startclaw_model::{
+    Operation, OperationState, OperationStep, StepProgress, StepState, Timestamp,
+};
 
-use super::{clean, note, took};
+use super::{clean, note, size, took};
 
 /// Shows one operation.
 pub struct Shown {
@@ -43,7 +45,10 @@ impl Shown {
             self.told += 1;
         }
         let now = match operation.steps.get(self.told) {
-            Some(step) => step.name.clone(),
+            Some(step) => match &step.progress {
+                Some(far) => format!("{} {}", step.name, self.how_far(step, far)),
+                None => step.name.clone(),
+            },
             None if operation.state == OperationState::Queued => "waiting for its turn".into(),
             None => "looking".into(),
         };
@@ -53,6 +58,26 @@ impl Shown {
             self.waiting = true;
             self.say("  … waiting for its turn");
         }
+    }
+
+    /// Files, bytes, speed and, where it is known what is left, the time that it takes.
+    fn how_far(&self, step: &OperationStep, far: &StepProgress) -> String {
+        let seconds = Timestamp::now().since(step.started_at).as_secs_f64().max(0.1);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "for people, and never negative"
+        )]
+        let (speed, left) = {
+            let speed = far.bytes as f64 / seconds;
+            let rest = far.total_bytes.map(|total| total.saturating_sub(far.bytes) as f64);
+            let left = rest.filter(|_| speed > 1.0).map(|rest| rest / speed);
+            (speed as u64, left.map(|s| Duration::from_secs_f64(s.min(1e6))))
+        };
+        let of = far.total_bytes.map(|total| format!(" of {}", size(total))).unwrap_or_default();
+        let left = left.map(|left| format!(", {} left", took(left))).unwrap_or_default();
+        format!("{} files, {}{of}, {}/s{left}", far.files, size(far.bytes), size(speed))
     }
 
     /// Says that the daemon went away.

@@ -1,5 +1,6 @@
 //! The daemon: everything put together, started, and stopped in order.
 
+mod alerts;
 mod certificates;
 mod checks;
 mod listen;
@@ -13,7 +14,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::serve::ListenerExt as _;
 use startclaw_api::{Access, Peer};
-use startclaw_engine::{Engine, EngineSettings, Timing};
+use startclaw_backup::Workers;
+use startclaw_engine::{Engine, EngineSettings, Outside, Timing};
 use startclaw_host::docker::DockerHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
@@ -25,6 +27,9 @@ use crate::settings::Settings;
 /// How long the end waits for steps under way. Stopping a container can take half a minute, but
 /// Caddy keeps requests waiting for 10 s only; an unfinished step is done again by the next start.
 const FAREWELL: Duration = Duration::from_secs(4);
+/// How long a worker may make no progress. A bucket's slowest answer takes a minute, with all its
+/// retries.
+const WORKER_STALL: Duration = Duration::from_secs(300);
 /// How long answers under way may take once nothing new is taken.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -71,14 +76,23 @@ impl Daemon {
         // Without an instance there is no secret that a lost key could have sealed.
         let nothing_sealed = store.instances().await?.is_empty();
         let vault = Vault::load(&settings.master_key(), nothing_sealed)?;
-        let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
+        let own = std::env::current_exe().context("the daemon does not find its own program")?;
+        let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?
+            .with_watchdog(own.clone());
+        let workers = Workers::new(own, vec!["backup-worker".into()], WORKER_STALL);
+        let outside = Outside {
+            host: Arc::new(host),
+            repositories: Arc::new(workers),
+            messenger: alerts::messenger(&settings.backup.alert_webhook)?,
+        };
         let engine_settings = EngineSettings {
             domain: settings.edge.domain.clone(),
             port_suffix: settings.edge.port_suffix(),
             instances: settings.instances.clone(),
+            backup: settings.backup.clone(),
             timing: Timing::default(),
         };
-        let engine = Engine::start(store.clone(), vault, Arc::new(host), engine_settings)
+        let engine = Engine::start(store.clone(), vault, outside, engine_settings)
             .await
             .context("the engine cannot start")?;
         write_caddyfile(&settings);

@@ -74,6 +74,9 @@ fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> anyhow
     if storage {
         settings.edge.storage = settings.data_dir.join("caddy");
     }
+    if settings.backup.folder.as_os_str().is_empty() {
+        settings.backup.folder = settings.data_dir.join("backups");
+    }
     check(&settings)?;
     Ok(settings)
 }
@@ -87,6 +90,7 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     }
     EnvFilter::try_new(&settings.log.level)
         .map_err(|e| anyhow::anyhow!("the setting log.level cannot be used: {e}"))?;
+    settings.backup.check().map_err(|e| anyhow::anyhow!("the setting {e}"))?;
     settings.edge.check()?;
     settings
         .instances

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use startclaw_edge::EdgeSettings;
-use startclaw_engine::InstanceSettings;
+use startclaw_engine::{BackupSettings, InstanceSettings};
 use startclaw_host::docker::DockerSettings;
 
 pub use reference::reference;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// What new instances get.
     pub instances: InstanceSettings,
+    /// When and where backups are made.
+    pub backup: BackupSettings,
 }
 
 /// What the daemon says while it works, on stderr.
@@ -66,6 +68,7 @@ impl Default for Settings {
             edge: EdgeSettings::default(),
             docker: DockerSettings::default(),
             instances: InstanceSettings::default(),
+            backup: BackupSettings::default(),
         }
     }
 }

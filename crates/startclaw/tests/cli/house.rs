@@ -4,7 +4,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
@@ -83,13 +82,21 @@ impl House {
         runtime.block_on(async {
             let settings = EngineSettings {
                 domain: "claws.test".into(),
+                backup: startclaw_engine::BackupSettings {
+                    nightly: false,
+                    folder: "/simulated".into(),
+                    ..Default::default()
+                },
                 port_suffix: String::new(),
                 instances: InstanceSettings::default(),
                 timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
             };
             let store = Store::in_memory().await.unwrap();
             let host = SimulatedHost::new(20, Duration::from_millis(5));
-            let engine = Engine::start(store, vault, Arc::new(host), settings).await.unwrap();
+            let engine =
+                Engine::start(store, vault, startclaw_engine::Outside::simulated(host), settings)
+                    .await
+                    .unwrap();
             let router = startclaw_api::router(engine, Access::Socket, Settings::default());
             let service = router.into_make_service_with_connect_info::<Peer>();
             tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });

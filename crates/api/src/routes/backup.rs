@@ -1,0 +1,48 @@
+//! `POST /backup` and `GET /backups`
+
+use axum::Json;
+use startclaw_model::Operation;
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Read, Write},
+    extract::{Body, Query},
+    problem::Problem,
+    wire::{Backups, NameBody, NamedQuery},
+};
+
+/// Back an instance up now
+///
+/// It is held up for tenths of a second; connections stay. Asked again while a backup is under
+/// way, it answers that one.
+#[utoipa::path(
+    post, path = "/backup", tag = "backups", operation_id = "backup",
+    request_body = NameBody,
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn backup(
+    caller: Caller<Write>,
+    Body(body): Body<NameBody>,
+) -> Result<Accepted, Problem> {
+    caller.see(&body.name)?;
+    Ok(accepted(caller.engine().backup(caller.actor(), &body.name).await?))
+}
+
+/// The backups of an instance
+///
+/// Also of one that was deprovisioned, for as long as its backups are kept.
+#[utoipa::path(
+    get, path = "/backups", tag = "backups", operation_id = "backups",
+    params(NamedQuery),
+    responses((status = 200, description = "The newest first.", body = Backups)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn list(
+    caller: Caller<Read>,
+    Query(query): Query<NamedQuery>,
+) -> Result<Json<Backups>, Problem> {
+    caller.see(&query.name)?;
+    let found = caller.engine().backups(&query.name).await?;
+    Ok(Json(Backups { backups: found.into_iter().map(Into::into).collect() }))
+}

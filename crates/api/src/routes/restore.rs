@@ -1,0 +1,57 @@
+//! `POST /restore`
+
+use startclaw_engine::RestoreRequest;
+use startclaw_model::{Operation, SnapshotChoice};
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Write},
+    extract::{Body, Key},
+    problem::Problem,
+    wire::Restore,
+};
+
+/// Bring a backup back
+///
+/// It goes into a new volume. The instance moves to it and stays there if it comes up; otherwise it
+/// goes on as it was. What was replaced is kept for a day (`undo`). With `as`, a new instance gets
+/// the backup. An instance that was deprovisioned comes back with its keys and secrets.
+#[utoipa::path(
+    post, path = "/restore", tag = "backups", operation_id = "restore",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    request_body = Restore,
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn restore(
+    caller: Caller<Write>,
+    key: Key,
+    Body(body): Body<Restore>,
+) -> Result<Accepted, Problem> {
+    caller.see(&body.name)?;
+    if body.as_name.is_some() {
+        // It is a new instance, and a token of one instance makes no other.
+        caller.everywhere()?;
+    }
+    let promise = key.of("POST /restore", &body);
+    let engine = caller.engine();
+    let Restore { name, snapshot, as_name, undo } = body;
+    let operation = match (snapshot, undo) {
+        (None, true) if as_name.is_none() => {
+            engine.undo_restore(caller.actor(), &name, promise).await?
+        }
+        (_, true) => {
+            return Err(Problem::field("undo", "undo goes alone, without snapshot and as"));
+        }
+        (None, false) => {
+            return Err(Problem::field("snapshot", "say which: latest, a day, a time or an id"));
+        }
+        (Some(text), false) => {
+            let snapshot = SnapshotChoice::parse(&text)
+                .map_err(|e| Problem::field("snapshot", e.to_string()))?;
+            let request = RestoreRequest { name, snapshot, as_name };
+            engine.restore(caller.actor(), request, promise).await?
+        }
+    };
+    Ok(accepted(operation))
+}

@@ -1,0 +1,137 @@
+//! Where repositories lie: a folder, or a bucket of Google's or of the S3 kind.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A place for repositories.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Destination {
+    /// A bucket of Google Cloud Storage.
+    Gcs {
+        /// The bucket's name.
+        bucket: String,
+        /// What the names of all objects begin with; may be empty.
+        prefix: String,
+    },
+    /// A bucket of the S3 kind.
+    S3 {
+        /// The bucket's name.
+        bucket: String,
+        /// What the names of all objects begin with; may be empty.
+        prefix: String,
+    },
+    /// A folder on this machine.
+    Folder(PathBuf),
+}
+
+/// A text that names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} names no place for backups: it is like gs://bucket/prefix, s3://bucket/prefix or /mnt/backups"
+)]
+pub struct DestinationError(String);
+
+impl Destination {
+    /// Reads `gs://bucket/prefix`, `s3://bucket/prefix` or an absolute path.
+    pub fn parse(text: &str) -> Result<Self, DestinationError> {
+        let wrong = || DestinationError(text.to_owned());
+        let bucket = |rest: &str| {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            let good = (3..=222).contains(&bucket.len())
+                && bucket.bytes().all(|b| {
+                    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.')
+                })
+                && !prefix.split('/').any(|part| part == "..");
+            let prefix = prefix.trim_matches('/').to_owned();
+            if good { Ok((bucket.to_owned(), prefix)) } else { Err(wrong()) }
+        };
+        if let Some(rest) = text.strip_prefix("gs://") {
+            bucket(rest).map(|(bucket, prefix)| Self::Gcs { bucket, prefix })
+        } else if let Some(rest) = text.strip_prefix("s3://") {
+            bucket(rest).map(|(bucket, prefix)| Self::S3 { bucket, prefix })
+        } else if text.starts_with('/') {
+            Ok(Self::Folder(text.into()))
+        } else {
+            Err(wrong())
+        }
+    }
+
+    /// Whether it is a bucket, which can be away and outlives the machine.
+    pub const fn is_bucket(&self) -> bool {
+        !matches!(self, Self::Folder(_))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, bucket, prefix) = match self {
+            Self::Gcs { bucket, prefix } => ("gs", bucket, prefix),
+            Self::S3 { bucket, prefix } => ("s3", bucket, prefix),
+            Self::Folder(path) => return write!(f, "{}", path.display()),
+        };
+        write!(f, "{scheme}://{bucket}")?;
+        if prefix.is_empty() { Ok(()) } else { write!(f, "/{prefix}") }
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = DestinationError;
+    fn try_from(text: String) -> Result<Self, DestinationError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        destination.to_string()
+    }
+}
+
+/// A place for repositories, and how it is entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// The place.
+    pub destination: Destination,
+    /// The file with the credentials: a service account's JSON for Google; for S3 two lines, the
+    /// access key's id and its secret. The machine's own identity when none.
+    pub credentials: Option<PathBuf>,
+    /// The server's address, when it is not the provider's own.
+    pub endpoint: Option<String>,
+    /// The region of an S3 bucket.
+    pub region: Option<String>,
+}
+
+impl Storage {
+    /// A folder on this machine.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self {
+            destination: Destination::Folder(path.into()),
+            credentials: None,
+            endpoint: None,
+            region: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_read_and_written_alike() {
+        for good in ["gs://bucket-1/a/b", "gs://bucket", "s3://bucket.x/p", "/mnt/backups"] {
+            assert_eq!(Destination::parse(good).unwrap().to_string(), good);
+        }
+        assert_eq!(Destination::parse("gs://bucket/a/").unwrap().to_string(), "gs://bucket/a");
+    }
+
+    #[test]
+    fn what_names_no_place_is_refused() {
+        for bad in ["", "backups", "gs://", "gs://B", "gs://bucket/../x", "http://x/y", "s3://a b/"]
+        {
+            assert!(Destination::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

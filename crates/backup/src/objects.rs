@@ -1,0 +1,134 @@
+//! Where the files of a repository are kept, as rustic sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustic_core::{BytesList, FileType, Id, ReadBackend, RusticResult, WriteBackend};
+
+use crate::{
+    BackupError, Repository, bucket::Bucket, destination::Destination, error::storage_error,
+    folder::FolderStore, meter::Meter,
+};
+
+/// A place for named bytes. Names are relative paths such as `data/5e/5e…`.
+pub(crate) trait Objects: Send + Sync + 'static {
+    /// All of it, or a part: from an offset, so many bytes.
+    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, String>;
+    /// Writes it whole or not at all, and lasting.
+    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), String>;
+    /// Removes it; one that is not there is removed already.
+    fn remove(&self, name: &str) -> Result<(), String>;
+    /// Everything under a folder, with sizes; names relative to that folder. Empty when there is
+    /// no such folder.
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, String>;
+    /// Removes everything.
+    fn erase(&self) -> Result<(), String>;
+    /// For people.
+    fn location(&self) -> String;
+}
+
+/// The objects of a repository.
+pub(crate) fn open(repository: &Repository) -> Result<Arc<dyn Objects>, BackupError> {
+    match &repository.storage.destination {
+        Destination::Folder(path) => Ok(Arc::new(FolderStore::new(path.join(&repository.folder)))),
+        _ => Ok(Arc::new(Bucket::new(&repository.storage, &repository.folder)?)),
+    }
+}
+
+/// The objects as a backend of rustic's. Everything that succeeds is a sign of life.
+pub(crate) struct Backend {
+    pub objects: Arc<dyn Objects>,
+    pub meter: Arc<Meter>,
+}
+
+/// The name of a file, in restic's layout.
+fn name(tpe: FileType, id: &Id) -> String {
+    let hex = id.to_hex();
+    let hex = hex.as_str();
+    match tpe {
+        FileType::Config => "config".to_owned(),
+        FileType::Pack => format!("data/{}/{hex}", &hex[..2]),
+        _ => format!("{}/{hex}", tpe.dirname()),
+    }
+}
+
+impl Backend {
+    fn done<T>(&self, what: &str, name: &str, result: Result<T, String>) -> RusticResult<T> {
+        self.meter.live();
+        result.map_err(|e| storage_error(what, &format!("{}/{name}", self.objects.location()), e))
+    }
+}
+
+impl ReadBackend for Backend {
+    fn location(&self) -> String {
+        self.objects.location()
+    }
+
+    fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        if tpe == FileType::Config {
+            let found = self.done("list", "", self.objects.list(""))?;
+            let config = found.into_iter().find(|(name, _)| name == "config");
+            return Ok(config.map(|(_, size)| (Id::default(), small(size))).into_iter().collect());
+        }
+        let found = self.done("list", tpe.dirname(), self.objects.list(tpe.dirname()))?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(name, size)| {
+                let id = name.rsplit('/').next()?.parse().ok()?;
+                Some((id, small(size)))
+            })
+            .collect())
+    }
+
+    fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
+        let name = name(tpe, id);
+        self.done("read", &name, self.objects.read(&name, None))
+    }
+
+    fn read_partial(
+        &self,
+        tpe: FileType,
+        id: &Id,
+        _cacheable: bool,
+        offset: u32,
+        length: u32,
+    ) -> RusticResult<Bytes> {
+        let name = name(tpe, id);
+        let part = Some((u64::from(offset), u64::from(length)));
+        let read = self.objects.read(&name, part).and_then(|bytes| {
+            let short = bytes.len() as u64 != u64::from(length);
+            if short {
+                Err(format!("it is cut short: {} of {length} bytes", bytes.len()))
+            } else {
+                Ok(bytes)
+            }
+        });
+        self.done("read", &name, read)
+    }
+
+    fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
+        name(tpe, id)
+    }
+}
+
+impl WriteBackend for Backend {
+    fn write_bytes(
+        &self,
+        tpe: FileType,
+        id: &Id,
+        _cacheable: bool,
+        content: BytesList,
+    ) -> RusticResult<()> {
+        let name = name(tpe, id);
+        self.done("write", &name, self.objects.write(&name, content.into_vec()))
+    }
+
+    fn remove(&self, tpe: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
+        let name = name(tpe, id);
+        self.done("remove", &name, self.objects.remove(&name))
+    }
+}
+
+fn small(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}

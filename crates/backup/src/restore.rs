@@ -1,0 +1,182 @@
+//! Writing a snapshot into an empty folder.
+//!
+//! What the snapshot says is not believed: names that lead elsewhere make all of it refused before
+//! anything is written, and afterwards everything is compared with what it is to be.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use rustic_core::{
+    LocalDestination, LsOptions, OpenStatus, Repository as Rustic, RestoreOptions, RusticError,
+    repofile::{Node, NodeType},
+};
+
+use crate::{
+    BackupError, BackupErrorKind,
+    meter::Meter,
+    snapshot::{self, PATH},
+    source::unix_bits,
+};
+
+/// Writes `wanted` into `root`; every file is of the user and group `uid` afterwards. Says how
+/// many things and bytes that were.
+pub(crate) fn restore(
+    rustic: Rustic<OpenStatus>,
+    wanted: &str,
+    root: &Path,
+    uid: u32,
+    meter: &Arc<Meter>,
+) -> Result<(u64, u64), BackupError> {
+    let unavailable = |e: std::io::Error| {
+        let text = format!("cannot write to {}: {e}", root.display());
+        BackupError::new(BackupErrorKind::Unavailable, text)
+    };
+    if fs::read_dir(root).map_err(unavailable)?.next().is_some() {
+        let text =
+            format!("{} is not empty: a snapshot is restored into an empty folder", root.display());
+        return Err(BackupError::new(BackupErrorKind::Unavailable, text));
+    }
+    let file = snapshot::choose(&rustic, wanted)?;
+    meter.begin(snapshot::info(&file, String::new()).bytes);
+    let failed = |e: Box<RusticError>| of(&e);
+    let rustic = rustic.to_indexed().map_err(failed)?;
+    let path = Path::new(PATH.trim_start_matches('/'));
+    let top = rustic.node_from_path(file.tree, path).map_err(failed)?;
+    let options = LsOptions::default();
+    let mut nodes: Vec<(PathBuf, Node)> = Vec::new();
+    for item in rustic.ls(&top, &options).map_err(failed)? {
+        let (path, mut node) = item.map_err(failed)?;
+        meter.live();
+        // Only root can make devices, and no instance is root: nothing of its own is lost.
+        if matches!(node.node_type, NodeType::Dev { .. } | NodeType::Chardev { .. }) {
+            continue;
+        }
+        node.meta.uid = Some(uid);
+        node.meta.gid = Some(uid);
+        node.meta.user = None;
+        node.meta.group = None;
+        nodes.push((path, node));
+    }
+    refuse_hostile(&nodes)?;
+    let place = LocalDestination::new(&root.to_string_lossy(), false, false).map_err(failed)?;
+    let mut how = RestoreOptions::default().numeric_id(true);
+    // The type of this value has no public name.
+    how.sparse = serde_json::from_value("ByContent".into()).ok();
+    let stream = || nodes.iter().cloned().map(Ok);
+    let plan = rustic.prepare_restore(&how, stream(), &place, false).map_err(failed)?;
+    rustic.restore(plan, &how, stream(), &place).map_err(failed)?;
+    drop(rustic);
+    compare(root, &nodes)?;
+    let folder = fs::File::open(root).map_err(unavailable)?;
+    rustix::fs::syncfs(&folder).map_err(|e| unavailable(e.into()))?;
+    let bytes = nodes.iter().map(|(_, node)| node.meta.size).sum();
+    Ok((nodes.len() as u64, bytes))
+}
+
+/// A failure of rustic while it restores: a full disk may pass, the rest does not.
+fn of(e: &RusticError) -> BackupError {
+    let error = BackupError::of("restore the snapshot", e);
+    let text = error.message.to_lowercase();
+    if text.contains("no space left") || text.contains("disk quota") {
+        let text =
+            format!("the disk that holds the volumes is full; free some space ({})", error.message);
+        return BackupError::new(BackupErrorKind::Unavailable, text);
+    }
+    error
+}
+
+/// Refuses names that lead out of the folder or through something that is no folder. Only a
+/// snapshot that somebody forged has such names.
+fn refuse_hostile(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
+    let mut seen = HashSet::new();
+    let mut folders: HashSet<&Path> = HashSet::from([Path::new("")]);
+    for (path, node) in nodes {
+        let hostile = |why: &str| {
+            let text = format!("the snapshot is refused: {why}: {:?}", path.to_string_lossy());
+            Err(BackupError::new(BackupErrorKind::Hostile, text))
+        };
+        let name = node.name();
+        let name: &OsStr = name.as_ref();
+        let bytes = name.as_bytes();
+        let plain = !bytes.is_empty()
+            && bytes != b"."
+            && bytes != b".."
+            && !bytes.iter().any(|b| matches!(b, b'/' | 0));
+        if !plain || path.file_name() != Some(name) {
+            return hostile("a name that leads elsewhere");
+        }
+        if !path.components().all(|c| matches!(c, Component::Normal(_))) {
+            return hostile("a path that leads out of the folder");
+        }
+        if !folders.contains(path.parent().unwrap_or(Path::new(""))) {
+            return hostile("something in what is no folder");
+        }
+        if !seen.insert(path.as_path()) {
+            return hostile("two things of one name");
+        }
+        if node.is_dir() {
+            folders.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// Compares what lies there with what is to lie there. rustic only warns when it cannot set what
+/// belongs to a file.
+fn compare(root: &Path, nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
+    let mut linked: HashMap<(u64, u64), u64> = HashMap::new();
+    for (path, node) in nodes {
+        if let Err(why) = same(&root.join(path), node, &mut linked) {
+            let text = format!("{} did not come back as it was: {why}", path.to_string_lossy());
+            return Err(BackupError::new(BackupErrorKind::Damaged, text));
+        }
+    }
+    Ok(())
+}
+
+fn same(path: &Path, node: &Node, linked: &mut HashMap<(u64, u64), u64>) -> Result<(), String> {
+    let found = fs::symlink_metadata(path).map_err(|e| e.to_string())?;
+    let kind = found.file_type();
+    let right_kind = match &node.node_type {
+        NodeType::File => kind.is_file() && found.len() == node.meta.size,
+        NodeType::Dir => kind.is_dir(),
+        NodeType::Symlink { .. } => {
+            kind.is_symlink()
+                && fs::read_link(path).is_ok_and(|target| target == node.node_type.to_link())
+        }
+        NodeType::Fifo => kind.is_fifo(),
+        NodeType::Socket => kind.is_socket(),
+        NodeType::Dev { .. } | NodeType::Chardev { .. } => true,
+    };
+    if !right_kind {
+        return Err("it is of another kind or length".into());
+    }
+    if Some(found.uid()) != node.meta.uid || Some(found.gid()) != node.meta.gid {
+        return Err("its owner is another".into());
+    }
+    let mode = node.meta.mode.map(unix_bits);
+    if !kind.is_symlink() && mode.is_some_and(|mode| found.mode() & 0o7777 != mode) {
+        return Err("its mode is another".into());
+    }
+    let time = (found.mtime(), found.mtime_nsec());
+    let wanted = node.meta.mtime.map(|t| (t.as_second(), i64::from(t.subsec_nanosecond())));
+    if wanted.is_some_and(|wanted| wanted != time) {
+        return Err("its time is another".into());
+    }
+    if node.is_file() && node.meta.links > 1 && node.meta.device_id != 0 {
+        let key = (node.meta.device_id, node.meta.inode);
+        if *linked.entry(key).or_insert(found.ino()) != found.ino() {
+            return Err("it is no hard link any more".into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,465 @@
+//! A tenant's folder, read without being led astray.
+//!
+//! Its owner may have put anything there and may change it while we look. So nothing is opened by
+//! a path: each name is looked up in the open folder that holds it, no link is followed, and what
+//! was opened is judged by itself. rustic skips what cannot be read without a word; here it is
+//! counted and named, because a snapshot that lacks a file is no backup.
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use rustic_core::jiff::Timestamp;
+use rustic_core::{
+    ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
+    repofile::{Metadata, Node, NodeType},
+};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use crate::{BackupError, BackupErrorKind, meter::Meter};
+
+/// Clocks of file systems tick in jiffies of up to 10 ms; some network ones in 2 s.
+const GRAIN_SECONDS: i64 = 2;
+/// How many unreadable files are named.
+const NAMED: usize = 5;
+/// The longest path that can be written back.
+const LONGEST_PATH: usize = 4000;
+
+/// Which pass it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// The folder may change meanwhile: what cannot be read is left to the second, and what may
+    /// have changed is recorded so that the second reads it again.
+    First,
+    /// The folder holds still, and everything is read.
+    Final,
+}
+
+/// A folder to be read.
+pub(crate) struct Source {
+    pub root: PathBuf,
+    pub exclude: Vec<String>,
+    pub pass: Pass,
+    pub shared: Arc<Shared>,
+}
+
+/// What the walk and the readers have in common.
+pub(crate) struct Shared {
+    pub meter: Arc<Meter>,
+    failures: Mutex<Vec<String>>,
+    /// Files that were listed and not yet read or found unchanged.
+    open: AtomicUsize,
+    listed: AtomicBool,
+    /// Called when everything is read.
+    read: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Shared {
+    /// Calls `read` at the moment from which on the folder may change again.
+    pub fn new(meter: Arc<Meter>, read: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            meter,
+            failures: Mutex::default(),
+            open: AtomicUsize::new(0),
+            listed: AtomicBool::new(false),
+            read: Mutex::new(Some(Box::new(read))),
+        })
+    }
+
+    fn fail(&self, path: &Path, why: impl std::fmt::Display) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push(format!("{} ({why})", path.to_string_lossy()));
+    }
+
+    fn check_read(&self) {
+        if self.listed.load(Ordering::SeqCst) && self.open.load(Ordering::SeqCst) == 0 {
+            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(read) = read {
+                read();
+            }
+        }
+    }
+
+    /// What could not be read, as an error.
+    pub fn outcome(&self) -> Result<(), BackupError> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = failures.iter().take(NAMED).cloned().collect();
+        let more = failures.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("cannot read {}{more}", named.join(", "));
+        Err(BackupError::new(BackupErrorKind::Unreadable, text))
+    }
+}
+
+/// A listed file that is not done with; counted from its listing to its end.
+struct Pending(Arc<Shared>);
+
+impl Pending {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.meter.file();
+        self.0.check_read();
+    }
+}
+
+/// A file that can be opened.
+pub(crate) struct Entry {
+    folder: Arc<OwnedFd>,
+    name: OsString,
+    path: PathBuf,
+    inode: u64,
+    pass: Pass,
+    pending: Pending,
+}
+
+/// An open file.
+pub(crate) struct Reader {
+    file: File,
+    path: PathBuf,
+    pass: Pass,
+    pending: Pending,
+}
+
+impl ReadSourceOpen for Entry {
+    type Reader = Reader;
+
+    fn open(self) -> RusticResult<Reader> {
+        let opened = open_file(&self.folder, &self.name).and_then(|(file, stat)| {
+            if stat.st_ino == self.inode {
+                Ok(file)
+            } else {
+                Err(io::Error::other("it was replaced while it was read"))
+            }
+        });
+        match opened {
+            Ok(file) => {
+                Ok(Reader { file, path: self.path, pass: self.pass, pending: self.pending })
+            }
+            Err(e) => {
+                if self.pass == Pass::Final {
+                    self.pending.0.fail(&self.path, &e);
+                }
+                Err(RusticError::new(ErrorKind::InputOutput, "a file cannot be opened"))
+            }
+        }
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer);
+        if let Err(e) = &read
+            && e.kind() != io::ErrorKind::Interrupted
+            && self.pass == Pass::Final
+        {
+            self.pending.0.fail(&self.path, e);
+        }
+        read
+    }
+}
+
+fn open_file(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, Stat)> {
+    // Without NONBLOCK a FIFO that took the file's place would hold us for ever.
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no regular file any more"));
+    }
+    Ok((fd.into(), stat))
+}
+
+impl ReadSource for Source {
+    type Open = Entry;
+    type Iter = Walk;
+
+    fn size(&self) -> RusticResult<Option<u64>> {
+        Ok(None)
+    }
+
+    fn entries(&self) -> Walk {
+        Walk {
+            root: self.root.clone(),
+            exclude: self.exclude.clone(),
+            pass: self.pass,
+            shared: self.shared.clone(),
+            stack: Vec::new(),
+            state: Begun::No,
+            device: 0,
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Begun {
+    No,
+    Yes,
+    Over,
+}
+
+/// The walk: each folder before what is in it, names in their order of bytes.
+pub(crate) struct Walk {
+    root: PathBuf,
+    exclude: Vec<String>,
+    pass: Pass,
+    shared: Arc<Shared>,
+    stack: Vec<Level>,
+    state: Begun,
+    device: u64,
+}
+
+struct Level {
+    folder: Arc<OwnedFd>,
+    path: PathBuf,
+    names: VecDeque<OsString>,
+}
+
+type Item = RusticResult<ReadSourceEntry<Entry>>;
+
+impl Iterator for Walk {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        let item = self.step();
+        if item.is_none() && self.state != Begun::Over {
+            self.state = Begun::Over;
+            self.shared.listed.store(true, Ordering::SeqCst);
+            self.shared.check_read();
+        }
+        item
+    }
+}
+
+impl Walk {
+    fn step(&mut self) -> Option<Item> {
+        if self.state == Begun::No {
+            self.state = Begun::Yes;
+            let root = self.root.clone();
+            return match self.begin(&root) {
+                Ok(entry) => Some(Ok(entry)),
+                Err(e) => {
+                    // Also in the first pass: without the folder there is nothing to do.
+                    self.shared.fail(&root, e);
+                    None
+                }
+            };
+        }
+        loop {
+            let top_level = self.stack.len() == 1;
+            let level = self.stack.last_mut()?;
+            let Some(name) = level.names.pop_front() else {
+                self.stack.pop();
+                continue;
+            };
+            if top_level && self.exclude.iter().any(|e| e.as_bytes() == name.as_bytes()) {
+                continue;
+            }
+            let (folder, path) = (level.folder.clone(), level.path.join(&name));
+            match self.entry(folder, name, path.clone()) {
+                Ok(Some(entry)) => return Some(Ok(entry)),
+                Ok(None) => {}
+                Err(e) if self.pass == Pass::Final => self.shared.fail(&path, e),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, root: &Path) -> io::Result<ReadSourceEntry<Entry>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(root, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&folder)?;
+        self.device = stat.st_dev;
+        self.descend(folder, root.to_owned())?;
+        let node = Node::new_node(OsStr::new("data"), NodeType::Dir, metadata(&stat));
+        Ok(ReadSourceEntry { path: root.to_owned(), node, open: None })
+    }
+
+    fn descend(&mut self, folder: OwnedFd, path: PathBuf) -> io::Result<()> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&folder)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort();
+        self.stack.push(Level { folder: Arc::new(folder), path, names: names.into() });
+        Ok(())
+    }
+
+    /// One name. `None` when it is gone again.
+    fn entry(
+        &mut self,
+        folder: Arc<OwnedFd>,
+        name: OsString,
+        path: PathBuf,
+    ) -> io::Result<Option<ReadSourceEntry<Entry>>> {
+        let looked = Timestamp::now();
+        let stat = match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) if self.pass == Pass::First => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if path.as_os_str().len() - self.root.as_os_str().len() > LONGEST_PATH {
+            return Err(io::Error::other("its path is longer than can be written back"));
+        }
+        if stat.st_dev != self.device {
+            return Err(io::Error::other("another file system is mounted there"));
+        }
+        let mut meta = metadata(&stat);
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let (node_type, open) = match kind {
+            FileType::RegularFile => {
+                if self.pass == Pass::First && is_unproven(&folder, &name, &stat, looked) {
+                    meta.mtime = None;
+                }
+                let open = Entry {
+                    folder,
+                    name: name.clone(),
+                    path: path.clone(),
+                    inode: stat.st_ino,
+                    pass: self.pass,
+                    pending: Pending::new(&self.shared),
+                };
+                (NodeType::File, Some(open))
+            }
+            FileType::Directory => {
+                self.enter(&folder, &name, &path, &stat)?;
+                (NodeType::Dir, None)
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(&folder, &name, Vec::new())?;
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                (NodeType::from_link(&target), None)
+            }
+            FileType::Fifo => (NodeType::Fifo, None),
+            FileType::Socket => (NodeType::Socket, None),
+            FileType::CharacterDevice => (NodeType::Chardev { device: stat.st_rdev }, None),
+            FileType::BlockDevice => (NodeType::Dev { device: stat.st_rdev }, None),
+            FileType::Unknown => return Err(io::Error::other("it is of no known kind")),
+        };
+        if kind != FileType::RegularFile {
+            self.shared.meter.file();
+        }
+        let node = Node::new_node(&name, node_type, meta);
+        Ok(Some(ReadSourceEntry { path, node, open }))
+    }
+
+    fn enter(
+        &mut self,
+        folder: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+        seen: &Stat,
+    ) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inner = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+        if rustix::fs::fstat(&inner)?.st_ino != seen.st_ino {
+            return Err(io::Error::other("it was replaced while it was read"));
+        }
+        self.descend(inner, path.to_owned())
+    }
+}
+
+/// Whether the second pass has to read a file again, whatever its times say by then: it changed
+/// so lately that a change after the reading need not show in them, or it is part of a database,
+/// whose writers may reach it through shared memory.
+fn is_unproven(folder: &impl AsFd, name: &OsStr, stat: &Stat, looked: Timestamp) -> bool {
+    let lately = looked.as_second() - GRAIN_SECONDS;
+    if stat.st_mtime >= lately || stat.st_ctime >= lately {
+        return true;
+    }
+    let name_bytes = name.as_bytes();
+    let ends = [&b".sqlite"[..], b".sqlite3", b".db", b"-wal", b"-shm", b"-journal"];
+    ends.iter().any(|end| name_bytes.ends_with(end)) || has_sqlite_header(folder, name, stat)
+}
+
+fn has_sqlite_header(folder: &impl AsFd, name: &OsStr, stat: &Stat) -> bool {
+    if stat.st_size < 512 {
+        return false;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return true };
+    let mut head = [0; 16];
+    let read = rustix::io::pread(&fd, &mut head, 0);
+    read.is_ok_and(|n| n == 16) && head == *b"SQLite format 3\0"
+}
+
+fn metadata(stat: &Stat) -> Metadata {
+    let time =
+        |seconds: i64, nanos: u64| Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0)).ok();
+    Metadata {
+        mode: Some(go_mode(stat.st_mode)),
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        // What was read last changes by reading; it would make every tree a new one.
+        atime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+        uid: Some(stat.st_uid),
+        gid: Some(stat.st_gid),
+        user: None,
+        group: None,
+        inode: stat.st_ino,
+        device_id: if stat.st_nlink > 1 { stat.st_dev } else { 0 },
+        size: if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            u64::try_from(stat.st_size).unwrap_or(0)
+        } else {
+            0
+        },
+        links: if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            0
+        } else {
+            stat.st_nlink
+        },
+        extended_attributes: Vec::new(),
+    }
+}
+
+/// A mode as restic's format has it, which is Go's: the kind of file and the special bits lie
+/// elsewhere than in Unix.
+pub(crate) fn go_mode(mode: u32) -> u32 {
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::Directory => 1 << 31,
+        FileType::Symlink => 1 << 27,
+        FileType::BlockDevice => 1 << 26,
+        FileType::CharacterDevice => (1 << 26) | (1 << 21),
+        FileType::Fifo => 1 << 25,
+        FileType::Socket => 1 << 24,
+        _ => 0,
+    };
+    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+    let special = special.iter().filter(|(unix, _)| mode & unix != 0).map(|(_, go)| go);
+    special.fold(kind | (mode & 0o777), |all, bit| all | bit)
+}
+
+/// The permission bits of Unix in a mode of Go's.
+pub(crate) fn unix_bits(go: u32) -> u32 {
+    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+    let special = special.iter().filter(|(_, bit)| go & bit != 0).map(|(unix, _)| unix);
+    special.fold(go & 0o777, |all, bit| all | bit)
+}

@@ -1,0 +1,154 @@
+//! Taking a snapshot.
+//!
+//! Of a folder that somebody writes to, in two passes: the first stores nearly everything while
+//! it changes; then the folder holds still, and the second stores what changed meanwhile. Only the
+//! second counts, and only when it is told that the folder did hold still until all was read.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustic_core::jiff::Zoned;
+use rustic_core::{
+    BackupOptions, IndexedIdsStatus, OpenStatus, ParentOptions, Repository as Rustic,
+    SnapshotOptions, StringList,
+    repofile::{SnapshotFile, SnapshotId},
+};
+
+use crate::{
+    BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
+    meter::Meter,
+    snapshot::{self, FIRST_PASS, HOST, PATH, PENDING},
+    source::{Pass, Shared, Source},
+    worker::Talk,
+};
+
+/// What is to be taken.
+pub(crate) struct Taking {
+    pub root: PathBuf,
+    pub live: bool,
+    pub exclude: Vec<String>,
+    pub check: bool,
+}
+
+/// Takes a snapshot and leaves nothing of the first pass behind.
+pub(crate) fn take(
+    rustic: Rustic<OpenStatus>,
+    wanted: &Taking,
+    meter: &Arc<Meter>,
+    talk: &Talk,
+) -> Result<SnapshotInfo, BackupError> {
+    sweep(&rustic, &[])?;
+    let before = snapshot::counting(&rustic)?.into_iter().next().map(|(_, s)| s);
+    meter.begin(before.as_ref().map_or(0, |s| snapshot::info(s, String::new()).bytes));
+    let mut indexed = index(rustic)?;
+    let mut parent = before.map(|s| s.id);
+    let mut first_added = 0;
+    if wanted.live {
+        let shared = Shared::new(meter.clone(), || {});
+        let source = source(wanted, Pass::First, &shared);
+        let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
+        // Without the folder itself there is no first pass.
+        shared.outcome()?;
+        first_added = snapshot::info(&first, String::new()).added_bytes;
+        parent = Some(first.id);
+        // What the first pass stored is found by the second.
+        indexed = index(indexed.drop_index())?;
+        talk.say(Event::Ready);
+        talk.expect(Command::Go)?;
+    }
+    meter.begin(0);
+    let speaker = talk.speaker();
+    let shared = Shared::new(meter.clone(), move || speaker.say(Event::Read));
+    let id = snapshot::new_id();
+    let source = source(wanted, Pass::Final, &shared);
+    let pending = archive(&indexed, &source, &[id.clone(), PENDING.to_owned()], parent)?;
+    let committed = talk.expect(Command::Commit).and_then(|()| shared.outcome());
+    let rustic = indexed.drop_index();
+    if let Err(e) = committed {
+        sweep(&rustic, &[])?;
+        return Err(e);
+    }
+    let mut last = pending.clone();
+    last.tags = tags(std::slice::from_ref(&id));
+    if let Some(summary) = &mut last.summary {
+        summary.data_added_packed += first_added;
+    }
+    last.parent = None;
+    last.parents = Vec::new();
+    let info = snapshot::info(&last, id);
+    rustic.save_snapshots(vec![last]).map_err(|e| BackupError::of("save the snapshot", &e))?;
+    sweep(&rustic, &[])?;
+    if wanted.check {
+        check::check(rustic, ReadData::Nothing)?;
+    }
+    Ok(info)
+}
+
+/// Removes the snapshots that do not count, except these.
+fn sweep(rustic: &Rustic<OpenStatus>, except: &[SnapshotId]) -> Result<(), BackupError> {
+    let unfinished = |s: &SnapshotFile| s.tags.iter().any(|t| t == FIRST_PASS || t == PENDING);
+    let ids: Vec<_> = snapshot::all(rustic)?
+        .into_iter()
+        .filter(|s| unfinished(s) && !except.contains(&s.id))
+        .map(|s| s.id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    rustic.delete_snapshots(&ids).map_err(|e| BackupError::of("remove an unfinished snapshot", &e))
+}
+
+fn index(rustic: Rustic<OpenStatus>) -> Result<Rustic<IndexedIdsStatus>, BackupError> {
+    rustic.to_indexed_ids().map_err(|e| BackupError::of("read the repository's index", &e))
+}
+
+fn source(wanted: &Taking, pass: Pass, shared: &Arc<Shared>) -> Source {
+    Source {
+        root: wanted.root.clone(),
+        exclude: wanted.exclude.clone(),
+        pass,
+        shared: shared.clone(),
+    }
+}
+
+fn tags(all: &[String]) -> StringList {
+    let mut list = StringList::default();
+    all.iter().for_each(|tag| list.add(tag.clone()));
+    list
+}
+
+fn archive(
+    rustic: &Rustic<IndexedIdsStatus>,
+    source: &Source,
+    marks: &[String],
+    parent: Option<SnapshotId>,
+) -> Result<SnapshotFile, BackupError> {
+    let failed = |e: Box<rustic_core::RusticError>| BackupError::of("store the files", &e);
+    let about = SnapshotOptions::default()
+        .host(HOST.to_owned())
+        .command("startclaw".to_owned())
+        .time(Zoned::now());
+    let mut snapshot = about.to_snapshot().map_err(failed)?;
+    snapshot.tags = tags(marks);
+    let parents = ParentOptions::default()
+        .parents(parent.iter().map(|id| id.to_hex().to_string()).collect::<Vec<_>>())
+        .force(parent.is_none());
+    let options =
+        BackupOptions::default().as_path(PathBuf::from(PATH)).no_scan(true).parent_opts(parents);
+    let done = rustic.archive(&options, source, snapshot, std::slice::from_ref(&source.root));
+    done.map_err(|e| {
+        let error = failed(e);
+        match source.shared.outcome() {
+            Err(unreadable) => unreadable,
+            Ok(()) => error,
+        }
+    })
+}
+
+/// Kept beside the code that relies on it: what a talk can end with.
+pub(crate) fn aborted(got: Option<Command>) -> BackupError {
+    let text = match got {
+        None => "the daemon went away; the snapshot does not count",
+        Some(_) => "the folder did not hold still until all was read; the snapshot does not count",
+    };
+    BackupError::new(BackupErrorKind::Died, text)
+}

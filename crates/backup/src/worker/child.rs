@@ -1,0 +1,180 @@
+//! The worker itself.
+
+use std::{
+    io::{self, BufRead},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use startclaw_model::Timestamp;
+
+use super::talk::{Speaker, Talk, listen};
+use crate::{
+    BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check, copy,
+    forget,
+    job::Line,
+    lock::Lock,
+    meter::Meter,
+    objects,
+    repository::{self, Make, Opened},
+    restore, snapshot,
+    take::{self, Taking},
+};
+
+/// Between two words on how far it is.
+const TICK: Duration = Duration::from_millis(500);
+/// How much the users' work goes before a worker's.
+const NICE: i32 = 10;
+
+/// Does the one job that stdin brings, and ends. `0` when it is done.
+pub fn run_worker() -> ExitCode {
+    let speaker = Speaker::new(io::stdout());
+    match read_job() {
+        Ok(job) => work(&job, speaker),
+        Err(e) => {
+            speaker.line(&Line::Failed(BackupError::new(BackupErrorKind::Died, e)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_job() -> Result<Job, String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|e| format!("no job came: {e}"))?;
+    serde_json::from_str(&line).map_err(|_| "what came is no job".to_owned())
+}
+
+fn work(job: &Job, speaker: Speaker) -> ExitCode {
+    limit(job.limits);
+    let meter = Arc::new(Meter::default());
+    let (talk, commands) = Talk::new(speaker.clone());
+    thread::spawn(move || {
+        // Nothing is to be cleared away: an unfinished snapshot does not count.
+        listen(io::stdin().lock(), &commands, || std::process::exit(3));
+    });
+    let (watched, ticker) = (meter.clone(), speaker.clone());
+    thread::spawn(move || tick(&watched, &ticker));
+    let panicked: Arc<Mutex<Option<String>>> = Arc::default();
+    let note = panicked.clone();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or("without a word").to_owned();
+        note.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+    }));
+    let done = catch_unwind(AssertUnwindSafe(|| do_work(job, &meter, &talk)));
+    let done = done.unwrap_or_else(|_| {
+        let text = panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(of_panic(&text.unwrap_or_default()))
+    });
+    match done {
+        Ok(report) => {
+            speaker.say(Event::Done(report));
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            speaker.line(&Line::Failed(e));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// rustic panics where a pack is missing or not what it was.
+fn of_panic(text: &str) -> BackupError {
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let kind = if text.contains("(storage)") && !text.contains("missing") && !text.contains("short")
+    {
+        BackupErrorKind::Unavailable
+    } else {
+        BackupErrorKind::Damaged
+    };
+    let text: String = text.chars().take(600).collect();
+    BackupError::new(kind, format!("stored data are missing or damaged: {text}"))
+}
+
+fn tick(meter: &Meter, speaker: &Speaker) {
+    let mut before = 0;
+    loop {
+        thread::sleep(TICK);
+        let (now, signs) = meter.read();
+        if signs != before {
+            before = signs;
+            speaker.say(Event::Progress(now));
+        }
+    }
+}
+
+/// A worker that wants more than it may have ends; nobody else does.
+fn limit(limits: WorkerLimits) {
+    let bytes = limits.memory_mib.saturating_mul(1 << 20);
+    let _ = setrlimit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) });
+    let _ = rustix::process::nice(NICE);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
+    // Only the first one counts, which this is.
+    let _ = pool.build_global();
+}
+
+fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupError> {
+    let repository = &job.repository;
+    match &job.work {
+        Work::Take { root, live, exclude, check } => {
+            let opened = repository::open(repository, Make::Fresh, meter)?;
+            let Opened { rustic, lock: _lock } = there(opened, repository)?;
+            let taking =
+                Taking { root: root.clone(), live: *live, exclude: exclude.clone(), check: *check };
+            take::take(rustic, &taking, meter, talk).map(Report::Taken)
+        }
+        Work::Copy { to } => match repository::open(repository, Make::Never, meter)? {
+            Some(Opened { rustic, lock: _lock }) => {
+                copy::copy(rustic, to, meter).map(Report::Copied)
+            }
+            None => Ok(Report::Copied(Vec::new())),
+        },
+        Work::Restore { snapshot, root, uid } => {
+            let opened = repository::open(repository, Make::Never, meter)?;
+            let Opened { rustic, lock: _lock } =
+                opened.ok_or_else(|| snapshot::no_snapshot(snapshot))?;
+            let (files, bytes) = restore::restore(rustic, snapshot, root, *uid, meter)?;
+            Ok(Report::Restored { files, bytes })
+        }
+        Work::Forget { keep_days } => match repository::open(repository, Make::Never, meter)? {
+            Some(Opened { rustic, lock: _lock }) => {
+                let (kept, freed_bytes) = forget::forget(rustic, *keep_days, Timestamp::now())?;
+                Ok(Report::Forgotten { kept, freed_bytes })
+            }
+            None => Ok(Report::Forgotten { kept: Vec::new(), freed_bytes: 0 }),
+        },
+        Work::Erase => {
+            let _lock = Lock::take(&repository.lock)?;
+            let objects = objects::open(repository)?;
+            let erased = objects.erase();
+            erased.map_err(|e| {
+                let text = format!("cannot erase {}: {e}", objects.location());
+                BackupError::new(BackupErrorKind::Unavailable, text)
+            })?;
+            Ok(Report::Erased)
+        }
+        Work::Check { read } => match repository::open(repository, Make::Never, meter)? {
+            Some(Opened { rustic, lock: _lock }) => {
+                check::check(rustic, *read).map(|read_bytes| Report::Checked { read_bytes })
+            }
+            None => Ok(Report::Checked { read_bytes: 0 }),
+        },
+        Work::List => match repository::open(repository, Make::Never, meter)? {
+            Some(Opened { rustic, lock: _lock }) => {
+                let all = snapshot::counting(&rustic)?;
+                Ok(Report::Listed(all.into_iter().map(|(id, s)| snapshot::info(&s, id)).collect()))
+            }
+            None => Ok(Report::Listed(Vec::new())),
+        },
+    }
+}
+
+fn there(opened: Option<Opened>, repository: &Repository) -> Result<Opened, BackupError> {
+    opened.ok_or_else(|| {
+        let text = format!("the repository {} cannot be made", repository.folder);
+        BackupError::new(BackupErrorKind::Unavailable, text)
+    })
+}

@@ -1,0 +1,149 @@
+//! The daemon's side: a worker is started, listened to, and ended when it says nothing for long.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command as Process},
+};
+use zeroize::Zeroizing;
+
+use crate::{BackupError, BackupErrorKind, Command, Event, Job, Report, job::Line};
+
+/// How workers are started.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    program: PathBuf,
+    args: Vec<String>,
+    stall: Duration,
+}
+
+/// A worker at work. Dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    stall: Duration,
+}
+
+impl Workers {
+    /// Workers are this program with these arguments, which calls [`run_worker`](crate::run_worker).
+    /// One that says nothing for `stall` is ended.
+    pub fn new(program: PathBuf, args: Vec<String>, stall: Duration) -> Self {
+        Self { program, args, stall }
+    }
+
+    /// Starts a worker on a job. The job, keys included, goes through its stdin.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn start(&self, job: &Job) -> Result<Running, BackupError> {
+        let wrong = |e: &dyn std::fmt::Display| {
+            let text = format!("cannot start a worker ({}): {e}", self.program.display());
+            BackupError::new(BackupErrorKind::Unavailable, text)
+        };
+        let mut child = Process::new(&self.program)
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| wrong(&e))?;
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(wrong(&"it has no pipes"));
+        };
+        let mut line = Zeroizing::new(serde_json::to_vec(job).map_err(|e| wrong(&e))?);
+        line.push(b'\n');
+        input.write_all(&line).await.map_err(|e| wrong(&e))?;
+        let lines = BufReader::new(output).lines();
+        Ok(Running { child, input, lines, stall: self.stall })
+    }
+}
+
+impl Running {
+    /// What happens next.
+    ///
+    /// # Errors
+    /// What the job failed with; [`BackupErrorKind::Stalled`] and [`BackupErrorKind::Died`] when
+    /// the worker itself failed.
+    pub async fn next(&mut self) -> Result<Event, BackupError> {
+        let line = match tokio::time::timeout(self.stall, self.lines.next_line()).await {
+            Ok(Ok(Some(line))) => line,
+            Ok(Ok(None) | Err(_)) => return Err(self.died().await),
+            Err(_) => {
+                let _ = self.child.kill().await;
+                let text = format!(
+                    "the worker made no progress for {} s and was ended",
+                    self.stall.as_secs()
+                );
+                return Err(BackupError::new(BackupErrorKind::Stalled, text));
+            }
+        };
+        match serde_json::from_str(&line) {
+            Ok(Line::Event(event)) => Ok(event),
+            Ok(Line::Failed(error)) => Err(error),
+            Err(_) => {
+                let _ = self.child.kill().await;
+                Err(BackupError::new(
+                    BackupErrorKind::Died,
+                    "the worker said what nobody understands",
+                ))
+            }
+        }
+    }
+
+    /// Tells the worker to go on, or not to.
+    ///
+    /// # Errors
+    /// [`BackupErrorKind::Died`].
+    pub async fn tell(&mut self, command: Command) -> Result<(), BackupError> {
+        let mut line = serde_json::to_vec(&command).unwrap_or_default();
+        line.push(b'\n');
+        match self.input.write_all(&line).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.died().await),
+        }
+    }
+
+    /// Waits for the end of a job that asks nothing.
+    ///
+    /// # Errors
+    /// As [`Running::next`].
+    pub async fn finish(mut self) -> Result<Report, BackupError> {
+        loop {
+            match self.next().await? {
+                Event::Done(report) => return Ok(report),
+                Event::Progress(_) => {}
+                other => {
+                    let text = format!("the worker said {other:?} out of turn");
+                    return Err(BackupError::new(BackupErrorKind::Died, text));
+                }
+            }
+        }
+    }
+
+    /// The process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    async fn died(&mut self) -> BackupError {
+        let _ = self.child.start_kill();
+        let mut last = String::new();
+        if let Some(errors) = self.child.stderr.take() {
+            let _ = errors.take(4096).read_to_string(&mut last).await;
+        }
+        let end = self.child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
+        if last.contains("memory allocation") {
+            let text = "the worker met its memory limit: raise backup.worker_memory_mib";
+            return BackupError::new(BackupErrorKind::Memory, text);
+        }
+        let last = last.lines().last().unwrap_or_default();
+        BackupError::new(
+            BackupErrorKind::Died,
+            format!("the worker ended by itself ({end}) {last}"),
+        )
+    }
+}

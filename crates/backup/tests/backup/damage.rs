@@ -1,0 +1,153 @@
+//! What is damaged is found and named, and nothing gets worse by it.
+
+use std::{fs, os::unix::fs::FileExt, path::PathBuf};
+
+use startclaw_backup::{BackupErrorKind, ReadData, Work};
+
+use crate::stage::*;
+
+/// A repository with one snapshot of some data, and its largest pack.
+async fn with_a_pack() -> (Stage, PathBuf) {
+    let stage = Stage::new();
+    for n in 0..20 {
+        stage.write(&format!("f{n}"), noise(n, 50_000));
+    }
+    stage.take().await.unwrap();
+    let packs = files(&stage.files().join("data"));
+    let largest = packs.into_iter().max_by_key(|p| p.metadata().unwrap().len()).unwrap();
+    (stage, largest)
+}
+
+async fn check(stage: &Stage, read: ReadData) -> Result<(), startclaw_backup::BackupError> {
+    run(&stage.repository(), Work::Check { read }).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_good_repository_is_found_good() {
+    let (stage, _) = with_a_pack().await;
+    for read in [ReadData::Nothing, ReadData::All, ReadData::Part { n: 1, of: 4 }] {
+        check(&stage, read).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_missing_pack_is_found_and_what_needs_it_is_not_restored() {
+    let (stage, pack) = with_a_pack().await;
+    fs::remove_file(&pack).unwrap();
+    let name = pack.file_name().unwrap().to_string_lossy().into_owned();
+    let error = check(&stage, ReadData::Nothing).await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged);
+    assert!(error.message.contains(&name[..8]), "{error}");
+    let error = stage.restore("latest").await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    assert!(error.message.contains(&name[..8]), "{error}");
+}
+
+#[tokio::test]
+async fn a_truncated_pack_is_found() {
+    let (stage, pack) = with_a_pack().await;
+    let file = fs::File::options().write(true).open(&pack).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let error = check(&stage, ReadData::Nothing).await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    assert_eq!(stage.restore("latest").await.unwrap_err().kind, BackupErrorKind::Damaged);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_found_when_the_data_are_read() {
+    let (stage, pack) = with_a_pack().await;
+    let file = fs::File::options().read(true).write(true).open(&pack).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 1000).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], 1000).unwrap();
+    let error = check(&stage, ReadData::All).await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    let error = stage.restore("latest").await.unwrap_err();
+    assert!(matches!(error.kind, BackupErrorKind::Damaged | BackupErrorKind::Key), "{error}");
+    // In one of the parts it is found as well.
+    let mut found = 0;
+    for n in 1..=4 {
+        found += u32::from(check(&stage, ReadData::Part { n, of: 4 }).await.is_err());
+    }
+    assert_eq!(found, 1);
+}
+
+#[tokio::test]
+async fn a_missing_index_or_config_is_said_and_no_new_repository_buries_the_old() {
+    let (stage, _) = with_a_pack().await;
+    let config = stage.files().join("config");
+    let kept = fs::read(&config).unwrap();
+    fs::remove_file(&config).unwrap();
+    let error = stage.take().await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged);
+    assert!(error.message.contains("config"), "{error}");
+    fs::write(&config, kept).unwrap();
+    for index in files(&stage.files().join("index")) {
+        fs::remove_file(index).unwrap();
+    }
+    assert!(check(&stage, ReadData::Nothing).await.is_err());
+}
+
+#[tokio::test]
+async fn another_key_opens_nothing_and_harms_nothing() {
+    let (stage, _) = with_a_pack().await;
+    let mut other = stage.repository();
+    other.key = key(8);
+    let error = take(&other, &stage.volume()).await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Key, "{error}");
+    check(&stage, ReadData::All).await.unwrap();
+    assert_eq!(list(&stage.repository()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_lies_in_the_clear() {
+    let stage = Stage::new();
+    stage.write("canary-name", "canary-content-canary-content");
+    stage.take().await.unwrap();
+    for file in files(&stage.files()) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(6).any(|w| w == b"canary"), "{}", file.display());
+        assert!(!bytes.windows(8).any(|w| w == b"password"), "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_backup_and_not_the_repository() {
+    let stage = Stage::new();
+    let disk = stage.empty("repositories");
+    let size = c"size=6m";
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &disk, "tmpfs", flags, Some(size)).unwrap();
+    stage.write("small", noise(1, 500_000));
+    let small = stage.take().await;
+    stage.write("big", noise(2, 12 << 20));
+    let full = stage.take().await;
+    fs::remove_file(stage.volume().join("big")).unwrap();
+    let checked = check(&stage, ReadData::All).await;
+    let restored = stage.restore("latest").await;
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::empty()).unwrap();
+    small.unwrap();
+    let error = full.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Unavailable);
+    assert!(error.message.contains("the disk is full"), "{error}");
+    checked.unwrap();
+    assert!(restored.unwrap().join("small").exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_restore() {
+    let stage = Stage::new();
+    stage.write("big", noise(2, 12 << 20));
+    stage.take().await.unwrap();
+    let disk = stage.empty("small-disk");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &disk, "tmpfs", flags, Some(c"size=6m")).unwrap();
+    let work = Work::Restore { snapshot: "latest".into(), root: disk.clone(), uid: uid() };
+    let restored = run(&stage.repository(), work).await;
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::empty()).unwrap();
+    let error = restored.unwrap_err();
+    assert!(
+        error.message.to_lowercase().contains("space") || error.message.contains("full"),
+        "{error}"
+    );
+}

@@ -1,0 +1,9 @@
+//! Repositories in folders, worked on by real worker processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod damage;
+mod interrupted;
+mod odd;
+mod passes;
+mod retention;
+mod stage;

@@ -1,0 +1,128 @@
+//! What is done with the data of an instance that is removed, before they go: a last backup, or
+//! the end of all backups.
+
+use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
+use startclaw_model::{
+    Farewell, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId,
+};
+use startclaw_store::Copy;
+
+use super::take::{excluded, unavailable};
+use crate::{Engine, EngineError, progress::fail_step};
+
+impl Engine {
+    /// Does what is to be done before the volume goes, if its container is gone.
+    pub(super) async fn bid_farewell(&self, id: &InstanceId) -> Result<(), EngineError> {
+        let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
+        if instance.desired.presence != Presence::Absent {
+            return Ok(());
+        }
+        let open = self.store().open_operations(id).await?;
+        let mut operation = open.into_iter().find(|o| o.kind == OperationKind::Deprovision);
+        let done = match instance.desired.farewell {
+            Farewell::Over => Ok(()),
+            Farewell::Backup => self.take_last(&instance, operation.as_mut()).await,
+            Farewell::Purge => self.erase(&instance, operation.as_mut()).await,
+        };
+        match done {
+            Ok(()) => {
+                let asked = instance.desired.farewell;
+                self.store()
+                    .amend(id, |desired| {
+                        // Something else may have been asked meanwhile.
+                        let same = desired.farewell == asked;
+                        if same {
+                            desired.farewell = Farewell::Over;
+                        }
+                        same
+                    })
+                    .await?;
+                self.inner.queue.push(id);
+            }
+            Err(e) => {
+                tracing::warn!(name = %instance.name, error = %e.message, "it is not removed yet; trying again");
+                if let Some(operation) = &mut operation {
+                    let advice = format!(
+                        "{}; trying again. To remove it without: startclaw deprovision {} --no-backup",
+                        e.message, instance.name
+                    );
+                    fail_step(operation, &advice);
+                    self.save(operation).await?;
+                }
+                self.pause(self.inner.settings.timing.backup_again).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last backup, of a volume that nobody writes any more.
+    async fn take_last(
+        &self,
+        instance: &Instance,
+        mut operation: Option<&mut Operation>,
+    ) -> Result<(), BackupError> {
+        if let Some(operation) = operation.as_deref_mut() {
+            self.step(operation, "last-backup").await;
+        }
+        let plan = self.plan_of(instance)?;
+        let data = self.inner.host.data(&plan).await.map_err(unavailable)?;
+        // An instance whose volume was never made, or never filled, leaves nothing behind.
+        let Some(data) = data.filter(|_| !instance.desired.volumes.is_unfilled()) else {
+            return Ok(());
+        };
+        let work = Work::Take { root: data.root, live: false, exclude: excluded(), check: true };
+        let job = self.job(self.first_repository(instance.id.as_str()), work);
+        let mut session = self.inner.repositories.begin(&job).await?;
+        let info: SnapshotInfo = loop {
+            let Some(event) = self.unless_stopped(session.next()).await else {
+                return Err(super::take::stopped());
+            };
+            match event? {
+                Event::Progress(now) => {
+                    if let Some(operation) = operation.as_deref_mut() {
+                        self.show_progress(operation, now);
+                    }
+                }
+                Event::Read => session.tell(Command::Commit).await?,
+                Event::Done(Report::Taken(info)) => break info,
+                other => return Err(super::unexpected(&other)),
+            }
+        };
+        drop(session);
+        let inside = |e: EngineError| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: e.to_string(),
+        };
+        self.note_snapshot(instance, &info).await.map_err(inside)?;
+        if let Some(operation) = operation {
+            operation.snapshot = Some(SnapshotId(info.id));
+            self.save(operation).await.map_err(inside)?;
+            // A bucket that is away gets it later: it is on this machine for now.
+            self.send_off(&instance.id, &instance.name, Some(operation)).await.map_err(inside)?;
+        }
+        Ok(())
+    }
+
+    /// The end of all backups.
+    async fn erase(
+        &self,
+        instance: &Instance,
+        operation: Option<&mut Operation>,
+    ) -> Result<(), BackupError> {
+        if let Some(operation) = operation {
+            self.step(operation, "forget-backups").await;
+        }
+        let id = instance.id.as_str();
+        self.run(self.last_repository(id), Work::Erase).await?;
+        if self.inner.places.has_bucket() {
+            self.run(self.first_repository(id), Work::Erase).await?;
+        }
+        for copy in [Copy::Remote, Copy::Local] {
+            self.store().set_copies(&instance.id, copy, &[]).await.map_err(|e| BackupError {
+                kind: BackupErrorKind::Unavailable,
+                message: e.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! A restore up to the moment when its volume is filled: then the loop moves the instance to it,
+//! and back when it does not come up there.
+
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
+use startclaw_host::{Plan, Step};
+use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Timestamp};
+
+use super::{finish, passes, take::unavailable};
+use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
+
+/// How often a restore is tried before it fails.
+const TRIES: u32 = 5;
+
+impl Engine {
+    /// Fills the volume that a restore asked for.
+    pub(super) async fn fill(&self, mut operation: Operation) -> Result<(), EngineError> {
+        let (Some(snapshot), Some(source)) = (operation.snapshot.clone(), operation.source.clone())
+        else {
+            return Ok(());
+        };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
+            else {
+                return Ok(());
+            };
+            let Some(generation) = instance.desired.volumes.filling else { return Ok(()) };
+            if instance.desired.presence == Presence::Absent {
+                // Its removal ends the operation too.
+                return Ok(());
+            }
+            let done =
+                self.fill_once(&instance, generation, &source, &snapshot, &mut operation).await;
+            match done {
+                Ok(()) => return self.move_over(&instance.id).await,
+                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(e) if passes(&e) && attempt < TRIES => {
+                    fail_step(&mut operation, &e.message);
+                    self.save(&operation).await?;
+                    let timing = &self.inner.settings.timing;
+                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
+                    if !self.pause(wait).await {
+                        return Ok(());
+                    }
+                }
+                Err(e) => return self.give_fill_up(&instance, &mut operation, e).await,
+            }
+        }
+    }
+
+    async fn fill_once(
+        &self,
+        instance: &Instance,
+        generation: u64,
+        source: &InstanceId,
+        snapshot: &SnapshotId,
+        operation: &mut Operation,
+    ) -> Result<(), BackupError> {
+        let plan = Plan { volume: generation, ..self.plan_of(instance)? };
+        self.step(operation, "volume").await;
+        let host = &self.inner.host;
+        // What an earlier try left there is no beginning.
+        for step in [Step::RemoveVolume, Step::CreateVolume] {
+            host.apply(&plan, &step).await.map_err(unavailable)?;
+        }
+        let data = host.data(&plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "the new volume is gone again".into(),
+        })?;
+        self.step(operation, "restore").await;
+        let repository = self.holder_of(source, snapshot).await?;
+        let work = Work::Restore { snapshot: snapshot.0.clone(), root: data.root, uid: data.uid };
+        let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
+        let done = finish(session.as_mut(), |now| self.show_progress(operation, now));
+        match self.unless_stopped(done).await {
+            Some(Ok(Report::Restored { .. })) => Ok(()),
+            Some(Ok(other)) => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+            Some(Err(e)) => Err(e),
+            None => Err(super::take::stopped()),
+        }
+    }
+
+    /// The repository that has a snapshot: the one on this machine if it can be had there.
+    async fn holder_of(
+        &self,
+        source: &InstanceId,
+        snapshot: &SnapshotId,
+    ) -> Result<startclaw_backup::Repository, BackupError> {
+        let known = self.store().snapshots(source).await.unwrap_or_default();
+        let local = known.iter().any(|s| s.id == *snapshot && s.local);
+        Ok(if local && self.inner.places.has_bucket() {
+            self.first_repository(source.as_str())
+        } else {
+            self.last_repository(source.as_str())
+        })
+    }
+
+    /// The volume is filled: from now on the loop brings the instance up on it.
+    async fn move_over(&self, id: &InstanceId) -> Result<(), EngineError> {
+        let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
+        self.store()
+            .amend(id, |desired| {
+                desired.volumes.filled(until);
+                true
+            })
+            .await?;
+        self.inner.queue.push(id);
+        Ok(())
+    }
+
+    /// The volume cannot be filled. An instance that lives goes on as it was; one that was to
+    /// begin with this volume goes again.
+    async fn give_fill_up(
+        &self,
+        instance: &Instance,
+        operation: &mut Operation,
+        error: BackupError,
+    ) -> Result<(), EngineError> {
+        self.store()
+            .amend(&instance.id, |desired| {
+                if desired.volumes.is_unfilled() {
+                    desired.presence = Presence::Absent;
+                }
+                desired.volumes.give_up();
+                true
+            })
+            .await?;
+        self.finish(operation, Err(error.message)).await?;
+        self.inner.queue.push(&instance.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Backups: when they are made, how short they hold an instance up, where they go, how they come
+//! back. What a repository is, only `startclaw-backup` knows, whose workers do the work.
+
+mod control_plane;
+mod farewell;
+mod fill;
+mod jobs;
+mod nightly;
+mod places;
+mod rest;
+mod settings;
+mod simulated;
+mod take;
+mod upkeep;
+mod upload;
+mod verbs;
+
+use async_trait::async_trait;
+use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Job, Report, Workers};
+
+pub(crate) use control_plane::ControlPlane;
+pub use control_plane::{CONTROL_PLANE, DATABASE};
+pub(crate) use jobs::Jobs;
+pub(crate) use places::Places;
+pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
+pub use simulated::SimulatedRepositories;
+pub use verbs::RestoreRequest;
+
+/// Who works on repositories: processes of their own, or a simulation.
+#[async_trait]
+pub trait Repositories: Send + Sync + 'static {
+    /// Begins a job.
+    async fn begin(&self, job: &Job) -> Result<Box<dyn Session>, BackupError>;
+}
+
+/// A job under way. Dropping it ends it; a snapshot that was not committed does not count then.
+#[async_trait]
+pub trait Session: Send {
+    /// What happens next.
+    async fn next(&mut self) -> Result<Event, BackupError>;
+    /// Tells it to go on.
+    async fn tell(&mut self, command: Command) -> Result<(), BackupError>;
+}
+
+#[async_trait]
+impl Repositories for Workers {
+    async fn begin(&self, job: &Job) -> Result<Box<dyn Session>, BackupError> {
+        Ok(Box::new(self.start(job).await?))
+    }
+}
+
+#[async_trait]
+impl Session for startclaw_backup::Running {
+    async fn next(&mut self) -> Result<Event, BackupError> {
+        Self::next(self).await
+    }
+
+    async fn tell(&mut self, command: Command) -> Result<(), BackupError> {
+        Self::tell(self, command).await
+    }
+}
+
+/// What a worker says when it breaks the rules of its conversation.
+fn unexpected(event: &Event) -> BackupError {
+    BackupError {
+        kind: BackupErrorKind::Died,
+        message: format!("a defect in StartClaw: the worker said {event:?} out of turn"),
+    }
+}
+
+/// Whether the same may work a little later.
+fn passes(error: &BackupError) -> bool {
+    use BackupErrorKind::{Busy, Died, Memory, Stalled, Unavailable};
+    matches!(error.kind, Unavailable | Busy | Died | Memory | Stalled)
+}
+
+/// Waits for the end of a job that asks nothing, telling `progress` how far it is.
+async fn finish(
+    session: &mut dyn Session,
+    mut progress: impl FnMut(startclaw_backup::Progress) + Send,
+) -> Result<Report, BackupError> {
+    loop {
+        match session.next().await? {
+            Event::Progress(now) => progress(now),
+            Event::Done(report) => return Ok(report),
+            other => return Err(unexpected(&other)),
+        }
+    }
+}

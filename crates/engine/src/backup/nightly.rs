@@ -1,0 +1,129 @@
+//! The nightly backups: when each instance's is due.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use startclaw_model::{Actor, InstanceId, Operation, OperationKind, Presence, Timestamp};
+
+use super::BackupSettings;
+use crate::{Engine, EngineError};
+
+const DAY: i64 = 24 * 3600 * 1000;
+const MINUTE: i64 = 60 * 1000;
+/// Between two looks at who is due.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+
+/// A number that spreads instances evenly, the same each time.
+pub(super) fn number_of(id: &InstanceId) -> u64 {
+    let digest = Sha256::digest(id.as_str());
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// When the instance's backup was due last, at `now` or before.
+fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timestamp {
+    let spread = u64::from(settings.spread_minutes.max(1)) * 60;
+    let offset = i64::try_from(number_of(id) % spread).unwrap_or(0) * 1000;
+    let of_day = i64::from(settings.at.minutes()) * MINUTE + offset;
+    let days = (now.as_millis() - of_day).div_euclid(DAY);
+    Timestamp::from_millis(days * DAY + of_day)
+}
+
+/// Whether a backup is due. A night that was missed, because the machine was off, is made up
+/// for; an instance younger than its last time waits for the next.
+pub(super) fn is_due(
+    now: Timestamp,
+    settings: &BackupSettings,
+    id: &InstanceId,
+    created: Timestamp,
+    last: Option<Timestamp>,
+) -> bool {
+    let due = due_at(now, settings, id);
+    created < due && last.is_none_or(|last| last < due)
+}
+
+impl Engine {
+    /// Asks for the nightly backups when they are due, until the engine stops.
+    pub(crate) async fn run_nightly(self) {
+        if !self.inner.settings.backup.nightly {
+            self.inner.stop.cancelled().await;
+            return;
+        }
+        while self.pause(LOOK_EVERY).await {
+            if let Err(e) = self.ask_nightly(Timestamp::now()).await {
+                tracing::error!(error = ?e, "the database failed; looking for due backups later");
+            }
+        }
+    }
+
+    /// Asks for the backups that are due at `now`.
+    pub(crate) async fn ask_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
+        let last = self.store().last_nightly(now).await?;
+        let settings = &self.inner.settings.backup;
+        for entry in self.inner.live.all() {
+            let instance = &entry.instance;
+            let id = &instance.id;
+            let wanted = instance.desired.presence == Presence::Present
+                && !instance.desired.volumes.is_unfilled()
+                && is_due(now, settings, id, instance.created_at, last.get(id).copied());
+            if !wanted {
+                continue;
+            }
+            let kind = OperationKind::Backup;
+            let operation =
+                Operation::new(kind, id.clone(), instance.name.clone(), Actor::system());
+            match self.store().place_backup(&operation).await {
+                Ok(_) => self.inner.jobs.wake(),
+                // It went meanwhile.
+                Err(
+                    startclaw_store::StoreError::NoInstance | startclaw_store::StoreError::Removing,
+                ) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn settings() -> BackupSettings {
+        BackupSettings { spread_minutes: 1, ..BackupSettings::default() }
+    }
+
+    #[test]
+    fn a_backup_is_due_each_night_at_three_and_once() {
+        let (settings, id) = (settings(), InstanceId("a".into()));
+        let born = at("2026-02-01T12:00:00Z");
+        let due =
+            |now: &str, last: Option<&str>| is_due(at(now), &settings, &id, born, last.map(at));
+        assert!(!due("2026-02-01T23:00:00Z", None), "it is younger than its last time");
+        assert!(!due("2026-02-02T02:59:59Z", None));
+        assert!(due("2026-02-02T03:01:00Z", None));
+        assert!(!due("2026-02-02T03:02:00Z", Some("2026-02-02T03:01:00Z")));
+        assert!(!due("2026-02-03T02:59:00Z", Some("2026-02-02T03:01:00Z")));
+        assert!(due("2026-02-03T03:01:00Z", Some("2026-02-02T03:01:00Z")));
+        assert!(due("2026-02-09T17:00:00Z", Some("2026-02-02T03:01:00Z")), "the machine was off");
+    }
+
+    #[test]
+    fn instances_are_spread_over_the_hour_and_each_keeps_its_minute() {
+        let settings = BackupSettings::default();
+        let now = at("2026-02-02T12:00:00Z");
+        let three = at("2026-02-02T03:00:00Z").as_millis();
+        let minutes: Vec<i64> = (0..600)
+            .map(|n| due_at(now, &settings, &InstanceId(n.to_string())).as_millis() - three)
+            .map(|ms| ms / MINUTE)
+            .collect();
+        assert!(minutes.iter().all(|m| (0..60).contains(m)));
+        for quarter in 0..4 {
+            let here = minutes.iter().filter(|m| **m / 15 == quarter).count();
+            assert!((100..200).contains(&here), "{here} in one quarter of the hour");
+        }
+    }
+}

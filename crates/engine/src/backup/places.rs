@@ -1,0 +1,125 @@
+//! Where the repositories of an instance lie, and the keys that open them.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use startclaw_backup::{
+    BackupError, BackupErrorKind, Destination, Job, Repository, RepositoryKey, Storage, Work,
+    WorkerLimits,
+};
+use startclaw_model::Secret;
+use startclaw_vault::Vault;
+
+use super::BackupSettings;
+use crate::Engine;
+
+/// The settings, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Where backups go in the end.
+    destination: Storage,
+    /// The copies on this machine, when the destination is a bucket.
+    local: Option<Storage>,
+    locks: PathBuf,
+}
+
+impl Places {
+    /// Understands the settings.
+    pub fn new(settings: &BackupSettings) -> Result<Self, BackupError> {
+        let wrong = |message: String| BackupError { kind: BackupErrorKind::Unavailable, message };
+        let folder = &settings.folder;
+        let own = folder.join("repositories");
+        let text = if settings.destination.is_empty() {
+            own.to_string_lossy().into_owned()
+        } else {
+            settings.destination.clone()
+        };
+        let parse = |text: &str| Destination::parse(text).map_err(|e| wrong(e.to_string()));
+        let set = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let destination = Storage {
+            destination: parse(&text)?,
+            credentials: (!settings.credentials.as_os_str().is_empty())
+                .then(|| settings.credentials.clone()),
+            endpoint: set(&settings.endpoint),
+            region: set(&settings.region),
+        };
+        let bucket = text.starts_with("gs://") || text.starts_with("s3://");
+        let local = bucket.then(|| parse(&own.to_string_lossy())).transpose()?.map(|destination| {
+            Storage { destination, credentials: None, endpoint: None, region: None }
+        });
+        Ok(Self { destination, local, locks: folder.join("locks") })
+    }
+
+    /// Whether backups go to a bucket, and copies stay here.
+    pub fn has_bucket(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// The repository that a backup is written to first.
+    pub fn first(&self, vault: &Vault, id: &str) -> Repository {
+        let storage = self.local.as_ref().unwrap_or(&self.destination);
+        repository(
+            storage,
+            &self.locks,
+            if self.has_bucket() { "local" } else { "last" },
+            vault,
+            id,
+        )
+    }
+
+    /// The repository where backups are kept longest.
+    pub fn last(&self, vault: &Vault, id: &str) -> Repository {
+        repository(&self.destination, &self.locks, "last", vault, id)
+    }
+}
+
+fn repository(
+    storage: &Storage,
+    locks: &std::path::Path,
+    which: &str,
+    vault: &Vault,
+    id: &str,
+) -> Repository {
+    Repository {
+        storage: storage.clone(),
+        folder: id.to_owned(),
+        lock: locks.join(format!("{id}.{which}")),
+        key: repository_key(vault, id),
+    }
+}
+
+/// The key of the repository `id`. It follows from the master key, so that whoever has that can
+/// open every repository, with nothing else at hand (see `docs/backups.md`).
+pub(crate) fn repository_key(vault: &Vault, id: &str) -> RepositoryKey {
+    let mut password = String::new();
+    for byte in vault.derive(&format!("repository-password/{id}")).iter() {
+        // A String takes all that is written to it.
+        let _ = write!(password, "{byte:02x}");
+    }
+    let mut master = [0; 64];
+    master[..32].copy_from_slice(&*vault.derive(&format!("repository-key-1/{id}")));
+    master[32..].copy_from_slice(&*vault.derive(&format!("repository-key-2/{id}")));
+    RepositoryKey::new(Secret::new(password), master)
+}
+
+impl Engine {
+    /// A job on a repository.
+    pub(super) fn job(&self, repository: Repository, work: Work) -> Job {
+        let settings = &self.inner.settings.backup;
+        Job {
+            repository,
+            limits: WorkerLimits {
+                memory_mib: settings.worker_memory_mib,
+                threads: settings.threads(),
+            },
+            work,
+        }
+    }
+
+    pub(super) fn first_repository(&self, id: &str) -> Repository {
+        self.inner.places.first(&self.inner.vault, id)
+    }
+
+    pub(super) fn last_repository(&self, id: &str) -> Repository {
+        self.inner.places.last(&self.inner.vault, id)
+    }
+}

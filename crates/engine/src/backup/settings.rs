@@ -1,0 +1,170 @@
+//! What the operator can set about backups.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When and where backups are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupSettings {
+    /// Whether there are nightly backups.
+    pub nightly: bool,
+    /// When the nightly backups begin, in UTC.
+    #[schemars(with = "String")]
+    pub at: TimeOfDay,
+    /// Over how many minutes the nightly backups begin; each instance has its own minute.
+    pub spread_minutes: u32,
+    /// How many backups run side by side.
+    pub side_by_side: usize,
+    /// Where backups go: `gs://bucket/prefix`, `s3://bucket/prefix`, or a folder such as
+    /// `/mnt/backups`. The folder `backups` in `data_dir` when empty, which is lost with the
+    /// machine.
+    pub destination: String,
+    /// The key that opens the bucket: a service account's JSON file for `gs://`. The machine's
+    /// own identity when empty.
+    pub credentials: PathBuf,
+    /// The address of the store, when it is not Google's or Amazon's own.
+    pub endpoint: String,
+    /// The region of an S3 bucket.
+    pub region: String,
+    /// Where copies lie on this machine while backups go to a bucket, and the marks of who is
+    /// writing. The folder `backups` in `data_dir` when empty.
+    pub folder: PathBuf,
+    /// Days that copies on this machine are kept while backups go to a bucket.
+    pub keep_local_days: u32,
+    /// Days that backups are kept at the destination.
+    pub keep_days: u32,
+    /// Hours that the volume which a restore replaced is kept for `restore --undo`.
+    pub keep_replaced_hours: u32,
+    /// Memory that a worker may take, in MiB.
+    pub worker_memory_mib: u64,
+    /// Threads that a worker may compute with; 0 means half of the CPUs, at least one.
+    pub worker_threads: usize,
+    /// Where alerts go: a webhook that takes a JSON body with `text`, as Slack's and Discord's do.
+    /// Nowhere when empty.
+    pub alert_webhook: String,
+}
+
+impl Default for BackupSettings {
+    fn default() -> Self {
+        Self {
+            nightly: true,
+            at: TimeOfDay { minutes: 3 * 60 },
+            spread_minutes: 60,
+            side_by_side: 2,
+            destination: String::new(),
+            credentials: PathBuf::new(),
+            endpoint: String::new(),
+            region: String::new(),
+            folder: PathBuf::new(),
+            keep_local_days: 7,
+            keep_days: 30,
+            keep_replaced_hours: 24,
+            worker_memory_mib: 1024,
+            worker_threads: 0,
+            alert_webhook: String::new(),
+        }
+    }
+}
+
+impl BackupSettings {
+    /// Whether backups can be made so.
+    ///
+    /// # Errors
+    /// What is wrong, beginning with the setting that it is about.
+    pub fn check(&self) -> Result<(), String> {
+        super::Places::new(self).map_err(|e| format!("backup.destination: {}", e.message))?;
+        if self.keep_days == 0 || self.keep_local_days == 0 {
+            return Err("backup.keep_days and backup.keep_local_days are at least 1".into());
+        }
+        if !(1..=720).contains(&self.spread_minutes) {
+            return Err("backup.spread_minutes lies between 1 and 720".into());
+        }
+        if self.worker_memory_mib < 256 {
+            return Err("backup.worker_memory_mib is at least 256".into());
+        }
+        Ok(())
+    }
+
+    /// How long a replaced volume is kept.
+    pub(crate) fn keep_replaced(&self) -> Duration {
+        Duration::from_secs(u64::from(self.keep_replaced_hours) * 3600)
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        match self.worker_threads {
+            0 => (cpus / 2).max(1),
+            set => set,
+        }
+    }
+}
+
+/// A time of day in UTC, to the minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TimeOfDay {
+    minutes: u32,
+}
+
+/// A text that is no time of day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a time of day is like 03:00, from 00:00 to 23:59, in UTC")]
+pub struct TimeOfDayError;
+
+impl TimeOfDay {
+    /// Minutes since midnight.
+    pub const fn minutes(self) -> u32 {
+        self.minutes
+    }
+}
+
+impl FromStr for TimeOfDay {
+    type Err = TimeOfDayError;
+
+    fn from_str(text: &str) -> Result<Self, TimeOfDayError> {
+        let (hours, minutes) = text.split_once(':').ok_or(TimeOfDayError)?;
+        let part = |text: &str, below: u32| -> Result<u32, TimeOfDayError> {
+            let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+            let number = text.parse::<u32>().ok().filter(|n| digits && *n < below);
+            number.ok_or(TimeOfDayError)
+        };
+        Ok(Self { minutes: part(hours, 24)? * 60 + part(minutes, 60)? })
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = TimeOfDayError;
+    fn try_from(text: String) -> Result<Self, TimeOfDayError> {
+        text.parse()
+    }
+}
+
+impl From<TimeOfDay> for String {
+    fn from(time: TimeOfDay) -> Self {
+        time.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_is_read_and_written_alike() {
+        for good in ["03:00", "00:00", "23:59"] {
+            assert_eq!(good.parse::<TimeOfDay>().unwrap().to_string(), good);
+        }
+        for bad in ["", "3:00", "24:00", "03:60", "0300", "+3:00", "03:00:00"] {
+            assert!(bad.parse::<TimeOfDay>().is_err(), "{bad}");
+        }
+    }
+}

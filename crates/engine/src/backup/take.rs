@@ -1,0 +1,227 @@
+//! One backup: a first pass while the instance runs, a second one while it is frozen, and the
+//! copy in the bucket.
+
+use std::time::Duration;
+
+use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
+use startclaw_model::{Actor, EventKind, Instance, Operation, Presence, Snapshot, SnapshotId};
+use tokio::time::Instant;
+
+use super::{Session, passes, unexpected};
+use crate::{Engine, EngineError, decide::backoff, plan, progress::begin_step};
+
+/// How often a backup is tried before it fails.
+const TRIES: u32 = 3;
+
+impl Engine {
+    /// Makes the backup that was asked for.
+    pub(super) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
+        let trouble = format!("backup/{}", operation.name);
+        for attempt in 1..=TRIES {
+            let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
+            else {
+                return self.finish(&mut operation, Err("the instance is gone".into())).await;
+            };
+            if instance.desired.presence == Presence::Absent {
+                let why = "the instance is being removed, which takes a last backup by itself";
+                return self.finish(&mut operation, Err(why.into())).await;
+            }
+            match self.take(&instance, &mut operation).await {
+                Ok(snapshot) => {
+                    self.note_snapshot(&instance, &snapshot).await?;
+                    operation.snapshot = Some(SnapshotId(snapshot.id));
+                    self.store().clear(&trouble).await?;
+                    self.send_off(&instance.id, &instance.name, Some(&mut operation)).await?;
+                    if operation.actor == Actor::system() {
+                        self.keep_up(&instance.id, &instance.name, &mut operation).await?;
+                    }
+                    self.inner.control_plane.note_change();
+                    return self.finish(&mut operation, Ok(())).await;
+                }
+                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(e) if passes(&e) && attempt < TRIES => {
+                    tracing::warn!(name = %operation.name, error = %e.message, "a backup failed; trying again");
+                    crate::progress::fail_step(&mut operation, &e.message);
+                    self.save(&operation).await?;
+                    let timing = &self.inner.settings.timing;
+                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
+                    if !self.pause(wait).await {
+                        return Ok(());
+                    }
+                }
+                Err(e) => {
+                    self.store().raise(&trouble, &e.message).await?;
+                    self.inner.alerts.wake();
+                    metrics::counter!("startclaw_backups_failed_total").increment(1);
+                    let about = Some((&operation.instance, &operation.name));
+                    let what = format!("its backup failed: {}", e.message);
+                    self.record(EventKind::Broke, about, &Actor::system(), &what).await;
+                    return self.finish(&mut operation, Err(e.message)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that there is a snapshot.
+    pub(super) async fn note_snapshot(
+        &self,
+        instance: &Instance,
+        info: &SnapshotInfo,
+    ) -> Result<(), EngineError> {
+        let bucket = self.inner.places.has_bucket();
+        self.store()
+            .add_snapshot(&Snapshot {
+                id: SnapshotId(info.id.clone()),
+                instance: instance.id.clone(),
+                name: instance.name.clone(),
+                taken_at: info.taken_at,
+                files: info.files,
+                bytes: info.bytes,
+                added_bytes: info.added_bytes,
+                local: bucket,
+                remote: !bucket,
+            })
+            .await?;
+        self.inner.live.update(&instance.id, |entry| entry.last_backup = Some(info.taken_at));
+        metrics::counter!("startclaw_backups_total").increment(1);
+        metrics::counter!("startclaw_backup_stored_bytes_total").increment(info.added_bytes);
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        instance: &Instance,
+        operation: &mut Operation,
+    ) -> Result<SnapshotInfo, BackupError> {
+        let plan = self.plan_of(instance)?;
+        let data = self.inner.host.data(&plan).await.map_err(unavailable)?;
+        let data = data.ok_or_else(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: format!("{} has no volume yet", instance.name),
+        })?;
+        self.step(operation, "read").await;
+        let work = Work::Take { root: data.root, live: true, exclude: excluded(), check: true };
+        let job = self.job(self.first_repository(instance.id.as_str()), work);
+        let mut session = self.inner.repositories.begin(&job).await?;
+        loop {
+            let Some(event) = self.unless_stopped(session.next()).await else {
+                return Err(stopped());
+            };
+            match event? {
+                Event::Progress(now) => self.show_progress(operation, now),
+                // From here on nothing is interrupted: it is short, and a frozen instance is
+                // not left behind.
+                Event::Ready => self.second_pass(session.as_mut(), instance, operation).await?,
+                Event::Done(Report::Taken(info)) => return Ok(info),
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// The pass that counts, of an instance that holds still.
+    async fn second_pass(
+        &self,
+        session: &mut dyn Session,
+        instance: &Instance,
+        operation: &mut Operation,
+    ) -> Result<(), BackupError> {
+        self.step(operation, "rest").await;
+        let plan = self.plan_of(instance)?;
+        let limit = self.inner.settings.timing.pause_limit;
+        let rested = self.ask_to_rest(instance, &plan).await;
+        // From here on the loop leaves the instance alone.
+        let hold = self.inner.queue.hold(&instance.id).await;
+        self.step(operation, "pause").await;
+        let begun = Instant::now();
+        let frozen = self.freeze(instance, &plan).await;
+        let read = match &frozen {
+            Ok(_) => tokio::time::timeout(limit, read_all(session)).await.unwrap_or_else(|_| {
+                Err(BackupError {
+                    kind: BackupErrorKind::Stalled,
+                    message: format!("reading what changed took more than {} s", limit.as_secs()),
+                })
+            }),
+            Err(e) => Err(e.clone()),
+        };
+        let still = match frozen {
+            Ok(false) => Ok(true),
+            // Also after a pause that failed: it may have been done all the same.
+            Ok(true) | Err(_) => self.thaw(&plan).await,
+        };
+        let paused = begun.elapsed();
+        drop(hold);
+        if let Some(id) = rested {
+            self.ask_to_go_on(instance, &plan, &id).await;
+        }
+        metrics::histogram!("startclaw_backup_pause_seconds").record(paused.as_secs_f64());
+        if let Some(step) = operation.steps.last_mut() {
+            step.detail = Some(format!("held for {} ms", paused.as_millis()));
+        }
+        let held_still = read.and_then(|()| match still {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(BackupError {
+                kind: BackupErrorKind::Stalled,
+                message: "the instance went on before all of it was read".into(),
+            }),
+            Err(e) => Err(e),
+        });
+        match held_still {
+            Ok(()) => {
+                self.step(operation, "store").await;
+                session.tell(Command::Commit).await
+            }
+            Err(e) => {
+                // It ends anyway when it is dropped.
+                let _ = session.tell(Command::Abort).await;
+                Err(e)
+            }
+        }
+    }
+
+    /// The plan of an instance as it is now.
+    pub(super) fn plan_of(&self, instance: &Instance) -> Result<startclaw_host::Plan, BackupError> {
+        let place = self.inner.host.place(instance.slot).ok_or_else(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: format!("this machine has no place for {}", instance.name),
+        })?;
+        Ok(plan::plan(&self.inner.settings, instance, &place))
+    }
+
+    /// Begins a step; that it could not be written down stops no backup.
+    pub(super) async fn step(&self, operation: &mut Operation, name: &str) {
+        if begin_step(operation, name)
+            && let Err(e) = self.save(operation).await
+        {
+            tracing::warn!(error = ?e, "a step could not be stored");
+        }
+    }
+}
+
+/// Lets the second pass go, and waits until all is read.
+async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
+    session.tell(Command::Go).await?;
+    loop {
+        match session.next().await? {
+            Event::Progress(_) => {}
+            Event::Read => return Ok(()),
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+/// What OpenClaw can make anew and need not be kept.
+pub(super) fn excluded() -> Vec<String> {
+    startclaw_openclaw::EPHEMERAL.iter().map(|&name| name.to_owned()).collect()
+}
+
+pub(super) fn unavailable(e: startclaw_host::HostError) -> BackupError {
+    BackupError { kind: BackupErrorKind::Unavailable, message: e.message }
+}
+
+pub(super) fn stopped() -> BackupError {
+    BackupError { kind: BackupErrorKind::Unavailable, message: "the daemon is stopping".into() }
+}
+
+/// The longest that a thaw is tried for before it is left to the loop.
+pub(super) const THAW: Duration = Duration::from_secs(5);

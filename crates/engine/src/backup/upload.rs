@@ -1,0 +1,112 @@
+//! The way to the bucket: every snapshot that is on this machine only is sent there, and sent
+//! later when the bucket is away.
+
+use std::time::Duration;
+
+use startclaw_backup::{BackupError, Report, Work};
+use startclaw_model::{InstanceId, Name, Operation, SnapshotId};
+use startclaw_store::Copy;
+
+use super::finish;
+use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
+
+/// The first wait after the bucket was away, which doubles; and the longest.
+const FIRST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// The trouble that the bucket is in. One for all instances: it is one bucket.
+const TROUBLE: &str = "bucket";
+
+impl Engine {
+    /// Sends what is not in the bucket yet. A bucket that is away makes no backup fail: there is
+    /// the copy on this machine, and [`Engine::catch_up`] sends it later.
+    pub(super) async fn send_off(
+        &self,
+        id: &InstanceId,
+        name: &Name,
+        mut operation: Option<&mut Operation>,
+    ) -> Result<bool, EngineError> {
+        if !self.inner.places.has_bucket() {
+            return Ok(true);
+        }
+        if let Some(operation) = operation.as_deref_mut() {
+            self.step(operation, "upload").await;
+        }
+        match self.upload(id, operation.as_deref_mut()).await {
+            Ok(held) => {
+                self.store().set_copies(id, Copy::Remote, &held).await?;
+                Ok(true)
+            }
+            Err(e) => {
+                tracing::warn!(%name, error = %e.message, "the bucket did not take a backup; trying again later");
+                self.store().raise(TROUBLE, &e.message).await?;
+                self.inner.alerts.wake();
+                if let Some(operation) = operation {
+                    fail_step(operation, &format!("{}; it is sent later", e.message));
+                    self.save(operation).await?;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Copies what is missing in the bucket; answers what it holds then.
+    async fn upload(
+        &self,
+        id: &InstanceId,
+        mut operation: Option<&mut Operation>,
+    ) -> Result<Vec<SnapshotId>, BackupError> {
+        let to = self.last_repository(id.as_str());
+        let job = self.job(self.first_repository(id.as_str()), Work::Copy { to: to.clone() });
+        let mut session = self.inner.repositories.begin(&job).await?;
+        finish(session.as_mut(), |now| {
+            if let Some(operation) = operation.as_deref_mut() {
+                self.show_progress(operation, now);
+            }
+        })
+        .await?;
+        drop(session);
+        let mut session = self.inner.repositories.begin(&self.job(to, Work::List)).await?;
+        match finish(session.as_mut(), |_| {}).await? {
+            Report::Listed(held) => Ok(held.into_iter().map(|s| SnapshotId(s.id)).collect()),
+            other => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+        }
+    }
+
+    /// Sends what waits, until the engine stops.
+    pub(crate) async fn catch_up(self) {
+        let mut failures = 0;
+        loop {
+            let wait = backoff(failures + 1, FIRST, LONGEST);
+            if !self.pause(wait).await {
+                return;
+            }
+            match self.send_waiting().await {
+                Ok(true) => failures = 0,
+                Ok(false) => failures += 1,
+                Err(e) => tracing::error!(error = ?e, "the database failed; sending backups later"),
+            }
+        }
+    }
+
+    /// Sends what waits. `false` when the bucket did not take it.
+    pub(crate) async fn send_waiting(&self) -> Result<bool, EngineError> {
+        if !self.inner.places.has_bucket() {
+            return Ok(true);
+        }
+        for id in self.store().waiting_for_upload().await? {
+            // Whoever works on it sends it as well.
+            let Some(_claim) = self.inner.jobs.claim(&id) else { continue };
+            let Some(newest) = self.store().snapshots(&id).await?.into_iter().next() else {
+                continue;
+            };
+            let sent = self.unless_stopped(self.send_off(&id, &newest.name, None)).await;
+            if !sent.unwrap_or(Ok(false))? {
+                return Ok(false);
+            }
+        }
+        self.store().clear(TROUBLE).await?;
+        self.inner.alerts.wake();
+        Ok(true)
+    }
+}

@@ -1,0 +1,263 @@
+//! What can be asked about backups.
+
+use startclaw_model::{
+    Actor, EventKind, Farewell, InstanceId, Name, Operation, OperationKind, Owner, Presence,
+    SecretName, Snapshot, SnapshotChoice, Timestamp,
+};
+use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
+
+use crate::{Engine, EngineError};
+
+/// A restore as somebody asks for it.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    /// Whose snapshot: an instance that lives, or one that was deprovisioned.
+    pub name: Name,
+    /// Which.
+    pub snapshot: SnapshotChoice,
+    /// A new instance beside it gets the snapshot, instead of the instance itself.
+    pub as_name: Option<Name>,
+}
+
+/// Whose snapshots they are.
+enum Source {
+    Living(startclaw_model::Instance, String),
+    Gone(Archive),
+}
+
+impl Source {
+    fn id(&self) -> &InstanceId {
+        match self {
+            Self::Living(instance, _) => &instance.id,
+            Self::Gone(archive) => &archive.id,
+        }
+    }
+}
+
+impl Engine {
+    /// Asks for a backup. Asked again while one is under way, it answers that one.
+    pub async fn backup(&self, actor: &Actor, name: &Name) -> Result<Operation, EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        if instance.desired.volumes.is_unfilled() {
+            return Err(EngineError::Conflict(
+                "the instance is being restored and has nothing to back up yet".into(),
+            ));
+        }
+        let operation =
+            Operation::new(OperationKind::Backup, instance.id.clone(), name.clone(), actor.clone());
+        let (operation, fresh) =
+            self.store().place_backup(&operation).await.map_err(|e| EngineError::of(name, e))?;
+        if fresh {
+            self.inner.jobs.wake();
+            let about = Some((&instance.id, name));
+            self.record(EventKind::Asked, about, actor, "asked for backup").await;
+        }
+        Ok(operation)
+    }
+
+    /// The snapshots of the instance of this name, or of the one that had it last; newest first.
+    pub async fn backups(&self, name: &Name) -> Result<Vec<Snapshot>, EngineError> {
+        let source = self.source(name).await?;
+        Ok(self.store().snapshots(source.id()).await?)
+    }
+
+    /// The names of instances that were deprovisioned and can be restored, with the time when
+    /// that was.
+    pub async fn archived(&self) -> Result<Vec<(Name, Owner, Timestamp)>, EngineError> {
+        let archives = self.store().archives().await?;
+        Ok(archives.into_iter().map(|a| (a.name, a.owner, a.removed_at)).collect())
+    }
+
+    /// Asks for a snapshot to come back: into the instance itself, into a new one beside it, or
+    /// as the instance that was deprovisioned.
+    pub async fn restore(
+        &self,
+        actor: &Actor,
+        request: RestoreRequest,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let RestoreRequest { name, snapshot, as_name } = request;
+        if let Some(before) = self.repeated(actor, &name, idempotency.clone()).await? {
+            return Ok(before);
+        }
+        let source = self.source(&name).await?;
+        let snapshots = self.store().snapshots(source.id()).await?;
+        let chosen = snapshot.choose(&snapshots).ok_or_else(|| no_snapshot(&name, &snapshots))?;
+        let idempotency = self.keyed(idempotency);
+        match (source, as_name) {
+            (Source::Living(instance, _), None) => {
+                self.restore_in_place(actor, &instance, chosen, idempotency).await
+            }
+            (source, as_name) => {
+                self.restore_as(actor, source, as_name.unwrap_or(name), chosen, idempotency).await
+            }
+        }
+    }
+
+    /// Asks for the volume that a restore replaced to come back.
+    pub async fn undo_restore(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
+        let change = |desired: &mut startclaw_model::Desired| {
+            if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
+                return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
+            }
+            if desired.volumes.undo(until) {
+                Ok(())
+            } else {
+                Err(StoreError::Conflict(
+                    "there is nothing to undo: no restore replaced a volume lately",
+                ))
+            }
+        };
+        self.change(actor, name, OperationKind::Restore, change, &[], &[], idempotency).await
+    }
+
+    /// What else is asked to be done with an instance's data while it is being removed.
+    pub(crate) async fn change_farewell(
+        &self,
+        name: &Name,
+        farewell: Farewell,
+    ) -> Result<(), EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        self.store()
+            .amend(&instance.id, |desired| {
+                let open = desired.presence == Presence::Absent && !desired.farewell.is_over();
+                let other = open && desired.farewell != farewell && farewell != Farewell::Backup;
+                if other {
+                    desired.farewell = farewell;
+                }
+                other
+            })
+            .await?;
+        self.inner.queue.push(&instance.id);
+        Ok(())
+    }
+
+    async fn source(&self, name: &Name) -> Result<Source, EngineError> {
+        match self.store().instance(name).await {
+            Ok(instance) => {
+                let found = self.store().instance_and_key(&instance.id).await?;
+                let (instance, key) = found.ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+                Ok(Source::Living(instance, key))
+            }
+            Err(StoreError::NoInstance) => {
+                let archive = self.store().archive(name).await?;
+                archive.map(Source::Gone).ok_or_else(|| EngineError::NoInstance(name.clone()))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    async fn restore_in_place(
+        &self,
+        actor: &Actor,
+        instance: &startclaw_model::Instance,
+        snapshot: &Snapshot,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let name = &instance.name;
+        let mut operation = Operation::new(
+            OperationKind::Restore,
+            instance.id.clone(),
+            name.clone(),
+            actor.clone(),
+        );
+        operation.snapshot = Some(snapshot.id.clone());
+        operation.source = Some(instance.id.clone());
+        let change = |desired: &mut startclaw_model::Desired| {
+            if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
+                return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
+            }
+            desired.volumes.begin();
+            Ok(())
+        };
+        let placed = self
+            .store()
+            .change(&operation, change, &[], &[], idempotency.as_ref())
+            .await
+            .map_err(|e| EngineError::of(name, e))?;
+        let what = format!("asked for restore of {}", snapshot.id.short());
+        let operation = self.placed(placed, &what).await?;
+        self.inner.jobs.wake();
+        Ok(operation)
+    }
+
+    async fn restore_as(
+        &self,
+        actor: &Actor,
+        source: Source,
+        name: Name,
+        snapshot: &Snapshot,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Operation, EngineError> {
+        let from = source.id().clone();
+        let new = self.successor(source, name.clone()).await?;
+        let mut operation =
+            Operation::new(OperationKind::Restore, new.id.clone(), name.clone(), actor.clone());
+        operation.snapshot = Some(snapshot.id.clone());
+        operation.source = Some(from);
+        let capacity = self.inner.host.capacity();
+        let placed = self
+            .store()
+            .provision(new, &operation, capacity, idempotency.as_ref())
+            .await
+            .map_err(|e| EngineError::of(&name, e))?;
+        let what = format!("asked for restore of {} as {name}", snapshot.id.short());
+        let operation = self.placed(placed, &what).await?;
+        self.inner.jobs.wake();
+        Ok(operation)
+    }
+
+    /// The instance that begins with a snapshot. One that was deprovisioned comes back as
+    /// itself, with its keys and secrets; a copy gets keys of its own and the same secrets, but
+    /// not the Telegram bot: two who share one take each other's messages.
+    async fn successor(&self, source: Source, name: Name) -> Result<NewInstance, EngineError> {
+        let (id, own_name, owner, mut desired, key, secrets) = match source {
+            Source::Gone(a) => (a.id, a.name, a.owner, a.desired, a.wrapped_key, a.secrets),
+            Source::Living(i, key) => {
+                let secrets = self.store().secrets(&i.id).await?;
+                (i.id, i.name, i.owner, i.desired, key, secrets)
+            }
+        };
+        desired.presence = Presence::Present;
+        desired.farewell = Farewell::Over;
+        desired.volumes = startclaw_model::Volumes::to_be_filled();
+        desired.epoch += 1;
+        if own_name == name {
+            return Ok(NewInstance { id, name, owner, desired, wrapped_key: key, secrets });
+        }
+        desired.profile.telegram = false;
+        let fresh = InstanceId::new();
+        let wrapped_key = self.inner.vault.new_data_key(&fresh)?;
+        let mut copied = Vec::new();
+        for old in secrets.into_iter().filter(|s| s.name != SecretName::telegram_bot_token()) {
+            let secret = if old.name == SecretName::telegram_webhook_secret() {
+                crate::access::random_secret()
+            } else {
+                self.inner.vault.open(&key, &id, &old.name, &old.sealed)?
+            };
+            let sealed = self.inner.vault.seal(&wrapped_key, &fresh, &old.name, &secret)?;
+            copied.push(SealedSecret { sealed, ..old });
+        }
+        Ok(NewInstance { id: fresh, name, owner, desired, wrapped_key, secrets: copied })
+    }
+}
+
+/// What there is instead.
+fn no_snapshot(name: &Name, there: &[Snapshot]) -> EngineError {
+    let message = match (there.first(), there.last()) {
+        (Some(newest), Some(oldest)) => format!(
+            "there is no such backup of {name}; it has {}, from {} to {}: see startclaw backups {name}",
+            there.len(),
+            oldest.taken_at,
+            newest.taken_at
+        ),
+        _ => format!("there is no backup of {name}"),
+    };
+    EngineError::invalid("snapshot", message)
+}

@@ -1,0 +1,395 @@
+//! Backups and restores on a simulated host with repositories in memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
+use startclaw_engine::{Engine, EngineError, EngineSettings, RestoreRequest};
+use startclaw_host::{
+    ContainerState, Step,
+    simulated::{Behaviour, Fault, Faults, Thing},
+};
+use startclaw_model::{
+    Actor, Farewell, InstanceId, InstanceState, Operation, OperationState, SnapshotChoice,
+};
+use support::*;
+
+async fn backed_up(engine: &Engine, text: &str) -> Operation {
+    let asked = engine.backup(&Actor::socket(0), &name(text)).await.unwrap();
+    let done = over(engine, &asked).await;
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    done
+}
+
+async fn restore(
+    engine: &Engine,
+    text: &str,
+    as_name: Option<&str>,
+) -> Result<Operation, EngineError> {
+    let request = RestoreRequest {
+        name: name(text),
+        snapshot: SnapshotChoice::Latest,
+        as_name: as_name.map(name),
+    };
+    let asked = engine.restore(&Actor::system(), request, None).await?;
+    Ok(over(engine, &asked).await)
+}
+
+fn settings_with(destination: &str) -> EngineSettings {
+    let mut settings = settings();
+    settings.backup.destination = destination.into();
+    settings
+}
+
+fn away() -> BackupError {
+    BackupError { kind: BackupErrorKind::Unavailable, message: "the bucket is away".into() }
+}
+
+fn steps(operation: &Operation) -> Vec<&str> {
+    operation.steps.iter().map(|s| s.name.as_str()).collect()
+}
+
+fn only(machine: &Machine) -> InstanceId {
+    let ids = machine.host.world().ids();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    ids[0].clone()
+}
+
+/// What is there of the only instance.
+fn thing(machine: &Machine) -> Thing {
+    let id = only(machine);
+    machine.host.world().thing(&id).clone()
+}
+
+#[tokio::test]
+async fn a_backup_freezes_the_instance_for_a_moment_and_leaves_it_live() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let done = backed_up(&engine, "alice").await;
+    assert_eq!(steps(&done), ["read", "rest", "pause", "store"]);
+    let backups = engine.backups(&name("alice")).await.unwrap();
+    assert_eq!(backups.len(), 1);
+    assert_eq!(Some(&backups[0].id), done.snapshot.as_ref());
+    let status = engine.status(&name("alice")).await.unwrap();
+    assert_eq!(
+        (status.state, status.last_backup),
+        (InstanceState::Live, Some(backups[0].taken_at))
+    );
+    let thing = thing(&machine);
+    assert!(thing.frozen_at.is_some(), "it was frozen");
+    assert_eq!(thing.container.unwrap().state, ContainerState::Running);
+    assert_eq!(thing.starts, 1);
+}
+
+#[tokio::test]
+async fn two_backups_asked_at_once_are_one() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let alice = name("alice");
+    let one = engine.backup(&Actor::system(), &alice).await.unwrap();
+    let other = engine.backup(&Actor::system(), &alice).await.unwrap();
+    assert_eq!(one.id, other.id);
+    over(&engine, &one).await;
+    assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_run_is_backed_up_too() {
+    let machine = Machine::new();
+    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    let engine = machine.start().await;
+    let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
+    over(&engine, &asked).await;
+    becomes(&engine, "alice", InstanceState::Failing).await;
+    backed_up(&engine, "alice").await;
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_for_good_says_why_and_raises_a_trouble_that_the_next_ends() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    machine.repositories.fail_by(|_| {
+        Some(BackupError {
+            kind: BackupErrorKind::Unreadable,
+            message: "cannot read workspace/x".into(),
+        })
+    });
+    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    let failed = over(&engine, &asked).await;
+    assert_eq!(failed.state, OperationState::Failed);
+    assert_eq!(failed.error.as_deref(), Some("cannot read workspace/x"));
+    let troubles = engine.troubles().await.unwrap();
+    assert_eq!(troubles[0].key, "backup/alice");
+    machine.repositories.heal();
+    backed_up(&engine, "alice").await;
+    assert!(engine.troubles().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
+    let machine = Machine::new();
+    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    provisioned(&engine, "alice").await;
+    machine.repositories.fail_by(|job: &Job| matches!(job.work, Work::Copy { .. }).then(away));
+    for _ in 0..3 {
+        backed_up(&engine, "alice").await;
+    }
+    let backups = engine.backups(&name("alice")).await.unwrap();
+    assert_eq!(backups.len(), 3);
+    assert!(backups.iter().all(|b| b.local && !b.remote));
+    assert_eq!(engine.troubles().await.unwrap()[0].key, "bucket");
+    machine.repositories.heal();
+    backed_up(&engine, "alice").await;
+    let backups = engine.backups(&name("alice")).await.unwrap();
+    assert_eq!(backups.len(), 4);
+    assert!(backups.iter().all(|b| b.local && b.remote), "no snapshot was skipped");
+}
+
+#[tokio::test]
+async fn a_restore_moves_to_a_new_volume_keeps_the_old_one_and_can_be_undone() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let id = only(&machine);
+    let done = restore(&engine, "alice", None).await.unwrap();
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    becomes(&engine, "alice", InstanceState::Live).await;
+    let thing = machine.host.world().thing(&id).clone();
+    assert_eq!(thing.mounted, 1);
+    assert_eq!(thing.volumes.keys().copied().collect::<Vec<_>>(), [0, 1]);
+
+    let undone = engine.undo_restore(&Actor::system(), &name("alice"), None).await.unwrap();
+    assert_eq!(over(&engine, &undone).await.state, OperationState::Succeeded);
+    assert_eq!(machine.host.world().thing(&id).mounted, 0);
+}
+
+#[tokio::test]
+async fn a_replaced_volume_goes_when_its_time_is_over() {
+    let machine = Machine::new();
+    let mut settings = settings();
+    settings.backup.keep_replaced_hours = 0;
+    let engine = machine.start_with(settings).await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    restore(&engine, "alice", None).await.unwrap();
+    let id = only(&machine);
+    until("the old volume is gone", async || {
+        machine.host.world().thing(&id).volumes.keys().copied().collect::<Vec<_>>() == [1]
+    })
+    .await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    let undo = engine.undo_restore(&Actor::system(), &name("alice"), None).await;
+    assert!(matches!(undo, Err(EngineError::Conflict(_))), "{undo:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_was() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let id = only(&machine);
+    // It starts on no volume but its first.
+    let host = machine.host.clone();
+    let seen = id.clone();
+    machine.host.set_faults(Faults::by(move |_, step| {
+        if matches!(step, Some(Step::StartContainer)) {
+            // The world is not locked while faults are asked for.
+            let mut world = host.world();
+            let thing = world.thing(&seen);
+            thing.behaviour =
+                if thing.mounted == 0 { Behaviour::Healthy } else { Behaviour::Exits(1) };
+        }
+        Fault::None
+    }));
+    let failed = restore(&engine, "alice", None).await.unwrap();
+    assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
+    let why = failed.error.unwrap();
+    assert!(why.contains("goes on as it was before"), "{why}");
+    becomes(&engine, "alice", InstanceState::Live).await;
+    until("the volume that was no good is gone", async || {
+        let world = &mut machine.host.world();
+        let thing = world.thing(&id);
+        thing.mounted == 0 && thing.volumes.len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    machine.repositories.fail_by(|job: &Job| {
+        matches!(job.work, Work::Restore { .. }).then(|| BackupError {
+            kind: BackupErrorKind::Damaged,
+            message: "pack 5e is missing".into(),
+        })
+    });
+    let failed = restore(&engine, "alice", None).await.unwrap();
+    assert_eq!(failed.error.as_deref(), Some("pack 5e is missing"));
+    let id = only(&machine);
+    until("the half-filled volume is gone", async || {
+        machine.host.world().thing(&id).volumes.len() == 1
+    })
+    .await;
+    let thing = machine.host.world().thing(&id).clone();
+    assert_eq!((thing.starts, thing.mounted), (1, 0), "it was not disturbed");
+    machine.repositories.heal();
+    assert_eq!(
+        restore(&engine, "alice", None).await.unwrap().state,
+        OperationState::Succeeded,
+        "another try is free to work"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_is_an_instance_of_its_own_beside_the_original() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let done = restore(&engine, "alice", Some("alice-2")).await.unwrap();
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    assert_eq!(machine.host.world().ids().len(), 2);
+    for text in ["alice", "alice-2"] {
+        becomes(&engine, text, InstanceState::Live).await;
+    }
+    let taken = restore(&engine, "alice", Some("alice-2")).await;
+    assert!(matches!(taken, Err(EngineError::NameTaken(_))), "{taken:?}");
+}
+
+#[tokio::test]
+async fn deprovision_takes_a_last_backup_and_the_instance_can_come_back_as_itself() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let id = only(&machine);
+    let alice = name("alice");
+    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap();
+    let gone = over(&engine, &gone).await;
+    assert_eq!(gone.state, OperationState::Succeeded, "{gone:?}");
+    assert!(gone.snapshot.is_some() && machine.host.world().ids().is_empty());
+    assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
+    let done = restore(&engine, "alice", None).await.unwrap();
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    assert_eq!(only(&machine), id, "it has its id, and so its key and its backups, again");
+    assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_purge_forgets_the_backups_too() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let alice = name("alice");
+    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Purge, None).await.unwrap();
+    assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
+    assert!(matches!(engine.backups(&alice).await, Err(EngineError::NoInstance(_))));
+}
+
+#[tokio::test]
+async fn a_last_backup_that_fails_keeps_the_data_until_somebody_does_without() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    machine.repositories.fail_by(|_| Some(away()));
+    let alice = name("alice");
+    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap();
+    until("it says what to do", async || {
+        let steps = engine.operation(&gone.id).await.unwrap().steps;
+        steps.iter().any(|s| s.detail.as_ref().is_some_and(|d| d.contains("--no-backup")))
+    })
+    .await;
+    assert_eq!(thing(&machine).volumes.len(), 1);
+    engine.deprovision(&Actor::system(), &alice, Farewell::Over, None).await.unwrap();
+    assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
+    assert!(machine.host.world().ids().is_empty());
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_while_an_instance_is_frozen_leaves_it_live_and_the_backup_is_made() {
+    let machine = Machine::new();
+    let died = Arc::new(AtomicBool::new(false));
+    let (tell, calls) = (died.clone(), Arc::new(AtomicU32::new(0)));
+    let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let life = life.unwrap();
+    let host = machine.host.clone();
+    let (engine, asked) = {
+        let machine = &machine;
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    life.block_on(async {
+                        let engine = machine.start().await;
+                        provisioned(&engine, "alice").await;
+                        host.set_faults(Faults::by(move |_, step| {
+                            if matches!(step, Some(Step::PauseContainer { .. })) {
+                                tell.store(true, Ordering::SeqCst);
+                                calls.fetch_add(1, Ordering::SeqCst);
+                                return Fault::HangAfter;
+                            }
+                            Fault::None
+                        }));
+                        let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+                        until("it is frozen", async || died.load(Ordering::SeqCst)).await;
+                        (engine, asked)
+                    })
+                })
+                .join()
+                .unwrap()
+        })
+    };
+    drop(engine);
+    life.shutdown_background();
+    machine.host.set_faults(Faults::none());
+    let engine = machine.start().await;
+    let done = over(&engine, &asked).await;
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    becomes(&engine, "alice", InstanceState::Live).await;
+    let thing = thing(&machine);
+    assert_eq!(thing.container.unwrap().state, ContainerState::Running);
+    assert_eq!(thing.starts, 1);
+}
+
+#[tokio::test]
+async fn an_instance_that_went_on_too_early_is_backed_up_again() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let id = only(&machine);
+    let (host, first) = (machine.host.clone(), Arc::new(AtomicBool::new(true)));
+    machine.host.set_faults(Faults::by(move |_, step| {
+        // As the watchdog does it, just before we do.
+        if matches!(step, Some(Step::ResumeContainer)) && first.swap(false, Ordering::SeqCst) {
+            let mut world = host.world();
+            world.thing(&id).container.as_mut().unwrap().state = ContainerState::Running;
+        }
+        Fault::None
+    }));
+    let done = backed_up(&engine, "alice").await;
+    assert_eq!(steps(&done).iter().filter(|s| **s == "pause").count(), 2, "{done:?}");
+    assert_eq!(engine.backups(&name("alice")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let none = restore(&engine, "alice", None).await;
+    assert!(matches!(none, Err(EngineError::Invalid { ref field, .. }) if field == "snapshot"));
+    let nobody = restore(&engine, "bob", None).await;
+    assert!(matches!(nobody, Err(EngineError::NoInstance(_))));
+}

@@ -1,0 +1,144 @@
+//! Freezing a container for moments, and letting it go on in any case.
+//!
+//! Before anything is frozen, a watchdog runs: a process of its own that outlives the daemon and
+//! lets the container go on when its time is over.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bollard::{errors::Error, models::ContainerStateStatusEnum};
+use startclaw_model::InstanceId;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::{DockerHost, client::failed, container::status};
+use crate::{HostError, Plan};
+
+/// How long a watchdog may take to say that it watches.
+const READY: Duration = Duration::from_secs(5);
+
+/// The watchdogs that this daemon started.
+#[derive(Default)]
+pub(super) struct Watchdogs {
+    program: Option<PathBuf>,
+    running: Mutex<HashMap<InstanceId, Child>>,
+}
+
+impl Watchdogs {
+    pub(super) fn by(program: PathBuf) -> Self {
+        Self { program: Some(program), running: Mutex::default() }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<InstanceId, Child>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(
+        &self,
+        plan: &Plan,
+        container: &str,
+        socket: &str,
+        after: Duration,
+    ) -> Result<(), HostError> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            HostError::unavailable(format!(
+                "cannot watch over {container} while it is frozen: {why}"
+            ))
+        };
+        let program = self.program.as_ref().ok_or_else(|| wrong(&"no program is set for that"))?;
+        let mut child = Command::new(program)
+            .args(["thaw", "--docker", socket, "--container", container, "--after"])
+            .arg(after.as_secs_f64().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| wrong(&e))?;
+        let mut ready = [0];
+        let told = match child.stdout.take() {
+            Some(mut out) => timeout(READY, out.read_exact(&mut ready)).await,
+            None => return Err(wrong(&"it has no stdout")),
+        };
+        match told {
+            Ok(Ok(_)) => {
+                let before = self.running().insert(plan.id.clone(), child);
+                end(before).await;
+                Ok(())
+            }
+            Ok(Err(e)) => Err(wrong(&e)),
+            Err(_) => {
+                end(Some(child)).await;
+                Err(wrong(&"it does not say that it watches"))
+            }
+        }
+    }
+
+    async fn end(&self, id: &InstanceId) {
+        let child = self.running().remove(id);
+        end(child).await;
+    }
+}
+
+async fn end(child: Option<Child>) {
+    if let Some(mut child) = child {
+        // It may have ended by itself.
+        let _ = child.kill().await;
+    }
+}
+
+impl DockerHost {
+    pub(super) async fn pause_container(
+        &self,
+        plan: &Plan,
+        at_most: Duration,
+    ) -> Result<(), HostError> {
+        let name = self.names.object(plan);
+        let Some(container) = self.container(plan).await? else { return Ok(()) };
+        if status(&container) != Some(ContainerStateStatusEnum::RUNNING) {
+            return Ok(());
+        }
+        self.watchdogs.begin(plan, &name, &self.settings.socket, at_most).await?;
+        let done = self.client.get().await?.pause_container(&name).await;
+        if done.is_err() {
+            self.watchdogs.end(&plan.id).await;
+        }
+        done.map_err(|e| failed(format!("freeze the container {name}"), e))
+    }
+
+    pub(super) async fn resume_container(&self, plan: &Plan) -> Result<(), HostError> {
+        self.resume_paused(plan).await.map(drop)
+    }
+
+    /// `false` when it was not frozen any more.
+    pub(super) async fn resume_paused(&self, plan: &Plan) -> Result<bool, HostError> {
+        let name = self.names.object(plan);
+        let paused = match self.container(plan).await? {
+            Some(container) => status(&container) == Some(ContainerStateStatusEnum::PAUSED),
+            None => false,
+        };
+        let went_on = if paused {
+            match self.client.get().await?.unpause_container(&name).await {
+                Ok(()) => true,
+                // The watchdog came between; it says so in no other way.
+                Err(Error::DockerResponseServerError { message, .. })
+                    if message.contains("not paused") =>
+                {
+                    false
+                }
+                Err(e) => return Err(failed(format!("resume the container {name}"), e)),
+            }
+        } else {
+            false
+        };
+        self.watchdogs.end(&plan.id).await;
+        Ok(went_on)
+    }
+}

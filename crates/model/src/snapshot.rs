@@ -1,0 +1,163 @@
+//! A snapshot: a volume's content at one time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{InstanceId, Name, Timestamp};
+
+/// Identifies a snapshot in its instance's repository: 64 hexadecimal digits.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(transparent)]
+pub struct SnapshotId(pub String);
+
+impl SnapshotId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digits that people are shown; enough to tell snapshots of one instance apart.
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A volume's content at one time, as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The instance that it was taken of.
+    pub instance: InstanceId,
+    /// The instance's name at that time.
+    pub name: Name,
+    /// When.
+    pub taken_at: Timestamp,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Bytes that were new and had to be stored.
+    pub added_bytes: u64,
+    /// Whether there is a copy on this machine.
+    pub local: bool,
+    /// Whether there is a copy in the bucket.
+    pub remote: bool,
+}
+
+/// Which snapshot somebody wants: `latest`, a day, a time, or an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotChoice {
+    /// The newest.
+    Latest,
+    /// The newest of this day, in UTC: from its first moment to the next day's.
+    Between(Timestamp, Timestamp),
+    /// The one whose id begins so.
+    Id(String),
+}
+
+/// A text that names no snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "say which snapshot: latest, a day (2026-02-08), a time (2026-02-08T03:12Z), or an id of at least 6 digits; all in UTC"
+)]
+pub struct SnapshotChoiceError;
+
+impl SnapshotChoice {
+    /// Reads what somebody typed. A time may leave out its seconds and the `Z`.
+    pub fn parse(text: &str) -> Result<Self, SnapshotChoiceError> {
+        let text = text.trim();
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let id = (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        // `20260208` is both; nobody types eight digits of an id that are all decimal by chance.
+        if id && !(text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit())) {
+            return Ok(Self::Id(text.to_ascii_lowercase()));
+        }
+        if let Ok(day) = text.parse::<jiff::civil::Date>()
+            && !text.contains(['T', ' ', ':'])
+        {
+            let next = day.tomorrow().map_err(|_| SnapshotChoiceError)?;
+            return Ok(Self::Between(midnight(day)?, midnight(next)?));
+        }
+        let plain = text.trim_end_matches(['Z', 'z']).replace(' ', "T");
+        let time: jiff::civil::DateTime = plain.parse().map_err(|_| SnapshotChoiceError)?;
+        // As exact as it was said: a minute, or a second.
+        let wide = if plain.matches(':').count() >= 2 { 1_000 } else { 60_000 };
+        let from = stamp(time)?;
+        Ok(Self::Between(from, Timestamp::from_millis(from.as_millis() + wide)))
+    }
+
+    /// The one that is meant, of `snapshots`, which are ordered from the newest.
+    pub fn choose<'a>(&self, snapshots: &'a [Snapshot]) -> Option<&'a Snapshot> {
+        snapshots.iter().find(|s| match self {
+            Self::Latest => true,
+            Self::Between(from, to) => (*from..*to).contains(&s.taken_at),
+            Self::Id(start) => s.id.as_str().starts_with(start),
+        })
+    }
+}
+
+fn midnight(day: jiff::civil::Date) -> Result<Timestamp, SnapshotChoiceError> {
+    stamp(day.at(0, 0, 0, 0))
+}
+
+fn stamp(time: jiff::civil::DateTime) -> Result<Timestamp, SnapshotChoiceError> {
+    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| SnapshotChoiceError)?;
+    Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(id: &str, at: &str) -> Snapshot {
+        let time: jiff::Timestamp = at.parse().unwrap();
+        Snapshot {
+            id: SnapshotId(id.into()),
+            instance: InstanceId("i".into()),
+            name: Name::parse("alice").unwrap(),
+            taken_at: Timestamp::from_millis(time.as_millisecond()),
+            files: 1,
+            bytes: 1,
+            added_bytes: 1,
+            local: true,
+            remote: false,
+        }
+    }
+
+    #[test]
+    fn a_day_takes_its_newest_and_a_time_or_an_id_is_exact() {
+        let all = [
+            taken("cccccc01", "2026-02-09T00:00:00Z"),
+            taken("bbbbbb01", "2026-02-08T23:59:59.999Z"),
+            taken("aaaaaa01", "2026-02-08T03:12:40Z"),
+        ];
+        let chosen =
+            |text: &str| SnapshotChoice::parse(text).unwrap().choose(&all).map(|s| s.id.as_str());
+        assert_eq!(chosen("latest"), Some("cccccc01"));
+        assert_eq!(chosen("2026-02-08"), Some("bbbbbb01"));
+        assert_eq!(chosen("2026-02-07"), None);
+        assert_eq!(chosen("2026-02-08T03:12Z"), Some("aaaaaa01"));
+        assert_eq!(chosen("2026-02-08 03:12:40"), Some("aaaaaa01"));
+        assert_eq!(chosen("2026-02-08T03:12:41Z"), None);
+        assert_eq!(chosen("BBBBBB"), Some("bbbbbb01"));
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        for text in ["", "yesterday", "2026-02-30", "12345", "../x", "2026-02-08T25:00Z"] {
+            assert!(SnapshotChoice::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Which of an instance's volumes is which. A restore goes into a new volume, so for a while there
+//! can be three: the one in use, the one that is being filled, and the one that was replaced.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// The volumes of an instance, by their generations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Volumes {
+    /// The one that the instance lives on.
+    pub current: u64,
+    /// The highest generation that was ever used: a number is never used twice.
+    pub last: u64,
+    /// The one that a restore fills. When that is `current`, the instance is new and is not
+    /// started before.
+    pub filling: Option<u64>,
+    /// The one before.
+    pub replaced: Option<Replaced>,
+}
+
+/// A volume that another one took the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its generation.
+    pub generation: u64,
+    /// When it may go.
+    pub until: Timestamp,
+    /// Whether the current one has yet to prove itself: if the instance does not come up on it,
+    /// it goes back to this one.
+    pub on_trial: bool,
+}
+
+impl Volumes {
+    /// Those of an instance that begins with a snapshot.
+    pub const fn to_be_filled() -> Self {
+        Self { current: 0, last: 0, filling: Some(0), replaced: None }
+    }
+
+    /// Whether nothing was ever restored.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the volume in use is not complete yet.
+    pub fn is_unfilled(&self) -> bool {
+        self.filling == Some(self.current)
+    }
+
+    /// Whether the volume in use has yet to prove itself.
+    pub fn is_on_trial(&self) -> bool {
+        self.replaced.is_some_and(|r| r.on_trial)
+    }
+
+    /// Whether the volume of this generation is needed.
+    pub fn keeps(&self, generation: u64) -> bool {
+        self.current == generation
+            || self.filling == Some(generation)
+            || self.replaced.is_some_and(|r| r.generation == generation)
+    }
+
+    /// Begins a restore: says which volume it is to fill.
+    pub fn begin(&mut self) -> u64 {
+        self.last += 1;
+        self.filling = Some(self.last);
+        self.last
+    }
+
+    /// The restore gave up.
+    pub fn give_up(&mut self) {
+        self.filling = None;
+    }
+
+    /// The volume is filled: the instance moves to it, on trial, and the one before is kept until
+    /// `until`.
+    pub fn filled(&mut self, until: Timestamp) {
+        let Some(generation) = self.filling.take() else { return };
+        self.move_to(generation, until);
+    }
+
+    /// Goes back to the volume that was replaced last; `false` when there is none.
+    pub fn undo(&mut self, until: Timestamp) -> bool {
+        let Some(replaced) = self.replaced.filter(|r| !r.on_trial) else { return false };
+        self.move_to(replaced.generation, until);
+        true
+    }
+
+    fn move_to(&mut self, generation: u64, until: Timestamp) {
+        if generation != self.current {
+            self.replaced = Some(Replaced { generation: self.current, until, on_trial: true });
+            self.current = generation;
+        }
+    }
+
+    /// The instance came up on its volume.
+    pub fn prove(&mut self) {
+        if let Some(replaced) = &mut self.replaced {
+            replaced.on_trial = false;
+        }
+    }
+
+    /// The instance did not come up on its volume: back to the one before. `false` when the
+    /// volume is not on trial.
+    pub fn fall_back(&mut self) -> bool {
+        match self.replaced {
+            Some(replaced) if replaced.on_trial => {
+                self.current = replaced.generation;
+                self.replaced = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets go of a replaced volume whose time is over; `false` when there is none.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        let over = self.replaced.is_some_and(|r| !r.on_trial && r.until <= now);
+        if over {
+            self.replaced = None;
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: Timestamp = Timestamp::from_millis(1_000);
+
+    #[test]
+    fn a_restore_that_works_keeps_the_old_volume_for_a_while_and_can_be_undone() {
+        let mut volumes = Volumes::default();
+        assert_eq!(volumes.begin(), 1);
+        assert!(volumes.keeps(0) && volumes.keeps(1) && !volumes.is_unfilled());
+        volumes.filled(LATER);
+        assert!(volumes.current == 1 && volumes.is_on_trial());
+        assert!(!volumes.undo(LATER), "not while it is on trial");
+        volumes.prove();
+        assert!(!volumes.expire(Timestamp::from_millis(999)) && volumes.keeps(0));
+        assert!(volumes.undo(LATER));
+        volumes.prove();
+        assert!(volumes.current == 0 && volumes.keeps(1));
+        assert!(volumes.expire(LATER) && !volumes.keeps(1) && !volumes.undo(LATER));
+        assert_eq!(volumes.begin(), 2, "a number is never used twice");
+    }
+
+    #[test]
+    fn a_volume_on_which_it_does_not_come_up_is_left() {
+        let mut volumes = Volumes::default();
+        volumes.begin();
+        volumes.filled(LATER);
+        assert!(!volumes.expire(LATER), "not while it is needed to fall back");
+        assert!(volumes.fall_back());
+        assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.fall_back());
+    }
+
+    #[test]
+    fn a_new_instance_waits_for_its_volume_and_has_nothing_to_fall_back_to() {
+        let mut volumes = Volumes::to_be_filled();
+        assert!(volumes.is_unfilled());
+        volumes.filled(LATER);
+        assert_eq!(volumes, Volumes::default());
+    }
+}

@@ -1,0 +1,99 @@
+//! How a gateway is asked to rest, so that it can be frozen while nothing is under way, and to go
+//! on. See `gateway/external-apps.md` and `plugins/admin-http-rpc.md` in OpenClaw's documentation.
+
+use serde_json::{Value, json};
+
+use crate::{ADMIN_RPC_PATH, HOST_USER, USER_HEADER};
+
+/// A request to the gateway's control plane, to be posted as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminCall {
+    /// The path.
+    pub path: String,
+    /// What says who asks.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// What a gateway says when it is asked to rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// It rests, for two minutes at most; it goes on when it is told this id.
+    Ready(String),
+    /// It has something under way; ask again.
+    Busy(String),
+    /// It cannot be asked.
+    Unsupported(String),
+}
+
+/// Asks the gateway at `origin` to rest; `operation` names what for. Open terminals do not keep
+/// it from resting: they are frozen and go on with it.
+pub fn prepare(origin: &str, operation: &str) -> AdminCall {
+    call(
+        origin,
+        "gateway.suspend.prepare",
+        &json!({
+            "requestId": operation,
+            "terminalPolicy": "terminate",
+        }),
+    )
+}
+
+/// Tells the gateway at `origin` to go on.
+pub fn resume(origin: &str, id: &str) -> AdminCall {
+    call(origin, "gateway.suspend.resume", &json!({ "suspensionId": id }))
+}
+
+fn call(origin: &str, method: &str, params: &Value) -> AdminCall {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let headers =
+        [("x-forwarded-proto", "https"), ("x-forwarded-host", host), (USER_HEADER, HOST_USER)];
+    AdminCall {
+        path: ADMIN_RPC_PATH.to_owned(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        body: json!({ "method": method, "params": params }).to_string(),
+    }
+}
+
+/// Understands the answer to [`prepare`].
+pub fn understand(status: u16, body: &str) -> Rest {
+    let answer: Value = serde_json::from_str(body).unwrap_or_default();
+    let payload = answer.get("payload").unwrap_or(&Value::Null);
+    let text = |key: &str| payload.get(key).and_then(Value::as_str).map(str::to_owned);
+    match text("status").as_deref() {
+        Some("ready") => match text("suspensionId") {
+            Some(id) => Rest::Ready(id),
+            None => Rest::Unsupported("it rests and does not say under which id".into()),
+        },
+        Some(_) => Rest::Busy(text("reason").unwrap_or_else(|| "it is at work".into())),
+        None => Rest::Unsupported(format!("it answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_the_platform_and_for_the_instances_own_address() {
+        let call = prepare("https://alice.example.com:8443", "op-1");
+        assert_eq!(call.path, "/api/v1/admin/rpc");
+        let host = ("x-forwarded-host".to_owned(), "alice.example.com:8443".to_owned());
+        assert!(call.headers.contains(&host));
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        assert_eq!(body["params"]["requestId"], "op-1");
+    }
+
+    #[test]
+    fn ready_busy_and_everything_else() {
+        let ready =
+            r#"{"ok":true,"payload":{"status":"ready","suspensionId":"2c3f","expiresAtMs":1}}"#;
+        assert_eq!(understand(200, ready), Rest::Ready("2c3f".into()));
+        let busy = r#"{"ok":true,"payload":{"status":"busy","reason":"active-work"}}"#;
+        assert_eq!(understand(200, busy), Rest::Busy("active-work".into()));
+        for other in ["", "{}", r#"{"ok":false,"error":{"code":"X"}}"#, "<html>"] {
+            assert!(matches!(understand(404, other), Rest::Unsupported(_)), "{other}");
+        }
+    }
+}

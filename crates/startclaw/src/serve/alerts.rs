@@ -1,0 +1,41 @@
+//! Alerts go to a webhook.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use startclaw_engine::{Messenger, Nobody};
+
+/// How long the webhook may take.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Who is told of troubles, by the setting.
+pub fn messenger(url: &str) -> anyhow::Result<Arc<dyn Messenger>> {
+    if url.is_empty() {
+        return Ok(Arc::new(Nobody));
+    }
+    let url = url.parse().context("the setting backup.alert_webhook is no address")?;
+    let client = reqwest::Client::builder().timeout(LIMIT).build()?;
+    Ok(Arc::new(Webhook { client, url }))
+}
+
+struct Webhook {
+    client: reqwest::Client,
+    /// Whoever knows it can write there, so it is shown nowhere.
+    url: reqwest::Url,
+}
+
+#[async_trait]
+impl Messenger for Webhook {
+    async fn tell(&self, text: &str) -> Result<(), String> {
+        // Slack and its like read `text`, Discord reads `content`.
+        let body = serde_json::json!({ "text": text, "content": text });
+        let sent = self.client.post(self.url.clone()).json(&body).send().await;
+        let answer = sent.map_err(|e| e.without_url().to_string())?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("the webhook answered {}", answer.status()))
+        }
+    }
+}

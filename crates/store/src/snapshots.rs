@@ -1,0 +1,314 @@
+//! What is known of the repositories: snapshots, and instances that are gone but can come back.
+
+use std::collections::HashMap;
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use startclaw_model::{
+    Desired, InstanceId, Name, Operation, OperationKind, Owner, Snapshot, SnapshotId, Timestamp,
+};
+
+use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
+
+/// Which copy of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copy {
+    /// The one on this machine.
+    Local,
+    /// The one in the bucket.
+    Remote,
+}
+
+/// An instance that is gone and of which there are snapshots.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: Name,
+    /// Who it belonged to.
+    pub owner: Owner,
+    /// What was wanted of it last.
+    pub desired: Desired,
+    /// Its data key, wrapped by the vault.
+    pub wrapped_key: String,
+    /// Its secrets.
+    pub secrets: Vec<SealedSecret>,
+    /// When it was removed.
+    pub removed_at: Timestamp,
+}
+
+impl Store {
+    /// Notes a snapshot.
+    pub async fn add_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let Snapshot { id, instance, name, taken_at, files, bytes, added_bytes, local, remote } =
+            snapshot;
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        sqlx::query(
+            "INSERT INTO snapshots (id, instance_id, name, taken_at, files, bytes, added_bytes,
+                                    local, remote)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (instance_id, id) DO UPDATE SET
+                local = MAX(local, excluded.local), remote = MAX(remote, excluded.remote)",
+        )
+        .bind(id.as_str())
+        .bind(instance.as_str())
+        .bind(name.as_str())
+        .bind(taken_at.as_millis())
+        .bind(number(*files))
+        .bind(number(*bytes))
+        .bind(number(*added_bytes))
+        .bind(i64::from(*local))
+        .bind(i64::from(*remote))
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// The snapshots of an instance, newest first.
+    pub async fn snapshots(&self, instance: &InstanceId) -> Result<Vec<Snapshot>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM snapshots WHERE instance_id = $1 ORDER BY taken_at DESC, id",
+        )
+        .bind(instance.as_str())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(snapshot).collect()
+    }
+
+    /// When each instance's newest snapshot was taken.
+    pub async fn newest_snapshots(&self) -> Result<HashMap<InstanceId, Timestamp>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT instance_id, MAX(taken_at) AS taken_at FROM snapshots GROUP BY instance_id",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|r| Ok((InstanceId(r.try_get("instance_id")?), row::time(r, "taken_at")?)))
+            .collect()
+    }
+
+    /// When each instance's last nightly backup was asked for, at `now` or before: what a clock
+    /// that was ahead for a while left behind does not count.
+    pub async fn last_nightly(
+        &self,
+        now: Timestamp,
+    ) -> Result<HashMap<InstanceId, Timestamp>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT instance_id, MAX(created_at) AS at FROM operations
+             WHERE kind = 'backup' AND actor = 'startclaw' AND created_at <= $1
+             GROUP BY instance_id",
+        )
+        .bind(now.as_millis())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|r| Ok((InstanceId(r.try_get("instance_id")?), row::time(r, "at")?)))
+            .collect()
+    }
+
+    /// Instances with snapshots that are on this machine and not yet in the bucket.
+    pub async fn waiting_for_upload(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT instance_id FROM snapshots WHERE local = 1 AND remote = 0
+             ORDER BY instance_id",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
+    }
+
+    /// Notes which snapshots of an instance a repository holds: the others have no copy there,
+    /// and what has none anywhere is forgotten.
+    pub async fn set_copies(
+        &self,
+        instance: &InstanceId,
+        copy: Copy,
+        held: &[SnapshotId],
+    ) -> Result<(), StoreError> {
+        let statement = match copy {
+            Copy::Local => {
+                "UPDATE snapshots SET local = CASE WHEN id IN (SELECT value FROM json_each($2))
+                 THEN 1 ELSE 0 END WHERE instance_id = $1"
+            }
+            Copy::Remote => {
+                "UPDATE snapshots SET remote = CASE WHEN id IN (SELECT value FROM json_each($2))
+                 THEN 1 ELSE 0 END WHERE instance_id = $1"
+            }
+        };
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        sqlx::query(statement)
+            .bind(instance.as_str())
+            .bind(serde_json::to_string(held)?)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM snapshots WHERE instance_id = $1 AND local = 0 AND remote = 0")
+            .bind(instance.as_str())
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The instance of this name that was removed last.
+    pub async fn archive(&self, name: &Name) -> Result<Option<Archive>, StoreError> {
+        let row =
+            sqlx::query("SELECT * FROM archives WHERE name = $1 ORDER BY removed_at DESC LIMIT 1")
+                .bind(name.as_str())
+                .fetch_optional(&self.read)
+                .await?;
+        row.as_ref().map(archive).transpose()
+    }
+
+    /// All instances that are gone and can come back, by name.
+    pub async fn archives(&self) -> Result<Vec<Archive>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM archives ORDER BY name, removed_at")
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(archive).collect()
+    }
+
+    /// Forgets instances that are gone and of which no snapshot is left.
+    pub async fn drop_empty_archives(&self) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM archives WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
+        )
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Stores a backup that is to be made, unless one of the same instance is under way or waits:
+    /// then that one is answered, and `false`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoInstance`], [`StoreError::Removing`].
+    pub async fn place_backup(
+        &self,
+        operation: &Operation,
+    ) -> Result<(Operation, bool), StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let found = sqlx::query("SELECT desired FROM instances WHERE id = $1")
+            .bind(operation.instance.as_str())
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or(StoreError::NoInstance)?;
+        let desired: Desired = row::json(&found, "desired")?;
+        if desired.presence == startclaw_model::Presence::Absent {
+            return Err(StoreError::Removing);
+        }
+        let open = sqlx::query(
+            "SELECT * FROM operations
+             WHERE instance_id = $1 AND finished_at IS NULL AND kind = $2 LIMIT 1",
+        )
+        .bind(operation.instance.as_str())
+        .bind(row::word(&OperationKind::Backup)?)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(open) = open {
+            return Ok((row::operation(&open)?, false));
+        }
+        crate::operations::insert(&mut tx, operation).await?;
+        tx.commit().await?;
+        Ok((operation.clone(), true))
+    }
+
+    /// The backups and restores that are not over, oldest first.
+    pub async fn open_jobs(&self) -> Result<Vec<Operation>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM operations
+             WHERE finished_at IS NULL AND kind IN ('backup', 'restore') ORDER BY id",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(row::operation).collect()
+    }
+
+    /// Changes what is wanted of an instance on our own account, by `change`, which says whether
+    /// it changed anything; the instance's failures are forgotten with that. Answers what is
+    /// wanted now; `None` when there is no such instance.
+    pub async fn amend(
+        &self,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Desired) -> bool + Send,
+    ) -> Result<Option<Desired>, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let found = sqlx::query("SELECT desired FROM instances WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(found) = found else { return Ok(None) };
+        let mut desired: Desired = row::json(&found, "desired")?;
+        if change(&mut desired) {
+            sqlx::query("UPDATE instances SET desired = $1, health = $2 WHERE id = $3")
+                .bind(serde_json::to_string(&desired)?)
+                .bind(serde_json::to_string(&startclaw_model::Health::default())?)
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(Some(desired))
+    }
+
+    /// Writes the whole database, as it is now, into a new file.
+    pub async fn write_copy(&self, file: &std::path::Path) -> Result<(), StoreError> {
+        let path = file.to_str().ok_or_else(|| StoreError::Value("a path of no UTF-8".into()))?;
+        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.write).await?;
+        Ok(())
+    }
+}
+
+/// Keeps what is needed to bring an instance back, if there are snapshots of it.
+pub(crate) async fn keep(tx: &mut SqliteConnection, id: &InstanceId) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO archives
+            (instance_id, name, owner, desired, wrapped_key, secrets, removed_at)
+         SELECT id, name, owner, desired, wrapped_key,
+            (SELECT json_group_array(json_array(name, sealed, updated_at))
+             FROM secrets WHERE instance_id = instances.id),
+            $2
+         FROM instances
+         WHERE id = $1 AND EXISTS (SELECT 1 FROM snapshots WHERE instance_id = $1)",
+    )
+    .bind(id.as_str())
+    .bind(Timestamp::now().as_millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn snapshot(row: &SqliteRow) -> Result<Snapshot, StoreError> {
+    let number = |column: &str| -> Result<u64, StoreError> {
+        Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
+    };
+    Ok(Snapshot {
+        id: SnapshotId(row.try_get("id")?),
+        instance: InstanceId(row.try_get("instance_id")?),
+        name: row::name(row.try_get("name")?)?,
+        taken_at: row::time(row, "taken_at")?,
+        files: number("files")?,
+        bytes: number("bytes")?,
+        added_bytes: number("added_bytes")?,
+        local: number("local")? != 0,
+        remote: number("remote")? != 0,
+    })
+}
+
+fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
+    let secrets: Vec<(startclaw_model::SecretName, String, i64)> = row::json(row, "secrets")?;
+    Ok(Archive {
+        id: InstanceId(row.try_get("instance_id")?),
+        name: row::name(row.try_get("name")?)?,
+        owner: row::from_word(row.try_get("owner")?)?,
+        desired: row::json(row, "desired")?,
+        wrapped_key: row.try_get("wrapped_key")?,
+        secrets: secrets
+            .into_iter()
+            .map(|(name, sealed, at)| SealedSecret {
+                name,
+                sealed,
+                updated_at: Timestamp::from_millis(at),
+            })
+            .collect(),
+        removed_at: row::time(row, "removed_at")?,
+    })
+}
