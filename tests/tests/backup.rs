@@ -102,6 +102,27 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
 
     a_removed_one_comes_back(&platform, &chat, &model).await;
     nothing_in_the_clear(&platform);
+    plain_restic_opens_it_with_the_master_key(&platform).await;
+}
+
+/// The way that docs/backups.md tells, word by word.
+async fn plain_restic_opens_it_with_the_master_key(platform: &Platform) {
+    let id = platform.status("alice").await["id"].as_str().unwrap().to_owned();
+    let script = r#"
+        set -euo pipefail
+        key=$( (cat master.key | tr -d '\n'; echo =) | base64 -d | od -An -tx1 | tr -d ' \n')
+        RESTIC_PASSWORD=$(printf %s "repository-password/$ID" |
+            openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" | sed 's/.* //')
+        export RESTIC_PASSWORD
+        restic --no-cache --repo "backups/repositories/$ID" check
+    "#;
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .env("ID", id)
+        .current_dir(platform.path("data"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Deprovision takes a last backup; restore brings the instance back with its secrets.

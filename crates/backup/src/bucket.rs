@@ -35,6 +35,7 @@ impl Bucket {
         };
         // Another one that was installed before is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        opendal::install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// News of an operation.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Progress {
     /// How far it is.
     Now(Operation),

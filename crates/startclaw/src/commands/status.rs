@@ -43,7 +43,8 @@ fn shade(state: InstanceState) -> Tint {
 }
 
 fn list(instances: &[Instance]) -> anyhow::Result<()> {
-    let mut table = Listing::new(&["NAME", "STATE", "FOR", "OWNER", "VERSION", "URL", "REMARK"]);
+    let mut table =
+        Listing::new(&["NAME", "STATE", "FOR", "OWNER", "VERSION", "BACKUP", "URL", "REMARK"]);
     for i in instances {
         table.row([
             (i.name.to_string(), None),
@@ -51,6 +52,7 @@ fn list(instances: &[Instance]) -> anyhow::Result<()> {
             (ago(i.since), None),
             (i.owner.to_string(), None),
             (i.version.clone(), None),
+            (i.last_backup.map(ago).unwrap_or_else(|| "none".into()), None),
             (i.url.clone(), None),
             (i.reason.clone().unwrap_or_default(), None),
         ]);
@@ -70,6 +72,10 @@ fn in_full(i: &Instance) -> anyhow::Result<()> {
     }
     if i.failures > 0 {
         row("failures", &i.failures.to_string())?;
+    }
+    match i.last_backup {
+        Some(at) => row("backup", &format!("{at}, {} ago", ago(at)))?,
+        None => row("backup", "none yet")?,
     }
     row("url", &i.url)?;
     row("owner", i.owner.as_str())?;

@@ -22,7 +22,7 @@ async fn what_is_too_old_goes_with_its_data_and_the_newest_stays_whatever_its_ag
     let before = size(&stage.files());
     // Nothing is younger than zero days.
     let (kept, freed) = forget(&stage, 0).await;
-    assert_eq!(kept, [second.id.clone()]);
+    assert_eq!(kept, std::slice::from_ref(&second.id));
     assert!(freed > 1 << 20, "{freed}");
     assert!(size(&stage.files()) + (1 << 20) < before);
     run(&stage.repository(), Work::Check { read: ReadData::All }).await.unwrap();

@@ -179,11 +179,11 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// Bytes that nothing compresses, the same for the same seed.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
-    let mut next = || {
+    let next = move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()
     };
-    std::iter::repeat_with(|| next()).flatten().take(length).collect()
+    std::iter::repeat_with(next).flatten().take(length).collect()
 }

@@ -1,6 +1,7 @@
-//! Repositories in folders, worked on by real worker processes.
+//! Repositories in folders and in a bucket, worked on by real worker processes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bucket;
 mod damage;
 mod interrupted;
 mod odd;
