@@ -113,7 +113,7 @@ async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
     let copy = Work::Copy { to: bucket.clone() };
     gcs.go_away();
     for day in 0..3 {
-        stage.write("big", noise(day, 3 << 20));
+        stage.write("big", noise(day * 2, 3 << 20));
         stage.take().await.unwrap();
         let error = run(&stage.repository(), copy.clone()).await.unwrap_err();
         assert_eq!(error.kind, BackupErrorKind::Unavailable, "{error}");
@@ -130,7 +130,7 @@ async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
     let root = stage.empty("restored");
     let work = Work::Restore { snapshot: there[1].clone(), root: root.clone(), uid: uid() };
     run(&bucket, work).await.unwrap();
-    assert_eq!(fs::read(root.join("big")).unwrap(), noise(1, 3 << 20));
+    assert_eq!(fs::read(root.join("big")).unwrap(), noise(2, 3 << 20));
     let before = size(gcs.root.path());
     run(&bucket, Work::Forget { keep_days: 0 }).await.unwrap();
     assert!(size(gcs.root.path()) + (5 << 20) < before, "the bucket is smaller");

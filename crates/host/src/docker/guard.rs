@@ -1,15 +1,18 @@
 //! Puts the walls up, and sees when somebody took a stone out.
 //!
 //! How `nft` prints a table differs between its versions, so what we wrote cannot be compared
-//! with what the kernel holds. Instead, right after loading, the kernel's own listing is
-//! taken and its digest kept next to the digest of what was asked for. The walls stand when
-//! both still match: any rule, set or chain that was added, changed or removed shows.
+//! with what the kernel holds. Instead the same rules are loaded into an empty network
+//! namespace as well, where nobody else can reach them, and the walls stand when the kernel's
+//! two listings are the same: any rule, set or chain that was added, changed or removed shows.
+//!
+//! What the machine itself lists right after loading is no measure: somebody may have changed
+//! it in between, and the damage would be taken for the walls from then on.
 
-use std::{net::Ipv4Addr, path::PathBuf, process::Stdio, time::Duration};
+use std::{net::Ipv4Addr, process::Stdio, time::Duration};
 
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex, time::timeout};
 
-use super::{DockerSettings, firewall, firewall::Walls, names::Names, names::hex_digest};
+use super::{DockerSettings, firewall, firewall::Walls, names::Names};
 use crate::HostError;
 
 /// `nft` takes milliseconds; longer means that it waits for a lock.
@@ -21,8 +24,16 @@ pub(super) struct Guard {
     bridges: String,
     settings: DockerSettings,
     last_port: u16,
-    record: PathBuf,
-    busy: Mutex<()>,
+    /// The walls when they last stood. Spares a network namespace for each look; held while
+    /// at work, so that two do not load at once.
+    stood: Mutex<Option<Stood>>,
+}
+
+/// What was asked for, and how `nft` lists it.
+#[derive(PartialEq, Eq)]
+struct Stood {
+    wanted: String,
+    listing: String,
 }
 
 /// How the walls are.
@@ -43,49 +54,42 @@ impl Guard {
             bridges: names.bridges().to_owned(),
             settings: settings.clone(),
             last_port,
-            record: settings.runtime_dir.join("firewall"),
-            busy: Mutex::new(()),
+            stood: Mutex::new(None),
         }
     }
 
     /// Puts the walls up if they do not stand. `true` when it did.
     pub(super) async fn mend(&self) -> Result<bool, HostError> {
-        let _busy = self.busy.lock().await;
+        let mut stood = self.stood.lock().await;
         let wanted = self.wanted();
-        if self.look(&wanted).await? == Wall::Standing {
+        if self.look(&wanted, &mut stood).await? == Wall::Standing {
             return Ok(false);
         }
-        nft(&["-f", "-"], Some(&wanted)).await?;
-        let live = self.live().await?.ok_or_else(|| {
-            HostError::unavailable("the firewall's table vanished while it was loaded")
-        })?;
-        let record =
-            format!("{}\n{}\n", hex_digest(wanted.as_bytes()), hex_digest(live.as_bytes()));
-        self.keep(&record).map_err(|e| {
-            HostError::refused(format!("cannot write {}: {e}", self.record.display()))
-        })?;
+        run("nft", &["-f", "-"], Some(&wanted)).await?;
         Ok(true)
     }
 
     /// How the walls are now.
     pub(super) async fn check(&self) -> Result<Wall, HostError> {
-        self.look(&self.wanted()).await
+        self.look(&self.wanted(), &mut *self.stood.lock().await).await
     }
 
-    async fn look(&self, wanted: &str) -> Result<Wall, HostError> {
-        let Some(live) = self.live().await? else { return Ok(Wall::Missing) };
-        let record = std::fs::read_to_string(&self.record).unwrap_or_default();
-        let mut lines = record.lines();
-        let same = lines.next() == Some(&hex_digest(wanted.as_bytes()))
-            && lines.next() == Some(&hex_digest(live.as_bytes()));
-        Ok(if same { Wall::Standing } else { Wall::Changed })
+    async fn look(&self, wanted: &str, stood: &mut Option<Stood>) -> Result<Wall, HostError> {
+        let Some(listing) = self.live().await? else { return Ok(Wall::Missing) };
+        let now = Stood { wanted: wanted.to_owned(), listing };
+        // What differs from the last time may be right all the same: another nft prints it.
+        if stood.as_ref() == Some(&now) || self.apart(wanted).await? == now.listing {
+            *stood = Some(now);
+            return Ok(Wall::Standing);
+        }
+        Ok(Wall::Changed)
     }
 
-    fn keep(&self, record: &str) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.settings.runtime_dir)?;
-        let new = self.record.with_extension("new");
-        std::fs::write(&new, record)?;
-        std::fs::rename(&new, &self.record)
+    /// The table as the kernel has it when nobody but us was at it.
+    async fn apart(&self, wanted: &str) -> Result<String, HostError> {
+        // One shell for both: the namespace is gone when the last process in it ends.
+        let both = r#"nft -f - && exec nft -s list table inet "$0""#;
+        run("unshare", &["--net", "sh", "-c", both, &self.table], Some(wanted)).await
     }
 
     fn wanted(&self) -> String {
@@ -106,7 +110,7 @@ impl Guard {
 
     /// The table as the kernel has it, without its counters; `None` when there is none.
     async fn live(&self) -> Result<Option<String>, HostError> {
-        match nft(&["-s", "list", "table", "inet", &self.table], None).await {
+        match run("nft", &["-s", "list", "table", "inet", &self.table], None).await {
             Ok(text) => Ok(Some(text)),
             Err(e) if e.message.contains("No such file") => Ok(None),
             Err(e) => Err(e),
@@ -124,14 +128,15 @@ fn host_resolvers() -> Vec<Ipv4Addr> {
         .collect()
 }
 
-async fn nft(arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
+/// Runs a command with `nft` in it, and gives what it printed.
+async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
     let gone = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => {
             HostError::refused("there is no nft. Install it with: apt install nftables")
         }
         _ => HostError::unavailable(format!("cannot run nft: {e}")),
     };
-    let mut child = Command::new("nft")
+    let mut child = Command::new(program)
         .args(arguments)
         // A service's PATH can lack the folders of the system's tools.
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -157,7 +162,7 @@ async fn nft(arguments: &[&str], input: Option<&str>) -> Result<String, HostErro
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(HostError::refused(format!(
-        "nft {} failed: {}",
+        "{program} {} failed: {}",
         arguments.join(" "),
         said.lines().next().unwrap_or("it said nothing")
     )))

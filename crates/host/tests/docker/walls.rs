@@ -3,6 +3,7 @@
 use std::{
     net::{TcpListener, TcpStream},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use startclaw_host::{Host, Plan, Probe, docker::DockerSettings};
@@ -171,6 +172,31 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
         assert!(p.host.guard().await.unwrap(), "{damage}");
         assert!(!p.host.guard().await.unwrap(), "{damage}");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
+    let _machine = machine().await;
+    let Some(p) = Platform::new(21) else { return };
+    let table = p.table();
+    assert!(p.host.guard().await.unwrap());
+    let listing = run("nft", &["-s", "list", "table", "inet", &table]);
+    for round in 0..20 {
+        run("nft", &["delete", "table", "inet", &table]);
+        // Fails until the table is there, and so hits while the guard is still at work.
+        let flush = ["flush", "table", "inet", &table].map(str::to_owned);
+        let somebody = std::thread::spawn(move || {
+            let begun = Instant::now();
+            while !works("nft", &flush.each_ref().map(String::as_str)) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "the table never came back");
+            }
+        });
+        assert!(p.host.guard().await.unwrap(), "round {round}");
+        somebody.join().unwrap();
+        assert!(p.host.guard().await.unwrap(), "round {round}: flushed, and not seen");
+        assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
+        assert!(!p.host.guard().await.unwrap(), "round {round}");
     }
 }
 
