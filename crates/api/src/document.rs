@@ -37,6 +37,7 @@ use crate::{
     servers((url = "/")),
     tags(
         (name = "instances", description = "One OpenClaw each"),
+        (name = "backups", description = "What is kept of them, and how it comes back"),
         (name = "operations", description = "What was asked for, how far it is, and what happened"),
         (name = "secrets", description = "Keys and bot tokens of instances; write-only"),
         (name = "tokens", description = "What programs prove themselves with"),
