@@ -2,12 +2,14 @@
 //! OpenClaw. Only Telegram and the model provider are stand-ins that speak the real protocol.
 
 pub mod browser;
+pub mod bucket;
 pub mod caddy;
 pub mod fake;
 pub mod platform;
 pub mod relay;
 pub mod websocket;
 
+pub use bucket::Bucket;
 pub use platform::Platform;
 
 use std::time::Duration;

@@ -167,12 +167,29 @@ impl Platform {
         }
     }
 
+    /// The machine is gone with all that was on it.
+    pub fn lose_machine(&mut self) {
+        self.kill_daemon();
+        self.caddy = None;
+        self.remove_leftovers();
+        for entry in std::fs::read_dir(self.dir.path()).expect("it can be listed").flatten() {
+            let path = entry.path();
+            let gone = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            gone.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+    }
+
     /// What the daemon printed so far.
     pub fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
 
-    async fn start_caddy(&mut self) {
+    /// Starts Caddy and waits until it answers.
+    pub async fn start_caddy(&mut self) {
         let caddyfile = self.path("Caddyfile");
         self.caddy = Some(Caddy::start(&caddyfile, self.dir.path(), &self.path("caddy.log")));
         let api = format!("https://api.{}:{}/healthz", self.domain(), self.https_port);

@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket};
 pub use alerts::{Messenger, Nobody};
 pub use backup::{
-    BackupSettings, CONTROL_PLANE, DATABASE, Repositories, RestoreRequest,
+    BackupSettings, CONTROL_PLANE, DATABASE, Recovered, Recovery, Repositories, RestoreRequest,
     Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
 };
 pub use error::EngineError;

@@ -37,6 +37,14 @@ impl Volumes {
         Self { current: 0, last: 0, filling: Some(0), replaced: None }
     }
 
+    /// All of them are gone with the machine: the instance begins with a new one, which is to be
+    /// filled or stays empty.
+    pub fn begin_anew(&mut self, to_be_filled: bool) {
+        let next = self.last + 1;
+        let filling = to_be_filled.then_some(next);
+        *self = Self { current: next, last: next, filling, replaced: None };
+    }
+
     /// Whether nothing was ever restored.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -153,6 +161,20 @@ mod tests {
         assert!(!volumes.expire(LATER), "not while it is needed to fall back");
         assert!(volumes.fall_back());
         assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.fall_back());
+    }
+
+    #[test]
+    fn after_the_loss_of_all_a_new_one_is_filled_and_no_old_one_is_wanted() {
+        let mut volumes = Volumes::default();
+        volumes.begin();
+        volumes.filled(LATER);
+        volumes.begin_anew(true);
+        assert!(volumes.current == 2 && volumes.is_unfilled());
+        assert!(!volumes.keeps(0) && !volumes.keeps(1) && !volumes.fall_back());
+        volumes.filled(LATER);
+        assert!(volumes.current == 2 && !volumes.is_unfilled() && volumes.replaced.is_none());
+        volumes.begin_anew(false);
+        assert!(volumes.current == 3 && !volumes.is_unfilled());
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub enum Command {
     Backups(commands::backup::Backups),
     /// Bring a backup back: into the instance, or as a new one
     Restore(commands::restore::Restore),
+    /// Write what is needed to get everything back on a new machine, encrypted
+    RecoveryKit(commands::recovery_kit::RecoveryKit),
+    /// Get everything back on a new machine
+    Recover(commands::recover::Recover),
     /// Show how the instances are, or one in full
     Status(commands::status::Status),
     /// Print an instance's log

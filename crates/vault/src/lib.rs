@@ -5,6 +5,7 @@
 //! and the master key can move elsewhere (a key management service) by wrapping anew.
 //! XChaCha20-Poly1305 throughout: its 24-byte nonces may be random.
 
+mod kit;
 mod master;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
@@ -17,6 +18,8 @@ use rand::RngCore;
 use sha2::Sha256;
 use startclaw_model::{InstanceId, Secret, SecretName};
 use zeroize::Zeroizing;
+
+pub use kit::{KitError, RecoveryKit};
 
 /// Bytes of a key.
 const KEY: usize = 32;
@@ -36,6 +39,9 @@ pub enum VaultError {
     /// The master key's file is open to others.
     #[error("the master key {0} can be read by others: chmod 600 it")]
     Exposed(std::path::PathBuf),
+    /// There is another master key where this one is to lie.
+    #[error("{0} holds another master key than the one that is to lie there: move it away first")]
+    Another(std::path::PathBuf),
     /// The master key's file is no key.
     #[error("the master key {0} is damaged: put it back from your copy")]
     Damaged(std::path::PathBuf),

@@ -39,6 +39,24 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Puts the master key where [`Vault::load`] finds it, on a machine that has none.
+    ///
+    /// # Errors
+    /// [`VaultError::Another`] when there is another one; the same one is left as it is.
+    pub fn store(&self, path: &Path) -> Result<(), VaultError> {
+        match Self::load(path, false) {
+            Err(VaultError::Missing(_)) => {
+                write_new(path, &Zeroizing::new(BASE64.encode(&self.master[..])))
+                    .map_err(|e| VaultError::File(path.to_owned(), e))
+            }
+            Ok(there) if there.master == self.master => Ok(()),
+            Ok(_) => Err(VaultError::Another(path.to_owned())),
+            Err(e) => Err(e),
+        }
+    }
+}
+
 /// Writes the whole file beside its place first: a crash leaves either no key or a whole one.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("new");
@@ -70,6 +88,19 @@ mod tests {
         let wrapped = Vault::load(&path, true).unwrap().new_data_key(&id).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(Vault::load(&path, false).unwrap().data_key(&wrapped, &id).is_ok());
+    }
+
+    #[test]
+    fn a_key_comes_to_where_there_is_none_and_takes_the_place_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (dir.path().join("master.key"), dir.path().join("old.key"));
+        let vault = Vault::load(&elsewhere, true).unwrap();
+        vault.store(&path).unwrap();
+        vault.store(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&elsewhere).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let other = Vault { master: random_key() };
+        assert!(matches!(other.store(&path), Err(VaultError::Another(_))));
     }
 
     #[test]

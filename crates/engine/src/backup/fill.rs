@@ -1,6 +1,8 @@
 //! A restore up to the moment when its volume is filled: then the loop moves the instance to it,
 //! and back when it does not come up there.
 
+use std::fmt::Write as _;
+
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
 use startclaw_host::{Plan, Step};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Timestamp};
@@ -35,7 +37,7 @@ impl Engine {
             match done {
                 Ok(()) => return self.move_over(&instance.id).await,
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
-                Err(e) if passes(&e) && attempt < TRIES => {
+                Err(e) if is_tried_again(&instance, &e, attempt) => {
                     fail_step(&mut operation, &e.message);
                     self.save(&operation).await?;
                     let timing = &self.inner.settings.timing;
@@ -126,8 +128,24 @@ impl Engine {
                 true
             })
             .await?;
-        self.finish(operation, Err(error.message)).await?;
+        let mut why = error.message;
+        if operation.source.as_ref() == Some(&instance.id) && instance.desired.volumes.is_unfilled()
+        {
+            let _ = write!(
+                why,
+                "; {name} has nothing to live on without it. Its other backups can be had: see startclaw backups {name}",
+                name = instance.name
+            );
+        }
+        self.finish(operation, Err(why)).await?;
         self.inner.queue.push(&instance.id);
         Ok(())
     }
+}
+
+/// An instance that lives on its old volume need not wait for a bucket that is away; one that has
+/// no other waits for as long as it takes.
+fn is_tried_again(instance: &Instance, error: &BackupError, attempt: u32) -> bool {
+    let away = matches!(error.kind, BackupErrorKind::Unavailable | BackupErrorKind::Busy);
+    passes(error) && (attempt < TRIES || away && instance.desired.volumes.is_unfilled())
 }

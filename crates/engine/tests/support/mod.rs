@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use startclaw_engine::{
-    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest,
+    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Recovery,
     SimulatedRepositories, Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
@@ -82,6 +82,27 @@ impl Machine {
             ..Outside::simulated(self.host.clone())
         };
         Engine::start(store, vault, outside, settings).await.unwrap()
+    }
+
+    /// Another machine, with the same master key and this database, and nothing else of this one.
+    pub async fn lost(self) -> Self {
+        let next = Self { repositories: self.repositories.clone(), ..Self::new() };
+        let store = self.database().await;
+        store.write_copy(&next.dir.path().join("startclaw.db")).await.unwrap();
+        let key = "master.key";
+        std::fs::copy(self.dir.path().join(key), next.dir.path().join(key)).unwrap();
+        next
+    }
+
+    /// What brings everything back on this machine.
+    pub fn recovery(&self, settings: &EngineSettings) -> Recovery {
+        let vault = Vault::load(&self.dir.path().join("master.key"), false).unwrap();
+        Recovery::new(vault, Arc::new(self.repositories.clone()), &settings.backup).unwrap()
+    }
+
+    /// The database, while no daemon has it.
+    pub async fn database(&self) -> Store {
+        Store::open(&self.dir.path().join("startclaw.db")).await.unwrap()
     }
 
     /// Everything in the database's files, as bytes.

@@ -11,6 +11,8 @@ pub mod logs;
 pub mod open;
 pub mod operations;
 pub mod provision;
+pub mod recover;
+pub mod recovery_kit;
 mod reference;
 pub mod restart;
 pub mod restore;
@@ -47,6 +49,8 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Events(it) => it.run(g).await,
         Command::Secrets(it) => it.run(g).await,
         Command::Tokens(it) => it.run(g).await,
+        Command::RecoveryKit(it) => it.run(g),
+        Command::Recover(it) => it.run(g).await,
         Command::Doctor => doctor::run(g).await,
         Command::Serve => serve::run(settings(g)?).await,
         Command::Config => config::run(g),

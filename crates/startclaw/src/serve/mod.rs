@@ -22,6 +22,8 @@ use startclaw_vault::Vault;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use lock::Lock;
+
 use crate::settings::Settings;
 
 /// How long the end waits for steps under way. Stopping a container can take half a minute, but
@@ -29,7 +31,7 @@ use crate::settings::Settings;
 const FAREWELL: Duration = Duration::from_secs(4);
 /// How long a worker may make no progress. A bucket's slowest answer takes a minute, with all its
 /// retries.
-const WORKER_STALL: Duration = Duration::from_secs(300);
+pub const WORKER_STALL: Duration = Duration::from_secs(300);
 /// How long answers under way may take once nothing new is taken.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Settings;
 
 /// The file that is read when no other is named.
-const FILE: &str = "/etc/startclaw/startclaw.toml";
+pub const FILE: &str = "/etc/startclaw/startclaw.toml";
 /// What environment variables of settings begin with.
 const PREFIX: &str = "STARTCLAW";
 
@@ -26,6 +26,25 @@ impl Settings {
             None => File::from(Path::new(FILE)).format(FileFormat::Toml).required(false),
         };
         read(Config::builder().add_source(source).add_source(environment()?))
+    }
+
+    /// Reads the settings from a text instead of a file.
+    ///
+    /// # Errors
+    /// What is wrong, with the key that it is about.
+    pub fn from_text(text: &str) -> anyhow::Result<Self> {
+        let source = File::from_str(text, FileFormat::Toml);
+        read(Config::builder().add_source(source).add_source(environment()?))
+    }
+
+    /// The settings that are not what they are by default, as TOML.
+    ///
+    /// # Errors
+    /// When they cannot be written so.
+    pub fn own_text(&self) -> anyhow::Result<String> {
+        let mut own = serde_json::to_value(self)?;
+        leave_out(&mut own, &serde_json::to_value(Self::default())?);
+        Ok(toml::to_string_pretty(&own)?)
     }
 }
 
@@ -57,6 +76,17 @@ fn lists(path: &str, value: &Value) -> Vec<String> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// Leaves out of `own` what is the same in `default`, and the sections that are empty then.
+fn leave_out(own: &mut Value, default: &Value) {
+    let (Value::Object(own), Value::Object(default)) = (own, default) else { return };
+    own.retain(|key, value| {
+        let Some(default) = default.get(key) else { return true };
+        leave_out(value, default);
+        let empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+        value != default && !empty && !value.is_null()
+    });
 }
 
 fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> anyhow::Result<Settings> {
@@ -141,6 +171,17 @@ mod tests {
         assert_eq!(settings.docker.allow.len(), 2);
         assert_eq!(settings.instances.version, "2026.9");
         assert!((settings.instances.limits.cpus - 1.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_set_is_written_and_read_alike() {
+        let file = "data_dir = \"/srv/d\"\n[edge]\ndomain = \"a.example\"\n[instances.limits]\ncpus = 1.5\n[backup]\nat = \"04:30\"";
+        let settings = with(file, &[]).unwrap();
+        let text = settings.own_text().unwrap();
+        assert!(!text.contains("spread_minutes"), "only what was set: {text}");
+        let again = with(&text, &[]).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), serde_json::to_value(settings).unwrap());
+        assert_eq!(with("", &[]).unwrap().backup.at.to_string(), "03:00");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use startclaw_edge::EdgeSettings;
 use startclaw_engine::{BackupSettings, InstanceSettings};
 use startclaw_host::docker::DockerSettings;
 
+pub use load::FILE;
 pub use reference::reference;
 
 /// All settings of the daemon.

@@ -1,0 +1,222 @@
+//! Everything comes back on a new machine, from the destination of the backups and the master key.
+//!
+//! The database is fetched into a file of its own, and it is written into that from what each
+//! instance is to be filled. Once the file takes its place, a daemon does the rest: to it these
+//! are restores that somebody asked for.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use startclaw_backup::{
+    BackupError, BackupErrorKind, Job, Report, Repository, SnapshotInfo, Work, WorkerLimits,
+};
+use startclaw_model::{
+    Actor, Instance, InstanceId, Name, Operation, OperationKind, OperationState, Presence,
+    Snapshot, SnapshotId, Timestamp,
+};
+use startclaw_store::{Copy, Store};
+use startclaw_vault::Vault;
+
+use super::{
+    BackupSettings, CONTROL_PLANE, DATABASE, Places, Repositories, finish, passes, unexpected,
+};
+use crate::{EngineError, decide::backoff};
+
+/// Repositories that are looked at side by side: each look waits for the bucket mostly.
+const SIDE_BY_SIDE: usize = 4;
+/// How often something is tried that may pass.
+const TRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// What is needed to bring everything back.
+pub struct Recovery {
+    vault: Vault,
+    places: Places,
+    repositories: Arc<dyn Repositories>,
+    limits: WorkerLimits,
+}
+
+/// What becomes of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Recovered {
+    /// Its name.
+    pub name: Name,
+    /// From which backup it comes back.
+    pub snapshot: Option<SnapshotId>,
+    /// When that was taken. Without one the instance begins empty: there is no backup of it.
+    pub taken_at: Option<Timestamp>,
+}
+
+impl Recovery {
+    /// Brings back what lies where the settings say, with the master key of `vault`.
+    ///
+    /// # Errors
+    /// When the settings make no sense.
+    pub fn new(
+        vault: Vault,
+        repositories: Arc<dyn Repositories>,
+        settings: &BackupSettings,
+    ) -> Result<Self, BackupError> {
+        let limits =
+            WorkerLimits { memory_mib: settings.worker_memory_mib, threads: settings.threads() };
+        Ok(Self { vault, places: Places::new(settings)?, repositories, limits })
+    }
+
+    /// Writes the newest backup of the database into `folder`, which is empty, as user `uid`.
+    ///
+    /// # Errors
+    /// What the storage says; [`BackupErrorKind::NoSnapshot`] when there is no backup of it there.
+    pub async fn fetch_database(&self, folder: &Path, uid: u32) -> Result<PathBuf, BackupError> {
+        let repository = self.places.last(&self.vault, CONTROL_PLANE);
+        let newest = self.list(&repository).await?.into_iter().next();
+        let newest = newest.ok_or_else(|| BackupError {
+            kind: BackupErrorKind::NoSnapshot,
+            message: format!(
+                "there is no backup of StartClaw's database at {}: is this the place where backups went?",
+                repository.storage.destination
+            ),
+        })?;
+        let work = Work::Restore { snapshot: newest.id, root: folder.to_owned(), uid };
+        self.run(repository, work).await?;
+        Ok(folder.join(DATABASE))
+    }
+
+    /// Writes into the fetched database that all instances come back from their newest backups,
+    /// telling of each.
+    ///
+    /// # Errors
+    /// What the storage or the database says; then nothing has happened outside that database.
+    pub async fn bring_back(
+        &self,
+        store: &Store,
+        mut tell: impl FnMut(&Recovered),
+    ) -> Result<Vec<Recovered>, EngineError> {
+        let mut known: Vec<_> =
+            store.archives().await?.into_iter().map(|a| (a.id, a.name)).collect();
+        let instances = store.instances().await?;
+        known.extend(instances.iter().map(|i| (i.id.clone(), i.name.clone())));
+        let mut looks = stream::iter(known)
+            .map(|(id, name)| async move {
+                let held = self.held(&id, &name).await.map_err(EngineError::inside)?;
+                Ok::<_, EngineError>((id, held))
+            })
+            .buffer_unordered(SIDE_BY_SIDE);
+        let mut all = Vec::new();
+        while let Some((id, held)) = looks.try_next().await? {
+            note_held(store, &id, &held).await?;
+            let instance = instances.iter().find(|i| i.id == id);
+            // One that was being removed goes on being removed.
+            let living = instance.filter(|i| i.desired.presence == Presence::Present);
+            if let Some(instance) = living {
+                let recovered = begin_anew(store, instance, held.first()).await?;
+                tell(&recovered);
+                all.push(recovered);
+            }
+        }
+        store.drop_empty_archives().await?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The snapshots of an instance, newest first.
+    async fn held(&self, id: &InstanceId, name: &Name) -> Result<Vec<Snapshot>, BackupError> {
+        let listed = self.list(&self.places.last(&self.vault, id.as_str())).await?;
+        let snapshot = |info: SnapshotInfo| Snapshot {
+            id: SnapshotId(info.id),
+            instance: id.clone(),
+            name: name.clone(),
+            taken_at: info.taken_at,
+            files: info.files,
+            bytes: info.bytes,
+            added_bytes: info.added_bytes,
+            local: false,
+            remote: true,
+        };
+        Ok(listed.into_iter().map(snapshot).collect())
+    }
+
+    async fn list(&self, repository: &Repository) -> Result<Vec<SnapshotInfo>, BackupError> {
+        match self.run(repository.clone(), Work::List).await? {
+            Report::Listed(all) => Ok(all),
+            other => Err(unexpected(&startclaw_backup::Event::Done(other))),
+        }
+    }
+
+    async fn run(&self, repository: Repository, work: Work) -> Result<Report, BackupError> {
+        let job = Job { repository, limits: self.limits, work };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let done = match self.repositories.begin(&job).await {
+                Ok(mut session) => finish(session.as_mut(), |_| {}).await,
+                Err(e) => Err(e),
+            };
+            match done {
+                Err(e) if passes(&e) && attempt < TRIES => {
+                    tracing::warn!(error = %e.message, "trying again");
+                    tokio::time::sleep(backoff(attempt, FIRST_WAIT, LONGEST_WAIT)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// The copies on the old machine are gone; in the bucket there may be newer ones than the
+/// database knew.
+async fn note_held(store: &Store, id: &InstanceId, held: &[Snapshot]) -> Result<(), EngineError> {
+    for snapshot in held {
+        store.add_snapshot(snapshot).await?;
+    }
+    let ids: Vec<_> = held.iter().map(|s| s.id.clone()).collect();
+    store.set_copies(id, Copy::Remote, &ids).await?;
+    Ok(store.set_copies(id, Copy::Local, &[]).await?)
+}
+
+async fn begin_anew(
+    store: &Store,
+    instance: &Instance,
+    newest: Option<&Snapshot>,
+) -> Result<Recovered, EngineError> {
+    let Instance { id, name, .. } = instance;
+    let recovered = Recovered {
+        name: name.clone(),
+        snapshot: newest.map(|s| s.id.clone()),
+        taken_at: newest.map(|s| s.taken_at),
+    };
+    // A copy of another instance that was not complete yet: the daemon goes on filling it.
+    if newest.is_none() && instance.desired.volumes.is_unfilled() {
+        return Ok(recovered);
+    }
+    for mut open in store.open_operations(id).await? {
+        if matches!(open.kind, OperationKind::Backup | OperationKind::Restore) {
+            open.state = OperationState::Failed;
+            open.error = Some("the machine was lost meanwhile".into());
+            open.finished_at = Some(Timestamp::now());
+            store.save_operation(&open).await?;
+        }
+    }
+    let Some(newest) = newest else {
+        let anew = |desired: &mut startclaw_model::Desired| {
+            desired.volumes.begin_anew(false);
+            true
+        };
+        store.amend(id, anew).await?;
+        return Ok(recovered);
+    };
+    let mut operation =
+        Operation::new(OperationKind::Restore, id.clone(), name.clone(), Actor::system());
+    operation.snapshot = Some(newest.id.clone());
+    operation.source = Some(id.clone());
+    let anew = |desired: &mut startclaw_model::Desired| {
+        desired.volumes.begin_anew(true);
+        Ok(())
+    };
+    store.change(&operation, anew, &[], &[], None).await?;
+    Ok(recovered)
+}

@@ -1,0 +1,114 @@
+//! The machine is gone, and everything comes back on another one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use startclaw_backup::{BackupError, BackupErrorKind, Work};
+use startclaw_engine::{Engine, EngineSettings, Recovered};
+use startclaw_model::{Actor, Farewell, InstanceState, OperationKind, OperationState};
+use support::*;
+
+fn with_bucket() -> EngineSettings {
+    let mut settings = settings();
+    settings.backup.destination = "gs://bucket/prefix".into();
+    settings
+}
+
+async fn backed_up(engine: &Engine, text: &str) {
+    let asked = engine.backup(&Actor::system(), &name(text)).await.unwrap();
+    assert_eq!(over(engine, &asked).await.state, OperationState::Succeeded);
+}
+
+/// The machine is lost while the daemon runs; what comes back on the next.
+async fn recovered(
+    machine: Machine,
+    engine: Engine,
+    settings: &EngineSettings,
+) -> (Machine, Vec<Recovered>) {
+    engine.shutdown().await;
+    drop(engine);
+    let next = machine.lost().await;
+    let store = next.database().await;
+    let all = next.recovery(settings).bring_back(&store, |_| {}).await.unwrap();
+    store.close().await;
+    (next, all)
+}
+
+#[tokio::test]
+async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_still_be_had() {
+    let (machine, settings) = (Machine::new(), with_bucket());
+    let engine = machine.start_with(settings.clone()).await;
+    for text in ["alice", "bob", "carol", "dave"] {
+        provisioned(&engine, text).await;
+    }
+    for text in ["alice", "alice", "bob", "dave"] {
+        backed_up(&engine, text).await;
+    }
+    let newest = engine.backups(&name("alice")).await.unwrap()[0].clone();
+    let asked =
+        engine.deprovision(&Actor::system(), &name("dave"), Farewell::Backup, None).await.unwrap();
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+
+    let (next, all) = recovered(machine, engine, &settings).await;
+    let names: Vec<_> = all.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["alice", "bob", "carol"]);
+    assert_eq!(all[0].snapshot.as_ref(), Some(&newest.id));
+    assert_eq!(all[0].taken_at, Some(newest.taken_at));
+    assert!(all[1].snapshot.is_some() && all[2].snapshot.is_none(), "{all:?}");
+
+    let engine = next.start_with(settings).await;
+    for text in ["alice", "bob", "carol"] {
+        becomes(&engine, text, InstanceState::Live).await;
+    }
+    let last = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
+    let last = over(&engine, &last).await;
+    assert_eq!((last.kind, last.state), (OperationKind::Restore, OperationState::Succeeded));
+    // It was on the old machine only in part: what is left is what the bucket holds.
+    let backups = engine.backups(&name("alice")).await.unwrap();
+    assert!(backups.len() == 2 && backups.iter().all(|b| b.remote && !b.local), "{backups:?}");
+    assert_eq!(engine.backups(&name("dave")).await.unwrap().len(), 2);
+    backed_up(&engine, "alice").await;
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_the_machine_was_lost_is_over() {
+    let (machine, settings) = (Machine::new(), with_bucket());
+    let engine = machine.start_with(settings.clone()).await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
+    machine
+        .repositories
+        .fail_by(move |job| matches!(job.work, Work::Take { .. } | Work::Copy { .. }).then(away));
+    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    machine.repositories.heal();
+    let (next, _) = recovered(machine, engine, &settings).await;
+    let engine = next.start_with(settings).await;
+    let done = over(&engine, &asked).await;
+    if done.state == OperationState::Failed {
+        assert!(done.error.as_ref().unwrap().contains("the machine was lost"), "{done:?}");
+    }
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_has_nothing_else_waits_for_a_bucket_for_as_long_as_it_is_away() {
+    let (machine, settings) = (Machine::new(), with_bucket());
+    let engine = machine.start_with(settings.clone()).await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let (next, _) = recovered(machine, engine, &settings).await;
+    let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
+    next.repositories.fail_by(move |job| matches!(job.work, Work::Restore { .. }).then(away));
+    let engine = next.start_with(settings).await;
+    let operation = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
+    until("it was tried more often than other restores are", async || {
+        let now = engine.operation(&operation.id).await.unwrap();
+        assert!(!now.state.is_over(), "{now:?}");
+        now.steps.iter().filter(|s| s.name == "restore").count() > 6
+    })
+    .await;
+    next.repositories.heal();
+    assert_eq!(over(&engine, &operation).await.state, OperationState::Succeeded);
+    becomes(&engine, "alice", InstanceState::Live).await;
+}

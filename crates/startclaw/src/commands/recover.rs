@@ -1,0 +1,230 @@
+//! `startclaw recover`: everything back on a new machine.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use startclaw_backup::Workers;
+use startclaw_engine::{Recovered, Recovery};
+use startclaw_host::{Host, docker::DockerHost};
+use startclaw_store::Store;
+use startclaw_vault::{KitError, RecoveryKit};
+
+use crate::{
+    cli::Globals,
+    exit::{Exit, Failure},
+    output, secret_input, serve,
+    settings::{self, Settings},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example, on a new machine where StartClaw is installed and its daemon does not run:
+  startclaw recover --kit startclaw.kit --identity operator.txt --from gs://bucket/prefix
+
+It puts back the settings (unless there are some), the master key and the database. Then start the
+daemon: it restores every instance from its newest backup, and `startclaw status` tells how far it is.")]
+pub struct Recover {
+    /// The recovery kit
+    #[arg(long, value_name = "FILE")]
+    kit: PathBuf,
+    /// The age identity that opens it, as age-keygen wrote it; - is stdin
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+    /// Where the backups are; where the kit says when left out
+    #[arg(long, value_name = "PLACE")]
+    from: Option<String>,
+    /// Only get the settings, the master key and the database back: the volumes of the instances
+    /// are still on this machine
+    #[arg(long)]
+    control_plane_only: bool,
+}
+
+impl Recover {
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let kit = self.open_kit()?;
+        let file = globals.config.clone().unwrap_or_else(|| settings::FILE.into());
+        let (settings, text) = self.settings(&kit, &file)?;
+        let _lock = serve::Lock::take(&settings.data_dir)
+            .map_err(|e| Failure::new(Exit::Conflict, format!("{e:#}: stop it first")))?;
+        refuse_if_used(&settings).await?;
+        if !self.control_plane_only {
+            refuse_if_volumes(&settings).await?;
+        }
+        put_credentials(&kit, &settings)?;
+
+        let workers = Workers::new(
+            std::env::current_exe().context("the program does not find itself")?,
+            vec!["backup-worker".into()],
+            serve::WORKER_STALL,
+        );
+        let recovery = Recovery::new(kit.vault()?, Arc::new(workers), &settings.backup)?;
+        let stage = fresh_stage(&settings.data_dir)?;
+        let destination = &settings.backup.destination;
+        output::note(&format!("Fetching the database from {destination}"));
+        let database = recovery.fetch_database(&stage, rustix::process::getuid().as_raw()).await?;
+        let store = Store::open(&database).await?;
+        let recovered = if self.control_plane_only {
+            Vec::new()
+        } else {
+            recovery.bring_back(&store, |one| output::note(&format!("  {}", line(one)))).await?
+        };
+        store.close().await;
+        put_in_place(&kit, &settings, &database)?;
+        if let Some(text) = text {
+            put_settings(&file, &text)?;
+        }
+        fs::remove_dir_all(&stage)?;
+        report(globals, &recovered)
+    }
+
+    fn open_kit(&self) -> anyhow::Result<RecoveryKit> {
+        let sealed = fs::read(&self.kit)
+            .with_context(|| format!("cannot read the kit {}", self.kit.display()))?;
+        let identity = secret_input::from_file(&self.identity)?;
+        RecoveryKit::open(&sealed, &identity).map_err(|e| match e {
+            KitError::Identity | KitError::NotForYou => {
+                Failure::new(Exit::Denied, e.to_string()).into()
+            }
+            e => e.into(),
+        })
+    }
+
+    /// The settings of this machine if it has some, otherwise the kit's; and the text to write
+    /// then.
+    fn settings(
+        &self,
+        kit: &RecoveryKit,
+        file: &Path,
+    ) -> anyhow::Result<(Settings, Option<String>)> {
+        let usage = |e: anyhow::Error| Failure::new(Exit::Usage, format!("{e:#}"));
+        if file.exists() {
+            let settings = Settings::load(Some(file)).map_err(usage)?;
+            let there = &settings.backup.destination;
+            if self.from.as_ref().is_some_and(|from| from != there) {
+                let text = format!(
+                    "{} is there and says backup.destination = {there:?}: change it there, or move the file away to use the kit's settings",
+                    file.display()
+                );
+                return Err(Failure::new(Exit::Conflict, text).into());
+            }
+            return Ok((settings, None));
+        }
+        let mut settings = Settings::from_text(kit.settings()).map_err(usage)?;
+        if let Some(from) = &self.from {
+            settings.backup.destination.clone_from(from);
+        }
+        let text = settings.own_text()?;
+        // What it says is checked again, with the other destination.
+        Ok((Settings::from_text(&text).map_err(usage)?, Some(text)))
+    }
+}
+
+/// What a daemon made that never had an instance is moved aside; everything else is left.
+async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
+    let (database, key) = (settings.database(), settings.master_key());
+    if database.exists() {
+        let store = Store::open(&database).await?;
+        let unused = store.instances().await?.is_empty() && store.archives().await?.is_empty();
+        store.close().await;
+        if !unused {
+            let text = format!(
+                "{} knows instances already: nothing is recovered over it. If you are sure, move it and master.key away",
+                database.display()
+            );
+            return Err(Failure::new(Exit::Conflict, text).into());
+        }
+        for file in [&database, &key].into_iter().filter(|f| f.exists()) {
+            let mut aside = file.clone().into_os_string();
+            aside.push(".before-recover");
+            fs::rename(file, &aside)?;
+        }
+    }
+    Ok(())
+}
+
+/// A restore would take the place of what may be newer.
+async fn refuse_if_volumes(settings: &Settings) -> anyhow::Result<()> {
+    let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
+    let found = host.survey().await.context("cannot see whether volumes of instances are here")?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "Docker still has containers or volumes of {} instances on this machine. If they are good, get only the rest back with --control-plane-only; otherwise remove them first",
+        found.len()
+    );
+    Err(Failure::new(Exit::Conflict, text).into())
+}
+
+fn put_credentials(kit: &RecoveryKit, settings: &Settings) -> anyhow::Result<()> {
+    let file = &settings.backup.credentials;
+    let Some(credentials) = kit.credentials() else { return Ok(()) };
+    if file.as_os_str().is_empty() || file.exists() {
+        return Ok(());
+    }
+    write_private(file, credentials.expose())
+        .with_context(|| format!("cannot write backup.credentials, {}", file.display()))
+}
+
+fn fresh_stage(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let stage = data_dir.join("recover");
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(&stage)?;
+    Ok(stage)
+}
+
+/// The database comes last: before it is there, nothing has happened and recover can be run again.
+fn put_in_place(kit: &RecoveryKit, settings: &Settings, database: &Path) -> anyhow::Result<()> {
+    kit.vault()?.store(&settings.master_key())?;
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let pending = fs::metadata(&log).map_or(0, |m| m.len());
+    ensure!(pending == 0, "the fetched database was not closed: run recover again");
+    fs::File::open(database)?.sync_all()?;
+    fs::rename(database, settings.database())?;
+    Ok(fs::File::open(&settings.data_dir)?.sync_all()?)
+}
+
+fn put_settings(file: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let text = format!("# Written by startclaw recover, from the recovery kit.\n\n{text}");
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut open = fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
+    open.write_all(text.as_bytes())?;
+    Ok(open.sync_all()?)
+}
+
+fn line(one: &Recovered) -> String {
+    match one.taken_at {
+        Some(at) => format!("{}: the backup of {at}", one.name),
+        None => format!("{}: no backup, begins empty", one.name),
+    }
+}
+
+fn report(globals: &Globals, recovered: &[Recovered]) -> anyhow::Result<()> {
+    if globals.json {
+        return output::json(&serde_json::json!({ "instances": recovered }));
+    }
+    let count = recovered.len();
+    output::line(&format!(
+        "The control plane is back, and {count} instances are to be restored. Next: systemctl start startclaw"
+    ))?;
+    Ok(())
+}
