@@ -27,6 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    // A worker blocks on buckets with a runtime of its own, which no other may surround.
+    if matches!(cli.command, Command::BackupWorker) {
+        return commands::worker::run();
+    }
     // The daemon works on all cores; a client only waits.
     let mut builder = match cli.command {
         Command::Serve => tokio::runtime::Builder::new_multi_thread(),

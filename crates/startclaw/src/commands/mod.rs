@@ -21,7 +21,7 @@ pub mod status;
 pub mod thaw;
 pub mod tokens;
 mod wait;
-mod worker;
+pub mod worker;
 
 use startclaw_model::Name;
 
@@ -57,7 +57,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Caddyfile(it) => it.run(g),
         Command::Completions { shell } => completions::run(shell),
         Command::Reference => reference::run(),
-        Command::BackupWorker => worker::run(),
+        Command::BackupWorker => unreachable!("main does it, without a runtime"),
         Command::Thaw(it) => it.run().await,
     }
 }
