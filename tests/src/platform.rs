@@ -263,6 +263,12 @@ impl Platform {
         reqwest::Client::builder().unix_socket(socket).build().expect("a client")
     }
 
+    /// What Prometheus would read.
+    pub async fn metrics(&self) -> String {
+        let answer = self.over_socket().get("http://localhost/metrics").send().await;
+        answer.expect("the socket answers").text().await.expect("a text")
+    }
+
     /// A request of the API over the socket, as any program can make it.
     pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");

@@ -72,6 +72,15 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     let key = std::fs::read_to_string(platform.path("data/master.key")).unwrap();
     assert!(by_hand.contains(key.trim()), "age itself opens it");
 
+    let doctor = platform.json(&["doctor", "--json"]).await;
+    let backups = doctor["findings"].as_array().unwrap().iter().find(|f| f["check"] == "backups");
+    assert_eq!(backups.unwrap()["verdict"], "good", "{doctor:#}");
+    until("the metrics tell of it", OPERATION, async || {
+        let metric = "startclaw_last_backup_timestamp_seconds{name=\"bob\"}";
+        platform.metrics().await.contains(metric).then_some(())
+    })
+    .await;
+
     let recover = ["recover", "--kit", text(&kit), "--identity", text(&identity), "--json"];
     refused(&platform, &recover, "stop it first").await;
     platform.kill_daemon();

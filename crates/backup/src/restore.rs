@@ -180,3 +180,45 @@ fn same(path: &Path, node: &Node, linked: &mut HashMap<(u64, u64), u64>) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rustic_core::repofile::Metadata;
+
+    use super::*;
+
+    fn node(name: &str, node_type: NodeType) -> Node {
+        Node::new_node(OsStr::new(name), node_type, Metadata::default())
+    }
+
+    fn forged(nodes: &[(&str, Node)]) -> Result<(), BackupError> {
+        let nodes: Vec<_> =
+            nodes.iter().map(|(path, node)| (PathBuf::from(path), node.clone())).collect();
+        refuse_hostile(&nodes)
+    }
+
+    #[test]
+    fn a_snapshot_that_leads_out_of_the_folder_is_refused() {
+        let file = |name| node(name, NodeType::File);
+        let folder = |name| node(name, NodeType::Dir);
+        let link = |name| node(name, NodeType::from_link(Path::new("/etc")));
+        forged(&[("a", folder("a")), ("a/b", file("b")), ("c", link("c"))]).unwrap();
+        for (what, nodes) in [
+            ("through a link", vec![("a", link("a")), ("a/passwd", file("passwd"))]),
+            ("through a file", vec![("a", file("a")), ("a/b", file("b"))]),
+            ("a link, then a folder of its name", vec![("a", link("a")), ("a", folder("a"))]),
+            ("up", vec![("../x", file("x"))]),
+            ("up by name", vec![("..", folder(".."))]),
+            ("up inside", vec![("a", folder("a")), ("a/../../x", file("x"))]),
+            ("absolute", vec![("/etc/passwd", file("passwd"))]),
+            ("a name with a slash", vec![("a/b", file("a/b"))]),
+            ("another name than the path's", vec![("a", file("b"))]),
+            ("no name", vec![("", folder(""))]),
+            ("a folder that is not there", vec![("a/b", file("b"))]),
+        ] {
+            let refused = forged(&nodes);
+            let kind = refused.as_ref().map_err(|e| e.kind);
+            assert_eq!(kind, Err(BackupErrorKind::Hostile), "{what}: {refused:?}");
+        }
+    }
+}

@@ -221,6 +221,15 @@ impl Engine {
             let count = states.get(&state).copied().unwrap_or(0);
             metrics::gauge!("startclaw_instances", "state" => state.as_str()).set(f64::from(count));
         }
+        for entry in self.inner.live.all() {
+            if let Some(at) = entry.last_backup {
+                let name = entry.instance.name.to_string();
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in an f64")]
+                let seconds = at.as_millis() as f64 / 1000.0;
+                metrics::gauge!("startclaw_last_backup_timestamp_seconds", "name" => name)
+                    .set(seconds);
+            }
+        }
         metrics::histogram!("startclaw_sweep_seconds").record(took.as_secs_f64());
         let backlog = u32::try_from(self.inner.queue.backlog()).unwrap_or(u32::MAX);
         metrics::gauge!("startclaw_queue").set(f64::from(backlog));

@@ -263,6 +263,7 @@ impl Engine {
                 "look at the disk that holds the data folder, then restart the daemon",
             ),
         });
+        found.push(self.check_backups().await);
         found
     }
 

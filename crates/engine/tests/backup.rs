@@ -15,7 +15,7 @@ use startclaw_host::{
     simulated::{Behaviour, Fault, Faults, Thing},
 };
 use startclaw_model::{
-    Actor, Farewell, InstanceId, InstanceState, Operation, OperationState, SnapshotChoice,
+    Actor, Farewell, InstanceId, InstanceState, Operation, OperationState, SnapshotChoice, Verdict,
 };
 use support::*;
 
@@ -392,4 +392,21 @@ async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
     assert!(matches!(none, Err(EngineError::Invalid { ref field, .. }) if field == "snapshot"));
     let nobody = restore(&engine, "bob", None).await;
     assert!(matches!(nobody, Err(EngineError::NoInstance(_))));
+}
+
+#[tokio::test]
+async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
+    let machine = Machine::new();
+    let found = async |engine: &Engine| {
+        engine.check().await.into_iter().find(|f| f.check == "backups").unwrap()
+    };
+    let engine = machine.start().await;
+    assert_eq!(found(&engine).await.verdict, Verdict::Warning, "the disk dies with the machine");
+    engine.shutdown().await;
+    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    assert_eq!(found(&engine).await.verdict, Verdict::Good);
+    machine.repositories.fail_by(|_| Some(away()));
+    let bad = found(&engine).await;
+    assert_eq!((bad.verdict, bad.detail.as_str()), (Verdict::Bad, "the bucket is away"));
+    assert!(bad.mend.is_some());
 }

@@ -13,11 +13,15 @@ use std::{
 };
 
 use proptest::prelude::*;
+use startclaw_backup::{BackupError, BackupErrorKind, Job};
+use startclaw_engine::RestoreRequest;
 use startclaw_host::{
     ContainerState, Step,
     simulated::{Fault, Faults},
 };
-use startclaw_model::{Actor, Farewell, InstanceState, OperationState, Secret, SecretName};
+use startclaw_model::{
+    Actor, Farewell, InstanceState, OperationState, Secret, SecretName, SnapshotChoice,
+};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -178,6 +182,95 @@ proptest! {
         });
         prop_assert_eq!(states.len(), 2);
         prop_assert!(states.iter().all(|o| o.state == OperationState::Succeeded), "{:?}", states);
+    }
+}
+
+/// Lets mishaps happen at the given jobs on repositories, each once.
+fn repository_faults(
+    mishaps: Vec<(u64, Mishap)>,
+    die: Arc<AtomicBool>,
+) -> impl Fn(&Job) -> Option<BackupError> + Send + 'static {
+    let mishaps = std::sync::Mutex::new((0u64, mishaps));
+    move |_| {
+        let mut state = mishaps.lock().unwrap();
+        let number = state.0;
+        state.0 += 1;
+        let at = state.1.iter().position(|(n, _)| *n == number)?;
+        let kind = match state.1.remove(at).1 {
+            Mishap::Crash | Mishap::CrashAfter => {
+                die.store(true, Ordering::SeqCst);
+                BackupErrorKind::Died
+            }
+            Mishap::Lag => BackupErrorKind::Busy,
+            _ => BackupErrorKind::Unavailable,
+        };
+        Some(BackupError { kind, message: "a mishap".into() })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases() / 4, max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Nobody is left frozen, on half a volume or without one, and what was reported is so.
+    #[test]
+    fn backups_and_restores_survive_failures_lags_and_crashes_at_any_step(
+        on_host in prop::collection::vec((0u64..14, any_mishap()), 0..4),
+        on_repository in prop::collection::vec((0u64..5, any_mishap()), 0..3),
+        restore in any::<bool>(),
+        bucket in any::<bool>(),
+    ) {
+        let mut settings = settings();
+        if bucket {
+            settings.backup.destination = "gs://bucket/prefix".into();
+        }
+        let mut machine = Machine::new();
+        machine.settings = settings;
+        let die = Arc::new(AtomicBool::new(false));
+        let alice = name("alice");
+        life().block_on(async {
+            let engine = machine.start().await;
+            provisioned(&engine, "alice").await;
+            let first = engine.backup(&Actor::system(), &alice).await.unwrap();
+            assert_eq!(over(&engine, &first).await.state, OperationState::Succeeded);
+            engine.shutdown().await;
+        });
+
+        machine.host.set_faults(faults(on_host, die.clone()));
+        machine.repositories.fail_by(repository_faults(on_repository, die.clone()));
+        live_until(&machine, &die, async |engine| {
+            if restore {
+                let request = RestoreRequest { name: alice.clone(), snapshot: SnapshotChoice::Latest, as_name: None };
+                engine.restore(&Actor::system(), request, None).await.unwrap();
+            } else {
+                engine.backup(&Actor::system(), &alice).await.unwrap();
+            }
+        }, async |engine| all_over(engine).await
+            && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
+
+        let ids = machine.host.world().ids();
+        prop_assert_eq!(ids.len(), 1);
+        let (last, backups) = life().block_on(async {
+            let engine = machine.start().await;
+            let last = engine.operations(Some(&alice), 1).await.unwrap().remove(0);
+            (last, engine.backups(&alice).await.unwrap())
+        });
+        let thing = machine.host.world().thing(&ids[0]).clone();
+        let container = thing.container.unwrap();
+        prop_assert_eq!(container.state, ContainerState::Running);
+        prop_assert!(thing.volumes.contains_key(&thing.mounted));
+        let done = last.state == OperationState::Succeeded;
+        prop_assert!(done || last.error.is_some());
+        if restore {
+            prop_assert_eq!(thing.mounted, u64::from(done), "{:?}", last);
+            prop_assert!(thing.volumes.contains_key(&0), "the volume before is kept");
+        } else {
+            prop_assert_eq!(thing.starts, 1, "it was never restarted");
+            prop_assert!(thing.volumes.len() == 1 && container.limited);
+            if done {
+                prop_assert!(backups.iter().any(|b| Some(&b.id) == last.snapshot.as_ref()), "{:?}", last);
+            }
+        }
+        prop_assert!(!backups.is_empty());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Backups: when they are made, how short they hold an instance up, where they go, how they come
 //! back. What a repository is, only `startclaw-backup` knows, whose workers do the work.
 
+mod check;
 mod control_plane;
 mod farewell;
 mod fill;

@@ -57,6 +57,7 @@ pub fn settings() -> EngineSettings {
 pub struct Machine {
     pub host: SimulatedHost,
     pub repositories: SimulatedRepositories,
+    pub settings: EngineSettings,
     dir: tempfile::TempDir,
 }
 
@@ -65,13 +66,14 @@ impl Machine {
         Self {
             host: SimulatedHost::new(10_000, Duration::from_millis(2)),
             repositories: SimulatedRepositories::default(),
+            settings: settings(),
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
     /// A daemon's life begins.
     pub async fn start(&self) -> Engine {
-        self.start_with(settings()).await
+        self.start_with(self.settings.clone()).await
     }
 
     pub async fn start_with(&self, settings: EngineSettings) -> Engine {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tokio_util::sync::CancellationToken;
 
 /// From a question of Caddy (below a millisecond) to a boot on a busy machine (minutes).
@@ -12,13 +13,17 @@ const SECONDS: &[f64] = &[
     60.0, 300.0,
 ];
 
+/// A gauge that nobody sets any more goes: it is about an instance that is gone. Those that are
+/// not are set at each look at everything, several times in this time.
+const GONE_AFTER: Duration = Duration::from_secs(300);
+
 /// Begins to record.
 pub fn begin() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .map(|builder| builder.idle_timeout(MetricKindMask::GAUGE, Some(GONE_AFTER)))
         .and_then(PrometheusBuilder::install_recorder)
         .context("cannot record metrics")?;
-    metrics::gauge!("startclaw_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
 
@@ -28,7 +33,10 @@ pub async fn keep_up(handle: PrometheusHandle, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
-            _ = tick.tick() => handle.run_upkeep(),
+            _ = tick.tick() => {
+                metrics::gauge!("startclaw_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+                handle.run_upkeep();
+            }
             () = stop.cancelled() => return,
         }
     }

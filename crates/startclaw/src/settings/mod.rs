@@ -18,8 +18,8 @@ pub use reference::reference;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where the database and the master key lie. Back this folder up, and keep a copy of the
-    /// master key elsewhere.
+    /// Where the database and the master key lie. `startclaw recovery-kit` writes what is needed
+    /// when they are lost.
     pub data_dir: PathBuf,
     /// Where the Unix socket lies. `docker.runtime_dir` follows it when left out.
     pub runtime_dir: PathBuf,
