@@ -1,10 +1,13 @@
 //! The measurements of `bench/RESULTS.md`: speed, side by side with peers in one run, on real
 //! parts where that is what people wait for. `script/bench` installs what this needs.
 
+mod backup;
 mod boot;
 mod client;
 mod crowd;
+mod fleet;
 mod machine;
+mod memory;
 mod overhead;
 mod platform;
 mod report;
@@ -53,6 +56,8 @@ struct Run {
 enum Part {
     /// From provision to the first answer.
     Boot,
+    /// Backup and restore.
+    Backup,
     /// What the authorize question adds to a request.
     Overhead,
     /// Many simulated instances.
@@ -107,6 +112,11 @@ async fn measure(run: Run) -> anyhow::Result<()> {
         let rounds = if run.quick { 2 } else { 5 };
         let found = boot::measure(rounds, &run.release).await;
         report.boot = Some(found.context("from provision to the first answer")?);
+    }
+    if wanted(Part::Backup) {
+        let days = if run.quick { 1 } else { 5 };
+        let found = backup::measure(days, &run.release).await;
+        report.backup = Some(found.context("backup and restore")?);
     }
     let text = report.to_string();
     std::fs::write(&run.out, &text)

@@ -2,12 +2,11 @@
 //! address, against a bare `docker run` and `openclaw fleet create` of the same image.
 
 mod bare;
-mod fleet;
 mod ours;
 
 use std::path::Path;
 
-use crate::{machine, samples::Samples};
+use crate::{fleet, machine, samples::Samples};
 
 pub use ours::Steps;
 

@@ -14,7 +14,7 @@ use startclaw_backup::{BackupErrorKind, Destination, ReadData, Report, Repositor
 use crate::stage::*;
 
 /// Whether tests on real parts are to run; says so when not.
-fn is_real() -> bool {
+pub fn is_real() -> bool {
     let real = std::env::var_os("STARTCLAW_REAL").is_some();
     if !real {
         println!("skipped: needs fake-gcs-server and restic; script/test runs it");
@@ -23,14 +23,14 @@ fn is_real() -> bool {
 }
 
 /// fake-gcs-server with one bucket.
-struct Gcs {
+pub struct Gcs {
     server: Option<Child>,
-    port: u16,
-    root: tempfile::TempDir,
+    pub port: u16,
+    pub root: tempfile::TempDir,
 }
 
 impl Gcs {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("backups")).unwrap();
@@ -71,11 +71,16 @@ impl Gcs {
     }
 
     fn repository(&self, stage: &Stage) -> Repository {
+        self.repository_at(self.port, stage)
+    }
+
+    /// The repository, reached through another port.
+    pub fn repository_at(&self, port: u16, stage: &Stage) -> Repository {
         Repository {
             storage: Storage {
                 destination: Destination::parse("gs://backups/some/prefix").unwrap(),
                 credentials: None,
-                endpoint: Some(self.endpoint()),
+                endpoint: Some(format!("http://127.0.0.1:{port}")),
                 region: None,
             },
             folder: "alice".into(),

@@ -8,3 +8,4 @@ mod odd;
 mod passes;
 mod retention;
 mod stage;
+mod trouble;

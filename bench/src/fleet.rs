@@ -1,7 +1,11 @@
 //! `openclaw fleet`, the peer: the very release that is in the image, run as its documentation
 //! says (`docs/cli/fleet.md` in the package), with a state folder of its own.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::Context;
 use tempfile::TempDir;
@@ -37,9 +41,14 @@ impl Fleet {
 
     /// Creates one cell, waits for its answer, removes it; gives how long the answer took.
     pub async fn start(&self, round: usize) -> anyhow::Result<Duration> {
-        let cell = Cell { fleet: self, tenant: format!("{CELL}-{round}") };
+        Ok(self.create(&format!("{CELL}-{round}")).await?.1)
+    }
+
+    /// Creates a cell; gives how long its first answer took. It is removed when it is dropped.
+    pub async fn create(&self, tenant: &str) -> anyhow::Result<(Cell<'_>, Duration)> {
         let port = client::free_port()?;
         let url = format!("http://127.0.0.1:{port}{}", client::STARTUP);
+        let cell = Cell { fleet: self, tenant: tenant.to_owned(), url: url.clone() };
         let (client, image, port) = (client::http()?, machine::image(), port.to_string());
         let arguments = ["create", &cell.tenant, "--image", &image, "--port", &port, "--json"];
         let begun = Instant::now();
@@ -47,7 +56,7 @@ impl Fleet {
         let (created, took) =
             tokio::join!(self.run(&arguments), client::started(&client, &url, None, begun));
         created?;
-        took
+        Ok((cell, took?))
     }
 
     fn command(&self, arguments: &[&str]) -> std::process::Command {
@@ -81,9 +90,51 @@ impl Fleet {
 }
 
 /// Removed, with its data, when it is dropped.
-struct Cell<'a> {
+pub struct Cell<'a> {
     fleet: &'a Fleet,
     tenant: String,
+    url: String,
+}
+
+impl Cell<'_> {
+    /// What its tenant has.
+    pub fn data(&self) -> PathBuf {
+        self.fleet.state.path().join("fleet/cells").join(&self.tenant)
+    }
+
+    /// Stops it; gives how long that took.
+    pub async fn stop(&self) -> anyhow::Result<Duration> {
+        self.timed(&["stop", &self.tenant]).await
+    }
+
+    /// Starts it; gives how long its answer took.
+    pub async fn start(&self) -> anyhow::Result<Duration> {
+        let client = client::http()?;
+        let arguments = ["start", &self.tenant];
+        let begun = Instant::now();
+        let (done, took) = tokio::join!(
+            self.fleet.run(&arguments),
+            client::started(&client, &self.url, None, begun)
+        );
+        done?;
+        took
+    }
+
+    /// Writes an archive of it; gives how long that took.
+    pub async fn back_up(&self, archive: &Path) -> anyhow::Result<Duration> {
+        self.timed(&["backup", &self.tenant, "--out", &archive.to_string_lossy()]).await
+    }
+
+    /// Puts an archive back; gives how long that took.
+    pub async fn restore(&self, archive: &Path) -> anyhow::Result<Duration> {
+        self.timed(&["restore", &self.tenant, "--from", &archive.to_string_lossy()]).await
+    }
+
+    async fn timed(&self, arguments: &[&str]) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        self.fleet.run(arguments).await?;
+        Ok(begun.elapsed())
+    }
 }
 
 impl Drop for Cell<'_> {

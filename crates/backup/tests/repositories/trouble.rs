@@ -1,0 +1,192 @@
+//! A bucket that answers with errors, slowly, half, or not at all.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use startclaw_backup::{BackupErrorKind, ReadData, Repository, Work};
+
+use crate::{
+    bucket::{Gcs, is_real},
+    stage::*,
+};
+
+/// What happens to a connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Trouble {
+    /// Nothing.
+    None,
+    /// The first request is answered with 503.
+    Refused,
+    /// Each piece of an answer comes late.
+    Slow,
+    /// After so many bytes of answers it is cut.
+    Cut(usize),
+    /// Nothing ever comes.
+    Silent,
+}
+
+type Decider = Arc<Mutex<Box<dyn Fn(u32) -> Trouble + Send>>>;
+
+/// Stands between a client and the bucket; the nth connection has the trouble that it decides.
+struct Between {
+    port: u16,
+    decide: Decider,
+    met: Arc<AtomicU32>,
+}
+
+impl Between {
+    fn start(to: u16, decide: impl Fn(u32) -> Trouble + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let decide: Decider = Arc::new(Mutex::new(Box::new(decide)));
+        let met = Arc::new(AtomicU32::new(0));
+        let (how, count) = (decide.clone(), met.clone());
+        // It ends with the test's process.
+        std::thread::spawn(move || {
+            for (number, client) in (0..).zip(listener.incoming().flatten()) {
+                let trouble = how.lock().unwrap()(number);
+                count.fetch_add(u32::from(trouble != Trouble::None), Ordering::Relaxed);
+                std::thread::spawn(move || carry(client, to, trouble));
+            }
+        });
+        Self { port, decide, met }
+    }
+
+    fn heal(&self) {
+        *self.decide.lock().unwrap() = Box::new(|_| Trouble::None);
+    }
+
+    /// How many connections had trouble.
+    fn met(&self) -> u32 {
+        self.met.load(Ordering::Relaxed)
+    }
+}
+
+fn carry(mut client: TcpStream, to: u16, trouble: Trouble) {
+    let mut buffer = [0; 16 * 1024];
+    match trouble {
+        Trouble::Silent => while client.read(&mut buffer).is_ok_and(|n| n > 0) {},
+        Trouble::Refused => {
+            let _ = client.read(&mut buffer);
+            let _ = client.write_all(
+                b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
+            let _ = client.shutdown(Shutdown::Write);
+            while client.read(&mut buffer).is_ok_and(|n| n > 0) {}
+        }
+        Trouble::None | Trouble::Slow | Trouble::Cut(_) => {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { return };
+            let (mut up_from, mut up_to) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut up_from, &mut up_to);
+                let _ = up_to.shutdown(Shutdown::Write);
+            });
+            answers(server, client, trouble);
+        }
+    }
+}
+
+fn answers(mut server: TcpStream, mut client: TcpStream, trouble: Trouble) {
+    let mut buffer = [0; 16 * 1024];
+    let mut left = match trouble {
+        Trouble::Cut(after) => after,
+        _ => usize::MAX,
+    };
+    while let Ok(n @ 1..) = server.read(&mut buffer) {
+        if trouble == Trouble::Slow {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let part = n.min(left);
+        left -= part;
+        if client.write_all(&buffer[..part]).is_err() || left == 0 {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
+}
+
+async fn three_days(bucket: &Repository, stage: &Stage) {
+    for day in 0..3 {
+        stage.write("big", noise(day * 2, 2 << 20));
+        take(bucket, &stage.volume()).await.unwrap();
+    }
+}
+
+/// All three are there, whole, and come back.
+async fn whole(bucket: &Repository, stage: &Stage) {
+    let all = list(bucket).await;
+    assert_eq!(all.len(), 3);
+    run(bucket, Work::Check { read: ReadData::All }).await.unwrap();
+    for (snapshot, day) in all.iter().zip([2, 1, 0]) {
+        let root = stage.empty(&format!("restored-{day}"));
+        let work = Work::Restore { snapshot: snapshot.id.clone(), root: root.clone(), uid: uid() };
+        run(bucket, work).await.unwrap();
+        assert_eq!(std::fs::read(root.join("big")).unwrap(), noise(day * 2, 2 << 20));
+    }
+}
+
+#[tokio::test]
+async fn errors_and_cut_answers_now_and_then_are_tried_again_and_nothing_is_lost() {
+    if !is_real() {
+        return;
+    }
+    let (gcs, stage) = (Gcs::start(), Stage::new());
+    let between = Between::start(gcs.port, |number| match number % 4 {
+        0 => Trouble::Refused,
+        2 => Trouble::Cut(700),
+        _ => Trouble::None,
+    });
+    let bucket = gcs.repository_at(between.port, &stage);
+    three_days(&bucket, &stage).await;
+    whole(&bucket, &stage).await;
+    assert!(between.met() > 10, "there was trouble: {}", between.met());
+}
+
+#[tokio::test]
+async fn a_slow_bucket_is_waited_for() {
+    if !is_real() {
+        return;
+    }
+    let (gcs, stage) = (Gcs::start(), Stage::new());
+    let between = Between::start(gcs.port, |_| Trouble::Slow);
+    let bucket = gcs.repository_at(between.port, &stage);
+    three_days(&bucket, &stage).await;
+    between.heal();
+    whole(&gcs.repository_at(gcs.port, &stage), &stage).await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_hangs_is_noticed_and_gets_all_of_it_later() {
+    if !is_real() {
+        return;
+    }
+    let (gcs, stage) = (Gcs::start(), Stage::new());
+    for day in 0..3 {
+        stage.write("big", noise(day * 2, 2 << 20));
+        stage.take().await.unwrap();
+    }
+    // It hangs in the middle: after the repository was made.
+    let between = Between::start(gcs.port, |number| match number {
+        0..3 => Trouble::Cut(4000),
+        _ => Trouble::Silent,
+    });
+    let bucket = gcs.repository_at(between.port, &stage);
+    let copy = Work::Copy { to: bucket.clone() };
+    let hasty = workers_with(Duration::from_secs(5));
+    let worker = hasty.start(&job(&stage.repository(), copy.clone())).await.unwrap();
+    let error = worker.finish().await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Stalled, "{error}");
+    run(&stage.repository(), Work::Check { read: ReadData::All }).await.unwrap();
+    between.heal();
+    run(&stage.repository(), copy).await.unwrap();
+    whole(&bucket, &stage).await;
+}
