@@ -76,10 +76,11 @@ impl Recover {
             recovery.bring_back(&store, |one| output::note(&format!("  {}", line(one)))).await?
         };
         store.close().await;
-        put_in_place(&kit, &settings, &database)?;
+        kit.vault()?.store(&settings.master_key())?;
         if let Some(text) = text {
             put_settings(&file, &text)?;
         }
+        put_in_place(&settings, &database)?;
         fs::remove_dir_all(&stage)?;
         report(globals, &recovered)
     }
@@ -182,9 +183,8 @@ fn fresh_stage(data_dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(stage)
 }
 
-/// The database comes last: before it is there, nothing has happened and recover can be run again.
-fn put_in_place(kit: &RecoveryKit, settings: &Settings, database: &Path) -> anyhow::Result<()> {
-    kit.vault()?.store(&settings.master_key())?;
+/// The database comes last: until it is there, recover can be run again.
+fn put_in_place(settings: &Settings, database: &Path) -> anyhow::Result<()> {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     let pending = fs::metadata(&log).map_or(0, |m| m.len());
