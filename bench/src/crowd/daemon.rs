@@ -109,6 +109,7 @@ impl Machine {
         let vault = Vault::load(&self.dir.join("master.key"), true)?;
         let settings = EngineSettings {
             domain: "claws.test".into(),
+            quota: startclaw_model::Quota::default(),
             backup: startclaw_engine::BackupSettings {
                 nightly: false,
                 folder: "/simulated".into(),

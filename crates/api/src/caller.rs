@@ -13,6 +13,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
     serve::IncomingStream,
 };
+use startclaw_accounts::network_of;
 use startclaw_engine::Engine;
 use startclaw_model::{Actor, Name, Scope, Scopes};
 use tokio::net::UnixListener;
@@ -171,7 +172,8 @@ async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), P
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"startclaw\""));
     };
     let address = client_address(parts);
-    if let Some(pause) = shared.throttle.pause(address, Instant::now()) {
+    let network = network_of(address);
+    if let Some(pause) = shared.throttle.pause(&network, Instant::now()) {
         let seconds = pause.as_secs().max(1).to_string();
         return Err(Problem::new(
             Kind::TooManyAttempts,
@@ -180,7 +182,7 @@ async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), P
         .with(header::RETRY_AFTER, &seconds));
     }
     let Some(known) = shared.engine.authenticate(token).await? else {
-        shared.throttle.failed(address, Instant::now());
+        shared.throttle.failed(network, Instant::now());
         metrics::counter!("startclaw_api_bad_tokens_total").increment(1);
         tracing::info!(%address, "a bad token was refused");
         return Err(Problem::new(

@@ -14,7 +14,6 @@ mod router;
 mod routes;
 mod shared;
 mod stream;
-mod throttle;
 pub mod wire;
 
 pub use caller::Peer;

@@ -270,7 +270,7 @@ impl From<EngineError> for Problem {
                 Self::new(Kind::NameTaken, text.clone()).about("name".into(), text)
             }
             EngineError::Removing(_) => Self::new(Kind::Removing, text),
-            EngineError::Conflict(_) => Self::new(Kind::Conflict, text),
+            EngineError::Conflict(_) | EngineError::Quota(_) => Self::new(Kind::Conflict, text),
             EngineError::Full => Self::new(Kind::Full, text),
             EngineError::KeyReused => Self::new(Kind::KeyReused, text),
             EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)

@@ -1,18 +1,20 @@
 //! What every request can reach, and what the daemon tells the API at its start.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
+use startclaw_accounts::Throttle;
 use startclaw_engine::Engine;
 use startclaw_model::{Finding, Limits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::throttle::Throttle;
-
 /// Requests answered at the same time; more get 503 at once instead of a queue.
 const REQUESTS: usize = 512;
+/// Bad tokens that one network may send, and in which time. Tokens are 256 random bits, so
+/// guessing is hopeless; what this saves is the database and the log from somebody who tries.
+const BAD_TOKENS: (u32, Duration) = (20, Duration::from_secs(60));
 /// Streams (operation events, followed logs) at the same time.
 const STREAMS: usize = 512;
 
@@ -70,7 +72,7 @@ pub(crate) struct Inner {
     pub engine: Engine,
     pub access: Access,
     pub settings: Settings,
-    pub throttle: Throttle,
+    pub throttle: Throttle<IpAddr>,
     pub requests: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
 }
@@ -81,7 +83,7 @@ impl Shared {
             engine,
             access,
             settings,
-            throttle: Throttle::default(),
+            throttle: Throttle::new(BAD_TOKENS.0, BAD_TOKENS.1),
             requests: Arc::new(Semaphore::new(REQUESTS)),
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))

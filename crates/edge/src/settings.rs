@@ -164,6 +164,11 @@ impl EdgeSettings {
         format!("https://{}{}", self.instance_host(name), self.port_suffix())
     }
 
+    /// The origin of the domain's own pages, without a slash at the end.
+    pub fn site_origin(&self) -> String {
+        format!("https://{}{}", self.domain, self.port_suffix())
+    }
+
     /// The root of Caddy's own authority, once Caddy has made it.
     pub(crate) fn internal_root(&self) -> PathBuf {
         self.storage.join("pki/authorities/local/root.crt")

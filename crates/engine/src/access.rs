@@ -46,6 +46,14 @@ impl SessionCache {
     fn remove(&self, hash: &str) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(hash);
     }
+
+    /// Forgets the sessions that were entered from these sessions of an account.
+    fn remove_entered_from(&self, account_sessions: &[String]) {
+        let mut cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cache.retain(|_, (session, _)| {
+            session.account_session.as_ref().is_none_or(|from| !account_sessions.contains(from))
+        });
+    }
 }
 
 /// A one-time ticket into an instance.
@@ -53,6 +61,8 @@ impl SessionCache {
 pub struct Ticket {
     /// What the link carries.
     pub value: Secret,
+    /// The link itself.
+    pub link: Secret,
     /// Until when it can be used.
     pub expires_at: Timestamp,
 }
@@ -71,28 +81,42 @@ pub(crate) fn random_secret() -> Secret {
     Secret::new(random())
 }
 
-fn random() -> String {
+/// 256 random bits as 43 characters that can stand in an address.
+pub fn random() -> String {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
     BASE64.encode(bytes)
 }
 
-fn digest(value: &str) -> String {
+/// What is stored of a random value that opens something.
+pub fn digest(value: &str) -> String {
     BASE64.encode(Sha256::digest(value.as_bytes()))
 }
 
 impl Engine {
-    /// A one-time ticket with which its bearer enters the instance as its owner.
-    pub async fn mint_ticket(&self, actor: &Actor, name: &Name) -> Result<Ticket, EngineError> {
+    /// A one-time ticket with which its bearer enters the instance as its owner. What is entered
+    /// with one made from `account_session`, the digest of a session of an account, ends with that.
+    pub async fn mint_ticket(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        account_session: Option<String>,
+    ) -> Result<Ticket, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let value = random();
         let expires_at = Timestamp::now().plus(TICKET_LIFE);
-        let leave =
-            Session { instance: instance.id, identity: instance.owner.to_string(), expires_at };
+        let leave = Session {
+            instance: instance.id,
+            identity: instance.owner.to_string(),
+            account_session,
+            expires_at,
+        };
         self.store().add_ticket(&digest(&value), &leave).await?;
         let about = Some((&leave.instance, name));
         self.record(EventKind::Changed, about, actor, "made a sign-in link").await;
-        Ok(Ticket { value: Secret::new(value), expires_at })
+        let origin = crate::plan::origin(&self.inner.settings, name);
+        let link = Secret::new(format!("{origin}/.startclaw/enter?ticket={value}"));
+        Ok(Ticket { value: Secret::new(value), link, expires_at })
     }
 
     /// Takes a ticket of `instance` and opens a session; `None` when the ticket was used,
@@ -142,6 +166,12 @@ impl Engine {
         let hash = digest(cookie);
         self.sessions().remove(&hash);
         Ok(self.store().remove_session(&hash).await?)
+    }
+
+    /// Sessions of accounts have ended: so have those that were entered from them. The database
+    /// knows; this is for what is in memory.
+    pub fn left(&self, account_sessions: &[String]) {
+        self.sessions().remove_entered_from(account_sessions);
     }
 
     /// Makes a token for a program.

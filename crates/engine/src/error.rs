@@ -36,6 +36,9 @@ pub enum EngineError {
     /// It does not go together with what is under way.
     #[error("{0}")]
     Conflict(String),
+    /// It would be more than the account may have.
+    #[error("{0}")]
+    Quota(String),
     /// The machine has no slot left.
     #[error("the machine is full; deprovision an instance or add a machine")]
     Full,
@@ -71,6 +74,7 @@ impl EngineError {
             StoreError::NoInstance => Self::NoInstance(name.clone()),
             StoreError::Removing => Self::Removing(name.clone()),
             StoreError::Conflict(why) => Self::Conflict(why.to_owned()),
+            StoreError::Quota(why) => Self::Quota(why),
             StoreError::Full => Self::Full,
             StoreError::KeyReused => Self::KeyReused,
             other => Self::inside(other),

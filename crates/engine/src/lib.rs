@@ -27,7 +27,7 @@ use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket};
+pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket, digest, random};
 pub use alerts::{Messenger, Nobody};
 pub use backup::{
     BackupSettings, CONTROL_PLANE, DATABASE, Recovered, Recovery, Repositories, RestoreRequest,

@@ -28,6 +28,7 @@ pub(crate) fn setup(settings: &EngineSettings, instance: &Instance, place: &Plac
         telegram: profile
             .telegram
             .then(|| TelegramSetup { api_root: settings.instances.telegram_api.clone() }),
+        has_secrets: instance.desired.has_had_secrets(),
     }
 }
 

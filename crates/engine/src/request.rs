@@ -1,6 +1,6 @@
 //! What a provision asks for.
 
-use startclaw_model::{Limits, ModelProvider, Name, Owner, Secret};
+use startclaw_model::{AccountId, Limits, ModelProvider, Name, Owner, Secret};
 
 use crate::EngineError;
 
@@ -10,8 +10,10 @@ use crate::EngineError;
 pub struct ProvisionRequest {
     /// The name, which is the first label of its address.
     pub name: Name,
-    /// Who it will belong to.
+    /// Who it will belong to, as OpenClaw is told.
     pub owner: Owner,
+    /// The account it will belong to.
+    pub account: Option<AccountId>,
     /// Where its model comes from; without one the owner sets it up in the Control UI.
     pub provider: Option<ModelProvider>,
     /// The provider's key.

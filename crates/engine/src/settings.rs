@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use startclaw_model::Limits;
+use startclaw_model::{Limits, Quota};
 
 /// What the engine is told at its start.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct EngineSettings {
     pub port_suffix: String,
     /// What new instances get.
     pub instances: InstanceSettings,
+    /// What an account may have that has no quota of its own.
+    pub quota: Quota,
     /// When and where backups are made.
     pub backup: crate::BackupSettings,
     /// How long things take.

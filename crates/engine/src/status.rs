@@ -3,7 +3,7 @@
 use serde::Serialize;
 use startclaw_host::Place;
 use startclaw_model::{
-    InstanceId, InstanceState, Limits, Name, OperationId, Owner, Profile, Timestamp,
+    AccountId, InstanceId, InstanceState, Limits, Name, OperationId, Owner, Profile, Timestamp,
 };
 
 /// How one instance is.
@@ -13,8 +13,10 @@ pub struct InstanceStatus {
     pub id: InstanceId,
     /// Its name.
     pub name: Name,
-    /// Who it belongs to.
+    /// Who it belongs to, as OpenClaw is told.
     pub owner: Owner,
+    /// The account it belongs to.
+    pub account: Option<AccountId>,
     /// In one word.
     pub state: InstanceState,
     /// Why it is not live, in words.

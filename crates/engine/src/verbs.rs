@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
-    Actor, Desired, Event, EventKind, Farewell, Finding, InstanceId, Name, Operation,
-    OperationKind, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
+    AccountId, Actor, Desired, Email, Event, EventKind, Farewell, Finding, InstanceId, Name,
+    Operation, OperationKind, Owner, Presence, Profile, Quota, Secret, SecretName, Timestamp,
+    Volumes,
 };
 use startclaw_store::{Idempotency, NewInstance, Placed, SealedSecret, StoreError};
 
@@ -67,12 +68,18 @@ impl Engine {
             }
         }
         let name = request.name;
+        let account = match request.account {
+            None => self.account_of(&request.owner).await?,
+            given => given,
+        };
         let operation =
             Operation::new(OperationKind::Provision, id.clone(), name.clone(), actor.clone());
         let new = NewInstance {
             id,
             name: name.clone(),
             owner: request.owner,
+            account,
+            quota: self.quota_for(actor),
             desired,
             wrapped_key,
             secrets,
@@ -295,6 +302,38 @@ impl Engine {
         }
     }
 
+    /// Gives an instance to an account.
+    pub async fn give(&self, name: &Name, account: &AccountId) -> Result<(), EngineError> {
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        self.store().give(&instance.id, Some(account)).await?;
+        self.inner.live.update(&instance.id, |entry| {
+            Arc::make_mut(&mut entry.instance).account = Some(account.clone());
+        });
+        Ok(())
+    }
+
+    /// Writes down something that happened and is about no instance.
+    pub async fn note(&self, kind: EventKind, actor: &Actor, detail: &str) {
+        self.record(kind, None, actor, detail).await;
+    }
+
+    /// A digest of `text` that nobody makes who has not the master key.
+    pub fn keyed_text(&self, text: &str) -> String {
+        self.inner.vault.keyed_digest(text)
+    }
+
+    /// The account that an admin or a program means by an owner, if it is one's address.
+    async fn account_of(&self, owner: &Owner) -> Result<Option<AccountId>, EngineError> {
+        let Ok(email) = Email::parse(owner.as_str()) else { return Ok(None) };
+        let found = self.store().account_and_password(&email).await?;
+        Ok(found.map(|(account, _)| account.id))
+    }
+
+    /// What counts when an instance is made: an account's own wishes have a limit.
+    pub(crate) fn quota_for(&self, actor: &Actor) -> Option<Quota> {
+        actor.is_account().then_some(self.inner.settings.quota)
+    }
+
     fn seal(
         &self,
         wrapped_key: &str,
@@ -381,6 +420,7 @@ impl Engine {
             id: instance.id.clone(),
             name: instance.name.clone(),
             owner: instance.owner.clone(),
+            account: instance.account.clone(),
             state: entry.shown_state(),
             reason: entry.reason(),
             last_log: if failing { health.last_log.clone() } else { Vec::new() },

@@ -33,6 +33,13 @@ pub struct Desired {
     pub farewell: Farewell,
 }
 
+impl Desired {
+    /// Whether somebody gave it a secret, then or later.
+    pub fn has_had_secrets(&self) -> bool {
+        self.profile.api_key || self.profile.telegram || self.secrets_revision > 1
+    }
+}
+
 /// What is still to be done with the data of an instance before they are removed with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

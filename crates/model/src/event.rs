@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, Timestamp};
+use crate::{AccountId, Name, Timestamp};
 
-/// Who did something: `socket:uid=0`, `token:<id>`, or `startclaw` itself.
+/// Who did something: `socket:uid=0`, `token:<id>`, `account:<id>`, or `startclaw` itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Actor(String);
@@ -25,6 +25,16 @@ impl Actor {
     /// A program with a bearer token.
     pub fn token(id: &str) -> Self {
         Self(format!("token:{id}"))
+    }
+
+    /// Somebody who signed in.
+    pub fn account(id: &AccountId) -> Self {
+        Self(format!("account:{id}"))
+    }
+
+    /// Whether it is somebody who signed in, and so has a quota.
+    pub fn is_account(&self) -> bool {
+        self.0.starts_with("account:")
     }
 
     /// From the database.
@@ -58,7 +68,7 @@ pub enum EventKind {
     Healed,
     /// Somebody entered an instance with a sign-in link.
     Entered,
-    /// Tokens or secrets were changed.
+    /// Tokens, secrets or accounts were changed.
     Changed,
 }
 

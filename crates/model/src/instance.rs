@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Desired, Health, Name, Slot, Timestamp};
+use crate::{AccountId, Desired, Health, Name, Slot, Timestamp};
 
 /// Identifies an instance for ever; a name can be used again after deprovision, an id cannot.
 #[derive(
@@ -88,8 +88,11 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its name and the first label of its address.
     pub name: Name,
-    /// Who it belongs to.
+    /// Who it belongs to, as OpenClaw is told.
     pub owner: Owner,
+    /// The account it belongs to; none when an admin made it for somebody without one.
+    #[serde(default)]
+    pub account: Option<AccountId>,
     /// Its place on the machine.
     pub slot: Slot,
     /// What is wanted of it.

@@ -1,5 +1,6 @@
 //! The nouns of StartClaw and the rules they carry. No I/O happens here.
 
+mod account;
 mod desired;
 mod event;
 mod finding;
@@ -15,6 +16,7 @@ mod state;
 mod time;
 mod volumes;
 
+pub use account::{Account, AccountId, AccountState, Email, EmailError, Quota};
 pub use desired::{Desired, Farewell, Limits, LimitsError, Presence, Profile};
 pub use event::{Actor, Event, EventKind};
 pub use finding::{Finding, Verdict};

@@ -37,6 +37,10 @@ pub struct Setup {
     pub has_api_key: bool,
     /// Its Telegram bot, if it has one.
     pub telegram: Option<TelegramSetup>,
+    /// Whether it has secrets, or ever had. Where there is nothing to refer to, the secrets are not
+    /// mentioned: a new OpenClaw whose configuration names none starts 1.5 s sooner, because it
+    /// then knows that there is no older state to bring up to date.
+    pub has_secrets: bool,
 }
 
 /// How its Telegram bot is set up.
@@ -135,12 +139,17 @@ fn ours(setup: &Setup) -> Value {
         // A new version comes as a new image.
         "update": { "checkOnStart": false },
         "plugins": { "entries": { "admin-http-rpc": { "enabled": true } } },
-        "secrets": { "providers": { SECRETS: {
-            "source": "file",
-            "path": format!("{SECRETS_PATH}/{SECRETS_FILE}"),
-            "mode": "json",
-        } } },
     });
+    if setup.has_secrets {
+        lay_over(
+            &mut config,
+            json!({ "secrets": { "providers": { SECRETS: {
+                "source": "file",
+                "path": format!("{SECRETS_PATH}/{SECRETS_FILE}"),
+                "mode": "json",
+            } } } }),
+        );
+    }
     if let Some(telegram) = &setup.telegram {
         lay_over(
             &mut config,
@@ -264,6 +273,7 @@ mod tests {
             }),
             has_api_key: true,
             telegram: Some(TelegramSetup::default()),
+            has_secrets: true,
         }
     }
 
@@ -318,6 +328,15 @@ mod tests {
         let own = br#"{"channels":{"telegram":{"enabled":true,"botToken":"mine"}}}"#;
         let config = value(&configuration(Some(own), &bare).unwrap());
         assert_eq!(config["channels"]["telegram"]["enabled"], true);
+    }
+
+    /// OpenClaw's own rule for a start without migrations: none of the keys that could have left
+    /// state elsewhere, of which these are the ones that we write.
+    #[test]
+    fn without_a_secret_the_first_configuration_lets_openclaw_start_as_a_new_one() {
+        let bare = Setup { telegram: None, has_api_key: false, has_secrets: false, ..setup() };
+        let config = value(&configuration(None, &bare).unwrap());
+        assert!(config.get("secrets").is_none() && config.get("channels").is_none());
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Session {
     pub instance: InstanceId,
     /// Who OpenClaw is told they are.
     pub identity: String,
+    /// The digest of the session of the account that it was entered from; it ends with that one.
+    pub account_session: Option<String>,
     /// Until when.
     pub expires_at: Timestamp,
 }
@@ -64,6 +66,7 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
     Ok(Session {
         instance: InstanceId(row.try_get("instance_id")?),
         identity: row.try_get("identity")?,
+        account_session: row.try_get("account_session")?,
         expires_at: row::time(row, "expires_at")?,
     })
 }
@@ -139,11 +142,13 @@ impl Store {
     /// Stores a sign-in ticket under its digest.
     pub async fn add_ticket(&self, hash: &str, leave: &Session) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO tickets (hash, instance_id, identity, expires_at) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO tickets (hash, instance_id, identity, account_session, expires_at)
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(hash)
         .bind(leave.instance.as_str())
         .bind(&leave.identity)
+        .bind(leave.account_session.as_deref())
         .bind(leave.expires_at.as_millis())
         .execute(&self.write)
         .await?;
@@ -172,12 +177,14 @@ impl Store {
     /// Stores a session under its digest.
     pub async fn add_session(&self, hash: &str, session: &Session) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO sessions (hash, instance_id, identity, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO sessions
+                (hash, instance_id, identity, account_session, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(hash)
         .bind(session.instance.as_str())
         .bind(&session.identity)
+        .bind(session.account_session.as_deref())
         .bind(Timestamp::now().as_millis())
         .bind(session.expires_at.as_millis())
         .execute(&self.write)

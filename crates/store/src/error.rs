@@ -8,6 +8,12 @@ pub enum StoreError {
     /// The name belongs to another instance.
     #[error("an instance with this name exists already")]
     NameTaken,
+    /// The address belongs to another account.
+    #[error("an account with this address exists already")]
+    EmailTaken,
+    /// It would be more than the account may have.
+    #[error("{0}")]
+    Quota(String),
     /// No such instance.
     #[error("there is no such instance")]
     NoInstance,

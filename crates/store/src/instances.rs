@@ -2,11 +2,13 @@
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
-    Actor, Desired, Health, Instance, InstanceId, Name, Operation, OperationId, Owner, Presence,
-    Slot, Timestamp,
+    AccountId, Actor, Desired, Health, Instance, InstanceId, Name, Operation, OperationId, Owner,
+    Presence, Quota, Slot, Timestamp,
 };
 
-use crate::{IMMEDIATE, SealedSecret, Store, StoreError, operations, row, secrets, snapshots};
+use crate::{
+    IMMEDIATE, SealedSecret, Store, StoreError, accounts, operations, row, secrets, snapshots,
+};
 
 /// An instance that is to be made. Its slot is found while it is stored.
 #[derive(Debug)]
@@ -15,8 +17,13 @@ pub struct NewInstance {
     pub id: InstanceId,
     /// Its name.
     pub name: Name,
-    /// Who it belongs to.
+    /// Who it belongs to, as OpenClaw is told.
     pub owner: Owner,
+    /// The account it belongs to.
+    pub account: Option<AccountId>,
+    /// What an account may have that has no quota of its own; none when it is not the account
+    /// that asks, and no quota counts.
+    pub quota: Option<Quota>,
     /// What is wanted.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
@@ -48,7 +55,7 @@ impl Store {
     /// free slot below `capacity`.
     ///
     /// # Errors
-    /// [`StoreError::NameTaken`], [`StoreError::Full`], [`StoreError::KeyReused`].
+    /// [`StoreError::NameTaken`], [`StoreError::Quota`], [`StoreError::Full`], [`StoreError::KeyReused`].
     pub async fn provision(
         &self,
         new: NewInstance,
@@ -67,11 +74,16 @@ impl Store {
         if taken.is_some() {
             return Err(StoreError::NameTaken);
         }
+        if let (Some(account), Some(quota)) = (&new.account, new.quota) {
+            let memory = new.desired.profile.limits.memory_hard_mib;
+            accounts::check_quota(&mut tx, account, memory, quota).await?;
+        }
         let slot = free_slot(&mut tx, capacity).await?;
         let now = Timestamp::now().as_millis();
         sqlx::query(
-            "INSERT INTO instances (id, name, owner, slot, desired, health, wrapped_key, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO instances
+                (id, name, owner, slot, desired, health, wrapped_key, created_at, account_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(new.id.as_str())
         .bind(new.name.as_str())
@@ -81,6 +93,7 @@ impl Store {
         .bind(serde_json::to_string(&Health::default())?)
         .bind(&new.wrapped_key)
         .bind(now)
+        .bind(new.account.as_ref().map(AccountId::as_str))
         .execute(&mut *tx)
         .await?;
         for secret in &new.secrets {

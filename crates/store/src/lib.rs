@@ -4,6 +4,8 @@
 //! locked database; reads have connections of their own and never wait for a write.
 
 mod access;
+mod account_access;
+mod accounts;
 mod error;
 mod events;
 mod instances;
@@ -21,6 +23,8 @@ use sqlx::{
 };
 
 pub use access::{NewToken, Session, StoredToken};
+pub use account_access::{AccountSession, Link, LinkKind, Passkey};
+pub use accounts::Usage;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;

@@ -3,7 +3,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, sqlite::SqliteRow};
 use startclaw_model::{
-    Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, SnapshotId, Timestamp,
+    AccountId, Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, SnapshotId,
+    Timestamp,
 };
 
 use crate::StoreError;
@@ -43,6 +44,7 @@ pub(crate) fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
         id: InstanceId(row.try_get("id")?),
         name: name(row.try_get("name")?)?,
         owner: from_word(row.try_get("owner")?)?,
+        account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
         slot: Slot(u32::try_from(slot).map_err(|_| StoreError::Value(format!("slot {slot}")))?),
         desired: json(row, "desired")?,
         health: json(row, "health")?,

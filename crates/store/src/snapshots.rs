@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{
-    Desired, InstanceId, Name, Operation, OperationKind, Owner, Snapshot, SnapshotId, Timestamp,
+    AccountId, Desired, InstanceId, Name, Operation, OperationKind, Owner, Snapshot, SnapshotId,
+    Timestamp,
 };
 
 use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
@@ -27,6 +28,8 @@ pub struct Archive {
     pub name: Name,
     /// Who it belonged to.
     pub owner: Owner,
+    /// The account it belonged to.
+    pub account: Option<AccountId>,
     /// What was wanted of it last.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
@@ -261,8 +264,8 @@ impl Store {
 pub(crate) async fn keep(tx: &mut SqliteConnection, id: &InstanceId) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT OR REPLACE INTO archives
-            (instance_id, name, owner, desired, wrapped_key, secrets, removed_at)
-         SELECT id, name, owner, desired, wrapped_key,
+            (instance_id, name, owner, account_id, desired, wrapped_key, secrets, removed_at)
+         SELECT id, name, owner, account_id, desired, wrapped_key,
             (SELECT json_group_array(json_array(name, sealed, updated_at))
              FROM secrets WHERE instance_id = instances.id),
             $2
@@ -299,6 +302,7 @@ fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
         id: InstanceId(row.try_get("instance_id")?),
         name: row::name(row.try_get("name")?)?,
         owner: row::from_word(row.try_get("owner")?)?,
+        account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
         desired: row::json(row, "desired")?,
         wrapped_key: row.try_get("wrapped_key")?,
         secrets: secrets

@@ -1,7 +1,6 @@
 //! `POST /open`
 
 use axum::Json;
-use startclaw_model::Secret;
 
 use crate::{
     caller::{Caller, Write},
@@ -24,10 +23,7 @@ pub(crate) async fn open(
     Body(body): Body<NameBody>,
 ) -> Result<(axum::http::StatusCode, Json<SignInLink>), Problem> {
     caller.see(&body.name)?;
-    let url = caller.engine().status(&body.name).await?.url;
-    let ticket = caller.engine().mint_ticket(caller.actor(), &body.name).await?;
-    let url =
-        format!("{}/.startclaw/enter?ticket={}", url.trim_end_matches('/'), ticket.value.expose());
-    let link = SignInLink { url: SentSecret(Secret::new(url)), expires_at: ticket.expires_at };
+    let ticket = caller.engine().mint_ticket(caller.actor(), &body.name, None).await?;
+    let link = SignInLink { url: SentSecret(ticket.link), expires_at: ticket.expires_at };
     Ok((axum::http::StatusCode::CREATED, Json(link)))
 }

@@ -59,6 +59,7 @@ impl Provision {
         ProvisionRequest {
             name: self.name,
             owner,
+            account: None,
             provider: self.provider,
             api_key: self.api_key.map(|s| s.0),
             telegram_bot_token: self.telegram_bot_token.map(|s| s.0),

@@ -66,6 +66,7 @@ impl House {
         let host = SimulatedHost::new(20, Duration::from_millis(5));
         let settings = EngineSettings {
             domain: "claws.test".into(),
+            quota: startclaw_model::Quota::default(),
             backup: startclaw_engine::BackupSettings {
                 nightly: false,
                 folder: "/simulated".into(),

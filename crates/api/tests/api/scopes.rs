@@ -206,7 +206,7 @@ async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
     let alice = crate::house::name("alice");
     let actor = Actor::socket(0);
     let before = house.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
-    let ticket = house.engine.mint_ticket(&actor, &alice).await.unwrap();
+    let ticket = house.engine.mint_ticket(&actor, &alice, None).await.unwrap();
     let first = house.engine.status(&alice).await.unwrap();
     house.engine.enter(&first.id, &alice, ticket.value.expose()).await.unwrap().unwrap();
     let gone = delete(&house.socket(), "/deprovision?name=alice").await.json();

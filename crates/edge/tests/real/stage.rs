@@ -100,6 +100,7 @@ impl Stage {
         let request = ProvisionRequest {
             name: Name::parse(name).unwrap(),
             owner: Owner::parse("alice@example.com").unwrap(),
+            account: None,
             provider: None,
             api_key: None,
             telegram_bot_token: Some(Secret::new("123456:ABC")),
@@ -120,7 +121,8 @@ impl Stage {
     /// A sign-in link's ticket.
     pub fn ticket(&self, name: &str) -> String {
         let name = Name::parse(name).unwrap();
-        let ticket = self.engine(async |e| e.mint_ticket(&Actor::system(), &name).await).unwrap();
+        let ticket =
+            self.engine(async |e| e.mint_ticket(&Actor::system(), &name, None).await).unwrap();
         ticket.value.expose().to_owned()
     }
 
@@ -196,6 +198,7 @@ impl Daemon {
             let vault = Vault::load(&dir.join("master.key"), true).unwrap();
             let engine_settings = EngineSettings {
                 domain: settings.domain.clone(),
+                quota: startclaw_model::Quota::default(),
                 backup: startclaw_engine::BackupSettings {
                     nightly: false,
                     folder: "/simulated".into(),

@@ -196,7 +196,10 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         let from = source.id().clone();
-        let new = self.successor(source, name.clone()).await?;
+        let new = NewInstance {
+            quota: self.quota_for(actor),
+            ..self.successor(source, name.clone()).await?
+        };
         let mut operation =
             Operation::new(OperationKind::Restore, new.id.clone(), name.clone(), actor.clone());
         operation.snapshot = Some(snapshot.id.clone());
@@ -217,11 +220,13 @@ impl Engine {
     /// itself, with its keys and secrets; a copy gets keys of its own and the same secrets, but
     /// not the Telegram bot: two who share one take each other's messages.
     async fn successor(&self, source: Source, name: Name) -> Result<NewInstance, EngineError> {
-        let (id, own_name, owner, mut desired, key, secrets) = match source {
-            Source::Gone(a) => (a.id, a.name, a.owner, a.desired, a.wrapped_key, a.secrets),
+        let (id, own_name, owner, account, mut desired, key, secrets) = match source {
+            Source::Gone(a) => {
+                (a.id, a.name, a.owner, a.account, a.desired, a.wrapped_key, a.secrets)
+            }
             Source::Living(i, key) => {
                 let secrets = self.store().secrets(&i.id).await?;
-                (i.id, i.name, i.owner, i.desired, key, secrets)
+                (i.id, i.name, i.owner, i.account, i.desired, key, secrets)
             }
         };
         desired.presence = Presence::Present;
@@ -229,7 +234,16 @@ impl Engine {
         desired.volumes = startclaw_model::Volumes::to_be_filled();
         desired.epoch += 1;
         if own_name == name {
-            return Ok(NewInstance { id, name, owner, desired, wrapped_key: key, secrets });
+            return Ok(NewInstance {
+                id,
+                name,
+                owner,
+                account,
+                quota: None,
+                desired,
+                wrapped_key: key,
+                secrets,
+            });
         }
         desired.profile.telegram = false;
         let fresh = InstanceId::new();
@@ -244,7 +258,16 @@ impl Engine {
             let sealed = self.inner.vault.seal(&wrapped_key, &fresh, &old.name, &secret)?;
             copied.push(SealedSecret { sealed, ..old });
         }
-        Ok(NewInstance { id: fresh, name, owner, desired, wrapped_key, secrets: copied })
+        Ok(NewInstance {
+            id: fresh,
+            name,
+            owner,
+            account,
+            quota: None,
+            desired,
+            wrapped_key,
+            secrets: copied,
+        })
     }
 }
 

@@ -44,6 +44,7 @@ pub fn settings() -> EngineSettings {
         domain: "example.com".into(),
         port_suffix: String::new(),
         instances: InstanceSettings { boots: 64, ..InstanceSettings::default() },
+        quota: startclaw_model::Quota::default(),
         backup: BackupSettings {
             nightly: false,
             folder: "/simulated".into(),
@@ -122,6 +123,7 @@ pub fn request(text: &str) -> ProvisionRequest {
     ProvisionRequest {
         name: name(text),
         owner: Owner::parse("alice@example.com").unwrap(),
+        account: None,
         provider: None,
         api_key: None,
         telegram_bot_token: None,

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::serve::ListenerExt as _;
+use startclaw_accounts::Accounts;
 use startclaw_api::{Access, Peer};
 use startclaw_backup::Workers;
 use startclaw_engine::{Engine, EngineSettings, Outside, Timing};
@@ -91,6 +92,7 @@ impl Daemon {
             domain: settings.edge.domain.clone(),
             port_suffix: settings.edge.port_suffix(),
             instances: settings.instances.clone(),
+            quota: settings.accounts.quota,
             backup: settings.backup.clone(),
             timing: Timing::default(),
         };
@@ -98,6 +100,11 @@ impl Daemon {
             .await
             .context("the engine cannot start")?;
         write_caddyfile(&settings);
+        let site = settings.edge.site_origin();
+        let accounts =
+            Accounts::new(store.clone(), engine.clone(), settings.accounts.clone(), &site)
+                .map_err(anyhow::Error::msg)
+                .context("the settings of accounts")?;
 
         let api = startclaw_api::Settings {
             limits: settings.instances.limits,
@@ -106,6 +113,7 @@ impl Daemon {
             stop: stop.clone(),
         };
         let tasks = TaskTracker::new();
+        tasks.spawn(accounts.clone().see_off(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
         let admin = startclaw_api::router(engine.clone(), Access::Socket, api.clone())
             .into_make_service_with_connect_info::<Peer>();

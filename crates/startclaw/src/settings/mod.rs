@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use startclaw_accounts::AccountSettings;
 use startclaw_edge::EdgeSettings;
 use startclaw_engine::{BackupSettings, InstanceSettings};
 use startclaw_host::docker::DockerSettings;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// What new instances get.
     pub instances: InstanceSettings,
+    /// Who may have an account, and what with it.
+    pub accounts: AccountSettings,
     /// When and where backups are made.
     pub backup: BackupSettings,
 }
@@ -69,6 +72,7 @@ impl Default for Settings {
             edge: EdgeSettings::default(),
             docker: DockerSettings::default(),
             instances: InstanceSettings::default(),
+            accounts: AccountSettings::default(),
             backup: BackupSettings::default(),
         }
     }

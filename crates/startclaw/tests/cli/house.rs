@@ -82,6 +82,7 @@ impl House {
         runtime.block_on(async {
             let settings = EngineSettings {
                 domain: "claws.test".into(),
+                quota: startclaw_model::Quota::default(),
                 backup: startclaw_engine::BackupSettings {
                     nightly: false,
                     folder: "/simulated".into(),

@@ -1,0 +1,238 @@
+//! Links that do one thing once: confirm an address, set a password, invite somebody. They go by
+//! mail, or an admin hands them over.
+
+use std::time::Duration;
+
+use startclaw_engine::{digest, random};
+use startclaw_model::{Account, AccountState, Actor, Email, Secret, Timestamp};
+use startclaw_store::{Link, LinkKind};
+
+use crate::{AccountError, Accounts, FreshSession, Origin, sign_in::admit};
+
+/// How long a link to set a password works that went by mail, and one that an admin hands over.
+const MAILED_LIFE: Duration = Duration::from_secs(3600);
+const HANDED_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// How long a link to confirm an address works.
+const CONFIRM_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// A link that was just made: the only time it is seen.
+#[derive(Debug, Clone)]
+pub struct FreshLink {
+    /// The whole link.
+    pub url: Secret,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+impl Accounts {
+    /// Makes an invitation, for one address or for whoever has it.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn invite(
+        &self,
+        actor: &Actor,
+        email: Option<Email>,
+        life: Duration,
+    ) -> Result<FreshLink, AccountError> {
+        self.make_link(LinkKind::Invite, None, email, actor, life).await
+    }
+
+    /// The invitations that still work.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn invitations(&self) -> Result<Vec<Link>, AccountError> {
+        Ok(self.store().links(LinkKind::Invite, Timestamp::now()).await?)
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Errors
+    /// [`AccountError::Missing`].
+    pub async fn revoke_invitation(&self, id: &str) -> Result<(), AccountError> {
+        if self.store().remove_link(id).await? {
+            Ok(())
+        } else {
+            Err(AccountError::Missing("invitation"))
+        }
+    }
+
+    /// Makes a link with which somebody sets their password.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn password_link(
+        &self,
+        actor: &Actor,
+        account: &Account,
+    ) -> Result<FreshLink, AccountError> {
+        let owner = Some(account);
+        self.make_link(LinkKind::Password, owner, None, actor, HANDED_LIFE).await
+    }
+
+    /// Sends a link to set a password to an address, if somebody has an account with it. The
+    /// answer is the same either way, and takes as long: what is sent is sent later.
+    ///
+    /// # Errors
+    /// [`AccountError::Slow`] and [`AccountError::Invalid`], neither of which tells who has an account.
+    pub async fn ask_password_link(
+        &self,
+        email: &str,
+        origin: &Origin,
+    ) -> Result<(), AccountError> {
+        let email =
+            Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
+        self.count_asked(origin)?;
+        let accounts = self.clone();
+        tokio::spawn(async move {
+            if let Err(e) = accounts.send_password_link(&email).await {
+                tracing::error!(error = ?e, "a link to set a password could not be sent");
+            }
+        });
+        Ok(())
+    }
+
+    async fn send_password_link(&self, email: &Email) -> Result<(), AccountError> {
+        let Some(mailer) = &self.inner.mailer else { return Ok(()) };
+        let Some((account, _)) = self.store().account_and_password(email).await? else {
+            return Ok(());
+        };
+        if account.state != AccountState::Active {
+            return Ok(());
+        }
+        let (kind, actor) = (LinkKind::Password, Actor::account(&account.id));
+        let link = self.make_link(kind, Some(&account), None, &actor, MAILED_LIFE).await?;
+        let text = format!(
+            "Somebody, hopefully you, asked for a new password for {email} at {site}.\n\n\
+             Set it here, within an hour:\n{url}\n\n\
+             If it was not you, do nothing: your password stays as it is.\n",
+            site = self.inner.site,
+            url = link.url.expose()
+        );
+        mailer.send(email, "Set a new password", text).await
+    }
+
+    /// Sends the link that confirms an address.
+    ///
+    /// # Errors
+    /// [`AccountError::Inside`] when the mail server does not take it.
+    pub async fn send_confirmation(&self, account: &Account) -> Result<(), AccountError> {
+        let Some(mailer) = self.inner.mailer.clone() else { return Ok(()) };
+        let actor = Actor::account(&account.id);
+        let link =
+            self.make_link(LinkKind::Confirm, Some(account), None, &actor, CONFIRM_LIFE).await?;
+        let text = format!(
+            "Welcome to {site}.\n\nConfirm that {email} is your address, within three days:\n{url}\n\n\
+             If you did not sign up there, do nothing.\n",
+            site = self.inner.site,
+            email = account.email,
+            url = link.url.expose()
+        );
+        let email = account.email.clone();
+        // A slow mail server does not keep somebody from signing up.
+        tokio::spawn(async move {
+            if let Err(e) = mailer.send(&email, "Confirm your address", text).await {
+                tracing::error!(error = ?e, "a confirmation could not be sent");
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends the confirmation once more, not too often.
+    ///
+    /// # Errors
+    /// [`AccountError::Slow`].
+    pub async fn resend_confirmation(
+        &self,
+        account: &Account,
+        origin: &Origin,
+    ) -> Result<(), AccountError> {
+        self.count_asked(origin)?;
+        self.send_confirmation(account).await
+    }
+
+    /// Whether a link of this kind still works; uses nothing up.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn is_good(&self, token: &str, kind: LinkKind) -> Result<bool, AccountError> {
+        let link = self.store().link(&digest(token), Timestamp::now()).await?;
+        Ok(link.is_some_and(|link| link.kind == kind))
+    }
+
+    /// Confirms the address that a link was sent to.
+    ///
+    /// # Errors
+    /// [`AccountError::DeadLink`].
+    pub async fn confirm(&self, token: &str) -> Result<(), AccountError> {
+        let mut account = self.take_link(token, LinkKind::Confirm).await?;
+        account.confirmed_at = Some(Timestamp::now());
+        self.store().save_account(&account).await?;
+        self.note(&account, "confirmed the address").await;
+        Ok(())
+    }
+
+    /// Sets a password by a link, and signs in. Whoever has the link could read the address's mail, or got it
+    /// from an admin: so the address counts as confirmed.
+    ///
+    /// # Errors
+    /// [`AccountError::DeadLink`]; [`AccountError::Invalid`] for a password that may not be chosen,
+    /// which uses nothing up.
+    pub async fn set_password_by_link(
+        &self,
+        token: &str,
+        password: &Secret,
+        origin: &Origin,
+    ) -> Result<FreshSession, AccountError> {
+        crate::password::check(password)?;
+        let mut account = self.take_link(token, LinkKind::Password).await?;
+        if account.confirmed_at.is_none() {
+            account.confirmed_at = Some(Timestamp::now());
+            self.store().save_account(&account).await?;
+        }
+        self.set_password(&account, password, None).await?;
+        self.note(&account, "set a password by a link").await;
+        self.open_session(admit(account)?, origin).await
+    }
+
+    async fn take_link(&self, token: &str, kind: LinkKind) -> Result<Account, AccountError> {
+        let (hash, now) = (digest(token), Timestamp::now());
+        let link = self.store().link(&hash, now).await?.filter(|link| link.kind == kind);
+        let id = link.and_then(|link| link.account).ok_or(AccountError::DeadLink)?;
+        let account = self.store().account(&id).await?.ok_or(AccountError::DeadLink)?;
+        if account.state == AccountState::Leaving || !self.store().use_link(&hash, now).await? {
+            return Err(AccountError::DeadLink);
+        }
+        Ok(account)
+    }
+
+    async fn make_link(
+        &self,
+        kind: LinkKind,
+        account: Option<&Account>,
+        email: Option<Email>,
+        actor: &Actor,
+        life: Duration,
+    ) -> Result<FreshLink, AccountError> {
+        let (value, now) = (random(), Timestamp::now());
+        let link = Link {
+            hash: digest(&value),
+            id: random()[..12].replace(['-', '_'], "x"),
+            kind,
+            account: account.map(|a| a.id.clone()),
+            email,
+            created_by: actor.to_string(),
+            created_at: now,
+            expires_at: now.plus(life),
+        };
+        self.store().add_link(&link).await?;
+        let path = match kind {
+            LinkKind::Confirm => "confirm",
+            LinkKind::Password => "reset",
+            LinkKind::Invite => "invite",
+        };
+        let url = Secret::new(format!("{}/{path}/{value}", self.inner.site));
+        Ok(FreshLink { url, expires_at: link.expires_at })
+    }
+}

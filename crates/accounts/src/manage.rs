@@ -1,0 +1,185 @@
+//! What admins do with accounts.
+
+use startclaw_model::{
+    Account, AccountId, AccountState, Actor, Email, EventKind, Name, Quota, Timestamp,
+};
+use startclaw_store::Usage;
+
+use crate::{AccountError, Accounts, FreshLink};
+
+/// An account with what it has and may have.
+#[derive(Debug, Clone)]
+pub struct AccountInfo {
+    /// The account.
+    pub account: Account,
+    /// What it has.
+    pub usage: Usage,
+    /// What it may have.
+    pub quota: Quota,
+}
+
+impl Accounts {
+    /// Makes an account without a password, and the link with which its owner sets one.
+    ///
+    /// # Errors
+    /// [`AccountError::Invalid`] for an address that has an account.
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        email: Email,
+        admin: bool,
+    ) -> Result<(Account, FreshLink), AccountError> {
+        let account = Account {
+            id: AccountId::new(),
+            email,
+            admin,
+            state: AccountState::Active,
+            // Whoever made it says so.
+            confirmed_at: Some(Timestamp::now()),
+            quota: None,
+            created_at: Timestamp::now(),
+            signed_in_at: None,
+        };
+        self.store().add_account(&account, None).await?;
+        self.note_by(actor, &format!("made the account {}", account.email)).await;
+        let link = self.password_link(actor, &account).await?;
+        Ok((account, link))
+    }
+
+    /// The account of an address.
+    ///
+    /// # Errors
+    /// [`AccountError::Missing`].
+    pub async fn find(&self, email: &Email) -> Result<Account, AccountError> {
+        let found = self.store().account_and_password(email).await?;
+        found.map(|(account, _)| account).ok_or(AccountError::Missing("account"))
+    }
+
+    /// An account by its id.
+    ///
+    /// # Errors
+    /// [`AccountError::Missing`].
+    pub async fn get(&self, id: &AccountId) -> Result<Account, AccountError> {
+        self.store().account(id).await?.ok_or(AccountError::Missing("account"))
+    }
+
+    /// An account with what it has and may have.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn info(&self, account: Account) -> Result<AccountInfo, AccountError> {
+        let usage = self.store().usage(&account.id).await?;
+        let quota = account.quota.unwrap_or(self.settings().quota);
+        Ok(AccountInfo { account, usage, quota })
+    }
+
+    /// All accounts, by address.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn all(&self) -> Result<Vec<AccountInfo>, AccountError> {
+        let mut all = Vec::new();
+        for account in self.store().accounts().await? {
+            all.push(self.info(account).await?);
+        }
+        Ok(all)
+    }
+
+    /// Keeps somebody out, or lets them in again. Their instances go on.
+    ///
+    /// # Errors
+    /// [`AccountError::LastAdmin`].
+    pub async fn suspend(
+        &self,
+        actor: &Actor,
+        mut account: Account,
+        suspend: bool,
+    ) -> Result<(), AccountError> {
+        if account.state == AccountState::Leaving {
+            return Err(AccountError::Missing("account"));
+        }
+        if suspend {
+            self.spare_last_admin(&account).await?;
+        }
+        account.state = if suspend { AccountState::Suspended } else { AccountState::Active };
+        self.store().save_account(&account).await?;
+        if suspend {
+            self.end(&account.id, None, None).await?;
+        }
+        let what = if suspend { "suspended" } else { "let in again" };
+        self.note_by(actor, &format!("{what}: {}", account.email)).await;
+        Ok(())
+    }
+
+    /// Makes somebody an admin, or no admin any more.
+    ///
+    /// # Errors
+    /// [`AccountError::LastAdmin`].
+    pub async fn set_admin(
+        &self,
+        actor: &Actor,
+        mut account: Account,
+        admin: bool,
+    ) -> Result<(), AccountError> {
+        if !admin {
+            self.spare_last_admin(&account).await?;
+        }
+        account.admin = admin;
+        self.store().save_account(&account).await?;
+        let what = if admin { "made an admin" } else { "is no admin any more" };
+        self.note_by(actor, &format!("{what}: {}", account.email)).await;
+        Ok(())
+    }
+
+    /// Gives an account a quota of its own, or that of everybody.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn set_quota(
+        &self,
+        actor: &Actor,
+        mut account: Account,
+        quota: Option<Quota>,
+    ) -> Result<(), AccountError> {
+        account.quota = quota;
+        self.store().save_account(&account).await?;
+        self.note_by(actor, &format!("changed the quota of {}", account.email)).await;
+        Ok(())
+    }
+
+    /// Gives an instance to an account, so that it sees it in its pages.
+    ///
+    /// # Errors
+    /// What the engine says of the instance.
+    pub async fn give(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        account: &Account,
+    ) -> Result<(), AccountError> {
+        self.inner.engine.give(name, &account.id).await?;
+        self.note_by(actor, &format!("gave {name} to {}", account.email)).await;
+        Ok(())
+    }
+
+    pub(crate) async fn spare_last_admin(&self, account: &Account) -> Result<(), AccountError> {
+        if !account.admin || account.state != AccountState::Active {
+            return Ok(());
+        }
+        let all = self.store().accounts().await?;
+        let others = all.iter().any(|other| {
+            other.admin && other.state == AccountState::Active && other.id != account.id
+        });
+        if others { Ok(()) } else { Err(AccountError::LastAdmin) }
+    }
+
+    /// Writes down what somebody did with their account.
+    pub(crate) async fn note(&self, account: &Account, what: &str) {
+        let detail = format!("{what}: {}", account.email);
+        self.note_by(&Actor::account(&account.id), &detail).await;
+    }
+
+    async fn note_by(&self, actor: &Actor, detail: &str) {
+        self.inner.engine.note(EventKind::Changed, actor, detail).await;
+    }
+}

@@ -1,0 +1,120 @@
+//! Passwords: argon2id, few at a time, and as long for an account that is not there.
+
+use std::sync::Arc;
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
+};
+use startclaw_model::Secret;
+use tokio::sync::Semaphore;
+
+use crate::AccountError;
+
+/// The shortest password, in characters.
+pub(crate) const SHORTEST: usize = 10;
+/// The longest password, in bytes: more would only cost us.
+const LONGEST: usize = 256;
+/// Hashes at the same time: each takes 19 MiB and some 30 ms of a core (argon2id with the crate's own
+/// parameters, which are OWASP's: m = 19 MiB, t = 2, p = 1).
+const AT_ONCE: usize = 2;
+/// How many wait for that at most, at some 15 ms each.
+const WAITING: usize = 64;
+
+/// Hashes passwords and compares with hashes.
+#[derive(Debug, Clone)]
+pub(crate) struct Hasher {
+    room: Arc<Semaphore>,
+    line: Arc<Semaphore>,
+    /// What a password is compared with when there is no account.
+    nobody: Arc<str>,
+}
+
+impl Hasher {
+    pub fn new() -> Result<Self, String> {
+        let nobody = hash(&startclaw_engine::random()).map_err(|e| e.to_string())?;
+        Ok(Self {
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            line: Arc::new(Semaphore::new(WAITING)),
+            nobody: nobody.into(),
+        })
+    }
+
+    /// What is stored of a password.
+    pub async fn hash(&self, password: &Secret) -> Result<String, AccountError> {
+        let password = password.clone();
+        self.work(move || hash(password.expose())).await?.map_err(AccountError::inside)
+    }
+
+    /// Whether it is the password of `stored`; `None` is nobody's, and takes as long.
+    pub async fn is(&self, password: &Secret, stored: Option<&str>) -> Result<bool, AccountError> {
+        let known = stored.is_some();
+        let (password, stored) = (password.clone(), stored.unwrap_or(&self.nobody).to_owned());
+        let same = self.work(move || verify(password.expose(), &stored)).await?;
+        Ok(same && known)
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let _place = self.line.try_acquire().map_err(|_| AccountError::Busy)?;
+        let _room = self.room.acquire().await.map_err(AccountError::inside)?;
+        tokio::task::spawn_blocking(work).await.map_err(AccountError::inside)
+    }
+}
+
+/// Whether a password is one that may be chosen.
+pub(crate) fn check(password: &Secret) -> Result<(), AccountError> {
+    let text = password.expose();
+    if text.chars().count() < SHORTEST {
+        return Err(AccountError::invalid(
+            "password",
+            format!("a password has at least {SHORTEST} characters; a few words do well"),
+        ));
+    }
+    if text.len() > LONGEST {
+        return Err(AccountError::invalid("password", "a password has at most 256 bytes"));
+    }
+    let first = text.chars().next();
+    if text.chars().all(|c| Some(c) == first) {
+        return Err(AccountError::invalid("password", "one character again and again is guessed"));
+    }
+    Ok(())
+}
+
+fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
+    let mut bytes = [0_u8; 16];
+    rand::RngCore::fill_bytes(&mut rand::rng(), &mut bytes);
+    let salt = SaltString::encode_b64(&bytes)?;
+    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
+}
+
+fn verify(password: &str, stored: &str) -> bool {
+    PasswordHash::new(stored)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_known_again_and_nobody_has_one() {
+        let hasher = Hasher::new().unwrap();
+        let (right, wrong) = (Secret::new("correct horse"), Secret::new("battery staple"));
+        let stored = hasher.hash(&right).await.unwrap();
+        assert!(stored.starts_with("$argon2id$") && !stored.contains("horse"));
+        assert!(hasher.is(&right, Some(&stored)).await.unwrap());
+        assert!(!hasher.is(&wrong, Some(&stored)).await.unwrap());
+        assert!(!hasher.is(&right, None).await.unwrap());
+    }
+
+    #[test]
+    fn what_is_guessed_at_once_is_refused() {
+        for bad in ["", "short", "aaaaaaaaaaaa", &"x".repeat(300)] {
+            assert!(check(&Secret::new(bad)).is_err(), "{bad}");
+        }
+        assert!(check(&Secret::new("four words in a row")).is_ok());
+    }
+}

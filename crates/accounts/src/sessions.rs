@@ -1,0 +1,145 @@
+//! Who is signed in, on which devices.
+
+use std::time::Duration;
+
+use startclaw_engine::{digest, random};
+use startclaw_model::{Account, AccountId, AccountState, Actor, Secret, Timestamp};
+use startclaw_store::AccountSession;
+
+use crate::{AccountError, Accounts, Origin};
+
+/// How long a session lasts.
+pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How exactly it is noted when a session was seen.
+const SEEN_EVERY: Duration = Duration::from_secs(300);
+/// What a browser says of itself is kept up to so many characters.
+const DEVICE: usize = 200;
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub account: Account,
+    /// With which session.
+    pub session: AccountSession,
+}
+
+impl SignedIn {
+    /// Who it is, for the audit trail.
+    pub fn actor(&self) -> Actor {
+        Actor::account(&self.account.id)
+    }
+
+    /// Whether an instance of `owner` is this person's to see: their own, or any for an admin.
+    pub fn sees(&self, owner: Option<&AccountId>) -> bool {
+        self.account.admin || owner == Some(&self.account.id)
+    }
+}
+
+/// A session that was just opened.
+#[derive(Debug, Clone)]
+pub struct FreshSession {
+    /// What the cookie holds.
+    pub value: Secret,
+    /// What the device is known by at the next sign-in.
+    pub device: Secret,
+    /// Whose it is.
+    pub account: Account,
+}
+
+impl Accounts {
+    /// Opens a session. A new value each time: one that was planted before is worth nothing.
+    pub(crate) async fn open_session(
+        &self,
+        mut account: Account,
+        origin: &Origin,
+    ) -> Result<FreshSession, AccountError> {
+        let (value, now) = (random(), Timestamp::now());
+        account.signed_in_at = Some(now);
+        self.store().save_account(&account).await?;
+        self.store()
+            .add_account_session(&AccountSession {
+                hash: digest(&value),
+                id: random()[..12].replace(['-', '_'], "x"),
+                account: account.id.clone(),
+                device: origin.device.chars().filter(|c| !c.is_control()).take(DEVICE).collect(),
+                address: origin.address.to_string(),
+                created_at: now,
+                seen_at: now,
+                expires_at: now.plus(SESSION_LIFE),
+            })
+            .await?;
+        let device = self.device_mark(&account);
+        Ok(FreshSession { value: Secret::new(value), device, account })
+    }
+
+    /// Who has this cookie. Nobody whose account is suspended or leaves.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn who(
+        &self,
+        cookie: &str,
+        origin: &Origin,
+    ) -> Result<Option<SignedIn>, AccountError> {
+        let now = Timestamp::now();
+        let hash = digest(cookie);
+        let Some(session) = self.store().account_session(&hash, now).await? else {
+            return Ok(None);
+        };
+        let Some(account) = self.store().account(&session.account).await? else { return Ok(None) };
+        if account.state != AccountState::Active {
+            return Ok(None);
+        }
+        if now.since(session.seen_at) >= SEEN_EVERY {
+            self.store().touch_account_session(&hash, &origin.address.to_string(), now).await?;
+        }
+        Ok(Some(SignedIn { account, session }))
+    }
+
+    /// Ends the session, and with it those in instances that were entered from it.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn sign_out(&self, who: &SignedIn) -> Result<(), AccountError> {
+        self.end(&who.account.id, Some(&who.session.id), None).await.map(drop)
+    }
+
+    /// The devices on which somebody is signed in.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn sessions(&self, id: &AccountId) -> Result<Vec<AccountSession>, AccountError> {
+        Ok(self.store().account_sessions(id, Timestamp::now()).await?)
+    }
+
+    /// Ends one session of somebody.
+    ///
+    /// # Errors
+    /// [`AccountError::Missing`] when they have none that is called so.
+    pub async fn end_session(&self, who: &SignedIn, id: &str) -> Result<(), AccountError> {
+        match self.end(&who.account.id, Some(id), None).await? {
+            0 => Err(AccountError::Missing("session")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends all other sessions of somebody.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn end_other_sessions(&self, who: &SignedIn) -> Result<usize, AccountError> {
+        self.end(&who.account.id, None, Some(&who.session.hash)).await
+    }
+
+    pub(crate) async fn end(
+        &self,
+        id: &AccountId,
+        only: Option<&str>,
+        but: Option<&str>,
+    ) -> Result<usize, AccountError> {
+        let ended = self.store().end_account_sessions(id, only, but).await?;
+        self.inner.engine.left(&ended);
+        Ok(ended.len())
+    }
+}

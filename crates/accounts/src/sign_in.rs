@@ -1,0 +1,105 @@
+//! Signing in with a password, and what slows those down who guess.
+//!
+//! Guesses are counted by network and by account. For an account they are counted for all
+//! strangers together, so that many machines do not guess faster than one; a device that signed in
+//! before shows its mark and has a count of its own, so that strangers cannot lock the owner out.
+
+use std::time::Instant;
+
+use startclaw_engine::digest;
+use startclaw_model::{Account, AccountState, Email, Secret};
+
+use crate::{AccountError, Accounts, FreshSession, Origin, network_of, password};
+
+impl Accounts {
+    /// Signs somebody in. `device` is the mark that the device got when it signed in before.
+    ///
+    /// # Errors
+    /// [`AccountError::Refused`] whatever is wrong with address or password;
+    /// [`AccountError::Slow`] after too many of those.
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: &Secret,
+        device: Option<&str>,
+        origin: &Origin,
+    ) -> Result<FreshSession, AccountError> {
+        let Ok(email) = Email::parse(email) else { return Err(AccountError::Refused) };
+        let found = self.store().account_and_password(&email).await?;
+        let known = found
+            .as_ref()
+            .zip(device)
+            .is_some_and(|((account, _), device)| self.device_mark(account).expose() == device);
+        let guesses = if known { &self.inner.by_device } else { &self.inner.by_strangers };
+        let (network, now) = (network_of(origin.address), Instant::now());
+        let waits = [
+            guesses.pause(&email.to_string(), now),
+            self.inner.by_network.pause(&network, now).filter(|_| !known),
+        ];
+        if let Some(wait) = waits.into_iter().flatten().max() {
+            return Err(AccountError::slow(wait));
+        }
+        let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+        if !self.inner.hasher.is(password, stored).await? {
+            guesses.failed(email.to_string(), now);
+            self.inner.by_network.failed(network, now);
+            return Err(AccountError::Refused);
+        }
+        let Some((account, _)) = found else { return Err(AccountError::Refused) };
+        let account = admit(account)?;
+        self.open_session(account, origin).await
+    }
+
+    /// Whether it is the person's password: asked again before what cannot be undone.
+    ///
+    /// # Errors
+    /// [`AccountError::Invalid`] when it is not; [`AccountError::Slow`] after too many.
+    pub async fn confirm_password(
+        &self,
+        account: &Account,
+        password: &Secret,
+    ) -> Result<(), AccountError> {
+        let (key, now) = (account.email.to_string(), Instant::now());
+        if let Some(wait) = self.inner.by_device.pause(&key, now) {
+            return Err(AccountError::slow(wait));
+        }
+        let found = self.store().account_and_password(&account.email).await?;
+        let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+        if self.inner.hasher.is(password, stored).await? {
+            return Ok(());
+        }
+        self.inner.by_device.failed(key, now);
+        Err(AccountError::invalid("password", "this is not your password"))
+    }
+
+    /// Replaces a password, and ends all sessions but the one that it is done from.
+    ///
+    /// # Errors
+    /// [`AccountError::Invalid`] for a password that may not be chosen.
+    pub async fn set_password(
+        &self,
+        account: &Account,
+        new: &Secret,
+        from: Option<&str>,
+    ) -> Result<(), AccountError> {
+        password::check(new)?;
+        let hash = self.inner.hasher.hash(new).await?;
+        self.store().set_password(&account.id, &hash).await?;
+        self.end(&account.id, None, from).await.map(drop)
+    }
+
+    /// What a device is known by that signed in to this account: it follows from the account, and
+    /// opens nothing.
+    pub(crate) fn device_mark(&self, account: &Account) -> Secret {
+        Secret::new(digest(&self.inner.engine.keyed_text(&format!("device/{}", account.id))))
+    }
+}
+
+/// Whether an account can be entered.
+pub(crate) fn admit(account: Account) -> Result<Account, AccountError> {
+    match account.state {
+        AccountState::Active => Ok(account),
+        AccountState::Suspended => Err(AccountError::Suspended),
+        AccountState::Leaving => Err(AccountError::Refused),
+    }
+}

@@ -1,0 +1,79 @@
+//! Making an account.
+
+use startclaw_engine::digest;
+use startclaw_model::{Account, AccountId, AccountState, Email, Secret, Timestamp};
+use startclaw_store::LinkKind;
+
+use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
+
+impl Accounts {
+    /// Makes an account for somebody and signs them in. With an invitation for one address, or by
+    /// an invitation at all where mail cannot be sent, the address counts as confirmed.
+    ///
+    /// # Errors
+    /// [`AccountError::Closed`], [`AccountError::DeadLink`], [`AccountError::Invalid`],
+    /// [`AccountError::Slow`].
+    pub async fn sign_up(
+        &self,
+        email: &str,
+        password: &Secret,
+        invite: Option<&str>,
+        origin: &Origin,
+    ) -> Result<FreshSession, AccountError> {
+        let email =
+            Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
+        password::check(password)?;
+        let invitation = match invite {
+            Some(token) => Some(self.invitation(token).await?.ok_or(AccountError::DeadLink)?),
+            None if self.settings().sign_up == SignUp::Open => None,
+            None => return Err(AccountError::Closed),
+        };
+        let invited_as = invitation.as_ref().and_then(|i| i.email.clone());
+        if invited_as.as_ref().is_some_and(|only| *only != email) {
+            return Err(AccountError::invalid("email", "the invitation is for another address"));
+        }
+        self.count_asked(origin)?;
+        let hash = self.inner.hasher.hash(password).await?;
+        let account = Account {
+            id: AccountId::new(),
+            email,
+            admin: false,
+            state: AccountState::Active,
+            confirmed_at: (invited_as.is_some() || !self.has_mail()).then(Timestamp::now),
+            quota: None,
+            created_at: Timestamp::now(),
+            signed_in_at: None,
+        };
+        // The invitation last of what can fail, and first of what cannot be undone: used twice at
+        // once, it makes one account.
+        if self.store().account_and_password(&account.email).await?.is_some() {
+            return Err(startclaw_store::StoreError::EmailTaken.into());
+        }
+        if let Some(invitation) = &invitation
+            && !self.store().use_link(&invitation.hash, Timestamp::now()).await?
+        {
+            return Err(AccountError::DeadLink);
+        }
+        self.store().add_account(&account, Some(&hash)).await?;
+        self.note(&account, "made an account").await;
+        if account.confirmed_at.is_none() {
+            self.send_confirmation(&account).await?;
+        }
+        self.open_session(account, origin).await
+    }
+
+    /// The invitation of this token, if it still works.
+    ///
+    /// # Errors
+    /// Only for what failed inside.
+    pub async fn invitation(
+        &self,
+        token: &str,
+    ) -> Result<Option<startclaw_store::Link>, AccountError> {
+        if self.settings().sign_up == SignUp::Closed {
+            return Ok(None);
+        }
+        let link = self.store().link(&digest(token), Timestamp::now()).await?;
+        Ok(link.filter(|link| link.kind == LinkKind::Invite))
+    }
+}

@@ -1,0 +1,308 @@
+//! How people get into their accounts: sessions, links that work once, passkeys. Of what opens
+//! something, only digests are stored.
+
+use sqlx::{Row, sqlite::SqliteRow};
+use startclaw_model::{AccountId, Email, Timestamp};
+
+use crate::{Store, StoreError, row};
+
+/// Somebody who is signed in on one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSession {
+    /// The digest of what the cookie holds.
+    pub hash: String,
+    /// What it is called in lists.
+    pub id: String,
+    /// Whose.
+    pub account: AccountId,
+    /// What the browser says it is.
+    pub device: String,
+    /// Where from, when it was last seen.
+    pub address: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last seen, to some minutes.
+    pub seen_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkKind {
+    /// Shows that an address is the person's.
+    Confirm,
+    /// Sets a password.
+    Password,
+    /// Lets somebody sign up.
+    Invite,
+}
+
+/// A link that works once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The digest of what it holds.
+    pub hash: String,
+    /// What it is called in lists.
+    pub id: String,
+    /// What it is for.
+    pub kind: LinkKind,
+    /// Whose, if it is somebody's.
+    pub account: Option<AccountId>,
+    /// The only address that it is for.
+    pub email: Option<Email>,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+/// A passkey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passkey {
+    /// The credential's id.
+    pub id: String,
+    /// Whose.
+    pub account: AccountId,
+    /// What its owner calls it.
+    pub label: String,
+    /// Public key and counter, as JSON.
+    pub credential: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub used_at: Option<Timestamp>,
+}
+
+fn session(row: &SqliteRow) -> Result<AccountSession, StoreError> {
+    Ok(AccountSession {
+        hash: row.try_get("hash")?,
+        id: row.try_get("id")?,
+        account: AccountId(row.try_get("account_id")?),
+        device: row.try_get("device")?,
+        address: row.try_get("address")?,
+        created_at: row::time(row, "created_at")?,
+        seen_at: row::time(row, "seen_at")?,
+        expires_at: row::time(row, "expires_at")?,
+    })
+}
+
+fn link(row: &SqliteRow) -> Result<Link, StoreError> {
+    Ok(Link {
+        hash: row.try_get("hash")?,
+        id: row.try_get("id")?,
+        kind: row::from_word(row.try_get("kind")?)?,
+        account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
+        email: row.try_get::<Option<String>, _>("email")?.map(row::from_word).transpose()?,
+        created_by: row.try_get("created_by")?,
+        created_at: row::time(row, "created_at")?,
+        expires_at: row::time(row, "expires_at")?,
+    })
+}
+
+fn passkey(row: &SqliteRow) -> Result<Passkey, StoreError> {
+    Ok(Passkey {
+        id: row.try_get("id")?,
+        account: AccountId(row.try_get("account_id")?),
+        label: row.try_get("label")?,
+        credential: row.try_get("credential")?,
+        created_at: row::time(row, "created_at")?,
+        used_at: row::maybe_time(row, "used_at")?,
+    })
+}
+
+impl Store {
+    /// Stores a session.
+    pub async fn add_account_session(&self, new: &AccountSession) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO account_sessions
+                (hash, id, account_id, device, address, created_at, seen_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(&new.hash)
+        .bind(&new.id)
+        .bind(new.account.as_str())
+        .bind(&new.device)
+        .bind(&new.address)
+        .bind(new.created_at.as_millis())
+        .bind(new.seen_at.as_millis())
+        .bind(new.expires_at.as_millis())
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// The session with this digest, if it has not ended.
+    pub async fn account_session(
+        &self,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<AccountSession>, StoreError> {
+        let row = sqlx::query("SELECT * FROM account_sessions WHERE hash = $1 AND expires_at > $2")
+            .bind(hash)
+            .bind(now.as_millis())
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(session).transpose()
+    }
+
+    /// The sessions of an account that have not ended, the last seen first.
+    pub async fn account_sessions(
+        &self,
+        id: &AccountId,
+        now: Timestamp,
+    ) -> Result<Vec<AccountSession>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM account_sessions WHERE account_id = $1 AND expires_at > $2
+             ORDER BY seen_at DESC, id",
+        )
+        .bind(id.as_str())
+        .bind(now.as_millis())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(session).collect()
+    }
+
+    /// Notes that a session was seen.
+    pub async fn touch_account_session(
+        &self,
+        hash: &str,
+        address: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE account_sessions SET seen_at = $1, address = $2 WHERE hash = $3")
+            .bind(now.as_millis())
+            .bind(address)
+            .bind(hash)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends sessions of an account, and what was entered from them: all but the one with the digest
+    /// `but`, or only the one called `only`. Gives the digests of those that ended.
+    pub async fn end_account_sessions(
+        &self,
+        account: &AccountId,
+        only: Option<&str>,
+        but: Option<&str>,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query(
+            "DELETE FROM account_sessions WHERE account_id = $1
+                AND ($2 IS NULL OR id = $2) AND ($3 IS NULL OR hash <> $3) RETURNING hash",
+        )
+        .bind(account.as_str())
+        .bind(only)
+        .bind(but)
+        .fetch_all(&self.write)
+        .await?;
+        rows.iter().map(|r| Ok(r.try_get("hash")?)).collect()
+    }
+
+    /// Stores a link. One of the same kind for the same account takes the place of those before.
+    pub async fn add_link(&self, new: &Link) -> Result<(), StoreError> {
+        let kind = row::word(&new.kind)?;
+        let account = new.account.as_ref().map(AccountId::as_str);
+        let mut tx = self.write.begin_with(crate::IMMEDIATE).await?;
+        sqlx::query("DELETE FROM links WHERE kind = $1 AND account_id = $2")
+            .bind(&kind)
+            .bind(account)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO links (hash, id, kind, account_id, email, created_by, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(&new.hash)
+        .bind(&new.id)
+        .bind(kind)
+        .bind(account)
+        .bind(new.email.as_ref().map(Email::as_str))
+        .bind(&new.created_by)
+        .bind(new.created_at.as_millis())
+        .bind(new.expires_at.as_millis())
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The link with this digest, if it still works.
+    pub async fn link(&self, hash: &str, now: Timestamp) -> Result<Option<Link>, StoreError> {
+        let row = sqlx::query("SELECT * FROM links WHERE hash = $1 AND expires_at > $2")
+            .bind(hash)
+            .bind(now.as_millis())
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(link).transpose()
+    }
+
+    /// Uses a link up; `false` when somebody did before.
+    pub async fn use_link(&self, hash: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM links WHERE hash = $1 AND expires_at > $2")
+            .bind(hash)
+            .bind(now.as_millis())
+            .execute(&self.write)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The links of one kind that still work, the newest first.
+    pub async fn links(&self, kind: LinkKind, now: Timestamp) -> Result<Vec<Link>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM links WHERE kind = $1 AND expires_at > $2 ORDER BY created_at DESC, id",
+        )
+        .bind(row::word(&kind)?)
+        .bind(now.as_millis())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(link).collect()
+    }
+
+    /// Takes a link back; `false` when there was none.
+    pub async fn remove_link(&self, id: &str) -> Result<bool, StoreError> {
+        let done =
+            sqlx::query("DELETE FROM links WHERE id = $1").bind(id).execute(&self.write).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Stores a passkey, or what its use changed.
+    pub async fn put_passkey(&self, key: &Passkey) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO passkeys (id, account_id, label, credential, created_at, used_at)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (id) DO UPDATE SET credential = excluded.credential, used_at = excluded.used_at",
+        )
+        .bind(&key.id)
+        .bind(key.account.as_str())
+        .bind(&key.label)
+        .bind(&key.credential)
+        .bind(key.created_at.as_millis())
+        .bind(key.used_at.map(Timestamp::as_millis))
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// The passkeys of an account, the oldest first.
+    pub async fn passkeys(&self, account: &AccountId) -> Result<Vec<Passkey>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM passkeys WHERE account_id = $1 ORDER BY created_at, id")
+                .bind(account.as_str())
+                .fetch_all(&self.read)
+                .await?;
+        rows.iter().map(passkey).collect()
+    }
+
+    /// Removes a passkey of an account; `false` when it has none of this id.
+    pub async fn remove_passkey(&self, account: &AccountId, id: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM passkeys WHERE id = $1 AND account_id = $2")
+            .bind(id)
+            .bind(account.as_str())
+            .execute(&self.write)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
