@@ -107,7 +107,7 @@ fn policy(script: Option<&str>, form_action: &str) -> String {
 }
 
 /// Headers that every page of ours carries. HSTS is Caddy's.
-pub(crate) const PAGE_HEADERS: [(&str, &str); 7] = [
+pub const PAGE_HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
