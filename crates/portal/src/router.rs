@@ -8,7 +8,7 @@ use axum::{
 };
 use startclaw_accounts::Accounts;
 use startclaw_engine::Engine;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{Portal, Settings, assets, error, guard, pages};
 
@@ -39,7 +39,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     };
     vec![
         ("/", get(front::show)),
-        ("/assets/{file}", get(assets::serve)),
+        // Nothing else is compressed: how small a page becomes would tell of the secrets on it.
+        ("/assets/{file}", get(assets::serve).layer(CompressionLayer::new())),
         ("/sign-in", get(sign_in::show).post(sign_in::enter)),
         ("/sign-out", post(sign_in::leave)),
         ("/sign-up", get(sign_up::show).post(sign_up::make)),
