@@ -36,6 +36,14 @@ export const weight = (page) =>
       .reduce((sum, r) => sum + r.encodedBodySize, 0),
   );
 
-// Milliseconds until something was painted.
+// Milliseconds from the request until something was painted.
 export const firstPaint = (page) =>
-  page.evaluate(() => Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1));
+  page.evaluate(
+    () =>
+      new Promise((resolve) =>
+        new PerformanceObserver((list) => {
+          const [paint] = list.getEntriesByName("first-contentful-paint");
+          if (paint) resolve(Math.round(paint.startTime));
+        }).observe({ type: "paint", buffered: true }),
+      ),
+  );

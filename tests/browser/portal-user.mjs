@@ -7,7 +7,7 @@ import { connected, drive, field, follow, outside, press, sockets, textOf } from
 // Follows an operation on its page until it is over. Gives what one saw.
 async function watchOperation(page, done) {
   await page.waitForURL((url) => url.pathname.startsWith("/operations/"));
-  const begun = await page.evaluate(() => performance.timeOrigin);
+  const [clock, begun] = [Date.now(), await page.evaluate(() => performance.timeOrigin)];
   const seen = [];
   const deadline = Date.now() + 180_000;
   while (Date.now() < deadline) {
@@ -23,7 +23,7 @@ async function watchOperation(page, done) {
   if (!state.startsWith("Done")) throw new Error(`${done}: ${state}`);
   const { shift } = await page.evaluate(() => window.noted);
   const reloaded = begun !== (await page.evaluate(() => performance.timeOrigin));
-  return { changes: seen.length, last: seen.at(-1).split("\n"), reloaded, shift };
+  return { seconds: (Date.now() - clock) / 1000, changes: seen.length, last: seen.at(-1).split("\n"), reloaded, shift };
 }
 
 drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => {

@@ -2,7 +2,6 @@
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
@@ -11,9 +10,6 @@ use startclaw_engine::Engine;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{Portal, Settings, assets, error, guard, pages};
-
-/// The largest form: a key of 16 KiB, spelled out byte by byte.
-const LARGEST: usize = 64 * 1024;
 
 /// The pages of the domain itself, for Caddy only.
 pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router {
@@ -27,7 +23,6 @@ pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router 
         .method_not_allowed_fallback(error::wrong_method)
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(portal.clone(), guard::guard))
-        .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(portal)
 }
 
