@@ -15,6 +15,7 @@ export async function faultsOf(page) {
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       const found = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
+      if (found.passes.length < 10) faults.push(`${size} ${colorScheme}: axe looked at nothing`);
       for (const { id, impact, nodes } of found.violations.filter((v) => ["serious", "critical"].includes(v.impact))) {
         const where = nodes.slice(0, 3).map((n) => `${n.html.slice(0, 120)} ${n.failureSummary}`);
         faults.push(`${size} ${colorScheme}: ${impact} ${id}: ${where.join(" | ")}`);

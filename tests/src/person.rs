@@ -21,8 +21,7 @@ impl Person {
     /// Makes an account.
     pub async fn sign_up(platform: &Platform, email: &str) -> Self {
         let nobody = Self::nobody(platform);
-        let made =
-            nobody.post("/sign-up", &[("email", email), ("password", PASSWORD)]).await;
+        let made = nobody.post("/sign-up", &[("email", email), ("password", PASSWORD)]).await;
         assert_eq!(made.status(), 303, "{}", made.text().await.unwrap_or_default());
         let cookie = session_of(&made).expect("a session");
         Self { email: email.to_owned(), cookie, ..nobody }
@@ -110,7 +109,13 @@ pub fn session_of(answer: &Response) -> Option<String> {
 fn encode(form: &[(&str, &str)]) -> String {
     let spell = |text: &str| {
         text.bytes()
-            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .map(|b| {
+                if b.is_ascii_alphanumeric() {
+                    char::from(b).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            })
             .collect::<String>()
     };
     let pairs = form.iter().map(|(key, value)| format!("{}={}", spell(key), spell(value)));

@@ -39,7 +39,8 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     // Says a word to the bot, waits for the answer, and gives the conversation that the model saw.
     let say = async |ask: Value| {
         let word = ask["say"].as_str().unwrap();
-        let (update, answer) = (telegram.update(&format!("repeat {word}")), format!("echo: {word}"));
+        let (update, answer) =
+            (telegram.update(&format!("repeat {word}")), format!("echo: {word}"));
         until("an update is accepted", ANSWER, async || {
             let webhook = telegram.webhook()?;
             let request = platform.client().post(&webhook.url).json(&update);
@@ -204,9 +205,17 @@ impl Town {
                 Some(Address {
                     theirs: path.starts_with("/admin")
                         || ["{name}", "{id}"].iter().any(|id| path.contains(id)),
-                    public: ["/assets", "/sign-in", "/sign-up", "/invite/", "/reset", "/confirm", "/passkeys"]
-                        .iter()
-                        .any(|open| path.starts_with(open))
+                    public: [
+                        "/assets",
+                        "/sign-in",
+                        "/sign-up",
+                        "/invite/",
+                        "/reset",
+                        "/confirm",
+                        "/passkeys",
+                    ]
+                    .iter()
+                    .any(|open| path.starts_with(open))
                         || path == "/",
                     path: filled,
                     reads: methods.contains("get("),
@@ -360,7 +369,10 @@ async fn nobody_gets_anywhere_without_signing_in(town: &Town, addresses: &[Addre
             assert!(!headers.contains_key("access-control-allow-origin"), "{path}");
             assert_eq!(headers["x-frame-options"], "DENY", "{path}");
             let policy = headers["content-security-policy"].to_str().unwrap();
-            assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{path}");
+            assert!(
+                policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"),
+                "{path}"
+            );
             if !address.public {
                 assert_eq!(answer.status(), 303, "{path}");
                 assert!(location(&answer).starts_with("/sign-in"), "{path}");
@@ -368,7 +380,11 @@ async fn nobody_gets_anywhere_without_signing_in(town: &Town, addresses: &[Addre
         }
         if address.changes && !address.public {
             let answer = nobody.post(path, &FORM).await;
-            assert_eq!((answer.status().as_u16(), &*location(&answer)), (303, "/sign-in"), "{path}");
+            assert_eq!(
+                (answer.status().as_u16(), &*location(&answer)),
+                (303, "/sign-in"),
+                "{path}"
+            );
         }
     }
 }
@@ -414,10 +430,18 @@ async fn one_is_sent_to_pages_of_ours_only(town: &Town) {
     ] {
         let form = [("email", OWNER), ("password", PASSWORD), ("next", evil)];
         let answer = Person::nobody(&town.platform).post("/sign-in", &form).await;
-        assert_eq!((answer.status().as_u16(), &*location(&answer)), (303, "/instances"), "{evil:?}");
+        assert_eq!(
+            (answer.status().as_u16(), &*location(&answer)),
+            (303, "/instances"),
+            "{evil:?}"
+        );
         let query: String = evil.bytes().map(|b| format!("%{b:02x}")).collect();
         let answer = town.owner.get(&format!("/sign-in?next={query}")).await;
-        assert_eq!((answer.status().as_u16(), &*location(&answer)), (303, "/instances"), "{evil:?}");
+        assert_eq!(
+            (answer.status().as_u16(), &*location(&answer)),
+            (303, "/instances"),
+            "{evil:?}"
+        );
     }
     let answer = town.owner.get("/sign-in?next=/instances/alice").await;
     assert_eq!(location(&answer), "/instances/alice");
@@ -552,4 +576,27 @@ async fn nobody_learns_who_has_an_account() {
         }
         assert_eq!(seen[0], seen[1], "{path}");
     }
+}
+
+/// Makes the pictures that the README shows; `script/screenshots` runs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_the_main_pages() {
+    let Some(folder) = std::env::var_os("STARTCLAW_SCREENSHOTS").filter(|_| is_real()) else {
+        return;
+    };
+    let model = fake::model::Model::start(MODEL_KEY).await;
+    let telegram = fake::telegram::Telegram::start(BOT_TOKEN).await;
+    let extra = format!("{OPEN}[instances]\ntelegram_api = \"{}\"\n", telegram.api_root());
+    let platform = Platform::start(17, &[model.address(), telegram.address()], &extra).await;
+    Person::admin(&platform, ADMIN).await;
+    for name in ["bob", "carol"] {
+        Person::sign_up(&platform, &format!("{name}@example.com")).await.make(name).await;
+        platform.becomes(name, "live").await;
+    }
+    let parameters = json!({
+        "site": platform.site(), "admin": ADMIN, "email": "alice@example.com", "password": PASSWORD,
+        "baseUrl": model.base_url(), "key": MODEL_KEY, "token": BOT_TOKEN,
+        "folder": std::path::Path::new(&folder),
+    });
+    browser::run(&platform, "portal-pictures", parameters).await;
 }
