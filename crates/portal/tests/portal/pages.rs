@@ -56,10 +56,10 @@ async fn assets_are_kept_by_browsers_and_change_their_address_with_their_content
 }
 
 #[tokio::test]
-async fn the_list_of_all_is_good_with_a_thousand() {
+async fn a_long_list_is_shown_a_part_at_a_time() {
     let house = House::new().await;
     let admin = house.admin().await;
-    for n in 0..1000 {
+    for n in 0..250 {
         let request = startclaw_engine::ProvisionRequest {
             name: startclaw_model::Name::parse(&format!("claw-{n:04}")).unwrap(),
             owner: startclaw_model::Owner::parse("many@example.com").unwrap(),
@@ -74,8 +74,8 @@ async fn the_list_of_all_is_good_with_a_thousand() {
         house.engine.provision(&system, request, None).await.unwrap();
     }
     let page = admin.get("/admin?sort=name&order=desc&page=2").await;
-    page.has("101 to 200 of 1,000");
-    page.has("claw-0899");
-    assert!(!page.text.contains("claw-0900"));
+    page.has("101 to 200 of 250");
+    page.has("claw-0149");
+    assert!(!page.text.contains("claw-0150"));
     admin.get("/admin?q=claw-0123").await.has("1 instance matches");
 }
