@@ -44,17 +44,8 @@ impl Accounts {
             created_at: Timestamp::now(),
             signed_in_at: None,
         };
-        // The invitation last of what can fail, and first of what cannot be undone: used twice at
-        // once, it makes one account.
-        if self.store().account_and_password(&account.email).await?.is_some() {
-            return Err(startclaw_store::StoreError::EmailTaken.into());
-        }
-        if let Some(invitation) = &invitation
-            && !self.store().use_link(&invitation.hash, Timestamp::now()).await?
-        {
-            return Err(AccountError::DeadLink);
-        }
-        self.store().add_account(&account, Some(&hash)).await?;
+        let invitation = invitation.as_ref().map(|link| link.hash.as_str());
+        self.store().add_account(&account, Some(&hash), invitation).await?;
         self.note(&account, "made an account").await;
         if account.confirmed_at.is_none() {
             self.send_confirmation(&account).await?;

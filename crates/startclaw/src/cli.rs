@@ -97,6 +97,9 @@ pub enum Command {
     /// Create, list and revoke the tokens of programs
     #[command(subcommand)]
     Tokens(commands::tokens::Tokens),
+    /// Make, list and delete the accounts of people, and invite them
+    #[command(subcommand)]
+    Accounts(commands::accounts::Accounts),
     /// Check the machine and say how to mend what is wrong
     Doctor,
     /// Run the daemon

@@ -4,14 +4,12 @@ use reqwest::Method;
 use serde_json::Value;
 use startclaw_model::{Event, Finding, Name, Operation, OperationId, SecretName};
 
-use super::{Client, ClientError, json};
+use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
     Backup, Backups, CreateToken, DeprovisionQuery, Events, EventsQuery, Findings, FreshToken,
     Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision,
     Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery, Tokens,
 };
-
-const NO_QUERY: [(&str, &str); 0] = [];
 
 /// A fresh `Idempotency-Key`: a request that is sent again by the network is done once.
 fn key() -> String {

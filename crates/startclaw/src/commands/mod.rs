@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub mod accounts;
 pub mod backup;
 pub mod caddyfile;
 mod completions;
@@ -49,6 +50,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Events(it) => it.run(g).await,
         Command::Secrets(it) => it.run(g).await,
         Command::Tokens(it) => it.run(g).await,
+        Command::Accounts(it) => it.run(g).await,
         Command::RecoveryKit(it) => it.run(g),
         Command::Recover(it) => it.run(g).await,
         Command::Doctor => doctor::run(g).await,
