@@ -7,8 +7,9 @@ use startclaw_store::LinkKind;
 use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
 
 impl Accounts {
-    /// Makes an account for somebody and signs them in. With an invitation for one address, or by
-    /// an invitation at all where mail cannot be sent, the address counts as confirmed.
+    /// Makes an account for somebody and signs them in. With an invitation for one address, that
+    /// counts as confirmed; else only mail shows whose it is, and until then nothing that
+    /// is made for the address goes to the account.
     ///
     /// # Errors
     /// [`AccountError::Closed`], [`AccountError::DeadLink`], [`AccountError::Invalid`],
@@ -39,7 +40,7 @@ impl Accounts {
             email,
             admin: false,
             state: AccountState::Active,
-            confirmed_at: (invited_as.is_some() || !self.has_mail()).then(Timestamp::now),
+            confirmed_at: invited_as.is_some().then(Timestamp::now),
             quota: None,
             created_at: Timestamp::now(),
             signed_in_at: None,
