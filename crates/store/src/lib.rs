@@ -4,6 +4,7 @@
 //! locked database; reads have connections of their own and never wait for a write.
 
 mod access;
+mod drills;
 mod error;
 mod events;
 mod instances;
@@ -21,6 +22,7 @@ use sqlx::{
 };
 
 pub use access::{NewToken, Session, StoredToken};
+pub use drills::Drill;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;

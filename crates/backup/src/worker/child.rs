@@ -15,7 +15,7 @@ use startclaw_model::Timestamp;
 use super::talk::{Speaker, Talk, listen};
 use crate::{
     BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check, copy,
-    forget,
+    databases, forget,
     job::Line,
     lock::Lock,
     meter::Meter,
@@ -49,6 +49,13 @@ fn read_job() -> Result<Job, String> {
 }
 
 fn work(job: &Job, speaker: Speaker) -> ExitCode {
+    // Before there is another thread: a user and a root belong to each of them.
+    if let Work::CheckDatabases { root, uid } = &job.work
+        && let Err(e) = databases::confine(root, *uid)
+    {
+        speaker.line(&Line::Failed(e));
+        return ExitCode::FAILURE;
+    }
     limit(job.limits);
     let meter = Arc::new(Meter::default());
     let (talk, commands) = Talk::new(speaker.clone());
@@ -169,6 +176,8 @@ fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupE
             }
             None => Ok(Report::Listed(Vec::new())),
         },
+        Work::CheckDatabases { .. } => databases::check(meter)
+            .map(|(good, unknown)| Report::DatabasesChecked { good, unknown }),
     }
 }
 

@@ -84,6 +84,7 @@ impl Platform {
             name: Name::parse(name).unwrap(),
             slot: Slot(slot),
             volume: 0,
+            isolated: false,
             image: image(),
             limits: Limits { memory_soft_mib: 64, memory_hard_mib: 256, cpus: 0.5, pids: 100 },
             spec: "spec-1".to_owned(),
