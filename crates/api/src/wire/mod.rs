@@ -9,7 +9,7 @@ mod provision;
 mod secret;
 
 pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
-pub use backup::{Backup, Backups, DeprovisionQuery, Restore};
+pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
     Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,

@@ -155,7 +155,7 @@ async fn a_journal_makes_nobody_remove_a_file_outside() {
     let path = stage.volume().join("x.sqlite");
     make(&path).await;
     let victim = stage.dir.path().join("victim");
-    fs::write(&victim, "").unwrap();
+    fs::write(&victim, "of somebody else").unwrap();
     fs::write(stage.volume().join("x.sqlite-journal"), journal(&victim)).unwrap();
     assert_eq!(check(&stage).await.unwrap(), (1, 0));
     assert!(victim.exists());

@@ -165,7 +165,8 @@ impl Platform {
     /// The name of the container, as `docker ps` shows it.
     pub fn object(&self, plan: &Plan) -> String {
         let id = plan.id.as_str();
-        format!("schost{}-{}-{}", self.number, plan.name.as_str(), &id[id.len() - 8..])
+        let end = if plan.isolated { "-drill" } else { "" };
+        format!("schost{}-{}-{}{end}", self.number, plan.name.as_str(), &id[id.len() - 8..])
     }
 
     /// Runs a shell command inside the instance's container, as its own user.
