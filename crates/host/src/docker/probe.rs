@@ -30,7 +30,7 @@ pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostEr
     judge(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
 }
 
-/// The same on a connection that is there already.
+/// The same on a connection that is there already, from where no proxy comes.
 pub(super) async fn ask_on(stream: TcpStream, path: &str) -> Result<Probe, HostError> {
     let address = stream.peer_addr().map_err(|e| HostError::unavailable(e.to_string()))?;
     let asked = request_on(stream, address, Request::get(path), Bytes::new());
@@ -69,6 +69,7 @@ fn is_ours(error: &io::Error) -> bool {
 }
 
 async fn exchange(address: SocketAddr, request: Builder, body: Bytes) -> io::Result<(u16, String)> {
+    let request = request.header("x-forwarded-for", ASKED_FOR);
     request_on(TcpStream::connect(address).await?, address, request, body).await
 }
 
@@ -83,7 +84,6 @@ async fn request_on(
     let request = request
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
-        .header("x-forwarded-for", ASKED_FOR)
         .body(Full::new(body))
         .map_err(io::Error::other)?;
     let exchange = async {
