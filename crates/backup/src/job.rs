@@ -36,7 +36,7 @@ pub struct Job {
 pub struct WorkerLimits {
     /// Memory of its own, in MiB.
     pub memory_mib: u64,
-    /// Threads that compute.
+    /// Threads that compute, and CPUs that they are kept to.
     pub threads: usize,
 }
 

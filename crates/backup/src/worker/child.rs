@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use startclaw_model::Timestamp;
 
 use super::talk::{Speaker, Talk, listen};
@@ -118,9 +121,21 @@ fn limit(limits: WorkerLimits) {
     let bytes = limits.memory_mib.saturating_mul(1 << 20);
     let _ = setrlimit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) });
     let _ = rustix::process::nice(NICE);
+    keep_to(limits.threads.max(1));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
     // Only the first one counts, which this is.
     let _ = pool.build_global();
+}
+
+/// Keeps this thread, and those that it starts, to so many CPUs, the same for all workers: whatever
+/// they compute, the others are the users'. No cgroup is needed for that, of which the daemon would
+/// need its own part of the tree from systemd.
+fn keep_to(cpus: usize) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let mut kept = CpuSet::new();
+    let last = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu)).take(cpus);
+    last.for_each(|cpu| kept.set(cpu));
+    let _ = sched_setaffinity(None, &kept);
 }
 
 fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupError> {

@@ -43,7 +43,8 @@ pub struct BackupSettings {
     pub drill_days: u32,
     /// Memory that a worker may take, in MiB.
     pub worker_memory_mib: u64,
-    /// Threads that a worker may compute with; 0 means half of the CPUs, at least one.
+    /// CPUs that all workers together may use, and threads that each computes with; 0 means half of
+    /// the machine's, at least one.
     pub worker_threads: usize,
     /// Where alerts go: a webhook that takes a JSON body with `text`, as Slack's and Discord's do.
     /// Nowhere when empty.
