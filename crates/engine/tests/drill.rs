@@ -84,8 +84,11 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     let (verdict, detail) = finding(&engine).await;
     assert_eq!(verdict, Verdict::Good);
     assert!(detail.starts_with("alice came up on its backup at"), "{detail}");
-    let events = engine.events(Some(&name("alice")), 10).await.unwrap();
-    assert!(events.iter().any(|e| e.detail.starts_with("drill succeeded")), "{events:?}");
+    until("it is an event", async || {
+        let events = engine.events(Some(&name("alice")), 10).await.unwrap();
+        events.iter().any(|e| e.detail.starts_with("drill succeeded"))
+    })
+    .await;
 }
 
 #[tokio::test]
