@@ -43,6 +43,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::backup::backup))
         .routes(routes!(routes::backup::list))
         .routes(routes!(routes::restore::restore))
+        .routes(routes!(routes::drill::drill))
         .routes(routes!(routes::status::status))
         .routes(routes!(routes::open::open))
         .routes(routes!(routes::logs::logs))

@@ -22,7 +22,7 @@ use crate::{
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 10;
+pub(crate) const TASKS: usize = WORKERS + 11;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -110,6 +110,7 @@ impl Engine {
         tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
         tasks.spawn(engine.clone().run_jobs());
         tasks.spawn(engine.clone().run_nightly());
+        tasks.spawn(engine.clone().run_drills());
         tasks.spawn(engine.clone().catch_up());
         tasks.spawn(engine.clone().keep_control_plane());
         tasks.spawn(engine.clone().tidy_daily());
@@ -184,8 +185,10 @@ impl Engine {
             }
         }
         for stray in found.into_values() {
-            // Never removed: it may be all that is left of somebody's data.
-            tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
+            if !self.clear_stray(&stray).await {
+                // Never removed: it may be all that is left of somebody's data.
+                tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
+            }
         }
         self.drop_replaced().await;
         self.measure(&states, begun.elapsed());

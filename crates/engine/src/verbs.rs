@@ -271,6 +271,7 @@ impl Engine {
             ),
         });
         found.push(self.check_backups().await);
+        found.push(self.check_drill().await);
         found
     }
 

@@ -77,6 +77,8 @@ pub enum Command {
     Backups(commands::backup::Backups),
     /// Bring a backup back: into the instance, or as a new one
     Restore(commands::restore::Restore),
+    /// Try whether an instance's newest backup would come back, beside it
+    Drill(commands::drill::Drill),
     /// Write what is needed to get everything back on a new machine, encrypted
     RecoveryKit(commands::recovery_kit::RecoveryKit),
     /// Get everything back on a new machine

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod backup;
 pub(crate) mod deprovision;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod events;
 pub(crate) mod healthz;
 pub(crate) mod invitations;

@@ -14,7 +14,7 @@ pub use account::{
     Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
     Invitation, InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Usage,
 };
-pub use backup::{Backup, Backups, DeprovisionQuery, Restore};
+pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
     Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,

@@ -30,7 +30,9 @@ fn routes(operation: &str) -> Vec<Route> {
             let method: Method = method.to_uppercase().parse().unwrap();
             let (query, body, about_one) = match (method.as_str(), path.as_str()) {
                 ("POST", "/provision") => ("", r#"{"name":"carol","owner":"c"}"#, false),
-                ("POST", "/restart" | "/open" | "/backup") => ("", r#"{"name":"bob"}"#, true),
+                ("POST", "/restart" | "/open" | "/backup" | "/drill") => {
+                    ("", r#"{"name":"bob"}"#, true)
+                }
                 ("POST", "/restore") => ("", r#"{"name":"bob","undo":true}"#, true),
                 ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
                 ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),

@@ -14,6 +14,7 @@ mod firewall;
 mod folder;
 mod guard;
 mod image;
+mod inside;
 mod lines;
 mod logs;
 mod machine;
@@ -164,6 +165,9 @@ impl Host for DockerHost {
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
+        if plan.isolated {
+            return self.ask_inside(plan).await;
+        }
         match self.address(plan.slot) {
             Some(address) => probe::ask(address, &plan.workload.probe_path).await,
             None => Ok(Probe::NotAsked),

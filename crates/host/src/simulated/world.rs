@@ -33,6 +33,8 @@ pub struct Thing {
     pub slot: Slot,
     /// The volumes, by their generations, with the configuration in each.
     pub volumes: BTreeMap<u64, Option<Bytes>>,
+    /// Whether it was made without a network and a port.
+    pub isolated: bool,
     /// The generation that the container was made with.
     pub mounted: u64,
     /// When a frozen container goes on by itself.
@@ -150,10 +152,10 @@ impl World {
         step: &Step,
         now: Timestamp,
     ) -> Result<(), HostError> {
-        let clash = self
-            .things
-            .iter()
-            .any(|(id, t)| *id != plan.id && t.container.is_some() && t.slot == plan.slot);
+        let clash = !plan.isolated
+            && self.things.iter().any(|(id, t)| {
+                *id != plan.id && t.container.is_some() && t.slot == plan.slot && !t.isolated
+            });
         if self.missing_images.contains(&plan.image) {
             match step {
                 Step::CreateContainer => return Err(HostError::no_image(&plan.image)),
@@ -166,6 +168,7 @@ impl World {
         let thing = self.thing(&plan.id);
         thing.name = plan.name.to_string();
         thing.slot = plan.slot;
+        thing.isolated = plan.isolated;
         thing.apply(plan, step, clash, now)
     }
 }
@@ -208,7 +211,8 @@ impl Thing {
             }
             Step::CreateContainer => {
                 let volume = self.volumes.contains_key(&plan.volume);
-                self.needs(volume && self.network, "a volume and a network")?;
+                let network = self.network || plan.isolated;
+                self.needs(volume && network, "a volume and a network")?;
                 self.mounted = plan.volume;
                 self.needs(!clash, "a port that nobody else has")?;
                 self.container = Some(Container {

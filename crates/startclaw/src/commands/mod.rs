@@ -7,6 +7,7 @@ mod completions;
 mod config;
 pub mod deprovision;
 mod doctor;
+pub mod drill;
 pub mod events;
 pub mod logs;
 pub mod open;
@@ -43,6 +44,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Backup(it) => it.run(g).await,
         Command::Backups(it) => it.run(g).await,
         Command::Restore(it) => it.run(g).await,
+        Command::Drill(it) => it.run(g).await,
         Command::Status(it) => it.run(g).await,
         Command::Logs(it) => it.run(g).await,
         Command::Open(it) => it.run(g).await,
