@@ -17,12 +17,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
     SimulatedRepositories, access, alerts, backup, boots, live, plan, progress, queue, reconcile,
+    usage,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 10;
+pub(crate) const TASKS: usize = WORKERS + 11;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -83,6 +84,7 @@ impl Engine {
                 control_plane: backup::ControlPlane::default(),
                 messenger,
                 alerts: alerts::Alerts::default(),
+                history: usage::History::default(),
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -114,6 +116,7 @@ impl Engine {
         tasks.spawn(engine.clone().keep_control_plane());
         tasks.spawn(engine.clone().tidy_daily());
         tasks.spawn(engine.clone().tell_troubles());
+        tasks.spawn(engine.clone().every(timing.usage_every, Self::look_at_usage));
         Ok(engine)
     }
 

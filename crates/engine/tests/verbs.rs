@@ -196,7 +196,7 @@ async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
     let engine = machine.start().await;
     let alice = provisioned(&engine, "alice").await.instance;
     let bob = provisioned(&engine, "bob").await.instance;
-    let ticket = engine.mint_ticket(&Actor::system(), &name("alice")).await.unwrap();
+    let ticket = engine.mint_ticket(&Actor::system(), &name("alice"), None).await.unwrap();
     let ticket = ticket.value.expose();
     assert!(engine.enter(&bob, &name("bob"), ticket).await.unwrap().is_none());
     let (cookie, _) = engine.enter(&alice, &name("alice"), ticket).await.unwrap().unwrap();

@@ -10,4 +10,5 @@ mod cell;
 mod lan;
 mod life;
 mod platform;
+mod usage;
 mod walls;
