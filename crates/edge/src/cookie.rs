@@ -25,16 +25,21 @@ fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|crumb| !crumb.is_empty())
 }
 
-/// The session cookie's value. None when there are two that differ: a browser cannot have
+/// The value of the cookie `name`. None when there are two that differ: a browser cannot have
 /// two, so somebody is trying something.
-pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
-    let mut values = crumbs(headers)
-        .filter_map(|crumb| crumb.strip_prefix(SESSION_COOKIE.as_bytes())?.strip_prefix(b"="));
+pub fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values =
+        crumbs(headers).filter_map(|crumb| crumb.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     let first = values.next()?;
     if values.any(|other| other != first) {
         return None;
     }
-    std::str::from_utf8(first).ok().filter(|value| is_token(value))
+    std::str::from_utf8(first).ok()
+}
+
+/// The session cookie's value.
+pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
+    cookie_value(headers, SESSION_COOKIE).filter(|value| is_token(value))
 }
 
 /// All cookies except ours, as one header; none when none is left. Whatever mentions our

@@ -25,6 +25,8 @@ pub(crate) struct Message {
     pub title: String,
     /// The paragraphs.
     pub lines: Vec<String>,
+    /// Where one goes from here: an address and what is there.
+    pub link: Option<(String, String)>,
     /// Something to show word for word.
     pub quoted: Option<String>,
     /// After how many seconds the page loads itself again.
@@ -107,7 +109,7 @@ fn policy(script: Option<&str>, form_action: &str) -> String {
 }
 
 /// Headers that every page of ours carries. HSTS is Caddy's.
-pub(crate) const PAGE_HEADERS: [(&str, &str); 7] = [
+pub const PAGE_HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),

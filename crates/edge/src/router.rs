@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     middleware::{Next, from_fn},
     response::Response,
     routing::get,
@@ -14,9 +14,7 @@ use startclaw_engine::Engine;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use crate::{
-    EdgeSettings, ask, authorize, decide::Refusal, door, pages::Message, reply, site::Site,
-};
+use crate::{EdgeSettings, ask, authorize, decide::Refusal, door, reply, site::Site};
 
 /// The largest form that is read: a ticket and its name.
 const MAX_FORM: usize = 4096;
@@ -37,9 +35,9 @@ pub(crate) struct Edge {
 }
 
 /// Everything that Caddy sends to the daemon, except the API: its questions, the doors of the
-/// instances, and the pages of the domain itself. Serve it at [`EdgeSettings::listen`] only:
-/// whoever reaches it is believed to be Caddy.
-pub fn router(engine: Engine, settings: EdgeSettings) -> Router {
+/// instances, and `front`, the pages of the domain itself. Serve it at [`EdgeSettings::listen`]
+/// only: whoever reaches it is believed to be Caddy.
+pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
     let domain = settings.domain.clone();
     let edge = Edge {
         engine,
@@ -47,7 +45,6 @@ pub fn router(engine: Engine, settings: EdgeSettings) -> Router {
         entering: Arc::new(Semaphore::new(ENTERING)),
         settling: Arc::new(Semaphore::new(SETTLING)),
     };
-    let front = Router::new().route("/", get(front)).fallback(nothing);
     let rest = Router::new()
         .route("/ask", get(ask::ask))
         .route("/authorize", get(authorize::authorize))
@@ -84,17 +81,6 @@ fn by_site(
 /// The host that a request is for. Caddy passes on what the client sent.
 pub(crate) fn host(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
-}
-
-async fn front() -> Response {
-    Message::new(
-        "StartClaw",
-        &[
-            "This is the home of OpenClaw instances. Each lives at an address of its own.",
-            "To get into yours, open the sign-in link you were given, or ask whoever runs this platform for one.",
-        ],
-    )
-    .with_status(StatusCode::OK)
 }
 
 /// Gives up what takes too long, so that nobody can hold on to the daemon's connections.

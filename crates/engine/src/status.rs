@@ -38,6 +38,8 @@ pub struct InstanceStatus {
     pub profile: Profile,
     /// The operation that is under way.
     pub operation: Option<OperationId>,
+    /// Until when the volume that a restore replaced can come back.
+    pub undo_until: Option<Timestamp>,
     /// When its newest backup was made.
     pub last_backup: Option<Timestamp>,
     /// When it was asked for.

@@ -435,6 +435,7 @@ impl Engine {
             port: entry.place.gateway.port(),
             profile: instance.desired.profile.clone(),
             operation: entry.operation.clone(),
+            undo_until: instance.desired.volumes.undo_until(),
             last_backup: entry.last_backup,
             created_at: instance.created_at,
         }

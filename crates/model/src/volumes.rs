@@ -120,6 +120,12 @@ impl Volumes {
         }
     }
 
+    /// Until when the replaced volume can come back, if there is one that the current one has
+    /// proved itself against.
+    pub fn undo_until(&self) -> Option<Timestamp> {
+        self.replaced.filter(|r| !r.on_trial && self.filling.is_none()).map(|r| r.until)
+    }
+
     /// Lets go of a replaced volume whose time is over; `false` when there is none.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.replaced.is_some_and(|r| !r.on_trial && r.until <= now);

@@ -1,1 +1,78 @@
-//! The pages that people see.
+//! The pages that people see on the domain itself: sign up, see your OpenClaw come alive, and look
+//! after it.
+//!
+//! Thin: a page asks [`Accounts`](startclaw_accounts::Accounts) who somebody is and the engine for
+//! the rest, and renders. What a person may touch is decided in `who.rs` and nowhere else.
+
+mod answer;
+mod assets;
+mod check;
+mod cookie;
+mod error;
+mod form;
+mod frame;
+mod guard;
+mod pages;
+mod router;
+mod stream;
+mod who;
+mod words;
+
+use std::sync::Arc;
+
+use startclaw_accounts::Accounts;
+use startclaw_engine::{BackupSettings, Engine};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use check::Reach;
+pub use router::router;
+
+/// What the daemon tells the pages.
+#[derive(Clone)]
+pub struct Settings {
+    /// The domain, such as `example.com`.
+    pub domain: String,
+    /// The origin of the pages, such as `https://example.com:8443`.
+    pub site: String,
+    /// When and where backups are made, to be told to people.
+    pub backup: BackupSettings,
+    /// What the pages may ask outside, for checks of keys.
+    pub reach: Reach,
+    /// Ends all streams when the daemon stops.
+    pub stop: CancellationToken,
+}
+
+/// Streams (progress, logs) at the same time; more are asked to come back.
+const STREAMS: usize = 1024;
+
+/// What every page can reach. Handlers get at it only through the types of `who.rs`.
+#[derive(Clone)]
+pub(crate) struct Portal(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub engine: Engine,
+    pub accounts: Accounts,
+    pub settings: Settings,
+    pub check: check::Checker,
+    pub streams: Arc<Semaphore>,
+}
+
+impl Portal {
+    pub(crate) fn new(engine: Engine, accounts: Accounts, settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            accounts,
+            check: check::Checker::new(settings.reach.clone()),
+            settings,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }))
+    }
+}
+
+impl std::ops::Deref for Portal {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

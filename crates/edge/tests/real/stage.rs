@@ -223,7 +223,8 @@ impl Daemon {
             .unwrap()
         });
         let api = Router::new().route("/whoami", get(whoami));
-        let app = with_api(router(engine.clone(), settings.clone()), api, settings);
+        let pages = router(engine.clone(), Router::new(), settings.clone());
+        let app = with_api(pages, api, settings);
         let listen = settings.listen;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind(listen).await.unwrap();

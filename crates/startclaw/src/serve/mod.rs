@@ -129,8 +129,10 @@ impl Daemon {
             .tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
             });
-        let programs = startclaw_api::router(engine.clone(), accounts, Access::Bearer, api);
-        let edge = startclaw_edge::router(engine.clone(), settings.edge.clone());
+        let programs = startclaw_api::router(engine.clone(), accounts.clone(), Access::Bearer, api);
+        let front =
+            startclaw_portal::router(engine.clone(), accounts, portal(&settings, stop.clone()));
+        let edge = startclaw_edge::router(engine.clone(), front, settings.edge.clone());
         let outside = startclaw_edge::with_api(edge, programs, &settings.edge)
             .into_make_service_with_connect_info::<std::net::SocketAddr>();
         let close = CancellationToken::new();
@@ -160,6 +162,21 @@ impl Daemon {
         } else {
             tracing::warn!("stopped without waiting any longer; the next start continues");
         }
+    }
+}
+
+/// What the pages are told.
+fn portal(settings: &Settings, stop: CancellationToken) -> startclaw_portal::Settings {
+    let allow = settings.docker.allow.iter().map(|to| (to.range.into(), to.port)).collect();
+    startclaw_portal::Settings {
+        domain: settings.edge.domain.clone(),
+        site: settings.edge.site_origin(),
+        backup: settings.backup.clone(),
+        reach: startclaw_portal::Reach {
+            telegram_api: settings.instances.telegram_api.clone(),
+            allow,
+        },
+        stop,
     }
 }
 

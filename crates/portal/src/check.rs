@@ -1,0 +1,205 @@
+//! Asks a provider or Telegram whether a key is good, while somebody types. A key that cannot be
+//! checked is never a hindrance.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use reqwest::{Client, Url, redirect};
+use startclaw_model::{ModelProvider, ProviderKind, Secret};
+
+/// How long the other side may take.
+const LIMIT: Duration = Duration::from_secs(6);
+
+/// What may be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
+    /// Where Telegram's Bot API is reached; Telegram's own when empty.
+    pub telegram_api: String,
+    /// Networks, or a port in them, that instances may reach although they are private. Whoever gives an address for a
+    /// provider of their own must not make this machine ask where their instance could not.
+    pub allow: Vec<(IpNet, Option<u16>)>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is good; who or what it is for, if that was said.
+    Good(String),
+    /// It was refused.
+    Bad(&'static str),
+    /// Nobody could say.
+    Unknown(&'static str),
+}
+
+/// Asks.
+pub(crate) struct Checker {
+    reach: Reach,
+}
+
+impl Checker {
+    pub const fn new(reach: Reach) -> Self {
+        Self { reach }
+    }
+
+    /// Whether a provider takes a key.
+    pub async fn key(&self, provider: &ModelProvider, key: &Secret) -> Verdict {
+        let (base, path) = match provider.kind {
+            ProviderKind::Anthropic => ("https://api.anthropic.com", "/v1/models"),
+            ProviderKind::Openai => ("https://api.openai.com", "/v1/models"),
+            ProviderKind::Openrouter => ("https://openrouter.ai", "/api/v1/key"),
+            ProviderKind::Google => ("https://generativelanguage.googleapis.com", "/v1beta/models"),
+            ProviderKind::Custom => (provider.base_url.as_deref().unwrap_or_default(), "/models"),
+        };
+        let Ok(url) = Url::parse(&format!("{}{path}", base.trim_end_matches('/'))) else {
+            return Verdict::Unknown("This address cannot be read.");
+        };
+        let Some(client) = self.client(&url, provider.kind == ProviderKind::Custom).await else {
+            return Verdict::Unknown(UNREACHED);
+        };
+        let request = client.get(url);
+        let request = match provider.kind {
+            ProviderKind::Anthropic => {
+                request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01")
+            }
+            ProviderKind::Google => request.header("x-goog-api-key", key.expose()),
+            _ => request.bearer_auth(key.expose()),
+        };
+        match request.send().await.map(|answer| answer.status().as_u16()) {
+            Ok(200..300) => Verdict::Good(String::new()),
+            Ok(400 | 401 | 403) => {
+                Verdict::Bad("The provider does not take this key. Copy it once more.")
+            }
+            _ => Verdict::Unknown(UNREACHED),
+        }
+    }
+
+    /// Whether Telegram knows a bot's token, and as whom.
+    pub async fn telegram(&self, token: &Secret) -> Verdict {
+        let base = match self.reach.telegram_api.as_str() {
+            "" => "https://api.telegram.org",
+            own => own.trim_end_matches('/'),
+        };
+        let unknown = Verdict::Unknown("Telegram cannot be asked just now. You can go on.");
+        let Ok(url) = Url::parse(&format!("{base}/bot{}/getMe", token.expose())) else {
+            return Verdict::Bad("This is no bot token. BotFather gives one like 123456789:AAE…");
+        };
+        let Some(client) = self.client(&url, false).await else { return unknown };
+        let Ok(answer) = client.get(url).send().await else { return unknown };
+        match answer.status().as_u16() {
+            200 => {
+                let body: serde_json::Value = answer.json().await.unwrap_or_default();
+                let name = body["result"]["username"].as_str().unwrap_or_default();
+                Verdict::Good(name.chars().take(64).collect())
+            }
+            401 | 404 => Verdict::Bad("Telegram does not know this token. Copy it once more."),
+            _ => unknown,
+        }
+    }
+
+    /// A client for one address. One that a person gave is looked up first and then held on to, so
+    /// that it cannot lead to this machine or its neighbours, now or a moment later.
+    async fn client(&self, url: &Url, given: bool) -> Option<Client> {
+        let mut builder = Client::builder()
+            .timeout(LIMIT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .user_agent("StartClaw");
+        if given {
+            let host = url.host_str()?;
+            let port = url.port_or_known_default()?;
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((bare, port))).await;
+            let found: Vec<SocketAddr> = found.ok()?.ok()?.collect();
+            if found.is_empty() || !found.iter().all(|address| self.may_ask(*address)) {
+                return None;
+            }
+            builder = builder.resolve_to_addrs(bare, &found);
+        }
+        builder.build().ok()
+    }
+
+    fn may_ask(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let fits = |port: &Option<u16>| port.is_none_or(|port| port == address.port());
+        let mut allowed = self.reach.allow.iter();
+        is_public(ip) || allowed.any(|(net, port)| net.contains(&ip) && fits(port))
+    }
+}
+
+const UNREACHED: &str = "The provider cannot be asked just now. You can go on.";
+
+/// Whether an address is somebody's on the internet, and not this machine's, a neighbour's, or one
+/// that is kept for other ends.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || v4.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (b == 18 || b == 19)))
+        }
+        // Global unicast, without what carries an IPv4 address inside (6to4, Teredo) and without
+        // what documentation is written with.
+        IpAddr::V6(v6) => {
+            let [a, b, ..] = v6.segments();
+            a & 0xe000 == 0x2000 && a != 0x2002 && !(a == 0x2001 && (b < 0x200 || b == 0x0db8))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_makes_this_machine_ask_itself_or_its_neighbours() {
+        for inside in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "2002:7f00:1::",
+            "64:ff9b::a00:1",
+        ] {
+            assert!(!is_public(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["1.1.1.1", "9.9.9.9", "2606:4700::1111"] {
+            assert!(is_public(outside.parse().unwrap()), "{outside}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_private_provider_is_asked_only_where_the_operator_allows_it() {
+        let key = Secret::new("k");
+        let provider = ModelProvider {
+            kind: ProviderKind::Custom,
+            model: Some("m".into()),
+            base_url: Some("http://127.0.0.1:9/v1".into()),
+        };
+        let url = Url::parse("http://127.0.0.1:9/v1").unwrap();
+        let closed = Checker::new(Reach::default());
+        assert!(closed.client(&url, true).await.is_none());
+        assert!(matches!(closed.key(&provider, &key).await, Verdict::Unknown(_)));
+        let allow = vec![("127.0.0.0/8".parse().unwrap(), Some(9))];
+        let open = Checker::new(Reach { allow, ..Reach::default() });
+        assert!(open.may_ask("127.0.0.1:9".parse().unwrap()));
+        assert!(!open.may_ask("127.0.0.1:22".parse().unwrap()));
+    }
+}

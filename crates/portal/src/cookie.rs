@@ -1,0 +1,40 @@
+//! Our cookies. All are `__Host-`: no subdomain ever sees them or can set them.
+
+use axum::http::{HeaderMap, HeaderValue};
+use startclaw_accounts::SESSION_LIFE;
+
+/// The session.
+pub(crate) const SESSION: &str = "__Host-startclaw";
+/// That this device signed in before; opens nothing.
+pub(crate) const DEVICE: &str = "__Host-startclaw-device";
+/// Which passkey ceremony is under way.
+pub(crate) const CEREMONY: &str = "__Host-startclaw-passkey";
+
+/// How long a device is remembered.
+const DEVICE_LIFE: u64 = 365 * 24 * 3600;
+/// How long a ceremony may take.
+const CEREMONY_LIFE: u64 = 300;
+
+/// The value of one of our cookies.
+pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    startclaw_edge::cookie_value(headers, name)
+}
+
+/// The header that sets one.
+pub(crate) fn set(name: &'static str, value: &str) -> Option<HeaderValue> {
+    let (life, site) = match name {
+        SESSION => (SESSION_LIFE.as_secs(), "Lax"),
+        DEVICE => (DEVICE_LIFE, "Strict"),
+        _ => (CEREMONY_LIFE, "Strict"),
+    };
+    let text = format!("{name}={value}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite={site}");
+    let mut header = HeaderValue::from_str(&text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The header that ends one.
+pub(crate) fn clear(name: &'static str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"))
+        .ok()
+}

@@ -1,0 +1,207 @@
+//! What is said when something does not work: what, and what to do next.
+
+use std::any::Any;
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use startclaw_accounts::{AccountError, SignedIn};
+use startclaw_engine::EngineError;
+
+use crate::{
+    Portal,
+    answer::{Answer, page_with},
+    assets::Page as _,
+    frame::{Notice, Site},
+    who::Visitor,
+};
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is no such page, or it is not theirs to see.
+    Nothing,
+    /// Another site's page asked for it.
+    CrossSite,
+    /// Only for admins.
+    NotAdmin,
+    /// The form cannot be read.
+    Form,
+    /// Too many at once.
+    Busy,
+    /// The link does not work any more.
+    DeadLink,
+    /// The engine says no.
+    Engine(EngineError),
+    /// The accounts say no.
+    Account(AccountError),
+}
+
+impl From<EngineError> for Refusal {
+    fn from(e: EngineError) -> Self {
+        Self::Engine(e)
+    }
+}
+
+impl From<AccountError> for Refusal {
+    fn from(e: AccountError) -> Self {
+        Self::Account(e)
+    }
+}
+
+/// A page that says something.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub(crate) struct Message {
+    pub site: Site,
+    pub here: &'static str,
+    pub notice: Option<Notice>,
+    pub title: String,
+    pub lines: Vec<String>,
+    pub action: Option<Action>,
+    pub button: Option<Button>,
+}
+
+/// A link that leads on.
+pub(crate) struct Action {
+    pub href: String,
+    pub label: String,
+}
+
+/// A button that does it.
+pub(crate) struct Button {
+    pub action: String,
+    pub label: String,
+}
+
+impl Refusal {
+    /// The page for whoever looks.
+    pub fn page(self, portal: &Portal, who: Option<&SignedIn>) -> Response {
+        let (status, title, lines) = self.describe();
+        let (href, label) = match who {
+            Some(_) => ("/instances", "Your instances"),
+            None => ("/sign-in", "Sign in"),
+        };
+        let message = Message {
+            site: Site::of(portal, who),
+            here: "",
+            notice: None,
+            title: title.to_owned(),
+            lines,
+            action: Some(Action { href: href.into(), label: label.into() }),
+            button: None,
+        };
+        let mut response = page_with(status, &message);
+        if let Self::Account(AccountError::Slow { seconds }) = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    fn describe(&self) -> (StatusCode, &'static str, Vec<String>) {
+        let one = |text: &str| vec![text.to_owned()];
+        match self {
+            Self::Nothing => (
+                StatusCode::NOT_FOUND,
+                "There is nothing here",
+                one("Check the address, or start from your instances."),
+            ),
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "Not from here",
+                one(
+                    "This was sent by a page of another site, so nothing was changed. Do it from the page itself.",
+                ),
+            ),
+            Self::NotAdmin => (
+                StatusCode::FORBIDDEN,
+                "For admins only",
+                one("Ask whoever runs this platform if you need something that is here."),
+            ),
+            Self::Form => (
+                StatusCode::BAD_REQUEST,
+                "This form cannot be read",
+                one("Go back, load the page again, and send it once more."),
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too much at once",
+                one("Please try again in a moment."),
+            ),
+            Self::DeadLink => (
+                StatusCode::NOT_FOUND,
+                "This link does not work any more",
+                one("A link works once, and not for ever. Ask for a new one."),
+            ),
+            Self::Engine(e) => of_engine(e),
+            Self::Account(e) => of_account(e),
+        }
+    }
+}
+
+fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
+    let status = match e {
+        EngineError::NoInstance(_) | EngineError::NoOperation(_) => {
+            return Refusal::Nothing.describe();
+        }
+        EngineError::Invalid { .. } | EngineError::NoSecret(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        EngineError::Quota(_) => StatusCode::FORBIDDEN,
+        EngineError::HostUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        EngineError::Inside(inside) => {
+            tracing::error!(error = ?inside, "a page failed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::CONFLICT,
+    };
+    let text = match e {
+        EngineError::Inside(_) => {
+            "Something of ours failed. Please try again in a moment.".to_owned()
+        }
+        other => sentence(&other.to_string()),
+    };
+    (status, "That did not work", vec![text])
+}
+
+fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
+    let status = match e {
+        AccountError::Slow { .. } => StatusCode::TOO_MANY_REQUESTS,
+        AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        AccountError::DeadLink => return Refusal::DeadLink.describe(),
+        AccountError::Missing(_) => StatusCode::NOT_FOUND,
+        AccountError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        AccountError::LastAdmin => StatusCode::CONFLICT,
+        AccountError::Inside(inside) => {
+            tracing::error!(error = ?inside, "a page failed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::FORBIDDEN,
+    };
+    (status, "That did not work", vec![sentence(&e.to_string())])
+}
+
+/// A message of the inner rooms as a sentence.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{end}", characters.as_str())
+}
+
+pub(crate) async fn nothing(State(portal): State<Portal>, visitor: Visitor) -> Answer {
+    Err(portal.refuse(Refusal::Nothing, visitor.person()))
+}
+
+pub(crate) async fn wrong_method(State(portal): State<Portal>, visitor: Visitor) -> Response {
+    let mut response = Refusal::Form.page(&portal, visitor.person().map(|p| p.signed_in()));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+/// A defect of ours.
+pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a defect in StartClaw: a page panicked");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}

@@ -1,0 +1,51 @@
+//! Forms: read with a limit of time, and shown again with what is wrong beside each field.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Form, FromRequest, Request},
+    response::Response,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{Portal, answer::Refused, error::Refusal};
+
+/// How long a form may take to arrive.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A form that was sent.
+pub(crate) struct Sent<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, portal: &Portal) -> Result<Self, Refused> {
+        let read = tokio::time::timeout(LIMIT, Form::<T>::from_request(request, portal)).await;
+        match read {
+            Ok(Ok(Form(form))) => Ok(Self(form)),
+            _ => {
+                let page: Response = Refusal::Form.page(portal, None);
+                Err(Refused(Box::new(page)))
+            }
+        }
+    }
+}
+
+/// A field that is shown again as it was sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Field {
+    pub value: String,
+    pub error: Option<String>,
+}
+
+impl Field {
+    pub fn of(value: impl Into<String>) -> Self {
+        Self { value: value.into(), error: None }
+    }
+}
+
+/// A field whose value is never shown again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SecretField {
+    pub error: Option<String>,
+}

@@ -1,0 +1,140 @@
+//! What all pages share: the frame around them, and the pieces that several are made of.
+
+use startclaw_accounts::SignedIn;
+
+use crate::Portal;
+
+/// Whose platform it is, and who looks.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub domain: String,
+    pub who: Option<Who>,
+    pub sign_up: &'static str,
+    pub mail: bool,
+}
+
+/// Who looks.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub email: String,
+    pub admin: bool,
+}
+
+impl Site {
+    pub fn of(portal: &Portal, who: Option<&SignedIn>) -> Self {
+        Self {
+            domain: portal.settings.domain.clone(),
+            who: who
+                .map(|who| Who { email: who.account.email.to_string(), admin: who.account.admin }),
+            sign_up: portal.accounts.settings().sign_up.as_str(),
+            mail: portal.accounts.has_mail(),
+        }
+    }
+}
+
+/// A line above the page: what was done, or what did not work.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+impl Notice {
+    pub fn good(text: impl Into<String>) -> Self {
+        Self { kind: "good", text: text.into() }
+    }
+
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self { kind: "bad", text: text.into() }
+    }
+
+    /// What a page says that one is sent back to after something was done: the address carries a
+    /// word for it and never a text, which anybody could put there.
+    pub fn after(done: Option<&str>) -> Option<Self> {
+        let text = match done? {
+            "saved" => "Saved.",
+            "password" => "Your password is changed. Other devices were signed out.",
+            "passkey-removed" => "The passkey is removed.",
+            "ended" => "Signed out there.",
+            "sent" => "The mail is on its way.",
+            "confirmed" => "Thank you, your address is confirmed.",
+            "quota" => "The quota is changed.",
+            "suspended" => "The account is suspended, and signed out everywhere.",
+            "unsuspended" => "The account can be used again.",
+            "admin" => "The rights are changed.",
+            "revoked" => "The invitation is taken back.",
+            _ => return None,
+        };
+        Some(Self::good(text))
+    }
+}
+
+/// A bar: how much of something is used.
+#[derive(Debug, Clone)]
+pub(crate) struct Meter {
+    pub label: &'static str,
+    pub text: String,
+    pub percent: u64,
+    pub tone: &'static str,
+}
+
+impl Meter {
+    pub fn new(label: &'static str, used: u64, of: u64, text: String) -> Self {
+        let percent = if of == 0 { 100 } else { (used.saturating_mul(100) / of).min(100) };
+        let tone = match percent {
+            0..80 => "good",
+            80..95 => "warn",
+            _ => "bad",
+        };
+        Self { label, text, percent, tone }
+    }
+}
+
+/// A chart, drawn here.
+#[derive(Debug, Clone)]
+pub(crate) struct Chart {
+    pub title: &'static str,
+    pub now: String,
+    pub top: String,
+    pub from: String,
+    pub to: String,
+    pub lines: Vec<String>,
+    pub areas: Vec<String>,
+    pub limit: Option<String>,
+    pub summary: String,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub(crate) struct EventRow {
+    pub tone: &'static str,
+    pub text: String,
+    pub time: String,
+    pub datetime: String,
+    pub name: Option<String>,
+}
+
+/// The head of a column.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    pub label: &'static str,
+    pub href: String,
+    pub sorted: &'static str,
+    pub class: &'static str,
+}
+
+/// Which part of a long table is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    pub text: String,
+    pub prev: Option<String>,
+    pub next: Option<String>,
+}
+
+/// A link that is shown once.
+#[derive(Debug, Clone)]
+pub(crate) struct MadeLink {
+    pub title: String,
+    pub text: String,
+    pub url: String,
+}

@@ -1,0 +1,67 @@
+//! What stands before every page: changes come from our own pages, and nothing else runs on them.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::{Portal, error::Refusal};
+
+/// How long a page may take to be made. Streams begin in that time and go on.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) async fn guard(State(portal): State<Portal>, request: Request, next: Next) -> Response {
+    let fixed = request.uri().path().starts_with("/assets/");
+    let asked = if is_change(request.method()) && !from_own_page(&portal, request.headers()) {
+        Refusal::CrossSite.page(&portal, None)
+    } else {
+        let made = tokio::time::timeout(LIMIT, next.run(request)).await;
+        made.unwrap_or_else(|_| Refusal::Busy.page(&portal, None))
+    };
+    with_headers(&portal, asked, fixed)
+}
+
+fn is_change(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether one of our own pages sent this. Subdomains are the same site to a browser, and tenants
+/// control them: so the origin has to be ours to the letter, and must be said.
+fn from_own_page(portal: &Portal, headers: &HeaderMap) -> bool {
+    let own = headers
+        .get(header::ORIGIN)
+        .is_some_and(|origin| origin.as_bytes() == portal.settings.site.as_bytes());
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    own && site.is_none_or(|site| site == b"same-origin")
+}
+
+fn with_headers(portal: &Portal, mut response: Response, fixed: bool) -> Response {
+    let ours = response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    for (name, value) in startclaw_edge::PAGE_HEADERS {
+        if ours && !(fixed && name == "cache-control") {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // Chromium applies `form-action` to redirects too, and "Open" leads to an instance.
+    let (host, port) = match portal.settings.site.rsplit_once(':') {
+        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            (&portal.settings.domain, format!(":{port}"))
+        }
+        _ => (&portal.settings.domain, String::new()),
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+         form-action 'self' https://*.{host}{port}"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}

@@ -1,0 +1,167 @@
+//! `/admin`: all instances.
+
+use std::cmp::Ordering;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use startclaw_engine::InstanceStatus;
+use startclaw_model::{InstanceState, Timestamp};
+
+use super::{table::Asked, troubles};
+use crate::{
+    Portal,
+    answer::{Answer, page},
+    assets::Page as _,
+    error::sentence,
+    frame::{Column, Notice, Pages, Site},
+    who::Admin,
+    words,
+};
+
+/// A backup that is older than this is late: a night and the spread of the schedule.
+const LATE: std::time::Duration = std::time::Duration::from_secs(26 * 3600);
+
+#[derive(Template)]
+#[template(path = "admin/instances.html")]
+struct Instances {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    troubles: u64,
+    q: String,
+    sort: String,
+    order: String,
+    state: String,
+    counts: Vec<Count>,
+    columns: Vec<Column>,
+    rows: Vec<AdminInstance>,
+    found: String,
+    pages: Pages,
+}
+
+struct Count {
+    label: &'static str,
+    value: String,
+    tone: &'static str,
+    href: String,
+    current: bool,
+}
+
+/// A row of the table.
+pub(crate) struct AdminInstance {
+    pub name: String,
+    pub owner: String,
+    pub tone: &'static str,
+    pub state: &'static str,
+    pub remark: Option<String>,
+    pub memory: String,
+    pub backup: String,
+    pub backup_late: bool,
+    pub since: String,
+}
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    admin: Admin,
+    Query(asked): Query<Asked>,
+) -> Answer {
+    let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
+    let total = all.len();
+    let counts = counts(&asked, &all);
+    let mut found: Vec<_> = all
+        .into_iter()
+        .filter(|i| asked.finds(i.name.as_str()) || asked.finds(i.owner.as_str()))
+        .filter(|i| asked.state.is_empty() || i.state.as_str() == asked.state)
+        .collect();
+    found.sort_by(|a, b| {
+        let order = order(&asked.sort, a, b);
+        if asked.descending() { order.reverse() } else { order }
+    });
+    let number = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    let said = if found.len() == total {
+        words::counted(number, "instance")
+    } else if number == 1 {
+        "1 instance matches".to_owned()
+    } else {
+        format!("{} match", words::counted(number, "instance"))
+    };
+    let (rows, pages) = asked.part(found);
+    Ok(page(&Instances {
+        site: portal.site(Some(&admin.person)),
+        here: "admin",
+        notice: None,
+        troubles: troubles(&admin).await?,
+        columns: vec![
+            asked.column("Name", "name", ""),
+            asked.column("Owner", "owner", ""),
+            asked.column("State", "state", ""),
+            asked.column("Memory", "memory", "num"),
+            asked.column("Last backup", "backup", ""),
+            asked.column("Since", "since", ""),
+        ],
+        rows: rows.iter().map(row).collect(),
+        counts,
+        found: said,
+        pages,
+        q: asked.q,
+        sort: asked.sort,
+        order: asked.order,
+        state: asked.state,
+    }))
+}
+
+fn order(by: &str, a: &InstanceStatus, b: &InstanceStatus) -> Ordering {
+    let first = match by {
+        "owner" => a.owner.as_str().cmp(b.owner.as_str()),
+        "state" => a.state.as_str().cmp(b.state.as_str()),
+        "memory" => a.limits().memory_hard_mib.cmp(&b.limits().memory_hard_mib),
+        "backup" => a.last_backup.cmp(&b.last_backup),
+        "since" => a.since.cmp(&b.since),
+        _ => Ordering::Equal,
+    };
+    first.then_with(|| a.name.cmp(&b.name))
+}
+
+fn counts(asked: &Asked, all: &[InstanceStatus]) -> Vec<Count> {
+    use InstanceState::{Failing, Live, Removing, Starting, Unknown};
+    let count = |state: Option<InstanceState>, label: &'static str, tone: &'static str| {
+        let number = all.iter().filter(|i| state.is_none_or(|s| s == i.state)).count();
+        let word = state.map_or("", InstanceState::as_str);
+        Count {
+            label,
+            value: words::thousands(u64::try_from(number).unwrap_or(u64::MAX)),
+            tone,
+            href: asked.address(|other| word.clone_into(&mut other.state)),
+            current: asked.state == word,
+        }
+    };
+    let mut counts = vec![
+        count(None, "all", "idle"),
+        count(Some(Live), "live", "good"),
+        count(Some(Starting), "starting", "busy"),
+        count(Some(Failing), "failing", "bad"),
+        count(Some(Removing), "being removed", "busy"),
+    ];
+    if all.iter().any(|i| i.state == Unknown) {
+        counts.push(count(Some(Unknown), "being looked at", "idle"));
+    }
+    counts
+}
+
+/// An instance as a row.
+pub(crate) fn row(instance: &InstanceStatus) -> AdminInstance {
+    let (tone, state) = words::state(instance.state);
+    let now = Timestamp::now();
+    let newest = instance.last_backup.unwrap_or(instance.created_at);
+    AdminInstance {
+        name: instance.name.to_string(),
+        owner: instance.owner.to_string(),
+        tone,
+        state,
+        remark: instance.reason.as_deref().map(sentence),
+        memory: words::mib(instance.limits().memory_hard_mib),
+        backup: words::last_backup(instance),
+        backup_late: now.since(newest) > LATE,
+        since: words::ago(instance.since),
+    }
+}

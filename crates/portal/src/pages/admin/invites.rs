@@ -1,0 +1,152 @@
+//! `/admin/invites`: who may sign up.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use startclaw_accounts::Link;
+use startclaw_model::Email;
+
+use super::troubles;
+use crate::{
+    Portal,
+    answer::{Answer, Refused, go, page, page_with},
+    assets::Page as _,
+    error::sentence,
+    form::{Field, Sent},
+    frame::{MadeLink, Notice, Site},
+    pages::Done,
+    who::Admin,
+    words,
+};
+
+/// The longest that an invitation works, in days.
+const LONGEST: u64 = 90;
+
+#[derive(Template)]
+#[template(path = "admin/invites.html")]
+struct Invites {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    troubles: u64,
+    form: InviteForm,
+    made_link: Option<MadeLink>,
+    invites: Vec<InviteRow>,
+}
+
+struct InviteForm {
+    email: Field,
+    days: Field,
+}
+
+struct InviteRow {
+    id: String,
+    email: Option<String>,
+    by: String,
+    made: String,
+    expires: String,
+    tone: &'static str,
+    state: &'static str,
+    open: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Sheet {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    days: String,
+}
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    admin: Admin,
+    Query(done): Query<Done>,
+) -> Answer {
+    let form = InviteForm { email: Field::default(), days: Field::of("7") };
+    Ok(page(&whole(&portal, &admin, form, done.notice(), None).await?))
+}
+
+pub(crate) async fn make(
+    State(portal): State<Portal>,
+    admin: Admin,
+    Sent(sent): Sent<Sheet>,
+) -> Answer {
+    let mut form = InviteForm { email: Field::of(&sent.email), days: Field::of(&sent.days) };
+    let email = match sent.email.trim() {
+        "" => None,
+        text => match Email::parse(text) {
+            Ok(email) => Some(email),
+            Err(e) => {
+                form.email.error = Some(sentence(&e.to_string()));
+                None
+            }
+        },
+    };
+    let days = sent.days.trim().parse::<u64>().ok().filter(|days| (1..=LONGEST).contains(days));
+    if days.is_none() {
+        form.days.error = Some(format!("A whole number from 1 to {LONGEST}."));
+    }
+    let (Some(days), None) = (days, &form.email.error) else {
+        let page = whole(&portal, &admin, form, None, None).await?;
+        return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
+    };
+    let life = Duration::from_secs(days * 24 * 3600);
+    let actor = admin.person.actor();
+    let link = admin.person.accounts().invite(&actor, email.clone(), life).await;
+    let link = link.map_err(|e| admin.refuse(e))?;
+    let whom = email.map_or_else(|| "whoever has it".to_owned(), |email| email.to_string());
+    let made = MadeLink {
+        title: "The invitation is made".into(),
+        text: format!(
+            "It is for {whom} and works once, for {}. It is shown only now: copy it.",
+            words::counted(days, "day")
+        ),
+        url: link.url.expose().to_owned(),
+    };
+    let form = InviteForm { email: Field::default(), days: Field::of("7") };
+    Ok(page(&whole(&portal, &admin, form, None, Some(made)).await?))
+}
+
+pub(crate) async fn revoke(admin: Admin, Path(id): Path<String>) -> Answer {
+    let revoked = admin.person.accounts().revoke_invitation(&admin.person.actor(), &id).await;
+    revoked.map_err(|e| admin.refuse(e))?;
+    Ok(go("/admin/invites?done=revoked"))
+}
+
+async fn whole(
+    portal: &Portal,
+    admin: &Admin,
+    form: InviteForm,
+    notice: Option<Notice>,
+    made_link: Option<MadeLink>,
+) -> Result<Invites, Refused> {
+    let open = admin.person.accounts().invitations().await.map_err(|e| admin.refuse(e))?;
+    Ok(Invites {
+        site: portal.site(Some(&admin.person)),
+        here: "invites",
+        notice,
+        troubles: troubles(admin).await?,
+        form,
+        made_link,
+        invites: open.into_iter().map(row).collect(),
+    })
+}
+
+fn row(link: Link) -> InviteRow {
+    InviteRow {
+        id: link.id,
+        email: link.email.map(|email| email.to_string()),
+        by: link.created_by,
+        made: words::ago(link.created_at),
+        expires: words::moment(link.expires_at),
+        tone: "good",
+        state: "open",
+        open: true,
+    }
+}

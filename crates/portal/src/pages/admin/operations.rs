@@ -1,0 +1,73 @@
+//! `/admin/operations`: what is under way, and what failed.
+
+use askama::Template;
+use axum::extract::State;
+use startclaw_model::{Operation, OperationState};
+
+use super::troubles;
+use crate::{
+    Portal,
+    answer::{Answer, page},
+    assets::Page as _,
+    error::sentence,
+    frame::{Notice, Site},
+    pages::{instance::step_label, operation::title},
+    who::Admin,
+    words,
+};
+
+/// Operations looked at, newest first.
+const LOOKED_AT: u32 = 500;
+/// Failed ones shown.
+const FAILED: usize = 50;
+
+#[derive(Template)]
+#[template(path = "admin/operations.html")]
+struct Operations {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    troubles: u64,
+    running: Vec<AdminOperation>,
+    failed: Vec<AdminOperation>,
+}
+
+struct AdminOperation {
+    id: String,
+    kind: String,
+    name: String,
+    who: String,
+    step: String,
+    when: String,
+    tone: &'static str,
+}
+
+pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
+    let newest = admin.engine().operations(None, LOOKED_AT).await.map_err(|e| admin.refuse(e))?;
+    let (open, over): (Vec<_>, Vec<_>) = newest.iter().partition(|o| !o.state.is_over());
+    let failed = over.into_iter().filter(|o| o.state == OperationState::Failed).take(FAILED);
+    Ok(page(&Operations {
+        site: portal.site(Some(&admin.person)),
+        here: "operations",
+        notice: None,
+        troubles: troubles(&admin).await?,
+        failed: failed.map(row).collect(),
+        running: open.into_iter().map(row).collect(),
+    }))
+}
+
+fn row(operation: &Operation) -> AdminOperation {
+    let failed = operation.state == OperationState::Failed;
+    AdminOperation {
+        id: operation.id.to_string(),
+        kind: title(operation),
+        name: operation.name.to_string(),
+        who: operation.actor.to_string(),
+        step: match &operation.error {
+            Some(why) => sentence(why),
+            None => step_label(operation),
+        },
+        when: words::ago(operation.finished_at.unwrap_or(operation.created_at)),
+        tone: if failed { "bad" } else { "busy" },
+    }
+}

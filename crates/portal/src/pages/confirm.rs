@@ -1,0 +1,46 @@
+//! `/confirm/TOKEN`: shows that an address is somebody's. Opening the link does nothing yet, because mail filters
+//! open links too.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use startclaw_accounts::LinkKind;
+
+use crate::{
+    Portal,
+    answer::{Answer, go, page_with},
+    error::{Button, Message, Refusal},
+    who::Visitor,
+};
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    visitor: Visitor,
+    Path(token): Path<String>,
+) -> Answer {
+    let good = visitor.accounts().is_good(&token, LinkKind::Confirm).await;
+    if !good.map_err(|e| portal.refuse(e, visitor.person()))? {
+        return Err(portal.refuse(Refusal::DeadLink, visitor.person()));
+    }
+    let message = Message {
+        site: portal.site(visitor.person()),
+        here: "",
+        notice: None,
+        title: "Confirm your address".into(),
+        lines: vec!["This shows that the address is yours.".into()],
+        action: None,
+        button: Some(Button { action: format!("/confirm/{token}"), label: "Confirm".into() }),
+    };
+    Ok(page_with(StatusCode::OK, &message))
+}
+
+pub(crate) async fn confirm(
+    State(portal): State<Portal>,
+    visitor: Visitor,
+    Path(token): Path<String>,
+) -> Answer {
+    let done = visitor.accounts().confirm(&token).await;
+    done.map_err(|e| portal.refuse(e, visitor.person()))?;
+    Ok(go(if visitor.person().is_some() { "/account?done=confirmed" } else { "/sign-in" }))
+}

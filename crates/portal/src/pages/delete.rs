@@ -1,0 +1,108 @@
+//! `/account/delete`: what goes, what is kept until when, and the password to confirm.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+};
+use serde::Deserialize;
+use startclaw_accounts::AccountError;
+use startclaw_model::Secret;
+
+use crate::{
+    Portal,
+    answer::{Answer, Refused, page, page_with},
+    assets::Page as _,
+    cookie,
+    error::{Message, sentence},
+    form::{SecretField, Sent},
+    frame::{Notice, Site},
+    who::Person,
+    words,
+};
+
+#[derive(Template)]
+#[template(path = "delete.html")]
+struct Delete {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    email: String,
+    instances: Vec<String>,
+    kept: Option<String>,
+    form: DeleteForm,
+}
+
+#[derive(Default)]
+struct DeleteForm {
+    password: SecretField,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Sheet {
+    password: Secret,
+}
+
+pub(crate) async fn show(State(portal): State<Portal>, person: Person) -> Answer {
+    Ok(page(&sheet(&portal, &person, DeleteForm::default()).await?))
+}
+
+pub(crate) async fn delete(
+    State(portal): State<Portal>,
+    person: Person,
+    Sent(sent): Sent<Sheet>,
+) -> Answer {
+    let (accounts, account) = (person.accounts(), person.signed_in().account.clone());
+    let done = match accounts.confirm_password(&account, &sent.password).await {
+        Ok(()) => accounts.delete(&person.actor(), account).await,
+        Err(e) => Err(e),
+    };
+    match done {
+        Ok(()) => Ok(gone(&portal)),
+        Err(
+            e
+            @ (AccountError::Invalid { .. } | AccountError::Slow { .. } | AccountError::LastAdmin),
+        ) => {
+            let error = Some(sentence(&e.to_string()));
+            let form = DeleteForm { password: SecretField { error } };
+            let page = sheet(&portal, &person, form).await?;
+            Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+        }
+        Err(e) => Err(person.refuse(e)),
+    }
+}
+
+fn gone(portal: &Portal) -> axum::response::Response {
+    let mut response = page_with(
+        StatusCode::OK,
+        &Message {
+            site: portal.site(None),
+            here: "",
+            notice: None,
+            title: "Your account is deleted".into(),
+            lines: vec![format!(
+                "Your instances are being removed. Their last backups are kept for {}, and then removed for good.",
+                words::counted(portal.settings.backup.keep_days.into(), "day")
+            )],
+            action: None,
+            button: None,
+        },
+    );
+    if let Some(clear) = cookie::clear(cookie::SESSION) {
+        response.headers_mut().append(header::SET_COOKIE, clear);
+    }
+    response
+}
+
+async fn sheet(portal: &Portal, person: &Person, form: DeleteForm) -> Result<Delete, Refused> {
+    let instances = person.instances().await?;
+    Ok(Delete {
+        site: portal.site(Some(person)),
+        here: "account",
+        notice: None,
+        email: person.signed_in().account.email.to_string(),
+        instances: instances.iter().map(|i| i.name.to_string()).collect(),
+        kept: Some(words::counted(portal.settings.backup.keep_days.into(), "day")),
+        form,
+    })
+}

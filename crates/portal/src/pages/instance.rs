@@ -1,0 +1,350 @@
+//! `/instances/NAME`: how it is, and what can be done with it.
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+use startclaw_engine::{EngineError, InstanceStatus};
+use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
+
+use super::{Done, instances::host_of, operation};
+use crate::{
+    Portal,
+    answer::{Answer, Refused, go, page, page_with},
+    assets::Page as _,
+    error::sentence,
+    form::Sent,
+    frame::{Chart, EventRow, Notice, Site},
+    pages::new::given,
+    who::Own,
+    words,
+};
+
+/// Events on the page.
+const EVENTS: u32 = 12;
+
+#[derive(Template)]
+#[template(path = "instance.html")]
+struct InstancePage {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    instance: InstanceView,
+    state: StateView,
+    charts: Vec<Chart>,
+    events: Vec<EventRow>,
+    secrets: Vec<SecretRow>,
+    snapshots: Vec<SnapshotRow>,
+    kept: String,
+    undo: Option<Undo>,
+}
+
+struct InstanceView {
+    name: String,
+    host: String,
+    address: String,
+    version: String,
+    provider: &'static str,
+    telegram: &'static str,
+    created: String,
+    backup: String,
+    owner: Option<String>,
+    removing: bool,
+}
+
+#[derive(Template)]
+#[template(path = "part/state.html")]
+struct StatePart {
+    state: StateView,
+}
+
+struct StateView {
+    tone: &'static str,
+    text: &'static str,
+    since: String,
+    detail: Option<&'static str>,
+    reason: Option<String>,
+    next: Option<&'static str>,
+    log: Vec<String>,
+    operation: Option<OperationLink>,
+    say: String,
+}
+
+struct OperationLink {
+    id: String,
+    text: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "part/charts.html")]
+struct ChartsPart {
+    charts: Vec<Chart>,
+}
+
+struct SecretRow {
+    name: String,
+    label: String,
+    since: Option<String>,
+    error: Option<String>,
+}
+
+/// A backup, in a row or on the page that brings it back.
+pub(crate) struct SnapshotRow {
+    pub id: String,
+    pub time: String,
+    pub datetime: String,
+    pub age: String,
+    pub size: String,
+    pub files: String,
+    pub place: &'static str,
+}
+
+struct Undo {
+    text: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewSecret {
+    secret: String,
+    value: Option<Secret>,
+}
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    own: Own,
+    Query(done): Query<Done>,
+) -> Answer {
+    Ok(page(&whole(&portal, &own, done.notice(), None).await?))
+}
+
+/// Only how it is; the page asks for it every few seconds.
+pub(crate) async fn state(own: Own) -> Answer {
+    let open = newest_open(&own).await?;
+    Ok(page(&StatePart { state: state_of(&own.instance, open.as_ref()) }))
+}
+
+/// Only the charts.
+pub(crate) async fn charts(own: Own) -> Response {
+    page(&ChartsPart { charts: charts_of(&own) })
+}
+
+/// Into the instance, without another prompt: a ticket that ends with this session.
+pub(crate) async fn open(own: Own) -> Answer {
+    let session = Some(own.person.signed_in().session.hash.clone());
+    let ticket = own.engine().mint_ticket(&own.person.actor(), own.name(), session).await;
+    let ticket = ticket.map_err(|e| own.refuse(e))?;
+    Ok(go(ticket.link.expose()))
+}
+
+pub(crate) async fn restart(own: Own) -> Answer {
+    let asked = own.engine().restart(&own.person.actor(), own.name(), None).await;
+    follow(&own, asked)
+}
+
+pub(crate) async fn backup(own: Own) -> Answer {
+    let asked = own.engine().backup(&own.person.actor(), own.name()).await;
+    follow(&own, asked)
+}
+
+pub(crate) async fn undo(own: Own) -> Answer {
+    let asked = own.engine().undo_restore(&own.person.actor(), own.name(), None).await;
+    follow(&own, asked)
+}
+
+/// Replaces a key, which is never shown again.
+pub(crate) async fn secrets(
+    State(portal): State<Portal>,
+    own: Own,
+    Sent(sent): Sent<NewSecret>,
+) -> Answer {
+    let mistake = match (SecretName::parse(&sent.secret), given(sent.value)) {
+        (Err(e), _) => e.to_string(),
+        (Ok(_), None) => "paste the new key".to_owned(),
+        (Ok(name), Some(value)) => {
+            let actor = own.person.actor();
+            match own.engine().set_secret(&actor, own.name(), name, value, None).await {
+                Err(EngineError::Invalid { message, .. }) => message,
+                asked => return follow(&own, asked),
+            }
+        }
+    };
+    let page = whole(&portal, &own, None, Some((sent.secret, sentence(&mistake)))).await?;
+    Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
+}
+
+/// On to where one sees it happen.
+pub(crate) fn follow(own: &Own, asked: Result<Operation, EngineError>) -> Answer {
+    let operation = asked.map_err(|e| own.refuse(e))?;
+    Ok(go(&format!("/operations/{}", operation.id)))
+}
+
+async fn whole(
+    portal: &Portal,
+    own: &Own,
+    notice: Option<Notice>,
+    mistake: Option<(String, String)>,
+) -> Result<InstancePage, Refused> {
+    let (engine, name) = (own.engine(), own.name());
+    let events = engine.own_events(name, EVENTS).await.map_err(|e| own.refuse(e))?;
+    let snapshots = engine.backups(name).await.map_err(|e| own.refuse(e))?;
+    let open = newest_open(own).await?;
+    Ok(InstancePage {
+        site: portal.site(Some(&own.person)),
+        here: "instances",
+        notice,
+        instance: facts(own),
+        state: state_of(&own.instance, open.as_ref()),
+        charts: charts_of(own),
+        events: events.iter().map(|e| words::event(e, false)).collect(),
+        secrets: secret_rows(own, mistake).await?,
+        snapshots: snapshots.iter().map(snapshot_row).collect(),
+        kept: kept(portal),
+        undo: own.instance.undo_until.map(|until| Undo {
+            text: format!(
+                "A backup was brought back. Until {} you can return to what was there before.",
+                words::moment(until)
+            ),
+        }),
+    })
+}
+
+fn facts(own: &Own) -> InstanceView {
+    let instance = &own.instance;
+    let theirs = instance.account.as_ref() == Some(&own.person.signed_in().account.id);
+    InstanceView {
+        name: instance.name.to_string(),
+        host: host_of(&instance.url),
+        address: instance.url.clone(),
+        version: instance.profile.version.clone(),
+        provider: match instance.profile.provider.as_ref().map(|p| p.kind) {
+            Some(ProviderKind::Anthropic) => "Anthropic",
+            Some(ProviderKind::Openai) => "OpenAI",
+            Some(ProviderKind::Openrouter) => "OpenRouter",
+            Some(ProviderKind::Google) => "Google",
+            Some(ProviderKind::Custom) => "A server of your own",
+            None => "none yet; set one up inside",
+        },
+        telegram: if instance.profile.telegram { "connected" } else { "not connected" },
+        created: words::day(instance.created_at),
+        backup: words::last_backup(instance),
+        owner: (!theirs).then(|| instance.owner.to_string()),
+        removing: instance.state == InstanceState::Removing,
+    }
+}
+
+fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
+    let (tone, text) = words::state(instance.state);
+    let failing = instance.state == InstanceState::Failing;
+    let name = &instance.name;
+    StateView {
+        tone,
+        text,
+        since: words::lasting(instance.since),
+        detail: match instance.state {
+            InstanceState::Starting => Some("A boot takes about ten seconds."),
+            InstanceState::Unknown => Some("The platform has just started and looks at everything."),
+            _ => None,
+        },
+        reason: instance.reason.as_deref().map(sentence),
+        next: failing.then_some(
+            "It is tried again by itself. If a key is wrong, replace it below; if a setting is, bring back a backup.",
+        ),
+        log: if failing { instance.last_log.clone() } else { Vec::new() },
+        operation: open.map(|operation| OperationLink {
+            id: operation.id.to_string(),
+            text: match operation.kind {
+                startclaw_model::OperationKind::Provision => "It is being made",
+                startclaw_model::OperationKind::Restart => "A restart is under way",
+                startclaw_model::OperationKind::SetSecrets => "It gets its new keys",
+                startclaw_model::OperationKind::Deprovision => "It is being removed",
+                startclaw_model::OperationKind::Backup => "A backup is under way",
+                startclaw_model::OperationKind::Restore => "A restore is under way",
+            },
+        }),
+        say: match instance.state {
+            InstanceState::Live => format!("{name} is live"),
+            InstanceState::Failing => format!("{name} does not come up"),
+            InstanceState::Removing => format!("{name} is being removed"),
+            InstanceState::Starting | InstanceState::Unknown => format!("{name} is starting"),
+        },
+    }
+}
+
+/// The newest operation that is not over.
+async fn newest_open(own: &Own) -> Result<Option<Operation>, Refused> {
+    let all = own.engine().own_operations(own.name(), 5).await.map_err(|e| own.refuse(e))?;
+    Ok(all.into_iter().find(|o| !o.state.is_over()))
+}
+
+fn charts_of(_: &Own) -> Vec<Chart> {
+    Vec::new()
+}
+
+async fn secret_rows(
+    own: &Own,
+    mistake: Option<(String, String)>,
+) -> Result<Vec<SecretRow>, Refused> {
+    let there = own.engine().secrets(own.name()).await.map_err(|e| own.refuse(e))?;
+    let made_by_us = SecretName::telegram_webhook_secret();
+    let mut names: Vec<SecretName> = Vec::new();
+    if own.instance.profile.provider.is_some() {
+        names.push(SecretName::model_api_key());
+    }
+    names.push(SecretName::telegram_bot_token());
+    let more = there.iter().map(|s| s.name.clone()).filter(|n| *n != made_by_us);
+    let more: Vec<_> = more.filter(|n| !names.contains(n)).collect();
+    names.extend(more);
+    let row = |name: SecretName| {
+        let set = there.iter().find(|s| s.name == name);
+        let error = mistake.as_ref().filter(|(which, _)| which == name.as_str());
+        SecretRow {
+            label: if name == SecretName::model_api_key() {
+                "API key of the model provider".to_owned()
+            } else if name == SecretName::telegram_bot_token() {
+                "Telegram bot token".to_owned()
+            } else {
+                name.to_string()
+            },
+            name: name.to_string(),
+            since: set.map(|s| words::ago(s.updated_at)),
+            error: error.map(|(_, text)| text.clone()),
+        }
+    };
+    Ok(names.into_iter().map(row).collect())
+}
+
+/// A backup as people are shown it.
+pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
+    SnapshotRow {
+        id: snapshot.id.to_string(),
+        time: words::moment(snapshot.taken_at),
+        datetime: snapshot.taken_at.to_string(),
+        age: words::ago(snapshot.taken_at),
+        size: words::bytes(snapshot.bytes),
+        files: words::thousands(snapshot.files),
+        place: match (snapshot.local, snapshot.remote) {
+            (true, true) => "here and in the bucket",
+            (false, true) => "at the destination",
+            _ => "on this machine",
+        },
+    }
+}
+
+fn kept(portal: &Portal) -> String {
+    let backup = &portal.settings.backup;
+    if !backup.nightly {
+        return "There are no nightly backups here; only those that are asked for.".to_owned();
+    }
+    format!("Every night at {} UTC, kept for {} days.", backup.at, backup.keep_days)
+}
+
+/// What a step of an instance's operation is called; for the admin's lists.
+pub(crate) fn step_label(operation: &Operation) -> String {
+    operation
+        .steps
+        .last()
+        .map_or_else(|| "waiting its turn".to_owned(), |step| operation::label(&step.name))
+}

@@ -1,0 +1,61 @@
+//! `/instances/NAME/logs`: the log, as it grows.
+
+use askama::Template;
+use axum::extract::State;
+use futures::{StreamExt, TryStreamExt};
+use startclaw_engine::LogRequest;
+
+use crate::{
+    Portal,
+    answer::{Answer, page},
+    assets::Page as _,
+    frame::{Notice, Site},
+    stream::{piece, stream as respond},
+    who::Own,
+};
+
+/// Lines that are there at first.
+const LINES: usize = 200;
+/// Lines sent at once at most.
+const AT_ONCE: usize = 256;
+
+#[derive(Template)]
+#[template(path = "logs.html")]
+struct Logs {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    name: String,
+    lines: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "part/log_lines.html")]
+struct Lines {
+    lines: Vec<String>,
+}
+
+pub(crate) async fn show(State(portal): State<Portal>, own: Own) -> Answer {
+    let request = LogRequest { tail: LINES, follow: false };
+    let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
+    // A log that cannot be read to its end is shown as far as it can.
+    let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
+    Ok(page(&Logs {
+        site: portal.site(Some(&own.person)),
+        here: "instances",
+        notice: None,
+        name: own.name().to_string(),
+        lines: lines.try_collect().await.unwrap_or_default(),
+    }))
+}
+
+/// New lines as they come.
+pub(crate) async fn stream(State(portal): State<Portal>, own: Own) -> Answer {
+    let request = LogRequest { tail: 0, follow: true };
+    let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
+    let pieces = lines.ready_chunks(AT_ONCE).map(|chunk| {
+        let lines: Vec<String> = chunk.into_iter().filter_map(Result::ok).collect();
+        piece("lines", &Lines { lines }.render().unwrap_or_default())
+    });
+    Ok(respond(&portal, pieces))
+}

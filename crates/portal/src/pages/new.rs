@@ -1,0 +1,253 @@
+//! `/new`: from nothing to an OpenClaw of one's own, in three short steps.
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+use startclaw_engine::{EngineError, ProvisionRequest};
+use startclaw_model::{ModelProvider, Name, ProviderKind, Secret};
+
+use crate::{
+    Portal,
+    answer::{Answer, go, page, page_with},
+    assets::Page as _,
+    check::Verdict,
+    error::sentence,
+    form::{Field, SecretField, Sent},
+    frame::{Notice, Site},
+    who::Person,
+};
+
+#[derive(Template)]
+#[template(path = "new.html")]
+struct New {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    full: bool,
+    form: NewForm,
+    name_answer: String,
+}
+
+#[derive(Default)]
+struct NewForm {
+    name: Field,
+    provider: Field,
+    model: Field,
+    base_url: Field,
+    key: SecretField,
+    telegram: SecretField,
+}
+
+#[derive(Template)]
+#[template(path = "part/answer.html")]
+struct AnswerPart {
+    answer: Said,
+}
+
+struct Said {
+    tone: &'static str,
+    text: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Sheet {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    provider: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    base_url: String,
+    key: Option<Secret>,
+    telegram: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    name: String,
+}
+
+pub(crate) async fn show(State(portal): State<Portal>, person: Person) -> Answer {
+    let form = NewForm { provider: Field::of("anthropic"), ..NewForm::default() };
+    Ok(page(&sheet(&portal, &person, form, None).await?))
+}
+
+pub(crate) async fn make(
+    State(portal): State<Portal>,
+    person: Person,
+    Sent(sent): Sent<Sheet>,
+) -> Answer {
+    let mut form = NewForm {
+        name: Field::of(&sent.name),
+        provider: Field::of(&sent.provider),
+        model: Field::of(&sent.model),
+        base_url: Field::of(&sent.base_url),
+        ..NewForm::default()
+    };
+    let account = &person.signed_in().account;
+    if account.confirmed_at.is_none() && portal.accounts.has_mail() {
+        let text = "Confirm your address first: the link is in the mail that we sent you.";
+        let page = sheet(&portal, &person, form, Some(Notice::bad(text))).await?;
+        return Ok(page_with(StatusCode::FORBIDDEN, &page));
+    }
+    let name = match Name::parse(sent.name.trim()) {
+        Ok(name) => name,
+        Err(e) => {
+            form.name.error = Some(sentence(&e.to_string()));
+            let page = sheet(&portal, &person, form, None).await?;
+            return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
+        }
+    };
+    let provider = sent.provider();
+    let request = ProvisionRequest {
+        name,
+        owner: account.email.owner(),
+        account: Some(account.id.clone()),
+        api_key: given(sent.key).filter(|_| provider.is_some()),
+        provider,
+        telegram_bot_token: given(sent.telegram),
+        version: None,
+        limits: None,
+    };
+    let actor = person.actor();
+    match person.engine_for_new().provision(&actor, request, None).await {
+        Ok(operation) => Ok(go(&format!("/operations/{}", operation.id))),
+        Err(e) => {
+            let (status, notice) = place(&mut form, &e);
+            let Some(status) = status else { return Err(person.refuse(e)) };
+            Ok(page_with(status, &sheet(&portal, &person, form, notice).await?))
+        }
+    }
+}
+
+/// Puts what the engine says beside the field that it is about.
+fn place(form: &mut NewForm, e: &EngineError) -> (Option<StatusCode>, Option<Notice>) {
+    let text = sentence(&e.to_string());
+    let status = match e {
+        EngineError::NameTaken(_) | EngineError::Removing(_) => {
+            form.name.error = Some("This name is taken. Choose another one.".into());
+            return (Some(StatusCode::CONFLICT), None);
+        }
+        EngineError::Quota(_) | EngineError::Full => {
+            return (Some(StatusCode::FORBIDDEN), Some(Notice::bad(text)));
+        }
+        EngineError::Invalid { field, .. } => {
+            match field.as_str() {
+                "provider.base_url" => form.base_url.error = Some(text),
+                "provider.model" => form.model.error = Some(text),
+                "api_key" => form.key.error = Some(text),
+                "telegram_bot_token" => form.telegram.error = Some(text),
+                "name" => form.name.error = Some(text),
+                _ => form.provider.error = Some(text),
+            }
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        _ => return (None, None),
+    };
+    (Some(status), None)
+}
+
+impl Sheet {
+    fn provider(&self) -> Option<ModelProvider> {
+        let kind = match self.provider.as_str() {
+            "anthropic" => ProviderKind::Anthropic,
+            "openai" => ProviderKind::Openai,
+            "openrouter" => ProviderKind::Openrouter,
+            "google" => ProviderKind::Google,
+            "custom" => ProviderKind::Custom,
+            _ => return None,
+        };
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
+        let base_url = text(&self.base_url).filter(|_| kind == ProviderKind::Custom);
+        Some(ModelProvider { kind, model: text(&self.model), base_url })
+    }
+}
+
+/// A secret that was typed, without the spaces that a paste brings along; none when empty.
+pub(crate) fn given(secret: Option<Secret>) -> Option<Secret> {
+    let text = secret?.expose().trim().to_owned();
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+async fn sheet(
+    portal: &Portal,
+    person: &Person,
+    form: NewForm,
+    notice: Option<Notice>,
+) -> Result<New, crate::answer::Refused> {
+    let account = person.signed_in().account.clone();
+    let info = person.accounts().info(account).await.map_err(|e| person.refuse(e))?;
+    Ok(New {
+        site: portal.site(Some(person)),
+        here: "new",
+        notice,
+        full: info.usage.instances >= info.quota.instances,
+        form,
+        name_answer: String::new(),
+    })
+}
+
+/// Whether a name can be had.
+pub(crate) async fn name(
+    State(portal): State<Portal>,
+    person: Person,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let text = wanted.name.trim();
+    if text.is_empty() {
+        return say("info", String::new());
+    }
+    let name = match Name::parse(text) {
+        Ok(name) => name,
+        Err(e) => return say("bad", sentence(&e.to_string())),
+    };
+    if person.engine_for_new().route(name.as_str()).is_some() {
+        return say("bad", format!("{name} is taken."));
+    }
+    say("good", format!("{name}.{} is free.", portal.settings.domain))
+}
+
+/// Whether a provider takes a key.
+pub(crate) async fn key(
+    State(portal): State<Portal>,
+    _: Person,
+    Sent(sent): Sent<Sheet>,
+) -> Response {
+    let provider = sent.provider();
+    let (Some(provider), Some(key)) = (provider, given(sent.key)) else {
+        return say("info", String::new());
+    };
+    if provider.check().is_err() {
+        return say("info", "Give the address and the model, and it is checked.".into());
+    }
+    match portal.check.key(&provider, &key).await {
+        Verdict::Good(_) => say("good", "The key works.".into()),
+        Verdict::Bad(why) => say("bad", why.into()),
+        Verdict::Unknown(why) => say("info", why.into()),
+    }
+}
+
+/// Whether Telegram knows a bot.
+pub(crate) async fn telegram(
+    State(portal): State<Portal>,
+    _: Person,
+    Sent(sent): Sent<Sheet>,
+) -> Response {
+    let Some(token) = given(sent.telegram) else { return say("info", String::new()) };
+    match portal.check.telegram(&token).await {
+        Verdict::Good(name) if name.is_empty() => say("good", "The token works.".into()),
+        Verdict::Good(name) => say("good", format!("This is @{name}.")),
+        Verdict::Bad(why) => say("bad", why.into()),
+        Verdict::Unknown(why) => say("info", why.into()),
+    }
+}
+
+fn say(tone: &'static str, text: String) -> Response {
+    page(&AnswerPart { answer: Said { tone, text } })
+}

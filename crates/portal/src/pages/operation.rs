@@ -1,0 +1,351 @@
+//! `/operations/ID`: what was asked for happens before one's eyes.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{Response, sse::Event},
+};
+use futures::StreamExt;
+use startclaw_model::{
+    Actor, InstanceState, Operation, OperationKind, OperationState, OperationStep, StepState,
+    Timestamp,
+};
+
+use crate::{
+    Portal,
+    answer::{Answer, page},
+    assets::Page as _,
+    error::sentence,
+    frame::{Notice, Site},
+    stream::{piece, stream},
+    who::{OwnOperation, Person},
+    words,
+};
+
+/// Changes that come closer together than this are shown as one.
+const PACE: Duration = Duration::from_millis(150);
+
+#[derive(Template)]
+#[template(path = "operation.html")]
+struct OperationPage {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    title: String,
+    asked: String,
+    operation: OperationView,
+}
+
+#[derive(Template)]
+#[template(path = "part/steps.html")]
+struct Steps {
+    operation: OperationView,
+}
+
+struct OperationView {
+    id: String,
+    name: String,
+    state: &'static str,
+    tone: &'static str,
+    elapsed: String,
+    elapsed_ms: Option<u64>,
+    say: String,
+    steps: Vec<StepRow>,
+    over: bool,
+    open: bool,
+    there: bool,
+    error: Option<String>,
+    next: Option<&'static str>,
+}
+
+struct StepRow {
+    label: String,
+    tone: &'static str,
+    time: String,
+    elapsed_ms: Option<u64>,
+    detail: Option<String>,
+    progress: Option<StepProgressView>,
+}
+
+struct StepProgressView {
+    text: String,
+    percent: Option<u64>,
+}
+
+pub(crate) async fn show(State(portal): State<Portal>, own: OwnOperation) -> Answer {
+    let state = own.engine().status(&own.operation.name).await.ok().map(|i| i.state);
+    Ok(page(&OperationPage {
+        site: portal.site(Some(&own.person)),
+        here: "instances",
+        notice: None,
+        title: title(&own.operation),
+        asked: asked(&own.operation, &own.person),
+        operation: view(&own.operation, state),
+    }))
+}
+
+/// The steps as they go, until it is over.
+pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> Answer {
+    let engine = own.engine().clone();
+    let changes = engine.watch(&own.operation.id).await.map_err(|e| own.person.refuse(e))?;
+    let pieces = changes.ready_chunks(64).then(move |mut news| {
+        let engine = engine.clone();
+        async move {
+            let newest = news.pop();
+            let Some(operation) = newest else { return Vec::new() };
+            let state = engine.status(&operation.name).await.ok().map(|i| i.state);
+            let over = operation.state.is_over();
+            let part = Steps { operation: view(&operation, state) };
+            let mut pieces = vec![piece("progress", &part.render().unwrap_or_default())];
+            if over {
+                pieces.push(piece("end", "over"));
+            } else {
+                tokio::time::sleep(PACE).await;
+            }
+            pieces
+        }
+    });
+    Ok(respond(&portal, pieces.flat_map(futures::stream::iter)))
+}
+
+fn respond(
+    portal: &Portal,
+    pieces: impl futures::Stream<Item = Event> + Send + 'static,
+) -> Response {
+    stream(portal, pieces)
+}
+
+/// What an operation is called.
+pub(crate) fn title(operation: &Operation) -> String {
+    let name = &operation.name;
+    match operation.kind {
+        OperationKind::Provision => format!("Making {name}"),
+        OperationKind::Restart => format!("Restarting {name}"),
+        OperationKind::SetSecrets => format!("Giving {name} its new keys"),
+        OperationKind::Deprovision => format!("Removing {name}"),
+        OperationKind::Backup => format!("Backing up {name}"),
+        OperationKind::Restore => format!("Restoring {name}"),
+    }
+}
+
+fn asked(operation: &Operation, person: &Person) -> String {
+    let who = if operation.actor == person.actor() {
+        "by you"
+    } else if operation.actor == Actor::system() {
+        "by the nightly schedule"
+    } else {
+        "by an admin"
+    };
+    format!("Asked {} {who}", words::ago(operation.created_at))
+}
+
+fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
+    let over = operation.state.is_over();
+    let (words, tone) = match operation.state {
+        OperationState::Queued => ("Waiting its turn", "busy"),
+        OperationState::Running => ("Under way", "busy"),
+        OperationState::Succeeded => ("Done", "good"),
+        OperationState::Failed => ("Did not work", "bad"),
+    };
+    let end = operation.finished_at.unwrap_or_else(Timestamp::now);
+    let elapsed = end.since(operation.created_at);
+    let steps = rows(operation);
+    let now = operation.steps.last().filter(|_| !over).map(|s| label(&s.name));
+    let live = state == Some(InstanceState::Live);
+    let removes = operation.kind == OperationKind::Deprovision;
+    let say = match operation.state {
+        OperationState::Succeeded if live && !removes => format!("{} is live", operation.name),
+        _ => now.unwrap_or_else(|| words.to_owned()),
+    };
+    OperationView {
+        id: operation.id.to_string(),
+        name: operation.name.to_string(),
+        state: words,
+        tone,
+        elapsed: words::took(elapsed),
+        elapsed_ms: (!over).then(|| millis(elapsed)),
+        say,
+        steps,
+        over,
+        open: over && live && !removes,
+        there: state.is_some(),
+        error: operation.error.as_deref().map(sentence),
+        next: operation.error.is_some().then(|| next(operation.kind)),
+    }
+}
+
+/// The steps that were, and those that are still to come, so that the list keeps its height.
+fn rows(operation: &Operation) -> Vec<StepRow> {
+    let mut rows: Vec<_> = operation.steps.iter().map(row).collect();
+    if !operation.state.is_over() {
+        let done = |name: &&&str| !operation.steps.iter().any(|s| s.name == **name);
+        let expected = expected(operation.kind);
+        // What comes before the step at hand and was not needed is not coming any more.
+        let at = operation.steps.last().and_then(|s| expected.iter().position(|e| *e == s.name));
+        let rest = expected.iter().skip(at.map_or(0, |at| at + 1)).filter(done);
+        rows.extend(rest.map(|name| StepRow {
+            label: label(name),
+            tone: "todo",
+            time: String::new(),
+            elapsed_ms: None,
+            detail: None,
+            progress: None,
+        }));
+    }
+    rows
+}
+
+const fn expected(kind: OperationKind) -> &'static [&'static str] {
+    match kind {
+        OperationKind::Provision => &[
+            "volume",
+            "network",
+            "secrets",
+            "config",
+            "container",
+            "start",
+            "boot",
+            "limits",
+            "live",
+        ],
+        OperationKind::Restart | OperationKind::SetSecrets => {
+            &["stop", "container", "start", "boot", "limits", "live"]
+        }
+        OperationKind::Restore => {
+            &["volume", "restore", "stop", "container", "start", "boot", "limits", "live"]
+        }
+        OperationKind::Deprovision | OperationKind::Backup => &[],
+    }
+}
+
+fn row(step: &OperationStep) -> StepRow {
+    let end = step.finished_at.unwrap_or_else(Timestamp::now);
+    let time = end.since(step.started_at);
+    let running = step.state == StepState::Running;
+    StepRow {
+        label: label(&step.name),
+        tone: match step.state {
+            StepState::Running => "now",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+        },
+        time: words::took(time),
+        elapsed_ms: running.then(|| millis(time)),
+        detail: step.detail.as_deref().map(sentence),
+        progress: step.progress.filter(|_| running).map(|progress| StepProgressView {
+            text: format!(
+                "{}, {}",
+                words::counted(progress.files, "file"),
+                words::bytes(progress.bytes)
+            ),
+            percent: progress
+                .total_bytes
+                .filter(|total| *total > 0)
+                .map(|total| (progress.bytes.saturating_mul(100) / total).min(100)),
+        }),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A step in plain words.
+pub(crate) fn label(step: &str) -> String {
+    match step {
+        "queue" => "Waiting for others to boot",
+        "image" => "Fetching OpenClaw",
+        "volume" => "Preparing storage",
+        "network" => "Drawing a network of its own",
+        "secrets" => "Placing the keys in memory",
+        "config" => "Writing the configuration",
+        "container" => "Building the container",
+        "start" => "Starting the container",
+        "boot" => "OpenClaw boots",
+        "limits" => "Setting the limits",
+        "live" => "Going live",
+        "stop" => "Stopping the one before",
+        "remove-container" => "Removing the container",
+        "remove-network" => "Removing the network",
+        "remove-secrets" => "Wiping the keys",
+        "remove-volume" => "Removing the data",
+        "remove-old-volume" => "Removing old data",
+        "repair" => "Repairing the state",
+        "rest" => "Asking it to rest",
+        "pause" => "Holding it for a moment",
+        "snapshot" | "store" => "Storing what is there",
+        "upload" | "copy" => "Sending the copy away",
+        "check" => "Checking what was stored",
+        "forget" => "Forgetting old backups",
+        "read-back" => "Reading a part back",
+        "restore" => "Bringing the data back",
+        other => return sentence(other).trim_end_matches('.').replace('-', " "),
+    }
+    .to_owned()
+}
+
+const fn next(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Provision | OperationKind::Restart | OperationKind::SetSecrets => {
+            "It is tried again by itself. Its own page shows the last lines of its log; a wrong key can be replaced there."
+        }
+        OperationKind::Restore => {
+            "Nothing was changed: it goes on with the data that it had. Try another backup, or ask whoever runs this platform."
+        }
+        OperationKind::Backup => {
+            "It is tried again tonight. The backups that were made before are not touched."
+        }
+        OperationKind::Deprovision => "Ask whoever runs this platform.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use startclaw_model::{InstanceId, Name};
+
+    use super::*;
+
+    fn operation(kind: OperationKind, steps: &[(&str, StepState)]) -> Operation {
+        let name = Name::parse("alice").unwrap();
+        let mut operation = Operation::new(kind, InstanceId::new(), name, Actor::system());
+        operation.state = OperationState::Running;
+        operation.steps = steps
+            .iter()
+            .map(|(name, state)| OperationStep {
+                name: (*name).to_owned(),
+                state: *state,
+                started_at: Timestamp::now(),
+                finished_at: None,
+                detail: None,
+                progress: None,
+            })
+            .collect();
+        operation
+    }
+
+    fn tones(operation: &Operation) -> Vec<(String, &'static str)> {
+        rows(operation).into_iter().map(|r| (r.label, r.tone)).collect()
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_in_the_list_and_the_list_keeps_its_height() {
+        let begun = operation(OperationKind::Provision, &[("volume", StepState::Running)]);
+        assert_eq!(tones(&begun).len(), 9);
+        let steps = [("volume", StepState::Done), ("boot", StepState::Running)];
+        let later = operation(OperationKind::Provision, &steps);
+        let last: Vec<_> = tones(&later).into_iter().map(|(_, tone)| tone).collect();
+        assert_eq!(last, ["done", "now", "todo", "todo"]);
+    }
+
+    #[test]
+    fn the_end_offers_to_open_what_lives() {
+        let mut done = operation(OperationKind::Provision, &[("live", StepState::Done)]);
+        done.state = OperationState::Succeeded;
+        let seen = view(&done, Some(InstanceState::Live));
+        assert!(seen.open && seen.there && seen.say == "alice is live");
+        done.kind = OperationKind::Deprovision;
+        assert!(!view(&done, None).open);
+    }
+}

@@ -1,0 +1,144 @@
+//! Passkeys, as JSON for the pages' script.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{FromRequest, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use startclaw_accounts::{AccountError, Ceremony};
+use webauthn_rs_proto::{PublicKeyCredential, RegisterPublicKeyCredential};
+
+use super::sign_in::Next;
+use crate::{
+    Portal,
+    answer::with_session,
+    cookie,
+    error::sentence,
+    who::{Person, Visitor},
+};
+
+/// How long an answer of the browser may take to arrive.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A body that was sent as JSON.
+pub(crate) struct Body<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<Portal> for Body<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, portal: &Portal) -> Result<Self, Response> {
+        let read = tokio::time::timeout(LIMIT, Json::<T>::from_request(request, portal)).await;
+        match read {
+            Ok(Ok(Json(body))) => Ok(Self(body)),
+            _ => Err(problem(StatusCode::BAD_REQUEST, "That could not be read. Try again.")),
+        }
+    }
+}
+
+/// What a new passkey is to be called.
+#[derive(Deserialize)]
+pub(crate) struct Label {
+    #[serde(default)]
+    name: String,
+}
+
+/// The label travels in the cookie, behind the ceremony's id: it comes back when the key is made.
+fn began(ceremony: &Ceremony, label: &str) -> Response {
+    let value = format!("{}.{}", ceremony.id, hex(label.trim()));
+    let mut response = Json(&ceremony.options).into_response();
+    if let Some(set) = cookie::set(cookie::CEREMONY, &value) {
+        response.headers_mut().append(header::SET_COOKIE, set);
+    }
+    response
+}
+
+fn ceremony(headers: &HeaderMap) -> (String, String) {
+    let value = cookie::read(headers, cookie::CEREMONY).unwrap_or_default();
+    let (id, label) = value.split_once('.').unwrap_or((value, ""));
+    (id.to_owned(), unhex(label))
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().take(120).map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> String {
+    let pair = |i: usize| u8::from_str_radix(text.get(i..i + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..text.len() / 2).map_while(|i| pair(2 * i)).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) async fn begin(person: Person, Body(label): Body<Label>) -> Response {
+    match person.accounts().begin_passkey(person.signed_in()).await {
+        Ok(ceremony) => began(&ceremony, &label.name),
+        Err(e) => refused(&e),
+    }
+}
+
+pub(crate) async fn finish(
+    person: Person,
+    headers: HeaderMap,
+    Body(answer): Body<RegisterPublicKeyCredential>,
+) -> Response {
+    let (id, label) = ceremony(&headers);
+    match person.accounts().finish_passkey(person.signed_in(), &id, &label, &answer).await {
+        Ok(()) => (StatusCode::CREATED, Json(json!({}))).into_response(),
+        Err(e) => refused(&e),
+    }
+}
+
+pub(crate) async fn begin_sign_in(visitor: Visitor, Body(_): Body<Value>) -> Response {
+    match visitor.accounts().begin_passkey_sign_in() {
+        Ok(ceremony) => began(&ceremony, ""),
+        Err(e) => refused(&e),
+    }
+}
+
+pub(crate) async fn finish_sign_in(
+    State(_): State<Portal>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Query(next): Query<Next>,
+    Body(answer): Body<PublicKeyCredential>,
+) -> Response {
+    let (id, _) = ceremony(&headers);
+    match visitor.accounts().passkey_sign_in(&id, &answer, &visitor.origin).await {
+        Ok(fresh) => with_session(Json(json!({ "next": next.path() })).into_response(), &fresh),
+        Err(e) => refused(&e),
+    }
+}
+
+fn refused(e: &AccountError) -> Response {
+    let status = match e {
+        AccountError::Inside(inside) => {
+            tracing::error!(error = ?inside, "a passkey could not be used");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    };
+    problem(status, &sentence(&e.to_string()))
+}
+
+fn problem(status: StatusCode, title: &str) -> Response {
+    let body = Json(json!({ "title": title, "status": status.as_u16() }));
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_comes_back_as_it_was() {
+        for label in ["My phone", "Ключ", ""] {
+            assert_eq!(unhex(&hex(label)), label);
+        }
+        assert_eq!(unhex("zz;\""), "");
+    }
+}

@@ -1,0 +1,61 @@
+//! `/instances/NAME/restore/SNAPSHOT`: what will happen, and then it does.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use startclaw_engine::RestoreRequest;
+use startclaw_model::{Snapshot, SnapshotChoice};
+
+use super::instance::{SnapshotRow, follow, snapshot_row};
+use crate::{
+    Portal,
+    answer::{Answer, Refused, page},
+    assets::Page as _,
+    error::Refusal,
+    frame::{Notice, Site},
+    who::Own,
+    words,
+};
+
+#[derive(Template)]
+#[template(path = "restore.html")]
+struct Restore {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    name: String,
+    snapshot: SnapshotRow,
+    undo_for: String,
+}
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    own: Own,
+    Path((_, id)): Path<(String, String)>,
+) -> Answer {
+    let snapshot = find(&own, &id).await?;
+    Ok(page(&Restore {
+        site: portal.site(Some(&own.person)),
+        here: "instances",
+        notice: None,
+        name: own.name().to_string(),
+        snapshot: snapshot_row(&snapshot),
+        undo_for: words::counted(portal.settings.backup.keep_replaced_hours.into(), "hour"),
+    }))
+}
+
+pub(crate) async fn restore(own: Own, Path((_, id)): Path<(String, String)>) -> Answer {
+    let snapshot = find(&own, &id).await?;
+    let request = RestoreRequest {
+        name: own.name().clone(),
+        snapshot: SnapshotChoice::Id(snapshot.id.to_string()),
+        as_name: None,
+    };
+    let asked = own.engine().restore(&own.person.actor(), request, None).await;
+    follow(&own, asked)
+}
+
+async fn find(own: &Own, id: &str) -> Result<Snapshot, Refused> {
+    let all = own.engine().backups(own.name()).await.map_err(|e| own.refuse(e))?;
+    let found = all.into_iter().find(|s| s.id.as_str() == id);
+    found.ok_or_else(|| own.refuse(Refusal::Nothing))
+}

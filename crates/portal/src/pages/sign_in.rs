@@ -1,0 +1,120 @@
+//! `/sign-in` and `/sign-out`.
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde::Deserialize;
+use startclaw_accounts::AccountError;
+use startclaw_model::Secret;
+
+use crate::{
+    Portal,
+    answer::{Answer, go, next_or_home, page, page_with, signed_in},
+    assets::Page as _,
+    cookie,
+    error::sentence,
+    form::{Field, SecretField, Sent},
+    frame::{Notice, Site},
+    who::{Person, Visitor},
+};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn {
+    site: Site,
+    here: &'static str,
+    notice: Option<Notice>,
+    form: SignInForm,
+}
+
+struct SignInForm {
+    email: Field,
+    password: SecretField,
+    next: String,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+impl Next {
+    /// Where they wanted to go, if that is a page of ours.
+    pub fn path(&self) -> String {
+        next_or_home(&self.next)
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Sheet {
+    email: String,
+    password: Secret,
+    #[serde(default)]
+    next: String,
+}
+
+pub(crate) async fn show(
+    State(portal): State<Portal>,
+    visitor: Visitor,
+    Query(next): Query<Next>,
+) -> Response {
+    if visitor.person().is_some() {
+        return go(&next.path());
+    }
+    page(&sheet(&portal, String::new(), next.next, None))
+}
+
+pub(crate) async fn enter(
+    State(portal): State<Portal>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Sent(form): Sent<Sheet>,
+) -> Answer {
+    let accounts = visitor.accounts();
+    let device = cookie::read(&headers, cookie::DEVICE);
+    match accounts.sign_in(&form.email, &form.password, device, &visitor.origin).await {
+        Ok(fresh) => {
+            // A new session takes the old one's place, so that none is left behind.
+            if let Some(old) = visitor.person() {
+                accounts.sign_out(old.signed_in()).await.map_err(|e| portal.refuse(e, None))?;
+            }
+            Ok(signed_in(&fresh, &next_or_home(&form.next)))
+        }
+        Err(e @ (AccountError::Refused | AccountError::Slow { .. } | AccountError::Suspended)) => {
+            let status = match e {
+                AccountError::Slow { .. } => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::UNAUTHORIZED,
+            };
+            let notice = Some(Notice::bad(sentence(&e.to_string())));
+            Ok(page_with(status, &sheet(&portal, form.email, form.next, notice)))
+        }
+        Err(e) => Err(portal.refuse(e, None)),
+    }
+}
+
+/// Ends the session and those in instances that were entered from it, and has the browser forget
+/// what our pages stored.
+pub(crate) async fn leave(person: Person) -> Answer {
+    let ended = person.accounts().sign_out(person.signed_in()).await;
+    ended.map_err(|e| person.refuse(e))?;
+    let mut response = go("/");
+    let headers = response.headers_mut();
+    if let Some(gone) = cookie::clear(cookie::SESSION) {
+        headers.append(header::SET_COOKIE, gone);
+    }
+    headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    Ok(response)
+}
+
+fn sheet(portal: &Portal, email: String, next: String, notice: Option<Notice>) -> SignIn {
+    SignIn {
+        site: portal.site(None),
+        here: "sign-in",
+        notice,
+        form: SignInForm { email: Field::of(email), password: SecretField::default(), next },
+    }
+}

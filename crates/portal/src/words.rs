@@ -1,0 +1,215 @@
+//! Numbers, times and states in plain words.
+
+use std::time::Duration;
+
+use startclaw_engine::InstanceStatus;
+use startclaw_model::{Event, EventKind, InstanceState, Timestamp};
+
+use crate::{error::sentence, frame::EventRow};
+
+/// How long ago something was.
+pub(crate) fn ago(at: Timestamp) -> String {
+    match long(Timestamp::now().since(at)) {
+        None => "just now".to_owned(),
+        Some(time) => format!("{time} ago"),
+    }
+}
+
+/// How long something goes on already.
+pub(crate) fn lasting(since: Timestamp) -> String {
+    match long(Timestamp::now().since(since)) {
+        None => "for a moment".to_owned(),
+        Some(time) => format!("for {time}"),
+    }
+}
+
+/// A time of some length; `None` for a few seconds.
+fn long(time: Duration) -> Option<String> {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        0..10 => return None,
+        10..60 => (seconds, "second"),
+        60..3600 => (seconds / 60, "minute"),
+        3600..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    Some(counted(count, unit))
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(count: u64, unit: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {unit}{plural}", thousands(count))
+}
+
+/// A number with commas.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// How long something took: `3.2 s`, `1 min 5 s`. The pages count on in this form.
+pub(crate) fn took(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
+}
+
+/// Bytes, in the unit that fits.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return counted(count, "byte");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "to two digits")]
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 1000.0 && unit < UNITS.len() - 1 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 10.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// MiB as people say it.
+pub(crate) fn mib(count: u64) -> String {
+    if count >= 1024 && count.is_multiple_of(1024) {
+        format!("{} GB", count / 1024)
+    } else {
+        format!("{} MB", thousands(count))
+    }
+}
+
+/// `8 February 2026`.
+pub(crate) fn day(at: Timestamp) -> String {
+    format_time(at, "%-d %B %Y")
+}
+
+/// `8 February, 03:12 UTC`.
+pub(crate) fn moment(at: Timestamp) -> String {
+    format_time(at, "%-d %B, %H:%M UTC")
+}
+
+fn format_time(at: Timestamp, form: &str) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis())
+        .map(|t| t.strftime(form).to_string())
+        .unwrap_or_default()
+}
+
+/// The tone and the words of a state.
+pub(crate) const fn state(state: InstanceState) -> (&'static str, &'static str) {
+    match state {
+        InstanceState::Live => ("good", "Live"),
+        InstanceState::Starting => ("busy", "Starting"),
+        InstanceState::Failing => ("bad", "It does not come up"),
+        InstanceState::Removing => ("busy", "Being removed"),
+        InstanceState::Unknown => ("idle", "Being looked at"),
+    }
+}
+
+/// When the last backup was made.
+pub(crate) fn last_backup(instance: &InstanceStatus) -> String {
+    instance.last_backup.map_or_else(|| "none yet".to_owned(), ago)
+}
+
+/// The name of a device, from what its browser says of itself.
+pub(crate) fn device(agent: &str) -> String {
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
+    };
+    let browser = find(&[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = find(&[
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => "Another device".to_owned(),
+    }
+}
+
+/// What happened, for people.
+pub(crate) fn event(event: &Event, with_name: bool) -> EventRow {
+    let failed = event.detail.contains(" failed");
+    let (tone, text) = match event.kind {
+        EventKind::Finished if failed => ("bad", sentence(&event.detail)),
+        EventKind::Finished => ("good", sentence(&event.detail)),
+        EventKind::Broke => ("bad", sentence(&event.detail)),
+        EventKind::Healed => ("good", sentence(&event.detail)),
+        EventKind::Entered => ("idle", format!("{} signed in to it.", event.detail)),
+        EventKind::Asked | EventKind::Changed => ("idle", sentence(&event.detail)),
+    };
+    EventRow {
+        tone,
+        text,
+        time: ago(event.at),
+        datetime: event.at.to_string(),
+        name: event.name.as_ref().filter(|_| with_name).map(ToString::to_string),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_said_as_people_say_them() {
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(bytes(1_500), "1.5 kB");
+        assert_eq!(bytes(120_400_000), "120 MB");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "file"), "1 file");
+        assert_eq!(mib(2048), "2 GB");
+        assert_eq!(mib(512), "512 MB");
+        assert_eq!(took(Duration::from_millis(14_234)), "14.2 s");
+        assert_eq!(took(Duration::from_secs(65)), "1 min 5 s");
+    }
+
+    #[test]
+    fn times_are_said_in_the_unit_that_fits() {
+        let before = |seconds: i64| {
+            ago(Timestamp::from_millis(Timestamp::now().as_millis() - seconds * 1000 - 500))
+        };
+        assert_eq!(before(2), "just now");
+        assert_eq!(before(60), "1 minute ago");
+        assert_eq!(before(3 * 3600), "3 hours ago");
+        assert_eq!(before(4 * 86_400), "4 days ago");
+        let at = Timestamp::parse("2026-02-08T03:12:00Z").unwrap();
+        assert_eq!(
+            (day(at), moment(at)),
+            ("8 February 2026".into(), "8 February, 03:12 UTC".into())
+        );
+    }
+
+    #[test]
+    fn a_device_is_known_by_its_browser_and_system() {
+        let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+        assert_eq!(device(firefox), "Firefox on Linux");
+        let phone =
+            "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/150.0 Mobile Safari/537.36";
+        assert_eq!(device(phone), "Chrome on Android");
+        assert_eq!(device("curl/8"), "Another device");
+    }
+}
