@@ -84,8 +84,7 @@ impl Accounts {
         if there.len() >= MOST {
             return Err(AccountError::invalid("label", "you have many passkeys; remove one first"));
         }
-        let known = there.iter().filter_map(|key| BASE64.decode(&key.id).ok());
-        let known = known.map(Into::into).collect();
+        let known = there.iter().filter_map(|key| BASE64.decode(&key.id).ok()).collect();
         let id = Uuid::parse_str(who.account.id.as_str()).map_err(AccountError::inside)?;
         let email = who.account.email.as_str();
         let (options, state) = self

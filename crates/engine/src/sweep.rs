@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
     SimulatedRepositories, access, alerts, backup, boots, live, plan, progress, queue, reconcile,
+    usage,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
@@ -83,6 +84,7 @@ impl Engine {
                 control_plane: backup::ControlPlane::default(),
                 messenger,
                 alerts: alerts::Alerts::default(),
+                history: usage::History::default(),
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -115,6 +117,7 @@ impl Engine {
         tasks.spawn(engine.clone().keep_control_plane());
         tasks.spawn(engine.clone().tidy_daily());
         tasks.spawn(engine.clone().tell_troubles());
+        tasks.spawn(engine.clone().every(timing.usage_every, Self::look_at_usage));
         Ok(engine)
     }
 

@@ -28,6 +28,7 @@ mod repair;
 mod secrets;
 mod settings;
 mod thaw;
+mod usage;
 mod volume;
 
 use std::{
@@ -47,8 +48,8 @@ pub use thaw::thaw_later;
 
 use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
 use crate::{
-    Change, Data, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe,
-    Request, Step,
+    Change, Data, Found, Host, HostError, ImageState, LogRequest, MachineUsage, Observed, Place,
+    Plan, Probe, Request, Step, Usage,
 };
 
 /// This machine's Docker. Its methods need the rights of root.
@@ -61,6 +62,7 @@ pub struct DockerHost {
     secrets: Secrets,
     guard: Guard,
     watchdogs: pause::Watchdogs,
+    data_dir: Option<PathBuf>,
 }
 
 impl DockerHost {
@@ -94,6 +96,7 @@ impl DockerHost {
             names,
             settings,
             watchdogs: pause::Watchdogs::default(),
+            data_dir: None,
         })
     }
 
@@ -103,6 +106,13 @@ impl DockerHost {
     #[must_use]
     pub fn with_watchdog(mut self, program: PathBuf) -> Self {
         self.watchdogs = pause::Watchdogs::by(program);
+        self
+    }
+
+    /// Takes the folder of the daemon's data, whose disk is looked at with the machine's.
+    #[must_use]
+    pub fn with_data_dir(mut self, folder: PathBuf) -> Self {
+        self.data_dir = Some(folder);
         self
     }
 
@@ -239,6 +249,14 @@ impl Host for DockerHost {
 
     async fn check(&self, image: &str) -> Vec<Finding> {
         self.findings(image).await
+    }
+
+    async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
+        self.all_usage().await
+    }
+
+    async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
+        self.machine_usage().await.map(Some)
     }
 }
 

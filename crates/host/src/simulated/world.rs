@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
-use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe, Step};
+use crate::{
+    Container, ContainerState, Exit, Found, HostError, MachineUsage, Observed, Plan, Probe, Step,
+    Usage,
+};
 
 /// How an instance's container behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +56,8 @@ pub struct Thing {
     pub starts: u32,
     /// How often it was repaired.
     pub repairs: u32,
+    /// What it uses while it runs.
+    pub usage: Usage,
 }
 
 impl Thing {
@@ -78,6 +83,8 @@ pub struct World {
     pub next_behaviour: Behaviour,
     /// The images that are neither there nor to be had; all others are there.
     pub missing_images: HashSet<String>,
+    /// What the machine has and uses.
+    pub machine: MachineUsage,
 }
 
 impl World {
@@ -98,6 +105,15 @@ impl World {
             let at = Timestamp::now();
             container.state = ContainerState::Exited(Exit { code, oom_killed, at });
         }
+    }
+
+    pub(super) fn usage(&self) -> Vec<(InstanceId, Usage)> {
+        let running = |thing: &Thing| {
+            let state = thing.container.as_ref().map(|container| &container.state);
+            matches!(state, Some(ContainerState::Running | ContainerState::Paused))
+        };
+        let used = self.things.iter().filter(|(_, thing)| running(thing));
+        used.map(|(id, thing)| (id.clone(), thing.usage)).collect()
     }
 
     pub(super) fn survey(&self) -> Vec<Found> {

@@ -11,4 +11,5 @@ mod drill;
 mod lan;
 mod life;
 mod platform;
+mod usage;
 mod walls;

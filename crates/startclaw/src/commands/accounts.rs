@@ -198,7 +198,8 @@ impl SetQuota {
         let account = client.set_quota(email, quota).await?;
         let Quota { instances, memory_mib, disk_mib } = account.quota;
         let what = format!(
-            "may have {instances} instances with {memory_mib} MiB of memory and {disk_mib} MiB of data"
+            "may have {} with {memory_mib} MiB of memory and {disk_mib} MiB of data",
+            counted(instances)
         );
         tell(globals, &account, &what)
     }
@@ -219,10 +220,7 @@ async fn delete(
     match account.usage.instances {
         0 => tell(globals, &account, "is deleted"),
         n => {
-            let what = format!(
-                "leaves: {} removed after a last backup, then the account is deleted",
-                instances(n, "is", "are")
-            );
+            let what = format!("leaves: its {} first, after a last backup of each", go(n));
             tell(globals, &account, &what)
         }
     }
@@ -235,17 +233,17 @@ async fn find(client: &Client, email: &Email) -> anyhow::Result<wire::Account> {
     found.ok_or_else(|| Failure::new(Exit::NotFound, text()).into())
 }
 
-fn confirm(email: &Email, count: u32) -> anyhow::Result<()> {
-    let what = match count {
-        0 => "It has no instances.".to_owned(),
-        n => format!("{} removed with it, after a last backup.", instances(n, "is", "are")),
+fn confirm(email: &Email, instances: u32) -> anyhow::Result<()> {
+    let what = match instances {
+        0 => format!("deletes {email}, who has no instances."),
+        n => format!("deletes {email} and {}, after a last backup of each.", counted(n)),
     };
     if !secret_input::can_ask() {
-        let text = format!("this deletes {email}. {what} Say so with --yes");
+        let text = format!("this {what} Say so with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();
-    writeln!(stderr, "This deletes {email}. {what}")?;
+    writeln!(stderr, "This {what}")?;
     write!(stderr, "Type the address to go on: ")?;
     stderr.flush()?;
     let mut typed = String::new();
@@ -257,8 +255,12 @@ fn confirm(email: &Email, count: u32) -> anyhow::Result<()> {
     }
 }
 
-fn instances(count: u32, is: &str, are: &str) -> String {
-    if count == 1 { format!("1 instance {is}") } else { format!("{count} instances {are}") }
+fn counted(instances: u32) -> String {
+    if instances == 1 { "1 instance".to_owned() } else { format!("{instances} instances") }
+}
+
+fn go(instances: u32) -> String {
+    format!("{} {}", counted(instances), if instances == 1 { "goes" } else { "go" })
 }
 
 fn tell(globals: &Globals, account: &wire::Account, what: &str) -> anyhow::Result<()> {

@@ -81,7 +81,8 @@ impl Daemon {
         let vault = Vault::load(&settings.master_key(), nothing_sealed)?;
         let own = std::env::current_exe().context("the daemon does not find its own program")?;
         let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?
-            .with_watchdog(own.clone());
+            .with_watchdog(own.clone())
+            .with_data_dir(settings.data_dir.clone());
         let workers = Workers::new(own, vec!["backup-worker".into()], WORKER_STALL);
         let outside = Outside {
             host: Arc::new(host),

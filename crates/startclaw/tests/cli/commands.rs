@@ -134,9 +134,14 @@ fn accounts_are_made_changed_and_deleted() {
     assert!(house.run(&["accounts", "admin", alice, "--remove"]).ok().contains("no admin"));
 
     let asked = house.run(&["accounts", "delete", alice]);
-    assert!(asked.err.contains("2 instances are removed with it") && asked.err.contains("--yes"));
+    assert!(
+        asked.err.contains("and 2 instances, after a last backup") && asked.err.contains("--yes")
+    );
     let gone = house.run(&["accounts", "delete", alice, "--yes"]);
-    assert!(gone.ok().contains("2 instances are removed after a last backup"), "{gone:?}");
+    assert!(
+        gone.ok().contains("its 2 instances go first, after a last backup of each"),
+        "{gone:?}"
+    );
     for _ in 0..1000 {
         if !house.run(&["accounts", "list"]).ok().contains(alice) {
             break;
