@@ -85,6 +85,8 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
     let status = platform.status("alice").await;
     assert_eq!(status["last_backup"], listed["backups"][0]["taken_at"]);
 
+    a_drill_finds_the_backup_good(&platform, &telegram, &run).await;
+
     let today = listed["backups"][0]["taken_at"].as_str().unwrap()[..10].to_owned();
     let restored = platform.json(&["restore", "alice", &today, "--json"]).await;
     assert_eq!(restored["state"], "succeeded", "{restored:#}");
@@ -103,6 +105,25 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
     a_removed_one_comes_back(&platform, &chat, &model).await;
     nothing_in_the_clear(&platform);
     plain_restic_opens_it_with_the_master_key(&platform).await;
+}
+
+/// It comes up beside the living one, which does not notice, and says nothing to anybody.
+async fn a_drill_finds_the_backup_good(
+    platform: &Platform,
+    telegram: &fake::telegram::Telegram,
+    run: &str,
+) {
+    let said = telegram.sent().len();
+    let done = platform.json(&["drill", "alice", "--json"]).await;
+    assert_eq!(done["state"], "succeeded", "{done:#}");
+    println!("{:#}", done["steps"]);
+    let checked = done["steps"][2]["detail"].as_str().unwrap();
+    let good: u32 = checked.split(' ').next().unwrap().parse().unwrap();
+    assert!(good >= 2 && checked.ends_with("are good"), "{checked}");
+    assert_eq!(telegram.sent().len(), said);
+    assert_eq!(platform.run_of("alice"), run, "it was not restarted");
+    assert_eq!(platform.objects("volume").len(), 1, "what it made is gone");
+    assert_eq!(platform.objects("container").len(), 1);
 }
 
 /// The way that docs/backups.md tells, word by word.
@@ -211,6 +232,20 @@ async fn kill_9_of_the_daemon_during_backups_leaves_the_instance_live_and_the_re
         assert_eq!(done["state"], "succeeded", "killed after {delay} ms: {done:#}");
         assert!(platform.is_running("alice"));
     }
+    // So does one while a drill boots, of which nothing is left.
+    let (status, operation) = platform.api("POST", "/drill", Some(json!({}))).await;
+    assert_eq!(status, 202, "{operation}");
+    until("the drill boots", ANSWER, async || {
+        let containers = platform.docker(&["ps", "--format", "{{.Names}}"]);
+        let drill = |name: &str| name.starts_with(&platform.prefix()) && name.ends_with("-drill");
+        containers.lines().any(drill).then_some(())
+    })
+    .await;
+    platform.kill_daemon();
+    platform.start_daemon().await;
+    let done = platform.over(&operation).await;
+    assert_eq!(done["state"], "succeeded", "{done:#}");
+    assert_eq!((platform.objects("container").len(), platform.objects("volume").len()), (1, 1));
     assert_eq!(platform.run_of("alice"), run, "it was never restarted");
     let restored = platform.json(&["restore", "alice", "latest", "--json"]).await;
     assert_eq!(restored["state"], "succeeded", "{restored:#}");

@@ -8,6 +8,7 @@ use anyhow::Context;
 use axum::Router;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
+use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
 use startclaw_host::simulated::SimulatedHost;
@@ -136,7 +137,15 @@ impl Machine {
             stop: stop.clone(),
             ..Settings::default()
         };
-        let router: Router = startclaw_api::router(engine.clone(), Access::Socket, settings);
+        let accounts = Accounts::new(
+            store.clone(),
+            engine.clone(),
+            AccountSettings::default(),
+            "https://claws.test",
+        )
+        .map_err(anyhow::Error::msg)?;
+        let router: Router =
+            startclaw_api::router(engine.clone(), accounts, Access::Socket, settings);
         let socket = self.dir.join("socket");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).context("cannot listen")?;

@@ -40,6 +40,9 @@ pub enum AccountError {
     /// There is no such account, session, passkey or invitation.
     #[error("there is no such {0}")]
     Missing(&'static str),
+    /// What the engine says of an instance.
+    #[error("{0}")]
+    Instance(#[source] EngineError),
     /// The last admin cannot be taken away.
     #[error("this is the last admin; make another one first")]
     LastAdmin,
@@ -72,6 +75,8 @@ impl From<StoreError> for AccountError {
                 "email",
                 "there is an account with this address already; sign in, or set a new password",
             ),
+            StoreError::DeadLink => Self::DeadLink,
+            StoreError::LastAdmin => Self::LastAdmin,
             other => Self::inside(other),
         }
     }
@@ -79,6 +84,9 @@ impl From<StoreError> for AccountError {
 
 impl From<EngineError> for AccountError {
     fn from(e: EngineError) -> Self {
-        Self::inside(e)
+        match e {
+            EngineError::Inside(cause) => Self::Inside(cause),
+            other => Self::Instance(other),
+        }
     }
 }

@@ -14,16 +14,14 @@ use crate::{AccountError, Accounts};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Accounts {
-    /// Deletes an account.
+    /// Deletes an account: its owner's wish, or an admin's.
     ///
     /// # Errors
     /// [`AccountError::LastAdmin`].
-    pub async fn delete(&self, mut account: Account) -> Result<(), AccountError> {
-        self.spare_last_admin(&account).await?;
-        account.state = AccountState::Leaving;
-        self.store().save_account(&account).await?;
+    pub async fn delete(&self, actor: &Actor, account: Account) -> Result<(), AccountError> {
+        self.change(&account.id, |account| account.state = AccountState::Leaving).await?;
         self.end(&account.id, None, None).await?;
-        self.note(&account, "deletes the account").await;
+        self.note_by(actor, &format!("deletes the account: {}", account.email)).await;
         self.inner.leaving.notify_one();
         Ok(())
     }
@@ -31,9 +29,7 @@ impl Accounts {
     /// Sees those off who leave, until it is told to stop.
     pub async fn see_off(self, stop: CancellationToken) {
         loop {
-            if let Err(e) = self.see_off_once().await {
-                tracing::error!(error = ?e, "an account that leaves is still there; trying again");
-            }
+            self.see_off_once().await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -43,15 +39,29 @@ impl Accounts {
         }
     }
 
-    async fn see_off_once(&self) -> Result<(), AccountError> {
-        let all = self.store().accounts().await?;
+    async fn see_off_once(&self) {
+        let all = match self.store().accounts().await {
+            Ok(all) => all,
+            Err(e) => {
+                tracing::error!(error = ?e, "it is not known who leaves; trying again");
+                return;
+            }
+        };
         for account in all.into_iter().filter(|a| a.state == AccountState::Leaving) {
-            self.remove_instances(&account.id).await?;
-            if self.store().remove_account(&account.id).await? {
-                tracing::info!(account = %account.id, "an account was deleted");
+            match self.see_one_off(&account.id).await {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(account = %account.id, "an account was deleted"),
+                // The others need not wait for this one.
+                Err(e) => {
+                    tracing::error!(account = %account.id, error = ?e, "an account that leaves is still there; trying again");
+                }
             }
         }
-        Ok(())
+    }
+
+    async fn see_one_off(&self, id: &AccountId) -> Result<bool, AccountError> {
+        self.remove_instances(id).await?;
+        Ok(self.store().remove_account(id).await?)
     }
 
     async fn remove_instances(&self, id: &AccountId) -> Result<(), AccountError> {

@@ -35,7 +35,11 @@ impl Accounts {
         email: Option<Email>,
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
-        self.make_link(LinkKind::Invite, None, email, actor, life).await
+        let whom = email.as_ref().map_or("whoever has it", Email::as_str);
+        let what = format!("made an invitation for {whom}");
+        let link = self.make_link(LinkKind::Invite, None, email, actor, life).await?;
+        self.note_by(actor, &what).await;
+        Ok(link)
     }
 
     /// The invitations that still work.
@@ -50,15 +54,15 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::Missing`].
-    pub async fn revoke_invitation(&self, id: &str) -> Result<(), AccountError> {
-        if self.store().remove_link(id).await? {
-            Ok(())
-        } else {
-            Err(AccountError::Missing("invitation"))
+    pub async fn revoke_invitation(&self, actor: &Actor, id: &str) -> Result<(), AccountError> {
+        if !self.store().remove_link(LinkKind::Invite, id).await? {
+            return Err(AccountError::Missing("invitation"));
         }
+        self.note_by(actor, &format!("took back the invitation {id}")).await;
+        Ok(())
     }
 
-    /// Makes a link with which somebody sets their password.
+    /// Makes a link with which somebody sets their password, for an admin to hand over.
     ///
     /// # Errors
     /// Only for what failed inside.
@@ -68,7 +72,10 @@ impl Accounts {
         account: &Account,
     ) -> Result<FreshLink, AccountError> {
         let owner = Some(account);
-        self.make_link(LinkKind::Password, owner, None, actor, HANDED_LIFE).await
+        let link = self.make_link(LinkKind::Password, owner, None, actor, HANDED_LIFE).await?;
+        let what = format!("made a link to set the password of {}", account.email);
+        self.note_by(actor, &what).await;
+        Ok(link)
     }
 
     /// Sends a link to set a password to an address, if somebody has an account with it. The
@@ -166,9 +173,9 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::DeadLink`].
     pub async fn confirm(&self, token: &str) -> Result<(), AccountError> {
-        let mut account = self.take_link(token, LinkKind::Confirm).await?;
-        account.confirmed_at = Some(Timestamp::now());
-        self.store().save_account(&account).await?;
+        let (hash, account) = self.owner_of(token, LinkKind::Confirm).await?;
+        self.use_up(&hash).await?;
+        self.change(&account.id, confirmed).await?;
         self.note(&account, "confirmed the address").await;
         Ok(())
     }
@@ -177,8 +184,8 @@ impl Accounts {
     /// from an admin: so the address counts as confirmed.
     ///
     /// # Errors
-    /// [`AccountError::DeadLink`]; [`AccountError::Invalid`] for a password that may not be chosen,
-    /// which uses nothing up.
+    /// [`AccountError::DeadLink`], [`AccountError::Suspended`]; [`AccountError::Invalid`] for a
+    /// password that may not be chosen, and [`AccountError::Busy`], which use nothing up.
     pub async fn set_password_by_link(
         &self,
         token: &str,
@@ -186,25 +193,36 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<FreshSession, AccountError> {
         crate::password::check(password)?;
-        let mut account = self.take_link(token, LinkKind::Password).await?;
-        if account.confirmed_at.is_none() {
-            account.confirmed_at = Some(Timestamp::now());
-            self.store().save_account(&account).await?;
-        }
-        self.set_password(&account, password, None).await?;
+        let (link, account) = self.owner_of(token, LinkKind::Password).await?;
+        let account = admit(account)?;
+        let hash = self.inner.hasher.hash(password).await?;
+        self.use_up(&link).await?;
+        self.store_password(&account, &hash, None).await?;
+        let account = self.change(&account.id, confirmed).await?;
         self.note(&account, "set a password by a link").await;
-        self.open_session(admit(account)?, origin).await
+        self.open_session(account, origin).await
     }
 
-    async fn take_link(&self, token: &str, kind: LinkKind) -> Result<Account, AccountError> {
-        let (hash, now) = (digest(token), Timestamp::now());
-        let link = self.store().link(&hash, now).await?.filter(|link| link.kind == kind);
-        let id = link.and_then(|link| link.account).ok_or(AccountError::DeadLink)?;
-        let account = self.store().account(&id).await?.ok_or(AccountError::DeadLink)?;
-        if account.state == AccountState::Leaving || !self.store().use_link(&hash, now).await? {
-            return Err(AccountError::DeadLink);
+    /// A link's digest, and whose it is, if it still works; uses nothing up.
+    async fn owner_of(
+        &self,
+        token: &str,
+        kind: LinkKind,
+    ) -> Result<(String, Account), AccountError> {
+        let hash = digest(token);
+        let link = self.store().link(&hash, Timestamp::now()).await?;
+        let id = link.filter(|link| link.kind == kind).and_then(|link| link.account);
+        let account = self.store().account(&id.ok_or(AccountError::DeadLink)?).await?;
+        let stays = account.filter(|account| account.state != AccountState::Leaving);
+        Ok((hash, stays.ok_or(AccountError::DeadLink)?))
+    }
+
+    async fn use_up(&self, hash: &str) -> Result<(), AccountError> {
+        if self.store().use_link(hash, Timestamp::now()).await? {
+            Ok(())
+        } else {
+            Err(AccountError::DeadLink)
         }
-        Ok(account)
     }
 
     async fn make_link(
@@ -235,4 +253,9 @@ impl Accounts {
         let url = Secret::new(format!("{}/{path}/{value}", self.inner.site));
         Ok(FreshLink { url, expires_at: link.expires_at })
     }
+}
+
+/// Notes that the address is the person's, if that was not known.
+fn confirmed(account: &mut Account) {
+    account.confirmed_at.get_or_insert_with(Timestamp::now);
 }

@@ -40,7 +40,7 @@ impl Accounts {
             created_at: Timestamp::now(),
             signed_in_at: None,
         };
-        self.store().add_account(&account, None).await?;
+        self.store().add_account(&account, None, None).await?;
         self.note_by(actor, &format!("made the account {}", account.email)).await;
         let link = self.password_link(actor, &account).await?;
         Ok((account, link))
@@ -88,21 +88,22 @@ impl Accounts {
     /// Keeps somebody out, or lets them in again. Their instances go on.
     ///
     /// # Errors
-    /// [`AccountError::LastAdmin`].
+    /// [`AccountError::LastAdmin`]; [`AccountError::Missing`] for one that leaves.
     pub async fn suspend(
         &self,
         actor: &Actor,
-        mut account: Account,
+        account: Account,
         suspend: bool,
     ) -> Result<(), AccountError> {
-        if account.state == AccountState::Leaving {
+        let wanted = if suspend { AccountState::Suspended } else { AccountState::Active };
+        let change = |account: &mut Account| {
+            if account.state != AccountState::Leaving {
+                account.state = wanted;
+            }
+        };
+        if self.change(&account.id, change).await?.state != wanted {
             return Err(AccountError::Missing("account"));
         }
-        if suspend {
-            self.spare_last_admin(&account).await?;
-        }
-        account.state = if suspend { AccountState::Suspended } else { AccountState::Active };
-        self.store().save_account(&account).await?;
         if suspend {
             self.end(&account.id, None, None).await?;
         }
@@ -118,14 +119,10 @@ impl Accounts {
     pub async fn set_admin(
         &self,
         actor: &Actor,
-        mut account: Account,
+        account: Account,
         admin: bool,
     ) -> Result<(), AccountError> {
-        if !admin {
-            self.spare_last_admin(&account).await?;
-        }
-        account.admin = admin;
-        self.store().save_account(&account).await?;
+        self.change(&account.id, |account| account.admin = admin).await?;
         let what = if admin { "made an admin" } else { "is no admin any more" };
         self.note_by(actor, &format!("{what}: {}", account.email)).await;
         Ok(())
@@ -138,11 +135,10 @@ impl Accounts {
     pub async fn set_quota(
         &self,
         actor: &Actor,
-        mut account: Account,
+        account: Account,
         quota: Option<Quota>,
     ) -> Result<(), AccountError> {
-        account.quota = quota;
-        self.store().save_account(&account).await?;
+        self.change(&account.id, |account| account.quota = quota).await?;
         self.note_by(actor, &format!("changed the quota of {}", account.email)).await;
         Ok(())
     }
@@ -150,27 +146,28 @@ impl Accounts {
     /// Gives an instance to an account, so that it sees it in its pages.
     ///
     /// # Errors
-    /// What the engine says of the instance.
+    /// What the engine says of the instance; [`AccountError::Missing`] for an account that leaves.
     pub async fn give(
         &self,
         actor: &Actor,
         name: &Name,
         account: &Account,
     ) -> Result<(), AccountError> {
-        self.inner.engine.give(name, &account.id).await?;
+        if !self.inner.engine.give(name, &account.id).await? {
+            return Err(AccountError::Missing("account"));
+        }
         self.note_by(actor, &format!("gave {name} to {}", account.email)).await;
         Ok(())
     }
 
-    pub(crate) async fn spare_last_admin(&self, account: &Account) -> Result<(), AccountError> {
-        if !account.admin || account.state != AccountState::Active {
-            return Ok(());
-        }
-        let all = self.store().accounts().await?;
-        let others = all.iter().any(|other| {
-            other.admin && other.state == AccountState::Active && other.id != account.id
-        });
-        if others { Ok(()) } else { Err(AccountError::LastAdmin) }
+    /// Changes an account, and answers what it is now.
+    pub(crate) async fn change(
+        &self,
+        id: &AccountId,
+        change: impl FnOnce(&mut Account) + Send,
+    ) -> Result<Account, AccountError> {
+        let changed = self.store().change_account(id, change).await?;
+        changed.ok_or(AccountError::Missing("account"))
     }
 
     /// Writes down what somebody did with their account.
@@ -179,7 +176,7 @@ impl Accounts {
         self.note_by(&Actor::account(&account.id), &detail).await;
     }
 
-    async fn note_by(&self, actor: &Actor, detail: &str) {
+    pub(crate) async fn note_by(&self, actor: &Actor, detail: &str) {
         self.inner.engine.note(EventKind::Changed, actor, detail).await;
     }
 }

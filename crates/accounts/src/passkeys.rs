@@ -84,8 +84,7 @@ impl Accounts {
         if there.len() >= MOST {
             return Err(AccountError::invalid("label", "you have many passkeys; remove one first"));
         }
-        let known = there.iter().filter_map(|key| BASE64.decode(&key.id).ok());
-        let known = known.map(Into::into).collect();
+        let known = there.iter().filter_map(|key| BASE64.decode(&key.id).ok()).collect();
         let id = Uuid::parse_str(who.account.id.as_str()).map_err(AccountError::inside)?;
         let email = who.account.email.as_str();
         let (options, state) = self
@@ -125,8 +124,9 @@ impl Accounts {
         let made = self.inner.passkeys.site.finish_passkey_registration(answer, &state);
         let made = made.map_err(|_| refused())?;
         let label: String = label.trim().chars().filter(|c| !c.is_control()).take(60).collect();
-        self.store()
-            .put_passkey(&Passkey {
+        let added = self
+            .store()
+            .add_passkey(&Passkey {
                 id: BASE64.encode(made.cred_id()),
                 account,
                 label: if label.is_empty() { "Passkey".to_owned() } else { label },
@@ -135,6 +135,9 @@ impl Accounts {
                 used_at: None,
             })
             .await?;
+        if !added {
+            return Err(refused());
+        }
         self.note(&who.account, "added a passkey").await;
         Ok(())
     }
@@ -199,7 +202,9 @@ impl Accounts {
         stored.update_credential(&proof);
         key.credential = serde_json::to_string(&stored).map_err(AccountError::inside)?;
         key.used_at = Some(Timestamp::now());
-        self.store().put_passkey(&key).await?;
+        if !self.store().passkey_used(&key).await? {
+            return Err(unknown());
+        }
         let account = self.store().account(&user).await?.ok_or_else(unknown)?;
         self.open_session(admit(account)?, origin).await
     }

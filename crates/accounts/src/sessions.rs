@@ -49,6 +49,9 @@ pub struct FreshSession {
 
 impl Accounts {
     /// Opens a session. A new value each time: one that was planted before is worth nothing.
+    ///
+    /// # Errors
+    /// [`AccountError::Refused`] when the account was closed to its owner meanwhile.
     pub(crate) async fn open_session(
         &self,
         mut account: Account,
@@ -56,8 +59,8 @@ impl Accounts {
     ) -> Result<FreshSession, AccountError> {
         let (value, now) = (random(), Timestamp::now());
         account.signed_in_at = Some(now);
-        self.store().save_account(&account).await?;
-        self.store()
+        let opened = self
+            .store()
             .add_account_session(&AccountSession {
                 hash: digest(&value),
                 id: random()[..12].replace(['-', '_'], "x"),
@@ -69,6 +72,9 @@ impl Accounts {
                 expires_at: now.plus(SESSION_LIFE),
             })
             .await?;
+        if !opened {
+            return Err(AccountError::Refused);
+        }
         let device = self.device_mark(&account);
         Ok(FreshSession { value: Secret::new(value), device, account })
     }

@@ -39,13 +39,18 @@ impl Accounts {
         if let Some(wait) = waits.into_iter().flatten().max() {
             return Err(AccountError::slow(wait));
         }
+        // Counted before it is known to be one, so that many at once are not more than their number.
+        guesses.failed(email.to_string(), now);
+        self.inner.by_network.failed(network, now);
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
-        if !self.inner.hasher.is(password, stored).await? {
-            guesses.failed(email.to_string(), now);
-            self.inner.by_network.failed(network, now);
-            return Err(AccountError::Refused);
+        let right = self.inner.hasher.is(password, stored).await;
+        if !matches!(right, Ok(false)) {
+            guesses.forgive(&email.to_string());
+            self.inner.by_network.forgive(&network);
         }
-        let Some((account, _)) = found else { return Err(AccountError::Refused) };
+        let Some((account, _)) = found.filter(|_| matches!(right, Ok(true))) else {
+            return Err(right.err().unwrap_or(AccountError::Refused));
+        };
         let account = admit(account)?;
         self.open_session(account, origin).await
     }
@@ -64,11 +69,15 @@ impl Accounts {
             return Err(AccountError::slow(wait));
         }
         let found = self.store().account_and_password(&account.email).await?;
+        self.inner.by_device.failed(key.clone(), now);
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
-        if self.inner.hasher.is(password, stored).await? {
+        let right = self.inner.hasher.is(password, stored).await;
+        if !matches!(right, Ok(false)) {
+            self.inner.by_device.forgive(&key);
+        }
+        if right? {
             return Ok(());
         }
-        self.inner.by_device.failed(key, now);
         Err(AccountError::invalid("password", "this is not your password"))
     }
 
@@ -84,7 +93,16 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         password::check(new)?;
         let hash = self.inner.hasher.hash(new).await?;
-        self.store().set_password(&account.id, &hash).await?;
+        self.store_password(account, &hash, from).await
+    }
+
+    pub(crate) async fn store_password(
+        &self,
+        account: &Account,
+        hash: &str,
+        from: Option<&str>,
+    ) -> Result<(), AccountError> {
+        self.store().set_password(&account.id, hash).await?;
         self.end(&account.id, None, from).await.map(drop)
     }
 

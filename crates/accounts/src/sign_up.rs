@@ -7,8 +7,9 @@ use startclaw_store::LinkKind;
 use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
 
 impl Accounts {
-    /// Makes an account for somebody and signs them in. With an invitation for one address, or by
-    /// an invitation at all where mail cannot be sent, the address counts as confirmed.
+    /// Makes an account for somebody and signs them in. With an invitation for one address, that
+    /// counts as confirmed; else only mail shows whose it is, and until then nothing that
+    /// is made for the address goes to the account.
     ///
     /// # Errors
     /// [`AccountError::Closed`], [`AccountError::DeadLink`], [`AccountError::Invalid`],
@@ -39,22 +40,13 @@ impl Accounts {
             email,
             admin: false,
             state: AccountState::Active,
-            confirmed_at: (invited_as.is_some() || !self.has_mail()).then(Timestamp::now),
+            confirmed_at: invited_as.is_some().then(Timestamp::now),
             quota: None,
             created_at: Timestamp::now(),
             signed_in_at: None,
         };
-        // The invitation last of what can fail, and first of what cannot be undone: used twice at
-        // once, it makes one account.
-        if self.store().account_and_password(&account.email).await?.is_some() {
-            return Err(startclaw_store::StoreError::EmailTaken.into());
-        }
-        if let Some(invitation) = &invitation
-            && !self.store().use_link(&invitation.hash, Timestamp::now()).await?
-        {
-            return Err(AccountError::DeadLink);
-        }
-        self.store().add_account(&account, Some(&hash)).await?;
+        let invitation = invitation.as_ref().map(|link| link.hash.as_str());
+        self.store().add_account(&account, Some(&hash), invitation).await?;
         self.note(&account, "made an account").await;
         if account.confirmed_at.is_none() {
             self.send_confirmation(&account).await?;

@@ -51,6 +51,14 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
         }
         entry.0 = entry.0.saturating_add(1);
     }
+
+    /// Takes one failure back that was none.
+    pub fn forgive(&self, key: &K) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = table.get_mut(key) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// Whom an address stands for: who is behind an IPv6 address usually has the whole /64.
@@ -77,6 +85,15 @@ mod tests {
         assert_eq!(throttle.pause(&1, now), Some(WINDOW));
         assert!(throttle.pause(&2, now).is_none());
         assert!(throttle.pause(&1, now + WINDOW).is_none());
+    }
+
+    #[test]
+    fn what_was_no_failure_is_taken_back() {
+        let (throttle, now) = (Throttle::new(1, WINDOW), Instant::now());
+        throttle.failed(1, now);
+        throttle.forgive(&1);
+        throttle.forgive(&2);
+        assert!(throttle.pause(&1, now).is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
     serve::IncomingStream,
 };
-use startclaw_accounts::network_of;
+use startclaw_accounts::{Accounts, network_of};
 use startclaw_engine::Engine;
 use startclaw_model::{Actor, Name, Scope, Scopes};
 use tokio::net::UnixListener;
@@ -64,6 +64,13 @@ pub(crate) struct Caller<W> {
     actor: Actor,
     scopes: Scopes,
     wanted: PhantomData<fn() -> W>,
+}
+
+impl Caller<Admin> {
+    /// The accounts, which are for admins only: no instance is among them whose token could ask.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.shared.accounts
+    }
 }
 
 impl<W> Caller<W> {

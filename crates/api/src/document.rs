@@ -40,6 +40,7 @@ use crate::{
         (name = "backups", description = "What is kept of them, and how it comes back"),
         (name = "operations", description = "What was asked for, how far it is, and what happened"),
         (name = "secrets", description = "Keys and bot tokens of instances; write-only"),
+        (name = "accounts", description = "People who sign in, and who is invited"),
         (name = "tokens", description = "What programs prove themselves with"),
         (name = "machine", description = "The platform itself")
     )

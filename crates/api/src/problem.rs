@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use startclaw_accounts::AccountError;
 use startclaw_engine::EngineError;
 use utoipa::ToSchema;
 
@@ -278,6 +279,26 @@ impl From<EngineError> for Problem {
                 .because(chain(&inside)),
             EngineError::NoPlace(_) => Self::internal(text),
             EngineError::Inside(inside) => Self::internal(chain(inside.as_ref())),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(e: AccountError) -> Self {
+        let text = e.to_string();
+        match e {
+            AccountError::Invalid { field, message } => Self::field(field, message),
+            AccountError::Instance(e) => e.into(),
+            AccountError::Missing(_) | AccountError::DeadLink => Self::new(Kind::NotFound, text),
+            AccountError::LastAdmin => Self::new(Kind::Conflict, text),
+            AccountError::Refused | AccountError::UnknownPasskey => {
+                Self::new(Kind::Unauthenticated, text)
+            }
+            AccountError::Suspended | AccountError::Closed => Self::new(Kind::Forbidden, text),
+            AccountError::Slow { seconds } => Self::new(Kind::TooManyAttempts, text)
+                .with(header::RETRY_AFTER, &seconds.to_string()),
+            AccountError::Busy => Self::new(Kind::Unavailable, text).with(header::RETRY_AFTER, "5"),
+            AccountError::Inside(inside) => Self::internal(chain(inside.as_ref())),
         }
     }
 }

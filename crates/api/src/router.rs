@@ -1,6 +1,7 @@
 //! The routes put together.
 
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use startclaw_accounts::Accounts;
 use startclaw_engine::Engine;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -14,11 +15,11 @@ use crate::{
     shared::{Access, Settings, Shared},
 };
 
-/// The management API over `engine` for callers who prove themselves by `access`.
+/// The management API over `engine` and `accounts` for callers who prove themselves by `access`.
 ///
 /// At the Unix socket, serve it with `into_make_service_with_connect_info::<Peer>()`.
-pub fn router(engine: Engine, access: Access, settings: Settings) -> Router {
-    let shared = Shared::new(engine, access, settings);
+pub fn router(engine: Engine, accounts: Accounts, access: Access, settings: Settings) -> Router {
+    let shared = Shared::new(engine, accounts, access, settings);
     let (router, _) = described().split_for_parts();
     router
         .fallback(unknown)
@@ -33,7 +34,7 @@ pub fn openapi() -> OpenApi {
     document::finish(described().into_openapi())
 }
 
-/// All routes with their descriptions; one verb, one file.
+/// All routes with their descriptions; one verb or noun, one file.
 fn described() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(document::head())
         .routes(routes!(routes::provision::provision))
@@ -42,6 +43,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::backup::backup))
         .routes(routes!(routes::backup::list))
         .routes(routes!(routes::restore::restore))
+        .routes(routes!(routes::drill::drill))
         .routes(routes!(routes::status::status))
         .routes(routes!(routes::open::open))
         .routes(routes!(routes::logs::logs))
@@ -50,6 +52,18 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::operations::watch))
         .routes(routes!(routes::secrets::list, routes::secrets::set, routes::secrets::remove))
         .routes(routes!(routes::tokens::list, routes::tokens::create, routes::tokens::revoke))
+        .routes(routes!(routes::accounts::list, routes::accounts::create, routes::accounts::remove))
+        .routes(routes!(routes::accounts::link))
+        .routes(routes!(routes::accounts::suspend))
+        .routes(routes!(routes::accounts::resume))
+        .routes(routes!(routes::accounts::admin))
+        .routes(routes!(routes::accounts::quota))
+        .routes(routes!(routes::accounts::give))
+        .routes(routes!(
+            routes::invitations::list,
+            routes::invitations::create,
+            routes::invitations::revoke
+        ))
         .routes(routes!(routes::events::events))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::metrics::metrics))

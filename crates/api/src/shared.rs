@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
-use startclaw_accounts::Throttle;
+use startclaw_accounts::{Accounts, Throttle};
 use startclaw_engine::Engine;
 use startclaw_model::{Finding, Limits};
 use tokio::sync::Semaphore;
@@ -70,6 +70,7 @@ pub(crate) struct Shared(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub engine: Engine,
+    pub accounts: Accounts,
     pub access: Access,
     pub settings: Settings,
     pub throttle: Throttle<IpAddr>,
@@ -78,9 +79,15 @@ pub(crate) struct Inner {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, access: Access, settings: Settings) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        accounts: Accounts,
+        access: Access,
+        settings: Settings,
+    ) -> Self {
         Self(Arc::new(Inner {
             engine,
+            accounts,
             access,
             settings,
             throttle: Throttle::new(BAD_TOKENS.0, BAD_TOKENS.1),

@@ -72,6 +72,7 @@ fn say(e: io::Error) -> String {
             "the disk is full; free some space, or lower backup.keep_days".to_owned()
         }
         ErrorKind::NotFound => "it is missing".to_owned(),
+        ErrorKind::UnexpectedEof => "it is too short".to_owned(),
         _ => e.to_string(),
     }
 }

@@ -36,7 +36,7 @@ pub struct Job {
 pub struct WorkerLimits {
     /// Memory of its own, in MiB.
     pub memory_mib: u64,
-    /// Threads that compute.
+    /// Threads that compute, and CPUs that they are kept to.
     pub threads: usize,
 }
 
@@ -84,6 +84,14 @@ pub enum Work {
     },
     /// List the snapshots.
     List,
+    /// Check every SQLite database in a folder that nobody else uses; the repository is not
+    /// touched. What a crash of their writers left is mended by that, as it is when they are opened.
+    CheckDatabases {
+        /// The folder.
+        root: PathBuf,
+        /// Whose the files are, user and group. The worker becomes that user first.
+        uid: u32,
+    },
 }
 
 /// How much of the stored data a check reads.
@@ -182,6 +190,14 @@ pub enum Report {
     },
     /// The snapshots, newest first.
     Listed(Vec<SnapshotInfo>),
+    /// The databases are good.
+    DatabasesChecked {
+        /// How many.
+        good: u64,
+        /// How many besides cannot be judged: their owner cannot read them, or they need a function
+        /// that only their program has.
+        unknown: u64,
+    },
 }
 
 /// A snapshot.

@@ -8,6 +8,7 @@
 mod bucket;
 mod check;
 mod copy;
+mod databases;
 mod destination;
 mod error;
 mod folder;

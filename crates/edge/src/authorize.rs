@@ -60,6 +60,10 @@ async fn answer(edge: &Edge, headers: &HeaderMap) -> (Response, &'static str) {
             Some(response) => (response, "pass"),
             None => (reply::refuse(&Refusal::Trouble, name.as_ref(), question.page), "trouble"),
         },
+        Decision::Refuse(refusal @ Refusal::SignIn) if let Some(name) = &name => {
+            let site = edge.settings.site_origin();
+            (reply::sign_in(name, question.page, &site), reply::label(&refusal))
+        }
         Decision::Refuse(refusal) => {
             (reply::refuse(&refusal, name.as_ref(), question.page), reply::label(&refusal))
         }

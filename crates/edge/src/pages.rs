@@ -25,6 +25,8 @@ pub(crate) struct Message {
     pub title: String,
     /// The paragraphs.
     pub lines: Vec<String>,
+    /// Where one goes from here: an address and what is there.
+    pub link: Option<(String, String)>,
     /// Something to show word for word.
     pub quoted: Option<String>,
     /// After how many seconds the page loads itself again.

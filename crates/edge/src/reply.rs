@@ -33,7 +33,19 @@ pub(crate) const fn label(refusal: &Refusal) -> &'static str {
 /// The answer to a request that goes no further. `name` is the instance it was for.
 pub(crate) fn refuse(refusal: &Refusal, name: Option<&Name>, page: bool) -> Response {
     let (status, message) = describe(refusal, name);
-    let mut response = if page { message.with_status(status) } else { problem(status, &message) };
+    answer(status, &message, page)
+}
+
+/// The answer to whoever is not signed in to the instance `name`: the pages at `site` let its owner in.
+pub(crate) fn sign_in(name: &Name, page: bool, site: &str) -> Response {
+    let (status, message) = describe(&Refusal::SignIn, Some(name));
+    let href = format!("{site}/instances/{name}");
+    let link = Some((href, format!("Sign in, then open {name}")));
+    answer(status, &Message { link, ..message }, page)
+}
+
+fn answer(status: StatusCode, message: &Message, page: bool) -> Response {
+    let mut response = if page { message.with_status(status) } else { problem(status, message) };
     let headers = response.headers_mut();
     if let Some(seconds) = message.refresh {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -81,8 +93,7 @@ fn describe(refusal: &Refusal, name: Option<&Name>) -> (StatusCode, Message) {
                 ..Message::new(
                     format!("Sign in to {name}"),
                     &[
-                        "This device is not signed in. You get in with a sign-in link: open the one you were given, or ask whoever runs this platform for a new one.",
-                        "They make it with:",
+                        "This device is not signed in. With an account here you open it from your own pages; else you get in with a sign-in link, which whoever runs this platform makes with:",
                     ],
                 )
             },

@@ -3,7 +3,11 @@
 //! All of them are random 256-bit values; the database holds SHA-256 digests only, which for
 //! values of that size is as good as a slow hash and costs microseconds.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rand::RngCore;
@@ -26,31 +30,54 @@ const TOKEN_PREFIX: &str = "sclaw_";
 
 /// Sessions that were looked up lately.
 #[derive(Debug, Default)]
-pub(crate) struct SessionCache(Mutex<HashMap<String, (Session, Timestamp)>>);
+pub(crate) struct SessionCache(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    sessions: HashMap<String, (Session, Timestamp)>,
+    /// How often sessions ended. What was read from the database before the last time is not
+    /// remembered: it may be one of those.
+    endings: u64,
+}
 
 impl SessionCache {
-    fn get(&self, hash: &str, now: Timestamp) -> Option<Session> {
-        let cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (session, seen) = cache.get(hash)?;
-        (now.since(*seen) < BELIEVED && session.expires_at > now).then(|| session.clone())
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, hash: &str, session: &Session, now: Timestamp) {
-        let mut cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if cache.len() >= REMEMBERED {
-            cache.clear();
+    /// The session, if it is remembered, and how often sessions have ended.
+    fn get(&self, hash: &str, now: Timestamp) -> (Option<Session>, u64) {
+        let cache = self.lock();
+        let found = cache
+            .sessions
+            .get(hash)
+            .filter(|(session, seen)| now.since(*seen) < BELIEVED && session.expires_at > now);
+        (found.map(|(session, _)| session.clone()), cache.endings)
+    }
+
+    /// Remembers what was read when so many had ended.
+    fn put(&self, hash: &str, session: &Session, now: Timestamp, endings: u64) {
+        let mut cache = self.lock();
+        if cache.endings != endings {
+            return;
         }
-        cache.insert(hash.to_owned(), (session.clone(), now));
+        if cache.sessions.len() >= REMEMBERED {
+            cache.sessions.clear();
+        }
+        cache.sessions.insert(hash.to_owned(), (session.clone(), now));
     }
 
     fn remove(&self, hash: &str) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(hash);
+        let mut cache = self.lock();
+        cache.endings += 1;
+        cache.sessions.remove(hash);
     }
 
     /// Forgets the sessions that were entered from these sessions of an account.
     fn remove_entered_from(&self, account_sessions: &[String]) {
-        let mut cache = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        cache.retain(|_, (session, _)| {
+        let mut cache = self.lock();
+        cache.endings += 1;
+        cache.sessions.retain(|_, (session, _)| {
             session.account_session.as_ref().is_none_or(|from| !account_sessions.contains(from))
         });
     }
@@ -111,7 +138,12 @@ impl Engine {
             account_session,
             expires_at,
         };
-        self.store().add_ticket(&digest(&value), &leave).await?;
+        if !self.store().add_ticket(&digest(&value), &leave).await? {
+            return Err(match leave.account_session {
+                Some(_) => EngineError::Conflict("you have signed out; sign in again".into()),
+                None => EngineError::NoInstance(name.clone()),
+            });
+        }
         let about = Some((&leave.instance, name));
         self.record(EventKind::Changed, about, actor, "made a sign-in link").await;
         let origin = crate::plan::origin(&self.inner.settings, name);
@@ -133,7 +165,10 @@ impl Engine {
         };
         let value = random();
         let session = Session { expires_at: now.plus(SESSION_LIFE), ..leave };
-        self.store().add_session(&digest(&value), &session).await?;
+        if !self.store().add_session(&digest(&value), &session).await? {
+            // They signed out, or the instance went, while they came in.
+            return Ok(None);
+        }
         let about = Some((instance, name));
         self.record(EventKind::Entered, about, &Actor::system(), &session.identity).await;
         Ok(Some((Secret::new(value), session)))
@@ -149,11 +184,11 @@ impl Engine {
         let now = Timestamp::now();
         let hash = digest(cookie);
         let session = match self.sessions().get(&hash, now) {
-            Some(session) => Some(session),
-            None => {
+            (Some(session), _) => Some(session),
+            (None, endings) => {
                 let found = self.store().session_by_hash(&hash, now).await?;
                 if let Some(session) = &found {
-                    self.sessions().put(&hash, session, now);
+                    self.sessions().put(&hash, session, now, endings);
                 }
                 found
             }
@@ -164,8 +199,10 @@ impl Engine {
     /// Ends a session.
     pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
         let hash = digest(cookie);
+        let done = self.store().remove_session(&hash).await;
+        // Afterwards: who looks in between must not have it remembered.
         self.sessions().remove(&hash);
-        Ok(self.store().remove_session(&hash).await?)
+        Ok(done?)
     }
 
     /// Sessions of accounts have ended: so have those that were entered from them. The database

@@ -30,6 +30,7 @@ fn plan() -> Plan {
         name: Name::parse("alice").unwrap(),
         slot: Slot(0),
         volume: 0,
+        isolated: false,
         image: "image:1".into(),
         limits: Limits::default(),
         spec: SPEC.into(),

@@ -17,6 +17,7 @@ mod request;
 mod settings;
 mod status;
 mod sweep;
+mod usage;
 mod verbs;
 
 use std::sync::{Arc, Mutex};
@@ -36,10 +37,11 @@ pub use backup::{
 pub use error::EngineError;
 pub use request::ProvisionRequest;
 pub use settings::{EngineSettings, InstanceSettings, Timing};
-pub use startclaw_host::{HostError, LogRequest};
+pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
 pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
 pub use status::{InstanceStatus, Route};
 pub use sweep::Outside;
+pub use usage::{MachineHistory, Sample};
 pub use verbs::SecretInfo;
 
 /// The engine. Cheap to clone; all clones are the same engine.
@@ -67,6 +69,7 @@ struct Inner {
     control_plane: backup::ControlPlane,
     messenger: Arc<dyn Messenger>,
     alerts: alerts::Alerts,
+    history: usage::History,
     /// Why the walls around instances do not stand, if they do not.
     walls: Mutex<Option<String>>,
     stop: CancellationToken,

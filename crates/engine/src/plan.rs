@@ -58,6 +58,7 @@ pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place
         name: instance.name.clone(),
         slot: instance.slot,
         volume: desired.volumes.current,
+        isolated: false,
         image,
         limits: desired.profile.limits,
         spec: hex(&Sha256::digest(spec.to_string())),
@@ -67,7 +68,7 @@ pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place
     }
 }
 
-fn workload() -> Workload {
+pub(crate) fn workload() -> Workload {
     Workload {
         command: openclaw::COMMAND.iter().map(|&s| s.to_owned()).collect(),
         env: openclaw::ENV.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),

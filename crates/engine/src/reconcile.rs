@@ -160,13 +160,13 @@ impl Engine {
     }
 }
 
-/// Whether an operation is over when what is wanted is there. A backup is over when it is made,
-/// and a restore is not ours before its volume is filled; but a removal ends them all.
+/// Whether an operation is over when what is wanted is there. A backup or drill is over when it is
+/// made, and a restore is not ours before its volume is filled; but a removal ends them all.
 fn is_ours(operation: &Operation, instance: &Instance) -> bool {
     let desired = &instance.desired;
     desired.presence == Presence::Absent
         || match operation.kind {
-            OperationKind::Backup => false,
+            OperationKind::Backup | OperationKind::Drill => false,
             OperationKind::Restore => desired.volumes.filling.is_none(),
             _ => true,
         }

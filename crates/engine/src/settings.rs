@@ -83,6 +83,8 @@ pub struct Timing {
     pub sweep_every: Duration,
     /// Between two checks of the walls around instances.
     pub guard_every: Duration,
+    /// Between two looks at what instances and the machine use.
+    pub usage_every: Duration,
     /// How long operations and events are kept.
     pub history: Duration,
     /// How long an instance is asked to rest before it is frozen all the same.
@@ -111,6 +113,7 @@ impl Default for Timing {
             trouble_first: Duration::from_millis(500),
             sweep_every: Duration::from_secs(30),
             guard_every: Duration::from_secs(5),
+            usage_every: Duration::from_secs(60),
             history: Duration::from_secs(90 * 24 * 3600),
             rest_limit: Duration::from_secs(60),
             rest_again: Duration::from_secs(2),

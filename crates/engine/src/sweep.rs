@@ -17,12 +17,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
     SimulatedRepositories, access, alerts, backup, boots, live, plan, progress, queue, reconcile,
+    usage,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 10;
+pub(crate) const TASKS: usize = WORKERS + 11;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -83,6 +84,7 @@ impl Engine {
                 control_plane: backup::ControlPlane::default(),
                 messenger,
                 alerts: alerts::Alerts::default(),
+                history: usage::History::default(),
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -110,10 +112,12 @@ impl Engine {
         tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
         tasks.spawn(engine.clone().run_jobs());
         tasks.spawn(engine.clone().run_nightly());
+        tasks.spawn(engine.clone().run_drills());
         tasks.spawn(engine.clone().catch_up());
         tasks.spawn(engine.clone().keep_control_plane());
         tasks.spawn(engine.clone().tidy_daily());
         tasks.spawn(engine.clone().tell_troubles());
+        tasks.spawn(engine.clone().every(timing.usage_every, Self::look_at_usage));
         Ok(engine)
     }
 
@@ -184,8 +188,10 @@ impl Engine {
             }
         }
         for stray in found.into_values() {
-            // Never removed: it may be all that is left of somebody's data.
-            tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
+            if !self.clear_stray(&stray).await {
+                // Never removed: it may be all that is left of somebody's data.
+                tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
+            }
         }
         self.drop_replaced().await;
         self.measure(&states, begun.elapsed());

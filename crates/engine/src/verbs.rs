@@ -271,6 +271,7 @@ impl Engine {
             ),
         });
         found.push(self.check_backups().await);
+        found.push(self.check_drill().await);
         found
     }
 
@@ -302,14 +303,16 @@ impl Engine {
         }
     }
 
-    /// Gives an instance to an account.
-    pub async fn give(&self, name: &Name, account: &AccountId) -> Result<(), EngineError> {
+    /// Gives an instance to an account; `false` when that is gone or leaves.
+    pub async fn give(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
-        self.store().give(&instance.id, Some(account)).await?;
+        if !self.store().give(&instance.id, account).await? {
+            return Ok(false);
+        }
         self.inner.live.update(&instance.id, |entry| {
             Arc::make_mut(&mut entry.instance).account = Some(account.clone());
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Writes down something that happened and is about no instance.
@@ -322,11 +325,13 @@ impl Engine {
         self.inner.vault.keyed_digest(text)
     }
 
-    /// The account that an admin or a program means by an owner, if it is one's address.
+    /// The account that an admin or a program means by an owner, if it is one's address. Whoever
+    /// signed up with an address that may be somebody else's gets nothing by it.
     async fn account_of(&self, owner: &Owner) -> Result<Option<AccountId>, EngineError> {
         let Ok(email) = Email::parse(owner.as_str()) else { return Ok(None) };
         let found = self.store().account_and_password(&email).await?;
-        Ok(found.map(|(account, _)| account.id))
+        let sure = found.filter(|(account, _)| account.confirmed_at.is_some());
+        Ok(sure.map(|(account, _)| account.id))
     }
 
     /// What counts when an instance is made: an account's own wishes have a limit.

@@ -7,6 +7,7 @@ mod error;
 mod observed;
 mod plan;
 mod step;
+mod usage;
 
 pub mod docker;
 pub mod simulated;
@@ -24,6 +25,7 @@ pub use error::{HostError, HostErrorKind};
 pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe};
 pub use plan::{Plan, SecretFile, Workload};
 pub use step::Step;
+pub use usage::{Disk, MachineUsage, Usage};
 
 /// The addresses that follow from a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,4 +140,15 @@ pub trait Host: Send + Sync + 'static {
 
     /// Checks what instances need of this host, the image `image` included.
     async fn check(&self, image: &str) -> Vec<Finding>;
+
+    /// What each running instance uses, all at one look: also of those that the caller does not
+    /// know. Nothing from a host that keeps no account of it.
+    async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
+        Ok(Vec::new())
+    }
+
+    /// What the machine has and uses; `None` from a host that keeps no account of it.
+    async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
+        Ok(None)
+    }
 }

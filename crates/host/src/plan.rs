@@ -15,6 +15,9 @@ pub struct Plan {
     pub slot: Slot,
     /// Which of its volumes it lives on: a restore goes into a new one.
     pub volume: u64,
+    /// Whether it only shows that it comes up: then it has no network and no port, its container and
+    /// volume bear names of their own, and it never gets more than its share of the CPU.
+    pub isolated: bool,
     /// The image, with its tag.
     pub image: String,
     /// What it may use.

@@ -48,6 +48,8 @@ pub enum OperationKind {
     Backup,
     /// Bring a snapshot back.
     Restore,
+    /// Try whether its newest snapshot would come back, beside it.
+    Drill,
 }
 
 impl OperationKind {
@@ -60,6 +62,7 @@ impl OperationKind {
             Self::Deprovision => "deprovision",
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Drill => "drill",
         }
     }
 }
@@ -159,7 +162,7 @@ pub struct Operation {
     pub steps: Vec<OperationStep>,
     /// Why it failed, for people.
     pub error: Option<String>,
-    /// The snapshot that a backup made or that a restore brings back.
+    /// The snapshot that a backup made, that a restore brings back or that a drill tried.
     #[schema(value_type = Option<String>)]
     pub snapshot: Option<SnapshotId>,
     /// The instance that a restored snapshot was taken of.

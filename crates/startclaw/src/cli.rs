@@ -77,6 +77,8 @@ pub enum Command {
     Backups(commands::backup::Backups),
     /// Bring a backup back: into the instance, or as a new one
     Restore(commands::restore::Restore),
+    /// Try whether an instance's newest backup would come back, beside it
+    Drill(commands::drill::Drill),
     /// Write what is needed to get everything back on a new machine, encrypted
     RecoveryKit(commands::recovery_kit::RecoveryKit),
     /// Get everything back on a new machine
@@ -97,6 +99,9 @@ pub enum Command {
     /// Create, list and revoke the tokens of programs
     #[command(subcommand)]
     Tokens(commands::tokens::Tokens),
+    /// Make, list and delete the accounts of people, and invite them
+    #[command(subcommand)]
+    Accounts(commands::accounts::Accounts),
     /// Check the machine and say how to mend what is wrong
     Doctor,
     /// Run the daemon

@@ -139,9 +139,10 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores a sign-in ticket under its digest.
-    pub async fn add_ticket(&self, hash: &str, leave: &Session) -> Result<(), StoreError> {
-        sqlx::query(
+    /// Stores a sign-in ticket under its digest. `false` when the instance, or the session of the
+    /// account that it was made from, is gone.
+    pub async fn add_ticket(&self, hash: &str, leave: &Session) -> Result<bool, StoreError> {
+        let done = sqlx::query(
             "INSERT INTO tickets (hash, instance_id, identity, account_session, expires_at)
              VALUES ($1, $2, $3, $4, $5)",
         )
@@ -151,8 +152,8 @@ impl Store {
         .bind(leave.account_session.as_deref())
         .bind(leave.expires_at.as_millis())
         .execute(&self.write)
-        .await?;
-        Ok(())
+        .await;
+        row::unless_orphan(done)
     }
 
     /// Takes a ticket of `instance` out, so that it works once; `None` when it is not there
@@ -174,9 +175,10 @@ impl Store {
         row.as_ref().map(session).transpose()
     }
 
-    /// Stores a session under its digest.
-    pub async fn add_session(&self, hash: &str, session: &Session) -> Result<(), StoreError> {
-        sqlx::query(
+    /// Stores a session under its digest. `false` when the instance, or the session of the account
+    /// that it was entered from, is gone.
+    pub async fn add_session(&self, hash: &str, session: &Session) -> Result<bool, StoreError> {
+        let done = sqlx::query(
             "INSERT INTO sessions
                 (hash, instance_id, identity, account_session, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6)",
@@ -188,8 +190,8 @@ impl Store {
         .bind(Timestamp::now().as_millis())
         .bind(session.expires_at.as_millis())
         .execute(&self.write)
-        .await?;
-        Ok(())
+        .await;
+        row::unless_orphan(done)
     }
 
     /// The session with this digest, if it has not ended.

@@ -1,8 +1,8 @@
 //! How people get into their accounts: sessions, links that work once, passkeys. Of what opens
 //! something, only digests are stored.
 
-use sqlx::{Row, sqlite::SqliteRow};
-use startclaw_model::{AccountId, Email, Timestamp};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use startclaw_model::{AccountId, AccountState, Email, Timestamp};
 
 use crate::{Store, StoreError, row};
 
@@ -115,8 +115,20 @@ fn passkey(row: &SqliteRow) -> Result<Passkey, StoreError> {
 }
 
 impl Store {
-    /// Stores a session.
-    pub async fn add_account_session(&self, new: &AccountSession) -> Result<(), StoreError> {
+    /// Stores a session, and that somebody signed in. `false` when the account cannot be entered:
+    /// it may have been suspended while its password was compared.
+    pub async fn add_account_session(&self, new: &AccountSession) -> Result<bool, StoreError> {
+        let mut tx = self.write.begin_with(crate::IMMEDIATE).await?;
+        let done =
+            sqlx::query("UPDATE accounts SET signed_in_at = $1 WHERE id = $2 AND state = $3")
+                .bind(new.created_at.as_millis())
+                .bind(new.account.as_str())
+                .bind(row::word(&AccountState::Active)?)
+                .execute(&mut *tx)
+                .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
         sqlx::query(
             "INSERT INTO account_sessions
                 (hash, id, account_id, device, address, created_at, seen_at, expires_at)
@@ -130,9 +142,10 @@ impl Store {
         .bind(new.created_at.as_millis())
         .bind(new.seen_at.as_millis())
         .bind(new.expires_at.as_millis())
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// The session with this digest, if it has not ended.
@@ -241,12 +254,8 @@ impl Store {
 
     /// Uses a link up; `false` when somebody did before.
     pub async fn use_link(&self, hash: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM links WHERE hash = $1 AND expires_at > $2")
-            .bind(hash)
-            .bind(now.as_millis())
-            .execute(&self.write)
-            .await?;
-        Ok(done.rows_affected() > 0)
+        let mut connection = self.write.acquire().await?;
+        use_up(&mut connection, hash, now).await
     }
 
     /// The links of one kind that still work, the newest first.
@@ -261,19 +270,22 @@ impl Store {
         rows.iter().map(link).collect()
     }
 
-    /// Takes a link back; `false` when there was none.
-    pub async fn remove_link(&self, id: &str) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query("DELETE FROM links WHERE id = $1").bind(id).execute(&self.write).await?;
+    /// Takes a link of one kind back; `false` when there was none.
+    pub async fn remove_link(&self, kind: LinkKind, id: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM links WHERE id = $1 AND kind = $2")
+            .bind(id)
+            .bind(row::word(&kind)?)
+            .execute(&self.write)
+            .await?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores a passkey, or what its use changed.
-    pub async fn put_passkey(&self, key: &Passkey) -> Result<(), StoreError> {
-        sqlx::query(
+    /// Stores a new passkey. `false` when there is one with this id, whoever's: an authenticator
+    /// names its own credentials, and could name somebody else's.
+    pub async fn add_passkey(&self, key: &Passkey) -> Result<bool, StoreError> {
+        let done = sqlx::query(
             "INSERT INTO passkeys (id, account_id, label, credential, created_at, used_at)
-             VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (id) DO UPDATE SET credential = excluded.credential, used_at = excluded.used_at",
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING",
         )
         .bind(&key.id)
         .bind(key.account.as_str())
@@ -283,7 +295,21 @@ impl Store {
         .bind(key.used_at.map(Timestamp::as_millis))
         .execute(&self.write)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Stores what the use of a passkey changed. `false` when it was removed meanwhile.
+    pub async fn passkey_used(&self, key: &Passkey) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE passkeys SET credential = $1, used_at = $2 WHERE id = $3 AND account_id = $4",
+        )
+        .bind(&key.credential)
+        .bind(key.used_at.map(Timestamp::as_millis))
+        .bind(&key.id)
+        .bind(key.account.as_str())
+        .execute(&self.write)
+        .await?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// The passkeys of an account, the oldest first.
@@ -305,4 +331,18 @@ impl Store {
             .await?;
         Ok(done.rows_affected() > 0)
     }
+}
+
+/// Uses a link up; `false` when somebody did before, or it is too old.
+pub(crate) async fn use_up(
+    tx: &mut SqliteConnection,
+    hash: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM links WHERE hash = $1 AND expires_at > $2")
+        .bind(hash)
+        .bind(now.as_millis())
+        .execute(tx)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }

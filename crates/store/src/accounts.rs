@@ -5,7 +5,7 @@ use startclaw_model::{
     Account, AccountId, AccountState, Desired, Email, InstanceId, Quota, Timestamp,
 };
 
-use crate::{IMMEDIATE, Store, StoreError, row};
+use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, row};
 
 /// What an account has in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,14 +33,16 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
 }
 
 impl Store {
-    /// Stores an account with its password's hash, if it has one.
+    /// Stores an account with its password's hash, if it has one. The invitation with this digest
+    /// is used up in the same transaction: it makes one account, and is lost for nothing.
     ///
     /// # Errors
-    /// [`StoreError::EmailTaken`].
+    /// [`StoreError::EmailTaken`], [`StoreError::DeadLink`].
     pub async fn add_account(
         &self,
         new: &Account,
         password: Option<&str>,
+        invitation: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let taken = sqlx::query("SELECT 1 FROM accounts WHERE email = $1")
@@ -49,6 +51,11 @@ impl Store {
             .await?;
         if taken.is_some() {
             return Err(StoreError::EmailTaken);
+        }
+        if let Some(hash) = invitation
+            && !account_access::use_up(&mut tx, hash, Timestamp::now()).await?
+        {
+            return Err(StoreError::DeadLink);
         }
         sqlx::query(
             "INSERT INTO accounts (id, email, password, admin, state, confirmed_at, quota, created_at)
@@ -69,11 +76,8 @@ impl Store {
 
     /// One account.
     pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
-        let row = sqlx::query("SELECT * FROM accounts WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.read)
-            .await?;
-        row.as_ref().map(account).transpose()
+        let mut connection = self.read.acquire().await?;
+        by_id(&mut connection, id).await
     }
 
     /// The account of an address, with its password's hash.
@@ -95,31 +99,60 @@ impl Store {
         rows.iter().map(account).collect()
     }
 
-    /// Writes an account as it is now; its password stays. `false` when it is gone.
-    pub async fn save_account(&self, changed: &Account) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE accounts SET admin = $1, state = $2, confirmed_at = $3, quota = $4,
-                signed_in_at = $5 WHERE id = $6",
+    /// Changes an account by `change`, from what is stored of it at that moment: what somebody
+    /// else changed meanwhile stays changed. Answers what it is now; `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::LastAdmin`] for a change after which nobody who can sign in is an admin.
+    pub async fn change_account(
+        &self,
+        id: &AccountId,
+        change: impl FnOnce(&mut Account) + Send,
+    ) -> Result<Option<Account>, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let Some(before) = by_id(&mut tx, id).await? else { return Ok(None) };
+        let mut changed = before.clone();
+        change(&mut changed);
+        let active = row::word(&AccountState::Active)?;
+        if administers(&before) && !administers(&changed) {
+            let other = sqlx::query(
+                "SELECT 1 FROM accounts WHERE admin <> 0 AND state = $1 AND id <> $2 LIMIT 1",
+            )
+            .bind(active)
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+            other.ok_or(StoreError::LastAdmin)?;
+        }
+        sqlx::query(
+            "UPDATE accounts SET admin = $1, state = $2, confirmed_at = $3, quota = $4
+             WHERE id = $5",
         )
         .bind(i64::from(changed.admin))
         .bind(row::word(&changed.state)?)
         .bind(changed.confirmed_at.map(Timestamp::as_millis))
         .bind(changed.quota.map(|q| serde_json::to_string(&q)).transpose()?)
-        .bind(changed.signed_in_at.map(Timestamp::as_millis))
-        .bind(changed.id.as_str())
-        .execute(&self.write)
+        .bind(id.as_str())
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() > 0)
+        tx.commit().await?;
+        Ok(Some(changed))
     }
 
-    /// Replaces an account's password.
+    /// Replaces an account's password. Links that were to set one are good for nothing any more.
     pub async fn set_password(&self, id: &AccountId, hash: &str) -> Result<(), StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
         sqlx::query("UPDATE accounts SET password = $1 WHERE id = $2")
             .bind(hash)
             .bind(id.as_str())
-            .execute(&self.write)
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        sqlx::query("DELETE FROM links WHERE account_id = $1 AND kind = $2")
+            .bind(id.as_str())
+            .bind(row::word(&LinkKind::Password)?)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 
     /// Forgets an account that has no instances any more, with its sessions, passkeys and links.
@@ -135,18 +168,19 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives an instance to an account, or to none.
-    pub async fn give(
-        &self,
-        instance: &InstanceId,
-        to: Option<&AccountId>,
-    ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE instances SET account_id = $1 WHERE id = $2")
-            .bind(to.map(AccountId::as_str))
-            .bind(instance.as_str())
-            .execute(&self.write)
-            .await?;
-        Ok(())
+    /// Gives an instance to an account. `false` when the account is gone or leaves: its instances
+    /// go with it.
+    pub async fn give(&self, instance: &InstanceId, to: &AccountId) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE instances SET account_id = $1 WHERE id = $2
+             AND EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND state <> $3)",
+        )
+        .bind(to.as_str())
+        .bind(instance.as_str())
+        .bind(row::word(&AccountState::Leaving)?)
+        .execute(&self.write)
+        .await?;
+        Ok(done.rows_affected() > 0)
     }
 
     /// What an account has.
@@ -154,6 +188,18 @@ impl Store {
         let mut connection = self.read.acquire().await?;
         usage(&mut connection, id).await
     }
+}
+
+async fn by_id(tx: &mut SqliteConnection, id: &AccountId) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query("SELECT * FROM accounts WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.as_ref().map(account).transpose()
+}
+
+fn administers(account: &Account) -> bool {
+    account.admin && account.state == AccountState::Active
 }
 
 async fn usage(tx: &mut SqliteConnection, id: &AccountId) -> Result<Usage, StoreError> {
@@ -183,11 +229,7 @@ pub(crate) async fn check_quota(
     memory_mib: u64,
     everybody: Quota,
 ) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT * FROM accounts WHERE id = $1")
-        .bind(id.as_str())
-        .fetch_optional(&mut *tx)
-        .await?;
-    let found = row.as_ref().map(account).transpose()?;
+    let found = by_id(tx, id).await?;
     let Some(found) = found.filter(|a| a.state == AccountState::Active) else {
         return Err(StoreError::Quota("this account cannot make instances".into()));
     };

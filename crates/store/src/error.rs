@@ -11,6 +11,12 @@ pub enum StoreError {
     /// The address belongs to another account.
     #[error("an account with this address exists already")]
     EmailTaken,
+    /// The link was used before, or is too old.
+    #[error("the link does not work any more")]
+    DeadLink,
+    /// There would be no admin any more.
+    #[error("this is the last admin")]
+    LastAdmin,
     /// It would be more than the account may have.
     #[error("{0}")]
     Quota(String),

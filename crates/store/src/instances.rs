@@ -2,8 +2,8 @@
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
-    AccountId, Actor, Desired, Health, Instance, InstanceId, Name, Operation, OperationId, Owner,
-    Presence, Quota, Slot, Timestamp,
+    AccountId, AccountState, Actor, Desired, Health, Instance, InstanceId, Name, Operation,
+    OperationId, Owner, Presence, Quota, Slot, Timestamp,
 };
 
 use crate::{
@@ -83,7 +83,9 @@ impl Store {
         sqlx::query(
             "INSERT INTO instances
                 (id, name, owner, slot, desired, health, wrapped_key, created_at, account_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                -- What an account has that leaves goes with it; an archive may know one that left.
+                (SELECT id FROM accounts WHERE id = $9 AND state <> $10))",
         )
         .bind(new.id.as_str())
         .bind(new.name.as_str())
@@ -94,6 +96,7 @@ impl Store {
         .bind(&new.wrapped_key)
         .bind(now)
         .bind(new.account.as_ref().map(AccountId::as_str))
+        .bind(row::word(&AccountState::Leaving)?)
         .execute(&mut *tx)
         .await?;
         for secret in &new.secrets {

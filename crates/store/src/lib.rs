@@ -6,6 +6,7 @@
 mod access;
 mod account_access;
 mod accounts;
+mod drills;
 mod error;
 mod events;
 mod instances;
@@ -25,6 +26,7 @@ use sqlx::{
 pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
 pub use accounts::Usage;
+pub use drills::Drill;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;

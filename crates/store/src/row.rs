@@ -1,7 +1,10 @@
 //! From rows to nouns.
 
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{
+    Row,
+    sqlite::{SqliteQueryResult, SqliteRow},
+};
 use startclaw_model::{
     AccountId, Actor, Event, Instance, InstanceId, Name, Operation, OperationId, Slot, SnapshotId,
     Timestamp,
@@ -78,4 +81,15 @@ pub(crate) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
         actor: Actor::stored(row.try_get("actor")?),
         detail: row.try_get("detail")?,
     })
+}
+
+/// Whether a row could be put in: not when what it belongs to is gone.
+pub(crate) fn unless_orphan(
+    done: Result<SqliteQueryResult, sqlx::Error>,
+) -> Result<bool, StoreError> {
+    match done {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(e)) if e.is_foreign_key_violation() => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{
-    AccountId, Desired, InstanceId, Name, Operation, OperationKind, Owner, Snapshot, SnapshotId,
-    Timestamp,
+    AccountId, Desired, InstanceId, Name, Operation, Owner, Snapshot, SnapshotId, Timestamp,
 };
 
 use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
@@ -176,18 +175,20 @@ impl Store {
         )
         .execute(&self.write)
         .await?;
+        sqlx::query(
+            "DELETE FROM read_parts WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
+        )
+        .execute(&self.write)
+        .await?;
         Ok(())
     }
 
-    /// Stores a backup that is to be made, unless one of the same instance is under way or waits:
-    /// then that one is answered, and `false`.
+    /// Stores a backup or drill that is to be made, unless one of the same kind and instance is under
+    /// way or waits: then that one is answered, and `false`.
     ///
     /// # Errors
     /// [`StoreError::NoInstance`], [`StoreError::Removing`].
-    pub async fn place_backup(
-        &self,
-        operation: &Operation,
-    ) -> Result<(Operation, bool), StoreError> {
+    pub async fn place_job(&self, operation: &Operation) -> Result<(Operation, bool), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let found = sqlx::query("SELECT desired FROM instances WHERE id = $1")
             .bind(operation.instance.as_str())
@@ -203,7 +204,7 @@ impl Store {
              WHERE instance_id = $1 AND finished_at IS NULL AND kind = $2 LIMIT 1",
         )
         .bind(operation.instance.as_str())
-        .bind(row::word(&OperationKind::Backup)?)
+        .bind(row::word(&operation.kind)?)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(open) = open {
@@ -214,11 +215,11 @@ impl Store {
         Ok((operation.clone(), true))
     }
 
-    /// The backups and restores that are not over, oldest first.
+    /// The backups, restores and drills that are not over, oldest first.
     pub async fn open_jobs(&self) -> Result<Vec<Operation>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM operations
-             WHERE finished_at IS NULL AND kind IN ('backup', 'restore') ORDER BY id",
+             WHERE finished_at IS NULL AND kind IN ('backup', 'restore', 'drill') ORDER BY id",
         )
         .fetch_all(&self.read)
         .await?;

@@ -1,5 +1,6 @@
 //! A typed client of the API, over the Unix socket or HTTPS. The command line is built on it.
 
+mod accounts;
 mod error;
 mod follow;
 mod lines;
@@ -19,6 +20,8 @@ pub use follow::Progress;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a single answer may take; the daemon gives up after 30 seconds itself.
 const ANSWER: Duration = Duration::from_secs(45);
+
+const NO_QUERY: [(&str, &str); 0] = [];
 
 /// A client. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,14 +4,13 @@ use reqwest::Method;
 use serde_json::Value;
 use startclaw_model::{Event, Finding, Name, Operation, OperationId, SecretName};
 
-use super::{Client, ClientError, json};
+use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Backup, Backups, CreateToken, DeprovisionQuery, Events, EventsQuery, Findings, FreshToken,
-    Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision,
-    Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery, Tokens,
+    Backup, Backups, CreateToken, DeprovisionQuery, Drill, Events, EventsQuery, Findings,
+    FreshToken, Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery,
+    Provision, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery,
+    Tokens,
 };
-
-const NO_QUERY: [(&str, &str); 0] = [];
 
 /// A fresh `Idempotency-Key`: a request that is sent again by the network is done once.
 fn key() -> String {
@@ -55,6 +54,12 @@ impl Client {
     pub async fn restore(&self, wanted: &Restore) -> Result<Operation, ClientError> {
         let request = self.request(Method::POST, "/restore", &NO_QUERY)?;
         self.ask(json(request.header("idempotency-key", key()), wanted)?).await
+    }
+
+    /// Tries the newest backup of an instance, or of one that is chosen.
+    pub async fn drill(&self, name: Option<&Name>) -> Result<Operation, ClientError> {
+        let request = self.request(Method::POST, "/drill", &NO_QUERY)?;
+        self.ask(json(request, &Drill { name: name.cloned() })?).await
     }
 
     /// How the instances are, or the one that is named.

@@ -1,10 +1,13 @@
 //! The verbs, one file each: check who asks, call the engine, shape the answer.
 
+pub(crate) mod accounts;
 pub(crate) mod backup;
 pub(crate) mod deprovision;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod events;
 pub(crate) mod healthz;
+pub(crate) mod invitations;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod open;

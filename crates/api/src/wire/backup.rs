@@ -71,6 +71,16 @@ pub struct Restore {
     pub undo: bool,
 }
 
+/// Whose newest backup is to be tried.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drill {
+    /// The instance; one is chosen when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "alice")]
+    pub name: Option<Name>,
+}
+
 /// Which instance goes, and what is done with its data before.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

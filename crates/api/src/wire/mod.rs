@@ -2,6 +2,7 @@
 //! know, so that a misspelt option is an error and not silently the default.
 
 mod access;
+mod account;
 mod backup;
 mod instance;
 mod list;
@@ -9,7 +10,11 @@ mod provision;
 mod secret;
 
 pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
-pub use backup::{Backup, Backups, DeprovisionQuery, Restore};
+pub use account::{
+    Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
+    Invitation, InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Usage,
+};
+pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
     Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,

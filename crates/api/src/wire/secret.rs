@@ -11,7 +11,7 @@ use utoipa::{
 
 /// A secret that is meant to cross the wire. [`Secret`] cannot be serialised on purpose; this
 /// wrapper marks the few places where it must be: a client that sends one, and the single
-/// answers that show a new token or sign-in link.
+/// answers that show a new token or link.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct SentSecret(pub Secret);

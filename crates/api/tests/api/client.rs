@@ -17,6 +17,7 @@ fn serve(house: &House, path: &Path) -> JoinHandle<()> {
     let listener = UnixListener::bind(path).unwrap();
     let router = startclaw_api::router(
         house.engine.clone(),
+        house.accounts.clone(),
         startclaw_api::Access::Socket,
         house.settings.clone(),
     );

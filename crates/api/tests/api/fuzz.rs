@@ -30,6 +30,12 @@ const FIELDS: &[&str] = &[
     "scopes",
     "instance",
     "days",
+    "email",
+    "admin",
+    "quota",
+    "instances",
+    "memory_mib",
+    "disk_mib",
     "x",
 ];
 const PATHS: &[&str] = &[
@@ -42,6 +48,13 @@ const PATHS: &[&str] = &[
     "/operations",
     "/secrets",
     "/tokens",
+    "/accounts",
+    "/accounts/link",
+    "/accounts/suspend",
+    "/accounts/admin",
+    "/accounts/quota",
+    "/accounts/give",
+    "/invitations",
     "/events",
     "/doctor",
     "/metrics",
@@ -59,8 +72,10 @@ fn value() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(|f| json!(f)),
         "[a-z0-9-]{0,45}".prop_map(Value::from),
         ".{0,20}".prop_map(Value::from),
-        proptest::sample::select(&["custom", "openai", "read", "admin", "http://x/v1", "1:a"][..])
-            .prop_map(Value::from),
+        proptest::sample::select(
+            &["custom", "openai", "read", "admin", "http://x/v1", "1:a", "a@b.org"][..]
+        )
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 24, 6, |inner| {
         prop_oneof![

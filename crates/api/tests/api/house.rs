@@ -10,6 +10,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
+use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
 use startclaw_host::simulated::SimulatedHost;
@@ -21,6 +22,7 @@ use tower::ServiceExt;
 /// A platform with 20 places that boots instances in a few milliseconds.
 pub struct House {
     pub engine: Engine,
+    pub accounts: Accounts,
     pub settings: Settings,
     _folder: tempfile::TempDir,
 }
@@ -76,22 +78,33 @@ impl House {
             instances: InstanceSettings::default(),
             timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
         };
-        let engine =
-            Engine::start(store, vault, startclaw_engine::Outside::simulated(host), settings)
-                .await
-                .unwrap();
-        Self { engine, settings: Settings::default(), _folder: folder }
+        let engine = Engine::start(
+            store.clone(),
+            vault,
+            startclaw_engine::Outside::simulated(host),
+            settings,
+        )
+        .await
+        .unwrap();
+        let site = "https://claws.test:8443";
+        let accounts =
+            Accounts::new(store, engine.clone(), AccountSettings::default(), site).unwrap();
+        Self { engine, accounts, settings: Settings::default(), _folder: folder }
     }
 
     /// The router as it is served at the Unix socket.
     pub fn socket(&self) -> Router {
-        startclaw_api::router(self.engine.clone(), Access::Socket, self.settings.clone())
-            .layer(Extension(ConnectInfo(Peer { uid: Some(0) })))
+        self.router(Access::Socket).layer(Extension(ConnectInfo(Peer { uid: Some(0) })))
     }
 
     /// The router as it is served behind Caddy.
     pub fn bearer(&self) -> Router {
-        startclaw_api::router(self.engine.clone(), Access::Bearer, self.settings.clone())
+        self.router(Access::Bearer)
+    }
+
+    fn router(&self, access: Access) -> Router {
+        let (engine, accounts) = (self.engine.clone(), self.accounts.clone());
+        startclaw_api::router(engine, accounts, access, self.settings.clone())
     }
 
     pub async fn token(&self, scopes: &[Scope], instance: Option<&str>) -> String {

@@ -1,6 +1,7 @@
 //! The API over the real router, with a real engine on the simulated host.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod accounts;
 mod client;
 mod errors;
 mod fuzz;

@@ -30,7 +30,9 @@ fn routes(operation: &str) -> Vec<Route> {
             let method: Method = method.to_uppercase().parse().unwrap();
             let (query, body, about_one) = match (method.as_str(), path.as_str()) {
                 ("POST", "/provision") => ("", r#"{"name":"carol","owner":"c"}"#, false),
-                ("POST", "/restart" | "/open" | "/backup") => ("", r#"{"name":"bob"}"#, true),
+                ("POST", "/restart" | "/open" | "/backup" | "/drill") => {
+                    ("", r#"{"name":"bob"}"#, true)
+                }
                 ("POST", "/restore") => ("", r#"{"name":"bob","undo":true}"#, true),
                 ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
                 ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),
@@ -40,6 +42,23 @@ fn routes(operation: &str) -> Vec<Route> {
                     "/status" | "/logs" | "/secrets" | "/operations" | "/events" | "/backups",
                 ) => ("?name=bob", "", true),
                 ("GET", "/operations/{id}" | "/operations/{id}/events") => ("", "", true),
+                ("POST", "/accounts") => ("", r#"{"email":"carol@x.org"}"#, false),
+                ("POST", "/accounts/link" | "/accounts/suspend" | "/accounts/resume") => {
+                    ("", r#"{"email":"alice@x.org"}"#, false)
+                }
+                ("POST", "/accounts/admin") => {
+                    ("", r#"{"email":"alice@x.org","admin":true}"#, false)
+                }
+                ("POST", "/accounts/quota") => {
+                    ("", r#"{"email":"alice@x.org","quota":null}"#, false)
+                }
+                ("POST", "/accounts/give") => {
+                    ("", r#"{"email":"alice@x.org","name":"bob"}"#, false)
+                }
+                ("DELETE", "/accounts") => ("?email=alice@x.org", "", false),
+                ("POST", "/invitations") => ("", "{}", false),
+                ("DELETE", "/invitations") => ("?id=abc", "", false),
+                ("GET", "/accounts" | "/invitations") => ("", "", false),
                 ("POST", "/tokens") => ("", r#"{"label":"x","scopes":["read"]}"#, false),
                 ("DELETE", "/tokens") => ("?id=abc", "", false),
                 (
@@ -77,7 +96,7 @@ async fn every_route_wants_its_token_scope_and_instance() {
     let bearer = house.bearer();
     let of_bob = house.engine.operations(Some(&crate::house::name("bob")), 1).await.unwrap();
     let routes = routes(of_bob[0].id.as_str());
-    assert!(routes.len() >= 20, "the document lists the routes");
+    assert!(routes.len() >= 32, "the document lists the routes");
 
     let read = house.token(&[Scope::Read], None).await;
     let write = house.token(&[Scope::Write], None).await;

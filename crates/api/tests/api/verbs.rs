@@ -184,6 +184,7 @@ async fn somebody_without_a_user_id_is_nobody() {
     let house = House::new().await;
     let router = startclaw_api::router(
         house.engine.clone(),
+        house.accounts.clone(),
         startclaw_api::Access::Socket,
         house.settings.clone(),
     );

@@ -9,13 +9,16 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use startclaw_model::Timestamp;
 
 use super::talk::{Speaker, Talk, listen};
 use crate::{
     BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check, copy,
-    forget,
+    databases, forget,
     job::Line,
     lock::Lock,
     meter::Meter,
@@ -49,6 +52,13 @@ fn read_job() -> Result<Job, String> {
 }
 
 fn work(job: &Job, speaker: Speaker) -> ExitCode {
+    // Before there is another thread: a user and a root belong to each of them.
+    if let Work::CheckDatabases { root, uid } = &job.work
+        && let Err(e) = databases::confine(root, *uid)
+    {
+        speaker.line(&Line::Failed(e));
+        return ExitCode::FAILURE;
+    }
     limit(job.limits);
     let meter = Arc::new(Meter::default());
     let (talk, commands) = Talk::new(speaker.clone());
@@ -111,9 +121,21 @@ fn limit(limits: WorkerLimits) {
     let bytes = limits.memory_mib.saturating_mul(1 << 20);
     let _ = setrlimit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) });
     let _ = rustix::process::nice(NICE);
+    keep_to(limits.threads.max(1));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
     // Only the first one counts, which this is.
     let _ = pool.build_global();
+}
+
+/// Keeps this thread, and those that it starts, to so many CPUs, the same for all workers: whatever
+/// they compute, the others are the users'. No cgroup is needed for that, of which the daemon would
+/// need its own part of the tree from systemd.
+fn keep_to(cpus: usize) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let mut kept = CpuSet::new();
+    let last = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu)).take(cpus);
+    last.for_each(|cpu| kept.set(cpu));
+    let _ = sched_setaffinity(None, &kept);
 }
 
 fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupError> {
@@ -169,6 +191,8 @@ fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupE
             }
             None => Ok(Report::Listed(Vec::new())),
         },
+        Work::CheckDatabases { .. } => databases::check(meter)
+            .map(|(good, unknown)| Report::DatabasesChecked { good, unknown }),
     }
 }
 

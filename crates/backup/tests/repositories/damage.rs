@@ -50,7 +50,8 @@ async fn a_truncated_pack_is_found() {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     let error = check(&stage, ReadData::Nothing).await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
-    assert_eq!(stage.restore("latest").await.unwrap_err().kind, BackupErrorKind::Damaged);
+    let error = stage.restore("latest").await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
 }
 
 #[tokio::test]

@@ -95,3 +95,25 @@ async fn a_worker_that_wants_too_much_memory_ends_and_says_so() {
     );
     stage.take().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_worker_keeps_to_its_share_of_the_cpus_and_gives_way() {
+    let stage = Stage::new();
+    stage.write("a", "x");
+    let mut job = job(&stage.repository(), taking(&stage.volume(), true));
+    job.limits.threads = 1;
+    let mut worker = workers().start(&job).await.unwrap();
+    until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
+    let process = format!("/proc/{}", worker.id().unwrap());
+    let nice = |process: &str| -> i32 {
+        let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        after_name.split_whitespace().nth(16).unwrap().parse().unwrap()
+    };
+    assert_eq!(nice(&process), (nice("/proc/self") + 10).min(19));
+    for thread in std::fs::read_dir(format!("{process}/task")).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let cpus = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap();
+        assert!(cpus.trim().parse::<u32>().is_ok(), "one CPU for all threads: {cpus}");
+    }
+}

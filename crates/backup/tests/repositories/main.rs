@@ -3,6 +3,7 @@
 
 mod bucket;
 mod damage;
+mod databases;
 mod interrupted;
 mod odd;
 mod passes;

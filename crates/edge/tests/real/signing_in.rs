@@ -14,6 +14,7 @@ fn a_link_signs_in_once_on_its_own_instance() {
     let stranger = stage.send("demo", "GET /\nAccept: text/html");
     assert_eq!(stranger.status, 401);
     assert!(stranger.body.contains("startclaw open demo"), "{}", stranger.body);
+    assert!(stranger.body.contains("/instances/demo\""), "{}", stranger.body);
     let program = stage.send("demo", "GET /");
     assert_eq!(program.header("content-type"), Some("application/problem+json"));
     assert!(stage.upstream.received().is_empty());

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
-use startclaw_host::{Plan, Step};
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
+use startclaw_host::{Data, Plan, Step};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Timestamp};
 
 use super::{finish, passes, take::unavailable};
@@ -60,23 +60,35 @@ impl Engine {
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         let plan = Plan { volume: generation, ..self.plan_of(instance)? };
+        let repository = self.holder_of(source, snapshot).await?;
+        self.pour(&plan, repository, snapshot, operation).await.map(drop)
+    }
+
+    /// Makes the plan's volume anew and writes a snapshot into it.
+    pub(super) async fn pour(
+        &self,
+        plan: &Plan,
+        repository: Repository,
+        snapshot: &SnapshotId,
+        operation: &mut Operation,
+    ) -> Result<Data, BackupError> {
         self.step(operation, "volume").await;
         let host = &self.inner.host;
         // What an earlier try left there is no beginning.
         for step in [Step::RemoveVolume, Step::CreateVolume] {
-            host.apply(&plan, &step).await.map_err(unavailable)?;
+            host.apply(plan, &step).await.map_err(unavailable)?;
         }
-        let data = host.data(&plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
+        let data = host.data(plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: "the new volume is gone again".into(),
         })?;
         self.step(operation, "restore").await;
-        let repository = self.holder_of(source, snapshot).await?;
-        let work = Work::Restore { snapshot: snapshot.0.clone(), root: data.root, uid: data.uid };
+        let root = data.root.clone();
+        let work = Work::Restore { snapshot: snapshot.0.clone(), root, uid: data.uid };
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
         let done = finish(session.as_mut(), |now| self.show_progress(operation, now));
         match self.unless_stopped(done).await {
-            Some(Ok(Report::Restored { .. })) => Ok(()),
+            Some(Ok(Report::Restored { .. })) => Ok(data),
             Some(Ok(other)) => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
             Some(Err(e)) => Err(e),
             None => Err(super::take::stopped()),
@@ -88,7 +100,7 @@ impl Engine {
         &self,
         source: &InstanceId,
         snapshot: &SnapshotId,
-    ) -> Result<startclaw_backup::Repository, BackupError> {
+    ) -> Result<Repository, BackupError> {
         let known = self.store().snapshots(source).await.unwrap_or_default();
         let local = known.iter().any(|s| s.id == *snapshot && s.local);
         Ok(if local && self.inner.places.has_bucket() {

@@ -1,4 +1,4 @@
-//! Who is backed up or restored just now: one job for each instance at a time, only so many side
+//! Who is backed up, restored or drilled just now: one job for each instance at a time, only so many side
 //! by side, and each begun again when a daemon dies over it.
 
 use std::{
@@ -115,7 +115,7 @@ impl Engine {
         for operation in self.store().open_jobs().await? {
             // A restore that only goes back to the volume before, or whose volume is filled
             // already, has nothing left to do here: the loop does the rest.
-            let wanted = operation.kind == OperationKind::Backup
+            let wanted = matches!(operation.kind, OperationKind::Backup | OperationKind::Drill)
                 || self.is_to_be_filled(&operation.instance).await?;
             if wanted && !jobs.is_busy(&operation.instance) {
                 self.spawn(operation.instance.clone(), Task::Of(Box::new(operation)));
@@ -166,6 +166,7 @@ impl Engine {
         }
         match operation.kind {
             OperationKind::Restore => self.fill(operation).await,
+            OperationKind::Drill => self.rehearse(operation).await,
             _ => self.back_up(operation).await,
         }
     }

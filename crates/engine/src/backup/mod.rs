@@ -3,12 +3,14 @@
 
 mod check;
 mod control_plane;
+mod drill;
 mod farewell;
 mod fill;
 mod jobs;
 mod nightly;
 mod places;
 mod recover;
+mod rehearse;
 mod rest;
 mod settings;
 mod simulated;

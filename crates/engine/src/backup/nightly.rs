@@ -71,7 +71,7 @@ impl Engine {
             let kind = OperationKind::Backup;
             let operation =
                 Operation::new(kind, id.clone(), instance.name.clone(), Actor::system());
-            match self.store().place_backup(&operation).await {
+            match self.store().place_job(&operation).await {
                 Ok(_) => self.inner.jobs.wake(),
                 // It went meanwhile.
                 Err(

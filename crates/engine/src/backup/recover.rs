@@ -194,7 +194,10 @@ async fn begin_anew(
         return Ok(recovered);
     }
     for mut open in store.open_operations(id).await? {
-        if matches!(open.kind, OperationKind::Backup | OperationKind::Restore) {
+        if matches!(
+            open.kind,
+            OperationKind::Backup | OperationKind::Restore | OperationKind::Drill
+        ) {
             open.state = OperationState::Failed;
             open.error = Some("the machine was lost meanwhile".into());
             open.finished_at = Some(Timestamp::now());

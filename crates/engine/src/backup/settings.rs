@@ -38,9 +38,13 @@ pub struct BackupSettings {
     pub keep_days: u32,
     /// Hours that the volume which a restore replaced is kept for `restore --undo`.
     pub keep_replaced_hours: u32,
+    /// Days from one drill to the next, in which it is tried whether an instance's newest backup
+    /// would come back; 0 for never.
+    pub drill_days: u32,
     /// Memory that a worker may take, in MiB.
     pub worker_memory_mib: u64,
-    /// Threads that a worker may compute with; 0 means half of the CPUs, at least one.
+    /// CPUs that all workers together may use, and threads that each computes with; 0 means half of
+    /// the machine's, at least one.
     pub worker_threads: usize,
     /// Where alerts go: a webhook that takes a JSON body with `text`, as Slack's and Discord's do.
     /// Nowhere when empty.
@@ -62,6 +66,7 @@ impl Default for BackupSettings {
             keep_local_days: 7,
             keep_days: 30,
             keep_replaced_hours: 24,
+            drill_days: 30,
             worker_memory_mib: 1024,
             worker_threads: 0,
             alert_webhook: String::new(),

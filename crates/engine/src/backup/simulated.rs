@@ -85,6 +85,7 @@ impl SimulatedRepositories {
                 Report::Erased
             }
             Work::Check { .. } => Report::Checked { read_bytes: 0 },
+            Work::CheckDatabases { .. } => Report::DatabasesChecked { good: 1, unknown: 0 },
             Work::List => Report::Listed(all.get(&own).cloned().unwrap_or_default()),
         })
     }

@@ -1,17 +1,23 @@
 //! What keeps repositories good: old snapshots go, and what is stored is read back.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use startclaw_backup::{BackupError, ReadData, Report, Repository, Work};
 use startclaw_model::{InstanceId, Name, Operation, SnapshotId, Timestamp};
 use startclaw_store::Copy;
 
-use super::{finish, nightly};
+use super::finish;
 use crate::{Engine, EngineError};
 
-/// Every week one of so many parts is read back: all of them within 30 days.
+/// The stored data are read back in so many parts.
 const PARTS: u32 = 4;
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The time from one part to the next. Backups of two nights lie a little more or less than a day
+/// apart.
+const WEEK: Duration = Duration::from_secs(13 * 12 * 3600);
+/// How old a part's last reading may get before it is read out of turn: with missed nights in
+/// between, all are read within 30 days.
+const LONGEST: Duration = Duration::from_secs(55 * 12 * 3600);
 
 impl Engine {
     /// What is done after a nightly backup.
@@ -23,9 +29,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.step(operation, "forget").await;
         self.forget_old(id, name).await?;
-        if let Some(part) = part_of_today(Timestamp::now(), id) {
+        let now = Timestamp::now();
+        if let Some(part) = part_due(now, &self.store().read_parts(id).await?) {
             self.step(operation, "read-back").await;
-            self.read_back(id, name, ReadData::Part { n: part, of: PARTS }).await?;
+            if self.read_back(id, name, ReadData::Part { n: part, of: PARTS }).await? {
+                self.store().note_read(id, part, now).await?;
+            }
         }
         Ok(())
     }
@@ -90,30 +99,33 @@ impl Engine {
 
     /// Forgets old snapshots of instances that are gone, once a day, until the engine stops.
     pub(crate) async fn tidy_daily(self) {
-        while self.pause(Duration::from_secs(24 * 3600)).await {
+        while self.pause(DAY).await {
             if let Err(e) = self.tidy_archives().await {
                 tracing::error!(error = ?e, "the database failed; tidying backups tomorrow");
             }
         }
     }
 
-    /// Reads stored data back.
+    /// Reads stored data back; `false` when they are not good, or could not be read. Then the same
+    /// part is read again the next night: another that is good would end the trouble.
     pub(super) async fn read_back(
         &self,
         id: &InstanceId,
         name: &Name,
         read: ReadData,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let trouble = format!("check/{name}");
-        match self.run(self.last_repository(id.as_str()), Work::Check { read }).await {
+        let done = self.run(self.last_repository(id.as_str()), Work::Check { read }).await;
+        match &done {
             Ok(_) => self.store().clear(&trouble).await?,
+            Err(_) if self.inner.stop.is_cancelled() => return Ok(false),
             Err(e) => {
                 tracing::error!(%name, error = %e.message, "its backups are not what they were");
                 self.store().raise(&trouble, &e.message).await?;
             }
         }
         self.inner.alerts.wake();
-        Ok(())
+        Ok(done.is_ok())
     }
 
     /// Does a job that asks nothing, to its end.
@@ -128,30 +140,67 @@ impl Engine {
     }
 }
 
-/// The part that is to be read back today, if it is this repository's day of the week.
-fn part_of_today(now: Timestamp, id: &InstanceId) -> Option<u32> {
-    let day = now.as_millis().div_euclid(DAY_MS);
-    let own = i64::try_from(nightly::number_of(id) % 7).unwrap_or(0);
-    let week = day.div_euclid(7);
-    (day.rem_euclid(7) == own)
-        .then(|| u32::try_from(week.rem_euclid(i64::from(PARTS))).unwrap_or(0) + 1)
+/// The part that is to be read back now, if one is: that which was read longest ago, or never. One
+/// a week, so that nights are alike; but none may wait for longer than [`LONGEST`], whatever nights
+/// were missed.
+fn part_due(now: Timestamp, read: &HashMap<u32, Timestamp>) -> Option<u32> {
+    // What a clock that was ahead for a while left behind does not count.
+    let ago = |part: &u32| read.get(part).filter(|at| **at <= now).map(|at| now.since(*at));
+    let oldest =
+        (1..=PARTS).max_by_key(|part| (ago(part).unwrap_or(Duration::MAX), PARTS - part))?;
+    let newest = (1..=PARTS).filter_map(|part| ago(&part)).min();
+    let week_is_over = newest.is_none_or(|ago| ago >= WEEK);
+    (week_is_over || ago(&oldest).is_none_or(|ago| ago >= LONGEST)).then_some(oldest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+
+    /// The nights in which something is read, and what.
+    fn nights(nights: impl IntoIterator<Item = i64>) -> Vec<(i64, u32)> {
+        let mut read = HashMap::new();
+        let mut found = Vec::new();
+        for night in nights {
+            // Backups take longer in some nights.
+            let now = Timestamp::from_millis((night + 100) * DAY_MS + night % 3 * 600_000);
+            if let Some(part) = part_due(now, &read) {
+                read.insert(part, now);
+                found.push((night, part));
+            }
+        }
+        found
+    }
+
     #[test]
-    fn all_parts_are_read_within_thirty_days_whatever_the_day_begins_with() {
-        for instance in 0..20 {
-            let id = InstanceId(format!("i{instance}"));
-            for begin in 0..40 {
-                let mut parts: Vec<_> = (begin..begin + 30)
-                    .filter_map(|day| part_of_today(Timestamp::from_millis(day * DAY_MS), &id))
-                    .collect();
-                parts.sort_unstable();
-                parts.dedup();
-                assert_eq!(parts, [1, 2, 3, 4], "{instance} {begin}");
+    fn one_part_is_read_each_week_once_all_were_read() {
+        let found = nights(0..60);
+        assert_eq!(found[..4], [(0, 1), (1, 2), (2, 3), (3, 4)], "all that is new at first");
+        let later: Vec<_> = found[4..].iter().map(|(night, part)| (*night, *part)).collect();
+        assert_eq!(later[..5], [(10, 1), (17, 2), (24, 3), (31, 4), (38, 1)]);
+    }
+
+    #[test]
+    fn all_parts_are_read_within_thirty_days_whatever_nights_are_missed() {
+        // Of a week, only some nights; and a month in which the machine is off.
+        for seen in [[true; 7], [true, false, true, false, true, false, true]] {
+            for off in [0..0, 40..47, 40..75] {
+                let on = |n: &i64| seen[usize::try_from(n % 7).unwrap()] && !off.contains(n);
+                let found = nights((0..200).filter(on));
+                for begin in 0..170 {
+                    let window = begin..begin + 30;
+                    let meets = window.start < off.end + 8 && off.start < window.end;
+                    if !off.is_empty() && meets {
+                        continue;
+                    }
+                    let mut parts: Vec<_> =
+                        found.iter().filter(|(n, _)| window.contains(n)).map(|(_, p)| *p).collect();
+                    parts.sort_unstable();
+                    parts.dedup();
+                    assert_eq!(parts, [1, 2, 3, 4], "{seen:?} {off:?} {begin}: {found:?}");
+                }
             }
         }
     }

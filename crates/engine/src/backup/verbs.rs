@@ -46,7 +46,7 @@ impl Engine {
         let operation =
             Operation::new(OperationKind::Backup, instance.id.clone(), name.clone(), actor.clone());
         let (operation, fresh) =
-            self.store().place_backup(&operation).await.map_err(|e| EngineError::of(name, e))?;
+            self.store().place_job(&operation).await.map_err(|e| EngineError::of(name, e))?;
         if fresh {
             self.inner.jobs.wake();
             let about = Some((&instance.id, name));

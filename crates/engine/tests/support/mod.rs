@@ -31,6 +31,7 @@ pub fn timing() -> Timing {
         trouble_first: ms(1),
         sweep_every: ms(10),
         guard_every: ms(500),
+        usage_every: ms(20),
         history: Duration::from_secs(3600),
         rest_limit: ms(20),
         rest_again: ms(1),

@@ -11,7 +11,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 
-use super::names::ROLE_INSTANCE;
+use super::names::{ROLE_DRILL, ROLE_INSTANCE};
 use super::profile::{CPU_LIFTED, cpu_quota, mib};
 use super::{DockerHost, client::failed, client::found};
 use crate::{HostError, Plan};
@@ -27,13 +27,19 @@ impl DockerHost {
             }
             self.remove_container(plan).await?;
         }
+        let name = self.names.object(plan);
+        if plan.isolated {
+            let mut body = self.profile(plan, ROLE_DRILL);
+            body.cmd = command(plan);
+            body.network_disabled = Some(true);
+            return self.make(plan, &name, body).await;
+        }
         let (_, _, address) = self.network_of(plan)?;
         let port = format!("{}/tcp", plan.workload.gateway_port);
         let published = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(self.port(plan)?.to_string()),
         };
-        let name = self.names.object(plan);
         let endpoint = EndpointSettings {
             ipam_config: Some(EndpointIpamConfig {
                 ipv4_address: Some(address.to_string()),
@@ -42,9 +48,7 @@ impl DockerHost {
             ..Default::default()
         };
         let mut body = self.profile(plan, ROLE_INSTANCE);
-        if !plan.workload.command.is_empty() {
-            body.cmd = Some(plan.workload.command.clone());
-        }
+        body.cmd = command(plan);
         body.exposed_ports = Some(vec![port.clone()]);
         if let Some(host) = &mut body.host_config {
             host.network_mode = Some(name.clone());
@@ -87,7 +91,8 @@ impl DockerHost {
         let name = self.names.object(plan);
         let what = format!("start the container {name}");
         let container = self.container(plan).await?;
-        if container.is_some_and(|container| quota(&container) != CPU_LIFTED) {
+        let lifted = plan.isolated || container.is_none_or(|c| quota(&c) == CPU_LIFTED);
+        if !lifted {
             self.set_limits(plan, CPU_LIFTED, plan.limits.memory_hard_mib).await?;
         }
         match self.client.get().await?.start_container(&name, None).await {
@@ -208,6 +213,12 @@ impl DockerHost {
             plan.id
         )))
     }
+}
+
+/// The command; the image's own when there is none.
+fn command(plan: &Plan) -> Option<Vec<String>> {
+    let command = &plan.workload.command;
+    (!command.is_empty()).then(|| command.clone())
 }
 
 pub(super) fn label<'a>(container: &'a ContainerInspectResponse, key: &str) -> Option<&'a str> {

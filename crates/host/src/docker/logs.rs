@@ -2,11 +2,12 @@
 
 use bollard::Docker;
 use bollard::container::LogOutput;
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use startclaw_model::InstanceId;
 
-use super::{DockerHost, client::failed, lines::Lines, names::ROLE_INSTANCE};
+use super::{DockerHost, client::failed, lines::Lines, names::ROLE_REPAIR};
 use crate::{HostError, LogRequest};
 
 impl DockerHost {
@@ -16,14 +17,15 @@ impl DockerHost {
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
         let docker = self.client.get().await?;
-        let mut filter = self.names.filter_one(id);
-        if let Some(labels) = filter.get_mut("label") {
-            labels.push(format!("{}={ROLE_INSTANCE}", self.names.role_label()));
-        }
+        let filter = self.names.filter_one(id);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
         let containers = docker.list_containers(Some(options)).await;
         let containers = containers.map_err(|e| failed("look for a container", e))?;
-        match containers.into_iter().find_map(|container| container.id) {
+        let role = self.names.role_label();
+        let speaks = |c: &ContainerSummary| {
+            c.labels.as_ref().and_then(|l| l.get(&role)).is_none_or(|role| role != ROLE_REPAIR)
+        };
+        match containers.into_iter().find(speaks).and_then(|container| container.id) {
             Some(container) => Ok(read(docker, &container, request).boxed()),
             None => Ok(futures::stream::empty().boxed()),
         }

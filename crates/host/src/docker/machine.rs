@@ -1,11 +1,26 @@
 //! Reads what the kernel says about this machine.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 /// A field of `/proc/meminfo`, in MiB.
 pub(super) fn memory_mib(meminfo: &str, field: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+}
+
+/// How many CPUs there are, and how long they were busy since the start, all together, from the text
+/// of `/proc/stat`.
+pub(super) fn cpus(stat: &str) -> (u32, Duration) {
+    /// A tick is a hundredth of a second for programs, wherever Docker runs (`USER_HZ`).
+    const TICK: Duration = Duration::from_millis(10);
+    let count = stat.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count();
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let ticks: Vec<u64> = all.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    // user, nice, system, (idle, waiting for disks), interrupts of both kinds. What follows is
+    // others' on the same iron, or counted in user already.
+    let busy = [0, 1, 2, 5, 6].iter().filter_map(|n| ticks.get(*n)).sum::<u64>();
+    let busy = TICK.saturating_mul(u32::try_from(busy).unwrap_or(u32::MAX));
+    (u32::try_from(count).unwrap_or(u32::MAX), busy)
 }
 
 /// The ports in `range` that somebody listens on, from the text of `/proc/net/tcp` or
@@ -94,6 +109,13 @@ mod tests {
         assert!(proxy_is_off(b"", b"/usr/bin/dockerd\0--userland-proxy=false\0"));
         assert!(!proxy_is_off(b"{}", b"/usr/bin/dockerd\0"));
         assert!(!proxy_is_off(b"", b""));
+    }
+
+    #[test]
+    fn busy_time_is_what_was_computed_and_not_waited() {
+        let text = "cpu  100 10 50 9000 300 4 6 77 20 0\ncpu0 1 2\ncpu1 1 2\nintr 5\n";
+        assert_eq!(cpus(text), (2, Duration::from_millis(1700)));
+        assert_eq!(cpus(""), (0, Duration::ZERO));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod firewall;
 mod folder;
 mod guard;
 mod image;
+mod inside;
 mod lines;
 mod logs;
 mod machine;
@@ -27,6 +28,7 @@ mod repair;
 mod secrets;
 mod settings;
 mod thaw;
+mod usage;
 mod volume;
 
 use std::{
@@ -46,8 +48,8 @@ pub use thaw::thaw_later;
 
 use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
 use crate::{
-    Change, Data, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe,
-    Request, Step,
+    Change, Data, Found, Host, HostError, ImageState, LogRequest, MachineUsage, Observed, Place,
+    Plan, Probe, Request, Step, Usage,
 };
 
 /// This machine's Docker. Its methods need the rights of root.
@@ -60,6 +62,7 @@ pub struct DockerHost {
     secrets: Secrets,
     guard: Guard,
     watchdogs: pause::Watchdogs,
+    data_dir: Option<PathBuf>,
 }
 
 impl DockerHost {
@@ -93,6 +96,7 @@ impl DockerHost {
             names,
             settings,
             watchdogs: pause::Watchdogs::default(),
+            data_dir: None,
         })
     }
 
@@ -102,6 +106,13 @@ impl DockerHost {
     #[must_use]
     pub fn with_watchdog(mut self, program: PathBuf) -> Self {
         self.watchdogs = pause::Watchdogs::by(program);
+        self
+    }
+
+    /// Takes the folder of the daemon's data, whose disk is looked at with the machine's.
+    #[must_use]
+    pub fn with_data_dir(mut self, folder: PathBuf) -> Self {
+        self.data_dir = Some(folder);
         self
     }
 
@@ -164,6 +175,9 @@ impl Host for DockerHost {
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
+        if plan.isolated {
+            return self.ask_inside(plan).await;
+        }
         match self.address(plan.slot) {
             Some(address) => probe::ask(address, &plan.workload.probe_path).await,
             None => Ok(Probe::NotAsked),
@@ -235,6 +249,14 @@ impl Host for DockerHost {
 
     async fn check(&self, image: &str) -> Vec<Finding> {
         self.findings(image).await
+    }
+
+    async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
+        self.all_usage().await
+    }
+
+    async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
+        self.machine_usage().await.map(Some)
     }
 }
 

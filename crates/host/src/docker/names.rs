@@ -29,7 +29,8 @@ impl Names {
     /// The name that an instance's container, volume and network share. It begins with the
     /// instance's name, so that `docker ps` can be read.
     pub(super) fn object(&self, plan: &Plan) -> String {
-        self.object_of(&plan.name, &plan.id)
+        let name = self.object_of(&plan.name, &plan.id);
+        if plan.isolated { format!("{name}-drill") } else { name }
     }
 
     fn object_of(&self, name: &Name, id: &InstanceId) -> String {
@@ -94,7 +95,8 @@ impl Names {
         format!("{}.spec", self.prefix.as_str())
     }
 
-    /// The label that says what a container is for: [`ROLE_INSTANCE`] or [`ROLE_REPAIR`].
+    /// The label that says what a container is for: [`ROLE_INSTANCE`], [`ROLE_REPAIR`] or
+    /// [`ROLE_DRILL`].
     pub(super) fn role_label(&self) -> String {
         format!("{}.role", self.prefix.as_str())
     }
@@ -128,6 +130,8 @@ impl Names {
 pub(super) const ROLE_INSTANCE: &str = "instance";
 /// The role of the container that mends an instance's volume.
 pub(super) const ROLE_REPAIR: &str = "repair";
+/// The role of the container that shows whether an instance would come up on a volume.
+pub(super) const ROLE_DRILL: &str = "drill";
 
 /// The last eight letters and digits of an id: the random end of a UUID of version 7.
 fn short(id: &InstanceId) -> String {

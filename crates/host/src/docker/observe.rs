@@ -34,6 +34,7 @@ impl DockerHost {
 
         let probe = async {
             match self.address(plan.slot) {
+                _ if running && plan.isolated => self.ask_inside(plan).await,
                 Some(address) if running => probe::ask(address, &plan.workload.probe_path).await,
                 _ => Ok(Probe::NotAsked),
             }

@@ -30,6 +30,13 @@ pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostEr
     judge(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
 }
 
+/// The same on a connection that is there already, from where no proxy comes.
+pub(super) async fn ask_on(stream: TcpStream, path: &str) -> Result<Probe, HostError> {
+    let address = stream.peer_addr().map_err(|e| HostError::unavailable(e.to_string()))?;
+    let asked = request_on(stream, address, Request::get(path), Bytes::new());
+    judge(address, timeout(TIMEOUT, asked).await)
+}
+
 /// Posts JSON to `address`, as somebody whom the instance trusts.
 pub(super) async fn post(address: SocketAddr, wanted: &crate::Request) -> Result<Probe, HostError> {
     let mut request = Request::post(&wanted.path).header(header::CONTENT_TYPE, "application/json");
@@ -62,13 +69,21 @@ fn is_ours(error: &io::Error) -> bool {
 }
 
 async fn exchange(address: SocketAddr, request: Builder, body: Bytes) -> io::Result<(u16, String)> {
-    let stream = TcpStream::connect(address).await?;
+    let request = request.header("x-forwarded-for", ASKED_FOR);
+    request_on(TcpStream::connect(address).await?, address, request, body).await
+}
+
+async fn request_on(
+    stream: TcpStream,
+    address: SocketAddr,
+    request: Builder,
+    body: Bytes,
+) -> io::Result<(u16, String)> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = request
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
-        .header("x-forwarded-for", ASKED_FOR)
         .body(Full::new(body))
         .map_err(io::Error::other)?;
     let exchange = async {

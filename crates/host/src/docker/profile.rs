@@ -62,7 +62,8 @@ impl DockerHost {
             // with v2 that needs an update of this first.)
             memory_swap: Some(hard),
             cpu_period: Some(CPU_PERIOD),
-            cpu_quota: Some(CPU_LIFTED),
+            // Nobody waits for a drill.
+            cpu_quota: Some(if plan.isolated { cpu_quota(plan.limits.cpus) } else { CPU_LIFTED }),
             pids_limit: Some(i64::from(plan.limits.pids)),
             // When the machine itself runs out of memory, an instance goes before the platform.
             oom_score_adj: Some(500),

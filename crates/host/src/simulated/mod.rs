@@ -26,8 +26,8 @@ pub use faults::{Fault, Faults};
 pub use world::{Behaviour, Thing, World};
 
 use crate::{
-    Change, Data, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe,
-    Request, Step,
+    Change, Data, Found, Host, HostError, ImageState, LogRequest, MachineUsage, Observed, Place,
+    Plan, Probe, Request, Step, Usage,
 };
 
 /// A host in memory. Clones share the world.
@@ -192,5 +192,14 @@ impl Host for SimulatedHost {
 
     async fn check(&self, image: &str) -> Vec<Finding> {
         vec![Finding::good("host", format!("simulated, with the image {image}"))]
+    }
+
+    async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
+        // Not among the calls that fail: nothing is decided by it.
+        Ok(self.world().usage())
+    }
+
+    async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
+        Ok(Some(self.world().machine))
     }
 }

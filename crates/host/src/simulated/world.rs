@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
-use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe, Step};
+use crate::{
+    Container, ContainerState, Exit, Found, HostError, MachineUsage, Observed, Plan, Probe, Step,
+    Usage,
+};
 
 /// How an instance's container behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +36,8 @@ pub struct Thing {
     pub slot: Slot,
     /// The volumes, by their generations, with the configuration in each.
     pub volumes: BTreeMap<u64, Option<Bytes>>,
+    /// Whether it was made without a network and a port.
+    pub isolated: bool,
     /// The generation that the container was made with.
     pub mounted: u64,
     /// When a frozen container goes on by itself.
@@ -51,6 +56,8 @@ pub struct Thing {
     pub starts: u32,
     /// How often it was repaired.
     pub repairs: u32,
+    /// What it uses while it runs.
+    pub usage: Usage,
 }
 
 impl Thing {
@@ -76,6 +83,8 @@ pub struct World {
     pub next_behaviour: Behaviour,
     /// The images that are neither there nor to be had; all others are there.
     pub missing_images: HashSet<String>,
+    /// What the machine has and uses.
+    pub machine: MachineUsage,
 }
 
 impl World {
@@ -96,6 +105,15 @@ impl World {
             let at = Timestamp::now();
             container.state = ContainerState::Exited(Exit { code, oom_killed, at });
         }
+    }
+
+    pub(super) fn usage(&self) -> Vec<(InstanceId, Usage)> {
+        let running = |thing: &Thing| {
+            let state = thing.container.as_ref().map(|container| &container.state);
+            matches!(state, Some(ContainerState::Running | ContainerState::Paused))
+        };
+        let used = self.things.iter().filter(|(_, thing)| running(thing));
+        used.map(|(id, thing)| (id.clone(), thing.usage)).collect()
     }
 
     pub(super) fn survey(&self) -> Vec<Found> {
@@ -150,10 +168,10 @@ impl World {
         step: &Step,
         now: Timestamp,
     ) -> Result<(), HostError> {
-        let clash = self
-            .things
-            .iter()
-            .any(|(id, t)| *id != plan.id && t.container.is_some() && t.slot == plan.slot);
+        let clash = !plan.isolated
+            && self.things.iter().any(|(id, t)| {
+                *id != plan.id && t.container.is_some() && t.slot == plan.slot && !t.isolated
+            });
         if self.missing_images.contains(&plan.image) {
             match step {
                 Step::CreateContainer => return Err(HostError::no_image(&plan.image)),
@@ -166,6 +184,7 @@ impl World {
         let thing = self.thing(&plan.id);
         thing.name = plan.name.to_string();
         thing.slot = plan.slot;
+        thing.isolated = plan.isolated;
         thing.apply(plan, step, clash, now)
     }
 }
@@ -208,7 +227,8 @@ impl Thing {
             }
             Step::CreateContainer => {
                 let volume = self.volumes.contains_key(&plan.volume);
-                self.needs(volume && self.network, "a volume and a network")?;
+                let network = self.network || plan.isolated;
+                self.needs(volume && network, "a volume and a network")?;
                 self.mounted = plan.volume;
                 self.needs(!clash, "a port that nobody else has")?;
                 self.container = Some(Container {

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
 
 mod cell;
+mod drill;
 mod lan;
 mod life;
 mod platform;
+mod usage;
 mod walls;

@@ -84,6 +84,7 @@ impl Platform {
             name: Name::parse(name).unwrap(),
             slot: Slot(slot),
             volume: 0,
+            isolated: false,
             image: image(),
             limits: Limits { memory_soft_mib: 64, memory_hard_mib: 256, cpus: 0.5, pids: 100 },
             spec: "spec-1".to_owned(),
@@ -164,7 +165,8 @@ impl Platform {
     /// The name of the container, as `docker ps` shows it.
     pub fn object(&self, plan: &Plan) -> String {
         let id = plan.id.as_str();
-        format!("schost{}-{}-{}", self.number, plan.name.as_str(), &id[id.len() - 8..])
+        let end = if plan.isolated { "-drill" } else { "" };
+        format!("schost{}-{}-{}{end}", self.number, plan.name.as_str(), &id[id.len() - 8..])
     }
 
     /// Runs a shell command inside the instance's container, as its own user.

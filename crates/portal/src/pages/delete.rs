@@ -54,7 +54,7 @@ pub(crate) async fn delete(
 ) -> Answer {
     let (accounts, account) = (person.accounts(), person.signed_in().account.clone());
     let done = match accounts.confirm_password(&account, &sent.password).await {
-        Ok(()) => accounts.delete(account).await,
+        Ok(()) => accounts.delete(&person.actor(), account).await,
         Err(e) => Err(e),
     };
     match done {

@@ -262,6 +262,7 @@ fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
                 startclaw_model::OperationKind::Deprovision => "It is being removed",
                 startclaw_model::OperationKind::Backup => "A backup is under way",
                 startclaw_model::OperationKind::Restore => "A restore is under way",
+                startclaw_model::OperationKind::Drill => "A backup of it is being tried, aside",
             },
         }),
         say: match instance.state {

@@ -127,6 +127,7 @@ pub(crate) fn title(operation: &Operation) -> String {
         OperationKind::Deprovision => format!("Removing {name}"),
         OperationKind::Backup => format!("Backing up {name}"),
         OperationKind::Restore => format!("Restoring {name}"),
+        OperationKind::Drill => format!("Trying a backup of {name}"),
     }
 }
 
@@ -154,7 +155,8 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
     let steps = rows(operation);
     let now = operation.steps.last().filter(|_| !over).map(|s| label(&s.name));
     let live = state == Some(InstanceState::Live);
-    let removes = operation.kind == OperationKind::Deprovision;
+    // What is said of the instance at the end of what brings it up.
+    let removes = matches!(operation.kind, OperationKind::Deprovision | OperationKind::Drill);
     let say = match operation.state {
         OperationState::Succeeded if live && !removes => format!("{} is live", operation.name),
         _ => now.unwrap_or_else(|| words.to_owned()),
@@ -216,6 +218,7 @@ const fn expected(kind: OperationKind) -> &'static [&'static str] {
         OperationKind::Restore => {
             &["volume", "restore", "stop", "container", "start", "boot", "limits", "live"]
         }
+        OperationKind::Drill => &["volume", "restore", "databases", "boot", "clear"],
         OperationKind::Deprovision | OperationKind::Backup => &[],
     }
 }
@@ -281,6 +284,8 @@ pub(crate) fn label(step: &str) -> String {
         "forget" => "Forgetting old backups",
         "read-back" => "Reading a part back",
         "restore" => "Bringing the data back",
+        "databases" => "Checking the databases",
+        "clear" => "Clearing away",
         other => return sentence(other).trim_end_matches('.').replace('-', " "),
     }
     .to_owned()
@@ -296,6 +301,9 @@ const fn next(kind: OperationKind) -> &'static str {
         }
         OperationKind::Backup => {
             "It is tried again tonight. The backups that were made before are not touched."
+        }
+        OperationKind::Drill => {
+            "The instance itself was not touched. Whoever runs this platform was told."
         }
         OperationKind::Deprovision => "Ask whoever runs this platform.",
     }

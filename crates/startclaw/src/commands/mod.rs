@@ -1,11 +1,13 @@
 //! One file a verb.
 
+pub mod accounts;
 pub mod backup;
 pub mod caddyfile;
 mod completions;
 mod config;
 pub mod deprovision;
 mod doctor;
+pub mod drill;
 pub mod events;
 pub mod logs;
 pub mod open;
@@ -42,6 +44,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Backup(it) => it.run(g).await,
         Command::Backups(it) => it.run(g).await,
         Command::Restore(it) => it.run(g).await,
+        Command::Drill(it) => it.run(g).await,
         Command::Status(it) => it.run(g).await,
         Command::Logs(it) => it.run(g).await,
         Command::Open(it) => it.run(g).await,
@@ -49,6 +52,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Events(it) => it.run(g).await,
         Command::Secrets(it) => it.run(g).await,
         Command::Tokens(it) => it.run(g).await,
+        Command::Accounts(it) => it.run(g).await,
         Command::RecoveryKit(it) => it.run(g),
         Command::Recover(it) => it.run(g).await,
         Command::Doctor => doctor::run(g).await,

@@ -81,7 +81,8 @@ impl Daemon {
         let vault = Vault::load(&settings.master_key(), nothing_sealed)?;
         let own = std::env::current_exe().context("the daemon does not find its own program")?;
         let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?
-            .with_watchdog(own.clone());
+            .with_watchdog(own.clone())
+            .with_data_dir(settings.data_dir.clone());
         let workers = Workers::new(own, vec!["backup-worker".into()], WORKER_STALL);
         let outside = Outside {
             host: Arc::new(host),
@@ -115,7 +116,8 @@ impl Daemon {
         let tasks = TaskTracker::new();
         tasks.spawn(accounts.clone().see_off(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
-        let admin = startclaw_api::router(engine.clone(), Access::Socket, api.clone())
+        let (known, people) = (engine.clone(), accounts.clone());
+        let admin = startclaw_api::router(known, people, Access::Socket, api.clone())
             .into_make_service_with_connect_info::<Peer>();
         tasks.spawn(listen::serve("socket", socket, admin, stop.clone(), stop.clone()));
 
@@ -127,7 +129,7 @@ impl Daemon {
             .tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
             });
-        let programs = startclaw_api::router(engine.clone(), Access::Bearer, api);
+        let programs = startclaw_api::router(engine.clone(), accounts.clone(), Access::Bearer, api);
         let front =
             startclaw_portal::router(engine.clone(), accounts, portal(&settings, stop.clone()));
         let edge = startclaw_edge::router(engine.clone(), front, settings.edge.clone());

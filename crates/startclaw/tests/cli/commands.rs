@@ -101,6 +101,76 @@ fn tokens_are_printed_once_and_revoked() {
 }
 
 #[test]
+fn accounts_are_made_changed_and_deleted() {
+    let house = House::new();
+    assert!(house.run(&["accounts", "list"]).ok().contains("No accounts yet"));
+    let made = house.run(&["accounts", "create", "Root@example.com", "--admin"]);
+    assert!(made.ok().starts_with("https://claws.test/reset/"), "{made:?}");
+    assert_eq!(made.out.lines().count(), 1, "nothing but the link on stdout");
+    assert!(made.err.contains("root@example.com sets a password"), "{made:?}");
+    assert!(!made.err.contains(made.out.trim()), "{made:?}");
+    let alice = "alice@example.com";
+    let json = house.run(&["--json", "accounts", "create", alice]).json();
+    assert!(json["link"]["url"].as_str().unwrap().starts_with("https://claws.test/reset/"));
+    let link = house.run(&["accounts", "link", alice]);
+    assert!(link.ok().starts_with("https://claws.test/reset/"));
+
+    house.run(&["provision", "alice", "--owner", alice]).ok();
+    house.run(&["provision", "other"]).ok();
+    assert!(house.run(&["accounts", "give", alice, "other"]).ok().contains("has other now"));
+    let more = ["accounts", "quota", alice, "--instances", "3", "--memory", "6144"];
+    assert!(house.run(&more).ok().contains("3 instances with 6144 MiB of memory and 10240 MiB"));
+    let list = house.run(&["accounts", "list"]);
+    for shown in ["root@example.com", "active", "2/3", "4096/6144 MiB", "0/10240 MiB", "never"] {
+        assert!(list.ok().contains(shown), "{shown}: {list:?}");
+    }
+    let usual = house.run(&["--json", "accounts", "quota", alice, "--usual"]).json();
+    assert_eq!(usual["own_quota"], false);
+
+    assert!(house.run(&["accounts", "suspend", alice]).ok().contains("cannot sign in any more"));
+    assert!(house.run(&["accounts", "list"]).ok().contains("suspended"));
+    assert!(house.run(&["accounts", "resume", alice]).ok().contains("can sign in again"));
+    assert!(house.run(&["accounts", "admin", alice]).ok().contains("is an admin now"));
+    assert!(house.run(&["accounts", "admin", alice, "--remove"]).ok().contains("no admin"));
+
+    let asked = house.run(&["accounts", "delete", alice]);
+    assert!(
+        asked.err.contains("and 2 instances, after a last backup") && asked.err.contains("--yes")
+    );
+    let gone = house.run(&["accounts", "delete", alice, "--yes"]);
+    assert!(
+        gone.ok().contains("its 2 instances go first, after a last backup of each"),
+        "{gone:?}"
+    );
+    for _ in 0..1000 {
+        if !house.run(&["accounts", "list"]).ok().contains(alice) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!house.run(&["accounts", "list"]).ok().contains(alice));
+    assert!(house.run(&["status"]).ok().contains("No instances yet"));
+}
+
+#[test]
+fn invitations_are_printed_once_and_taken_back() {
+    let house = House::new();
+    let made = house.run(&["accounts", "invite", "bob@example.com", "--days", "2"]);
+    let link = made.ok().trim().to_owned();
+    assert!(link.starts_with("https://claws.test/invite/"), "{made:?}");
+    assert!(made.err.contains("bob@example.com makes one account"), "{made:?}");
+    house.run(&["accounts", "invite"]).ok();
+    let list = house.run(&["accounts", "invitations"]);
+    assert!(list.ok().contains("bob@example.com") && list.out.contains("anybody"), "{list:?}");
+    assert!(!list.out.contains(link.rsplit('/').next().unwrap()));
+    let all = house.run(&["--json", "accounts", "invitations"]).json();
+    for invitation in all["invitations"].as_array().unwrap() {
+        house.run(&["accounts", "revoke", invitation["id"].as_str().unwrap()]).ok();
+    }
+    assert!(house.run(&["accounts", "invitations"]).ok().contains("No invitations"));
+}
+
+#[test]
 fn doctor_tells_what_it_found() {
     let house = House::new();
     let said = house.run(&["doctor"]);

@@ -8,12 +8,14 @@ use std::{
 };
 
 use serde_json::Value;
+use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::{net::UnixListener, runtime::Runtime};
+use tokio_util::sync::CancellationToken;
 
 /// A platform in memory that listens at a Unix socket.
 pub struct House {
@@ -94,11 +96,24 @@ impl House {
             };
             let store = Store::in_memory().await.unwrap();
             let host = SimulatedHost::new(20, Duration::from_millis(5));
-            let engine =
-                Engine::start(store, vault, startclaw_engine::Outside::simulated(host), settings)
-                    .await
-                    .unwrap();
-            let router = startclaw_api::router(engine, Access::Socket, Settings::default());
+            let engine = Engine::start(
+                store.clone(),
+                vault,
+                startclaw_engine::Outside::simulated(host),
+                settings,
+            )
+            .await
+            .unwrap();
+            let accounts = Accounts::new(
+                store,
+                engine.clone(),
+                AccountSettings::default(),
+                "https://claws.test",
+            )
+            .unwrap();
+            tokio::spawn(accounts.clone().see_off(CancellationToken::new()));
+            let router =
+                startclaw_api::router(engine, accounts, Access::Socket, Settings::default());
             let service = router.into_make_service_with_connect_info::<Peer>();
             tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         });

@@ -13,6 +13,7 @@ fn error(said: &Said) -> Value {
 fn exit_codes_mean_what_the_help_says() {
     let house = House::new();
     house.run(&["provision", "alice"]).ok();
+    house.run(&["accounts", "create", "root@example.com", "--admin"]).ok();
     for (code, arguments) in [
         (2, &["provision", "Bad_Name"][..]),
         (2, &["provision", "bob", "--api-key-file", "x"][..]),
@@ -21,6 +22,9 @@ fn exit_codes_mean_what_the_help_says() {
         (2, &["provision", "bob", "--provider", "nobody"][..]),
         (2, &["secrets", "set", "alice", "lower"][..]),
         (2, &["tokens", "create", "x"][..]),
+        (2, &["accounts", "create", "nobody"][..]),
+        (2, &["accounts", "create", "root@example.com"][..]),
+        (2, &["accounts", "quota", "root@example.com"][..]),
         (2, &["status", "--nonsense"][..]),
         (2, &["config", "--config", "/nowhere.toml"][..]),
         (4, &["status", "nobody"][..]),
@@ -30,6 +34,13 @@ fn exit_codes_mean_what_the_help_says() {
         (4, &["open", "nobody"][..]),
         (4, &["tokens", "revoke", "abc"][..]),
         (4, &["secrets", "remove", "alice", "NOT_THERE"][..]),
+        (4, &["accounts", "link", "nobody@example.com"][..]),
+        (4, &["accounts", "quota", "nobody@example.com", "--disk", "1"][..]),
+        (4, &["accounts", "delete", "nobody@example.com"][..]),
+        (4, &["accounts", "give", "root@example.com", "nobody"][..]),
+        (4, &["accounts", "revoke", "abc"][..]),
+        (5, &["accounts", "delete", "root@example.com"][..]),
+        (6, &["accounts", "delete", "root@example.com", "--yes"][..]),
         (5, &["deprovision", "alice"][..]),
         (6, &["provision", "alice"][..]),
     ] {

@@ -114,7 +114,7 @@ pub(crate) async fn make(
 }
 
 pub(crate) async fn revoke(admin: Admin, Path(id): Path<String>) -> Answer {
-    let revoked = admin.person.accounts().revoke_invitation(&id).await;
+    let revoked = admin.person.accounts().revoke_invitation(&admin.person.actor(), &id).await;
     revoked.map_err(|e| admin.refuse(e))?;
     Ok(go("/admin/invites?done=revoked"))
 }

@@ -1,0 +1,7 @@
+//! Accounts over an engine on a simulated host, with the database in memory.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod house;
+mod managing;
+mod sign_up;
+mod signing_in;

@@ -1,0 +1,213 @@
+//! Admins, quotas, and how an account goes.
+
+use startclaw_accounts::{AccountError, SignUp};
+use startclaw_engine::EngineError;
+use startclaw_host::{
+    Step,
+    simulated::{Fault, Faults},
+};
+use startclaw_model::{AccountState, Actor, Quota, SnapshotChoice};
+
+use crate::house::*;
+
+const ALICE: &str = "alice@example.com";
+
+fn refused(answer: Result<startclaw_model::Operation, EngineError>) -> String {
+    match answer {
+        Err(EngineError::Quota(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let root = life.admin("root@example.com").await;
+    // Somebody who is suspended, and somebody who is no admin, do not count.
+    let asleep = life.admin("asleep@example.com").await;
+    life.accounts.suspend(&admin(), asleep, true).await.unwrap();
+    life.person(ALICE).await;
+    let last = |answer| matches!(answer, Err(AccountError::LastAdmin));
+    assert!(last(life.accounts.set_admin(&admin(), root.clone(), false).await));
+    assert!(last(life.accounts.suspend(&admin(), root.clone(), true).await));
+    assert!(last(life.accounts.delete(&admin(), root.clone()).await));
+    assert!(life.accounts.get(&root.id).await.unwrap().admin);
+
+    let other = life.admin("other@example.com").await;
+    let actor = admin();
+    let (one, two) = tokio::join!(
+        life.accounts.set_admin(&actor, root.clone(), false),
+        life.accounts.set_admin(&actor, other.clone(), false),
+    );
+    assert_eq!(usize::from(last(one)) + usize::from(last(two)), 1, "also when both go at once");
+}
+
+#[tokio::test]
+async fn a_quota_bounds_instances_memory_and_disk() {
+    let house = House::new(SignUp::Closed).await;
+    let life = house.start().await;
+    let alice = life.person(ALICE).await.account;
+    life.live(&alice, "one").await;
+    let why = refused(life.provision(&alice, "two").await);
+    assert_eq!(why, "this account may have 1 instance and has 1");
+
+    let little = Quota { memory_mib: 3000, ..room_for(2) };
+    life.accounts.set_quota(&admin(), alice.clone(), Some(little)).await.unwrap();
+    let why = refused(life.provision(&alice, "two").await);
+    assert!(why.contains("3000 MiB of memory") && why.contains("4096 MiB"), "{why}");
+
+    // What it holds is what its newest backup holds.
+    let asked = life.engine.backup(&admin(), &name("one")).await.unwrap();
+    until("the backup is there", async || {
+        life.engine.operation(&asked.id).await.unwrap().state.is_over()
+    })
+    .await;
+    let holds = life.accounts.info(alice.clone()).await.unwrap().usage.disk_mib;
+    let full = Quota { disk_mib: holds, ..room_for(2) };
+    life.accounts.set_quota(&admin(), alice.clone(), Some(full)).await.unwrap();
+    let why = refused(life.provision(&alice, "two").await);
+    assert!(why.contains("MiB of data"), "{why}");
+
+    life.accounts.set_quota(&admin(), alice.clone(), Some(room_for(2))).await.unwrap();
+    life.live(&alice, "two").await;
+    refused(life.provision(&alice, "three").await);
+    // Whoever runs the machine gives what they want.
+    let given = life.engine.provision(&admin(), request("three", ALICE), None).await.unwrap();
+    assert_eq!(given.name.as_str(), "three");
+    assert_eq!(life.accounts.info(alice).await.unwrap().usage.instances, 3);
+}
+
+#[tokio::test]
+async fn two_at_once_with_room_for_one_make_one() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let alice = life.person(ALICE).await.account;
+    let (one, two) = tokio::join!(life.provision(&alice, "one"), life.provision(&alice, "two"));
+    assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(life.accounts.info(alice).await.unwrap().usage.instances, 1);
+}
+
+#[tokio::test]
+async fn a_copy_counts_like_any_instance() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let alice = life.person(ALICE).await.account;
+    life.live(&alice, "one").await;
+    let asked = life.engine.backup(&admin(), &name("one")).await.unwrap();
+    until("the backup is there", async || {
+        life.engine.operation(&asked.id).await.unwrap().state.is_over()
+    })
+    .await;
+    let copy = startclaw_engine::RestoreRequest {
+        name: name("one"),
+        snapshot: SnapshotChoice::Latest,
+        as_name: Some(name("copy")),
+    };
+    refused(life.engine.restore(&Actor::account(&alice.id), copy, None).await);
+}
+
+#[tokio::test]
+async fn an_instance_is_given_to_an_account_that_stays() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let alice = life.person(ALICE).await.account;
+    life.engine.provision(&admin(), request("shop", "somebody"), None).await.unwrap();
+    assert!(life.engine.status(&name("shop")).await.unwrap().account.is_none());
+    life.accounts.give(&admin(), &name("shop"), &alice).await.unwrap();
+    assert_eq!(life.engine.status(&name("shop")).await.unwrap().account, Some(alice.id.clone()));
+    let nobody = life.accounts.give(&admin(), &name("nobody"), &alice).await;
+    let missing = |e| matches!(e, AccountError::Instance(EngineError::NoInstance(_)));
+    assert!(missing(nobody.unwrap_err()));
+
+    // What an account has that leaves goes with it.
+    let bob = life.person("bob@example.com").await.account;
+    life.accounts.delete(&admin(), bob.clone()).await.unwrap();
+    let given = life.accounts.give(&admin(), &name("shop"), &bob).await;
+    assert!(matches!(given, Err(AccountError::Missing("account"))));
+    life.engine.provision(&admin(), request("late", "bob@example.com"), None).await.unwrap();
+    assert!(life.engine.status(&name("late")).await.unwrap().account.is_none());
+    let own = life.provision(&bob, "own").await;
+    assert!(refused(own).contains("cannot make instances"));
+}
+
+#[tokio::test]
+async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_theirs() {
+    let house = House::new(SignUp::Open).await;
+    let life = house.start().await;
+    let alice = life.person(ALICE).await.account;
+    let not_sure = startclaw_model::Account {
+        id: startclaw_model::AccountId::new(),
+        email: email("victim@example.com"),
+        confirmed_at: None,
+        ..alice.clone()
+    };
+    house.store.add_account(&not_sure, None, None).await.unwrap();
+    for (text, owner, account) in
+        [("one", "Alice@example.com", Some(&alice.id)), ("two", "victim@example.com", None)]
+    {
+        life.engine.provision(&admin(), request(text, owner), None).await.unwrap();
+        let status = life.engine.status(&name(text)).await.unwrap();
+        assert_eq!(status.account.as_ref(), account, "{owner}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_account_goes_when_its_instances_are_gone() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let session = life.person(ALICE).await;
+    let alice = session.account.clone();
+    life.accounts.set_quota(&admin(), alice.clone(), Some(room_for(2))).await.unwrap();
+    life.live(&alice, "one").await;
+    life.live(&alice, "two").await;
+    life.engine.provision(&admin(), request("other", "bob"), None).await.unwrap();
+
+    let me = Actor::account(&alice.id);
+    life.accounts.delete(&me, alice.clone()).await.unwrap();
+    assert!(life.who(&session).await.is_none(), "at once");
+    let again = life.sign_in(ALICE, PASSWORD, None, &home()).await;
+    assert!(matches!(again, Err(AccountError::Refused)));
+    assert_eq!(life.accounts.get(&alice.id).await.unwrap().state, AccountState::Leaving);
+    let resumed = life.accounts.suspend(&admin(), alice.clone(), false).await;
+    assert!(matches!(resumed, Err(AccountError::Missing("account"))), "there is no way back");
+
+    life.see_off();
+    until("the account is gone", async || life.accounts.get(&alice.id).await.is_err()).await;
+    let left: Vec<_> = life.engine.status_all().await.unwrap();
+    assert_eq!(left.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["other"]);
+    for gone in ["one", "two"] {
+        let backups = life.engine.backups(&name(gone)).await.unwrap();
+        assert_eq!(backups.len(), 1, "{gone} has a last backup");
+    }
+    // The address is free again, for an account that has nothing of the one before.
+    let next = life.person(ALICE).await.account;
+    assert_ne!(next.id, alice.id);
+    assert_eq!(life.accounts.info(next).await.unwrap().usage.instances, 0);
+}
+
+#[tokio::test]
+async fn a_daemon_that_ends_over_it_goes_on_with_it() {
+    let house = House::new(SignUp::Closed).await;
+    let life = house.start().await;
+    let alice = life.person(ALICE).await.account;
+    life.live(&alice, "one").await;
+    // The volume cannot be removed while this daemon lives.
+    house.host.set_faults(Faults::by(|_, step| match step {
+        Some(Step::RemoveVolume) => Fault::FailBefore,
+        _ => Fault::None,
+    }));
+    life.see_off();
+    life.accounts.delete(&admin(), alice.clone()).await.unwrap();
+    until("its removal has begun", async || {
+        let newest = life.engine.operations(Some(&name("one")), 1).await.unwrap().remove(0);
+        newest.kind.as_str() == "deprovision" && !newest.steps.is_empty()
+    })
+    .await;
+    assert!(life.accounts.get(&alice.id).await.is_ok(), "not before its instances");
+    life.end().await;
+    house.host.set_faults(Faults::default());
+
+    let next = house.start().await;
+    next.see_off();
+    until("the account is gone", async || next.accounts.get(&alice.id).await.is_err()).await;
+    assert!(next.engine.status_all().await.unwrap().is_empty());
+    let asked = next.engine.operations(Some(&name("one")), 10).await.unwrap();
+    let removals = asked.iter().filter(|o| o.kind.as_str() == "deprovision").count();
+    assert_eq!(removals, 1, "asked for once");
+}

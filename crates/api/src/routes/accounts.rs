@@ -1,0 +1,181 @@
+//! `GET`, `POST` and `DELETE /accounts`, and what is changed about one
+
+use axum::{Json, http::StatusCode};
+use startclaw_model::Email;
+
+use crate::{
+    caller::{Admin, Caller},
+    extract::{Body, Nothing, Query},
+    problem::Problem,
+    wire::{
+        Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
+        SetAdmin, SetQuota,
+    },
+};
+
+/// Who has an account
+///
+/// With what their instances use and may use.
+#[utoipa::path(
+    get, path = "/accounts", tag = "accounts", operation_id = "accounts",
+    responses((status = 200, description = "By address.", body = Accounts)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn list(
+    caller: Caller<Admin>,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Json<Accounts>, Problem> {
+    let found = caller.accounts().all().await?;
+    Ok(Json(Accounts { accounts: found.into_iter().map(Into::into).collect() }))
+}
+
+/// Make an account
+///
+/// It has no password: hand the link in the answer to the person, who sets one with it.
+#[utoipa::path(
+    post, path = "/accounts", tag = "accounts", operation_id = "createAccount",
+    request_body = CreateAccount,
+    responses((status = 201, description = "The link is shown this once.", body = FreshAccount)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn create(
+    caller: Caller<Admin>,
+    Body(body): Body<CreateAccount>,
+) -> Result<(StatusCode, Json<FreshAccount>), Problem> {
+    let accounts = caller.accounts();
+    let (account, link) = accounts.create(caller.actor(), body.email, body.admin).await?;
+    let account = accounts.info(account).await?.into();
+    Ok((StatusCode::CREATED, Json(FreshAccount { account, link: link.into() })))
+}
+
+/// Delete an account
+///
+/// It can be signed in to no more from now on. Its instances are deprovisioned with a last
+/// backup each; when the last is gone, so is the account.
+#[utoipa::path(
+    delete, path = "/accounts", tag = "accounts", operation_id = "deleteAccount",
+    params(EmailQuery),
+    responses((status = 202, description = "It leaves.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn remove(
+    caller: Caller<Admin>,
+    Query(query): Query<EmailQuery>,
+) -> Result<(StatusCode, Json<Account>), Problem> {
+    let accounts = caller.accounts();
+    let account = accounts.find(&query.email).await?;
+    // Before it is asked for: without instances it is gone in a moment.
+    let mut shown: Account = accounts.info(account.clone()).await?.into();
+    accounts.delete(caller.actor(), account).await?;
+    shown.state = startclaw_model::AccountState::Leaving;
+    Ok((StatusCode::ACCEPTED, Json(shown)))
+}
+
+/// Make a link to set a password
+///
+/// For somebody who forgot theirs. It works once, and the link before it no more.
+#[utoipa::path(
+    post, path = "/accounts/link", tag = "accounts", operation_id = "accountLink",
+    request_body = EmailBody,
+    responses((status = 201, description = "Shown this once.", body = AccountLink)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn link(
+    caller: Caller<Admin>,
+    Body(body): Body<EmailBody>,
+) -> Result<(StatusCode, Json<AccountLink>), Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    let link = caller.accounts().password_link(caller.actor(), &account).await?;
+    Ok((StatusCode::CREATED, Json(link.into())))
+}
+
+/// Keep somebody out
+///
+/// Their sessions end at once, those in instances too. Their instances go on.
+#[utoipa::path(
+    post, path = "/accounts/suspend", tag = "accounts", operation_id = "suspendAccount",
+    request_body = EmailBody,
+    responses((status = 200, description = "As it is now.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn suspend(
+    caller: Caller<Admin>,
+    Body(body): Body<EmailBody>,
+) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    caller.accounts().suspend(caller.actor(), account, true).await?;
+    shown(&caller, &body.email).await
+}
+
+/// Let somebody in again
+#[utoipa::path(
+    post, path = "/accounts/resume", tag = "accounts", operation_id = "resumeAccount",
+    request_body = EmailBody,
+    responses((status = 200, description = "As it is now.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn resume(
+    caller: Caller<Admin>,
+    Body(body): Body<EmailBody>,
+) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    caller.accounts().suspend(caller.actor(), account, false).await?;
+    shown(&caller, &body.email).await
+}
+
+/// Make somebody an admin, or no admin any more
+#[utoipa::path(
+    post, path = "/accounts/admin", tag = "accounts", operation_id = "setAdmin",
+    request_body = SetAdmin,
+    responses((status = 200, description = "As it is now.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn admin(
+    caller: Caller<Admin>,
+    Body(body): Body<SetAdmin>,
+) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    caller.accounts().set_admin(caller.actor(), account, body.admin).await?;
+    shown(&caller, &body.email).await
+}
+
+/// Set what somebody may have
+///
+/// What they have already stays, also when it is more.
+#[utoipa::path(
+    post, path = "/accounts/quota", tag = "accounts", operation_id = "setQuota",
+    request_body = SetQuota,
+    responses((status = 200, description = "As it is now.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn quota(
+    caller: Caller<Admin>,
+    Body(body): Body<SetQuota>,
+) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    caller.accounts().set_quota(caller.actor(), account, body.quota.map(Into::into)).await?;
+    shown(&caller, &body.email).await
+}
+
+/// Give an instance to an account
+///
+/// Its owner then sees it in their pages, and whoever saw it there before does not.
+#[utoipa::path(
+    post, path = "/accounts/give", tag = "accounts", operation_id = "giveInstance",
+    request_body = Give,
+    responses((status = 200, description = "The account as it is now.", body = Account)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn give(
+    caller: Caller<Admin>,
+    Body(body): Body<Give>,
+) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(&body.email).await?;
+    caller.accounts().give(caller.actor(), &body.name, &account).await?;
+    shown(&caller, &body.email).await
+}
+
+async fn shown(caller: &Caller<Admin>, email: &Email) -> Result<Json<Account>, Problem> {
+    let account = caller.accounts().find(email).await?;
+    Ok(Json(caller.accounts().info(account).await?.into()))
+}

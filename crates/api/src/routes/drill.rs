@@ -1,0 +1,33 @@
+//! `POST /drill`
+
+use startclaw_model::Operation;
+
+use super::{Accepted, accepted};
+use crate::{
+    caller::{Caller, Write},
+    extract::Body,
+    problem::Problem,
+    wire::Drill,
+};
+
+/// Try whether a backup would come back
+///
+/// The newest backup of the instance, or of one that is chosen, is restored beside it, its
+/// databases are checked, and OpenClaw is booted on it without a network. The instance itself is
+/// not touched. Asked again while a drill of it is under way, it answers that one.
+#[utoipa::path(
+    post, path = "/drill", tag = "backups", operation_id = "drill",
+    request_body = Drill,
+    responses((status = 202, description = "It is under way.", body = Operation)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn drill(
+    caller: Caller<Write>,
+    Body(body): Body<Drill>,
+) -> Result<Accepted, Problem> {
+    match &body.name {
+        Some(name) => caller.see(name)?,
+        None => caller.everywhere()?,
+    }
+    Ok(accepted(caller.engine().drill(caller.actor(), body.name.as_ref()).await?))
+}

@@ -1,0 +1,257 @@
+//! Accounts and invitations, as admins see them.
+
+use serde::{Deserialize, Serialize};
+use startclaw_accounts::{AccountInfo, FreshLink, Link};
+use startclaw_model::{AccountId, AccountState, Email, Name, Timestamp};
+use utoipa::{IntoParams, ToSchema};
+
+use super::SentSecret;
+
+/// A person who signs in, with what they have and may have.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// Its id; `account:` and this is who did something, in events and operations.
+    #[schema(value_type = String)]
+    pub id: AccountId,
+    /// Its e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+    /// Whether it sees and administers everything.
+    pub admin: bool,
+    /// Whether it can be signed in to.
+    pub state: AccountState,
+    /// Since when it is known that the address is the person's.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub confirmed_at: Option<Timestamp>,
+    /// What its instances use.
+    pub usage: Usage,
+    /// What they may use.
+    pub quota: Quota,
+    /// Whether that quota is its own, and not the one of everybody.
+    pub own_quota: bool,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When somebody signed in last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub signed_in_at: Option<Timestamp>,
+}
+
+impl From<AccountInfo> for Account {
+    fn from(info: AccountInfo) -> Self {
+        let AccountInfo { account, usage, quota } = info;
+        Self {
+            id: account.id,
+            email: account.email,
+            admin: account.admin,
+            state: account.state,
+            confirmed_at: account.confirmed_at,
+            usage: Usage {
+                instances: usage.instances,
+                memory_mib: usage.memory_mib,
+                disk_mib: usage.disk_mib,
+            },
+            quota: quota.into(),
+            own_quota: account.quota.is_some(),
+            created_at: account.created_at,
+            signed_in_at: account.signed_in_at,
+        }
+    }
+}
+
+/// Accounts, by address.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Accounts {
+    /// Without anything that opens them.
+    pub accounts: Vec<Account>,
+}
+
+/// What the instances of an account use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(title = "Usage")]
+pub struct Usage {
+    /// Instances.
+    pub instances: u32,
+    /// The sum of their hard limits, in MiB.
+    pub memory_mib: u64,
+    /// The data in their newest backups, in MiB.
+    pub disk_mib: u64,
+}
+
+/// What the instances of an account may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Instances.
+    #[schema(example = 3)]
+    pub instances: u32,
+    /// The sum of their hard limits, in MiB.
+    #[schema(example = 6144)]
+    pub memory_mib: u64,
+    /// Their data, in MiB. With it used up nothing new can be made; what is there goes on.
+    #[schema(example = 30720)]
+    pub disk_mib: u64,
+}
+
+impl From<startclaw_model::Quota> for Quota {
+    fn from(q: startclaw_model::Quota) -> Self {
+        Self { instances: q.instances, memory_mib: q.memory_mib, disk_mib: q.disk_mib }
+    }
+}
+
+impl From<Quota> for startclaw_model::Quota {
+    fn from(q: Quota) -> Self {
+        Self { instances: q.instances, memory_mib: q.memory_mib, disk_mib: q.disk_mib }
+    }
+}
+
+/// An account that is to be made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateAccount {
+    /// Its e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+    /// Whether it will see and administer everything.
+    #[serde(default)]
+    pub admin: bool,
+}
+
+/// An account that was just made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FreshAccount {
+    /// The account.
+    pub account: Account,
+    /// With this its owner sets a password.
+    pub link: AccountLink,
+}
+
+/// A link into the pages that works once.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AccountLink {
+    /// Hand it to the person it is for, and to nobody else. Shown this once.
+    #[schema(read_only, example = "https://example.com/reset/…")]
+    pub url: SentSecret,
+    /// Until when it can be used.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+impl From<FreshLink> for AccountLink {
+    fn from(link: FreshLink) -> Self {
+        Self { url: SentSecret(link.url), expires_at: link.expires_at }
+    }
+}
+
+/// Which account, in a body.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmailBody {
+    /// Its e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+}
+
+/// Which account, in a query.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EmailQuery {
+    /// Its e-mail address.
+    #[param(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+}
+
+/// Whether an account is an admin's.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetAdmin {
+    /// Its e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+    /// Whether it sees and administers everything.
+    pub admin: bool,
+}
+
+/// What an account may have.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetQuota {
+    /// Its e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+    /// A quota of its own; that of everybody when null or left out.
+    pub quota: Option<Quota>,
+}
+
+/// An instance that goes to an account.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Give {
+    /// The account's e-mail address.
+    #[schema(value_type = String, example = "alice@example.com")]
+    pub email: Email,
+    /// The instance.
+    #[schema(value_type = String, example = "alice")]
+    pub name: Name,
+}
+
+/// An invitation that is to be made.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// The only address it is for; for whoever has it when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "alice@example.com")]
+    pub email: Option<Email>,
+    /// How many days it can be used, 1 to 365; 7 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 7, minimum = 1, maximum = 365)]
+    pub days: Option<u32>,
+}
+
+/// An invitation that was not used yet, without what opens it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Invitation {
+    /// Its id.
+    pub id: String,
+    /// The only address it is for.
+    #[schema(value_type = Option<String>)]
+    pub email: Option<Email>,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Until when it can be used.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+impl From<Link> for Invitation {
+    fn from(link: Link) -> Self {
+        Self {
+            id: link.id,
+            email: link.email,
+            created_by: link.created_by,
+            created_at: link.created_at,
+            expires_at: link.expires_at,
+        }
+    }
+}
+
+/// Invitations, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Invitations {
+    /// Those that can still be used.
+    pub invitations: Vec<Invitation>,
+}
+
+/// Which invitation.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct InvitationQuery {
+    /// Its id.
+    pub id: String,
+}

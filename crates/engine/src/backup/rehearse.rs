@@ -1,0 +1,290 @@
+//! One drill: an instance's newest backup is restored beside it, its databases are checked, and
+//! OpenClaw is booted on it where nobody is reached: no network, and no secret but placeholders.
+//!
+//! What it makes belongs to an instance that is in no database, so the loop never takes it for a
+//! volume of the living one. The sweep clears it away when a crash left it behind.
+
+use futures::StreamExt;
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
+use startclaw_host::{ContainerState, Data, Found, LogRequest, Plan, SecretFile, Step};
+use startclaw_model::{
+    Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, Timestamp,
+};
+use startclaw_openclaw as openclaw;
+use startclaw_store::Drill;
+use tokio::time::Instant;
+
+use super::{drill, passes, take::unavailable};
+use crate::{
+    Engine, EngineError,
+    decide::{backoff, has_started},
+    plan,
+    progress::fail_step,
+};
+
+/// How often a drill is tried before it fails.
+const TRIES: u32 = 3;
+/// What the ids of instances that are only made for a drill begin with; real ones are UUIDs.
+const MARK: &str = "drill-";
+/// CPUs that a drill may take: it boots in 20 s, and the users do not notice.
+const CPUS: f64 = 0.5;
+/// Stands in for every secret. It has the shape of a bot's token, which is the only one that
+/// OpenClaw looks at.
+const PLACEHOLDER: &str = "1:placeholder-for-a-drill";
+/// Lines of its log that are kept when it does not come up.
+const LINES: usize = 10;
+/// Between two looks at whether it came up, in so many of those at a boot that somebody waits for.
+const LOOKS: u32 = 5;
+
+fn scratch_id(of: &InstanceId) -> InstanceId {
+    InstanceId(format!("{MARK}{of}"))
+}
+
+impl Engine {
+    /// Does the drill that was asked for.
+    pub(super) async fn rehearse(&self, mut operation: Operation) -> Result<(), EngineError> {
+        for attempt in 1..=TRIES {
+            let found = self.store().instance_and_key(&operation.instance).await?;
+            let instance = found.map(|(instance, _)| instance);
+            let Some(instance) = instance.filter(|i| i.desired.presence == Presence::Present)
+            else {
+                self.store().clear(&trouble(&operation.name)).await?;
+                let why = "the instance is being removed";
+                return self.finish(&mut operation, Err(why.into())).await;
+            };
+            let done = self.rehearse_once(&instance, &mut operation).await;
+            match done {
+                // What is left behind is begun anew by the next daemon.
+                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(e) if passes(&e) && attempt < TRIES => {
+                    fail_step(&mut operation, &e.message);
+                    self.save(&operation).await?;
+                    let timing = &self.inner.settings.timing;
+                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
+                    if !self.pause(wait).await {
+                        return Ok(());
+                    }
+                }
+                done => return self.end_drill(operation, done.map_err(|e| e.message)).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn rehearse_once(
+        &self,
+        instance: &Instance,
+        operation: &mut Operation,
+    ) -> Result<(), BackupError> {
+        let plan = Plan {
+            id: scratch_id(&instance.id),
+            volume: 0,
+            isolated: true,
+            limits: Limits { cpus: CPUS, ..instance.desired.profile.limits },
+            secrets: self.placeholders(&instance.id).await.map_err(inside)?,
+            ..self.plan_of(instance)?
+        };
+        // What a crash left is no beginning.
+        self.clear_scratch(&plan).await?;
+        let done = self.try_out(instance, &plan, operation).await;
+        if self.inner.stop.is_cancelled() {
+            return done;
+        }
+        if done.is_ok() {
+            self.step(operation, "clear").await;
+        }
+        if let Err(e) = self.clear_scratch(&plan).await {
+            tracing::warn!(name = %plan.name, error = %e.message, "what a drill made stays for now");
+        }
+        done
+    }
+
+    async fn try_out(
+        &self,
+        instance: &Instance,
+        plan: &Plan,
+        operation: &mut Operation,
+    ) -> Result<(), BackupError> {
+        let known = self.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
+        let newest = known.into_iter().find(|s| s.remote).ok_or_else(|| BackupError {
+            kind: BackupErrorKind::NoSnapshot,
+            message: "there is no backup of it where backups are kept".into(),
+        })?;
+        operation.snapshot = Some(newest.id.clone());
+        let repository = self.last_repository(instance.id.as_str());
+        let data = self.pour(plan, repository, &newest.id, operation).await?;
+        self.check_databases(instance, data, operation).await?;
+        self.step(operation, "boot").await;
+        let booted = self.unless_stopped(self.boot_scratch(instance, plan)).await;
+        let booted = booted.unwrap_or_else(|| Err(super::take::stopped()));
+        if let Err(e) = &booted
+            && !passes(e)
+        {
+            let said = self.last_lines(&plan.id).await;
+            fail_step(operation, &format!("{}. It said: {said}", e.message));
+        }
+        booted
+    }
+
+    async fn check_databases(
+        &self,
+        instance: &Instance,
+        data: Data,
+        operation: &mut Operation,
+    ) -> Result<(), BackupError> {
+        self.step(operation, "databases").await;
+        let work = Work::CheckDatabases { root: data.root, uid: data.uid };
+        match self.run(self.last_repository(instance.id.as_str()), work).await? {
+            Report::DatabasesChecked { good, unknown } => {
+                if let Some(step) = operation.steps.last_mut() {
+                    step.detail = Some(match unknown {
+                        0 => format!("{good} are good"),
+                        n => format!("{good} are good, {n} cannot be judged"),
+                    });
+                }
+                Ok(())
+            }
+            other => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+        }
+    }
+
+    /// Boots OpenClaw on the volume, prepared as after a restore, and waits until it has started.
+    async fn boot_scratch(&self, instance: &Instance, plan: &Plan) -> Result<(), BackupError> {
+        let host = &self.inner.host;
+        let timing = &self.inner.settings.timing;
+        host.apply(plan, &Step::WriteSecrets).await.map_err(unavailable)?;
+        let found = host.observe(plan).await.map_err(unavailable)?.config;
+        if let Some(place) = host.place(instance.slot) {
+            let setup = plan::setup(&self.inner.settings, instance, &place);
+            // A file that cannot be read is left to OpenClaw.
+            if let Ok(wanted) = openclaw::configuration(found.as_deref(), &setup)
+                && found.as_deref() != Some(wanted.as_slice())
+            {
+                let write = Step::WriteConfig(wanted.into());
+                host.apply(plan, &write).await.map_err(unavailable)?;
+            }
+        }
+        for step in [Step::CreateContainer, Step::StartContainer] {
+            host.apply(plan, &step).await.map_err(unavailable)?;
+        }
+        let begun = Instant::now();
+        loop {
+            let seen = host.observe(plan).await.map_err(unavailable)?;
+            if has_started(&seen.probe) {
+                return Ok(());
+            }
+            match seen.container.map(|c| c.state) {
+                Some(ContainerState::Exited(exit)) => {
+                    return Err(no_boot(openclaw::ending(exit.code, exit.oom_killed).reason));
+                }
+                None => return Err(no_boot("its container was removed".into())),
+                Some(_) if begun.elapsed() >= timing.boot_limit => {
+                    let limit = timing.boot_limit.as_secs();
+                    return Err(no_boot(format!("it did not start within {limit} s")));
+                }
+                Some(_) => tokio::time::sleep(timing.boot_poll * LOOKS).await,
+            }
+        }
+    }
+
+    /// The secrets that the configuration refers to, without any of them.
+    async fn placeholders(&self, id: &InstanceId) -> Result<Vec<SecretFile>, EngineError> {
+        let names = self.store().secrets(id).await?.into_iter().map(|s| s.name.to_string());
+        let all: serde_json::Map<_, _> = names.map(|name| (name, PLACEHOLDER.into())).collect();
+        let content = serde_json::to_string(&all).map_err(EngineError::inside)?;
+        let name = openclaw::SECRETS_FILE.to_owned();
+        Ok(vec![SecretFile { name, value: Secret::new(content) }])
+    }
+
+    async fn last_lines(&self, id: &InstanceId) -> String {
+        let request = LogRequest { tail: LINES, follow: false };
+        let Ok(lines) = self.inner.host.logs(id, request).await else { return "nothing".into() };
+        let lines: Vec<_> = lines.filter_map(async |line| line.ok()).take(LINES).collect().await;
+        if lines.is_empty() { "nothing".into() } else { lines.join("\n") }
+    }
+
+    /// Writes down how a drill ended, and ends it.
+    async fn end_drill(
+        &self,
+        mut operation: Operation,
+        outcome: Result<(), String>,
+    ) -> Result<(), EngineError> {
+        if self.operation(&operation.id).await?.state.is_over() {
+            // The instance was removed meanwhile.
+            return Ok(());
+        }
+        let trouble = trouble(&operation.name);
+        metrics::counter!("startclaw_drills_total").increment(1);
+        match &outcome {
+            Ok(()) => self.store().clear(&trouble).await?,
+            Err(why) => {
+                tracing::error!(name = %operation.name, error = why, "a drill failed");
+                metrics::counter!("startclaw_drills_failed_total").increment(1);
+                self.store().raise(&trouble, why).await?;
+            }
+        }
+        self.inner.alerts.wake();
+        let last = Drill {
+            instance: operation.instance.clone(),
+            name: operation.name.clone(),
+            snapshot: operation.snapshot.clone(),
+            at: Timestamp::now(),
+            error: outcome.as_ref().err().cloned(),
+        };
+        self.store().note_drill(&last).await?;
+        drill::show(&last);
+        self.finish(&mut operation, outcome).await
+    }
+
+    /// Removes all that a drill makes; the volume last, by which the rest is found.
+    async fn clear_scratch(&self, plan: &Plan) -> Result<(), BackupError> {
+        for step in [Step::RemoveContainer, Step::RemoveSecrets, Step::RemoveVolume] {
+            self.inner.host.apply(plan, &step).await.map_err(unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// Clears away what a drill left behind that is not under way any more; `false` when that is
+    /// not what was found.
+    pub(crate) async fn clear_stray(&self, found: &Found) -> bool {
+        let Some(of) = found.id.as_str().strip_prefix(MARK) else { return false };
+        let Ok(name) = Name::parse(&found.name) else { return false };
+        // While a drill goes on, it has its instance.
+        let Some(_claim) = self.inner.jobs.claim(&InstanceId(of.to_owned())) else { return true };
+        let plan = Plan {
+            id: found.id.clone(),
+            name,
+            slot: Slot(0),
+            volume: 0,
+            isolated: true,
+            image: String::new(),
+            limits: Limits::default(),
+            spec: String::new(),
+            secrets_revision: 0,
+            secrets: Vec::new(),
+            workload: plan::workload(),
+        };
+        match self.clear_scratch(&plan).await {
+            Ok(()) => {
+                tracing::info!(name = %plan.name, "cleared away what a drill had left behind")
+            }
+            Err(e) => {
+                tracing::warn!(name = %plan.name, error = %e.message, "what a drill made stays for now");
+            }
+        }
+        true
+    }
+}
+
+fn trouble(name: &Name) -> String {
+    format!("drill/{name}")
+}
+
+fn no_boot(why: String) -> BackupError {
+    let message = format!("OpenClaw does not come up on what was restored: {why}");
+    BackupError { kind: BackupErrorKind::Damaged, message }
+}
+
+fn inside(e: EngineError) -> BackupError {
+    BackupError { kind: BackupErrorKind::Unavailable, message: e.to_string() }
+}

@@ -1,0 +1,263 @@
+//! Drills on a simulated host with repositories in memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
+use startclaw_engine::{Engine, EngineError};
+use startclaw_host::{
+    Step,
+    simulated::{Behaviour, Fault, Faults, Thing},
+};
+use startclaw_model::{
+    Actor, Farewell, InstanceId, InstanceState, Operation, OperationKind, OperationState, Verdict,
+};
+use support::*;
+
+/// An engine with an instance `alice` of which there is a backup.
+async fn ready(machine: &Machine) -> Engine {
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    engine
+}
+
+async fn drilled(engine: &Engine) -> Operation {
+    let asked = engine.drill(&Actor::system(), None).await.unwrap();
+    over(engine, &asked).await
+}
+
+fn steps(operation: &Operation) -> Vec<&str> {
+    operation.steps.iter().map(|s| s.name.as_str()).collect()
+}
+
+fn alice(machine: &Machine) -> (InstanceId, Thing) {
+    let mut world = machine.host.world();
+    let id = world.ids().into_iter().find(|id| !id.as_str().starts_with("drill-")).unwrap();
+    let thing = world.thing(&id).clone();
+    (id, thing)
+}
+
+/// Waits until nothing is there that a drill made, and alice is as she was.
+async fn only_alice(machine: &Machine) {
+    until("nothing of the drill is left", async || machine.host.world().ids().len() == 1).await;
+    let (_, thing) = alice(machine);
+    assert_eq!((thing.starts, thing.mounted, thing.volumes.len()), (1, 0, 1));
+}
+
+async fn finding(engine: &Engine) -> (Verdict, String) {
+    let found = engine.check().await.into_iter().find(|f| f.check == "drill").unwrap();
+    (found.verdict, found.detail)
+}
+
+#[tokio::test]
+async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
+    let machine = Machine::new();
+    let engine = ready(&machine).await;
+    assert!(finding(&engine).await.1.contains("no backup was tried yet"));
+    let (id, _) = alice(&machine);
+    let host = machine.host.clone();
+    machine.host.set_faults(Faults::by(move |_, step| {
+        if matches!(step, Some(Step::StartContainer)) {
+            let mut world = host.world();
+            let living = world.thing(&id);
+            assert!(living.container.is_some(), "it runs on beside it");
+            let drill = world.thing(&InstanceId(format!("drill-{id}"))).clone();
+            assert!(drill.isolated && !drill.network && drill.secrets.is_some());
+        }
+        Fault::None
+    }));
+    let done = drilled(&engine).await;
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    assert_eq!(done.kind, OperationKind::Drill);
+    assert_eq!(steps(&done), ["volume", "restore", "databases", "boot", "clear"]);
+    assert_eq!(done.steps[2].detail.as_deref(), Some("1 are good"));
+    let newest = engine.backups(&name("alice")).await.unwrap()[0].id.clone();
+    assert_eq!(done.snapshot, Some(newest));
+    only_alice(&machine).await;
+    let (verdict, detail) = finding(&engine).await;
+    assert_eq!(verdict, Verdict::Good);
+    assert!(detail.starts_with("alice came up on its backup at"), "{detail}");
+    until("it is an event", async || {
+        let events = engine.events(Some(&name("alice")), 10).await.unwrap();
+        events.iter().any(|e| e.detail.starts_with("drill succeeded"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_backup_there_is_nothing_to_try() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    for wanted in [None, Some(name("alice"))] {
+        let refused = engine.drill(&Actor::system(), wanted.as_ref()).await;
+        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
+    }
+    let nobody = engine.drill(&Actor::system(), Some(&name("bob"))).await;
+    assert!(matches!(nobody, Err(EngineError::NoInstance(_))));
+}
+
+#[tokio::test]
+async fn a_damaged_database_fails_the_drill_and_is_a_trouble_until_one_is_good() {
+    let machine = Machine::new();
+    let engine = ready(&machine).await;
+    machine.repositories.fail_by(|job: &Job| {
+        matches!(job.work, Work::CheckDatabases { .. }).then(|| BackupError {
+            kind: BackupErrorKind::Damaged,
+            message: "damaged databases: state/openclaw.sqlite (wrong # of entries)".into(),
+        })
+    });
+    let failed = drilled(&engine).await;
+    assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
+    assert!(failed.error.unwrap().contains("state/openclaw.sqlite"));
+    only_alice(&machine).await;
+    let troubles = engine.troubles().await.unwrap();
+    assert_eq!(troubles[0].key, "drill/alice");
+    let (verdict, detail) = finding(&engine).await;
+    assert!(verdict == Verdict::Bad && detail.contains("state/openclaw.sqlite"), "{detail}");
+
+    // A new daemon has not forgotten it.
+    engine.shutdown().await;
+    let engine = machine.start().await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    assert_eq!(finding(&engine).await.0, Verdict::Bad);
+    machine.repositories.heal();
+    assert_eq!(drilled(&engine).await.state, OperationState::Succeeded);
+    assert!(engine.troubles().await.unwrap().is_empty());
+    assert_eq!(finding(&engine).await.0, Verdict::Good);
+}
+
+#[tokio::test]
+async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() {
+    for (behaviour, why) in [
+        (Behaviour::Exits(1), "does not come up on what was restored"),
+        (Behaviour::Hangs, "did not start within"),
+    ] {
+        let machine = Machine::new();
+        let engine = ready(&machine).await;
+        machine.host.world().next_behaviour = behaviour;
+        let failed = drilled(&engine).await;
+        assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
+        assert!(failed.error.as_ref().unwrap().contains(why), "{failed:?}");
+        let boot = failed.steps.last().unwrap();
+        assert_eq!(boot.name, "boot");
+        assert!(boot.detail.as_ref().unwrap().contains("start 0"), "its log is told: {boot:?}");
+        assert_eq!(engine.troubles().await.unwrap()[0].key, "drill/alice");
+        only_alice(&machine).await;
+        becomes(&engine, "alice", InstanceState::Live).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_for_a_moment_only_delays_a_drill() {
+    let machine = Machine::new();
+    let engine = ready(&machine).await;
+    let first = AtomicBool::new(true);
+    machine.repositories.fail_by(move |job: &Job| {
+        let fails = matches!(job.work, Work::Restore { .. }) && first.swap(false, Ordering::SeqCst);
+        fails.then(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "the bucket is away".into(),
+        })
+    });
+    let done = drilled(&engine).await;
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+    assert_eq!(steps(&done).iter().filter(|s| **s == "restore").count(), 2);
+    only_alice(&machine).await;
+}
+
+#[tokio::test]
+async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
+    let machine = Machine::new();
+    let engine = ready(&machine).await;
+    machine.host.world().next_behaviour = Behaviour::Hangs;
+    let one = engine.drill(&Actor::system(), None).await.unwrap();
+    let other = engine.drill(&Actor::system(), Some(&name("alice"))).await.unwrap();
+    assert_eq!(one.id, other.id);
+    until("it boots", async || machine.host.world().ids().len() == 2).await;
+    let alice = name("alice");
+    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Over, None).await.unwrap();
+    assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
+    assert_eq!(over(&engine, &one).await.state, OperationState::Failed);
+    until("nothing is left", async || machine.host.world().ids().is_empty()).await;
+    let drill = engine.operation(&one.id).await.unwrap();
+    assert_eq!(drill.error.as_deref(), Some("the instance was deprovisioned meanwhile"));
+}
+
+/// A daemon that dies at `step` of a drill; the operation that it leaves open.
+fn dies_at(machine: &Machine, step: &'static str, fault: Fault) -> Operation {
+    let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let life = life.unwrap();
+    let died = Arc::new(AtomicBool::new(false));
+    let tell = died.clone();
+    let (engine, asked) = std::thread::scope(|scope| {
+        let living = scope.spawn(|| {
+            life.block_on(async {
+                let engine = ready(machine).await;
+                machine.host.set_faults(Faults::by(move |_, now| {
+                    if now.is_some_and(|now| now.name() == step) {
+                        tell.store(true, Ordering::SeqCst);
+                        return fault;
+                    }
+                    Fault::None
+                }));
+                let asked = engine.drill(&Actor::system(), None).await.unwrap();
+                until("it hangs", async || died.load(Ordering::SeqCst)).await;
+                (engine, asked)
+            })
+        });
+        living.join().unwrap()
+    });
+    drop(engine);
+    life.shutdown_background();
+    machine.host.set_faults(Faults::none());
+    asked
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_at_any_step_leaves_nothing_and_the_drill_is_done() {
+    for step in [
+        "remove-container",
+        "volume",
+        "secrets",
+        "config",
+        "container",
+        "start",
+        "remove-secrets",
+        "remove-volume",
+    ] {
+        for fault in [Fault::HangBefore, Fault::HangAfter] {
+            let machine = Machine::new();
+            let asked = dies_at(&machine, step, fault);
+            let engine = machine.start().await;
+            let done = over(&engine, &asked).await;
+            assert_eq!(done.state, OperationState::Succeeded, "{step} {fault:?}: {done:?}");
+            only_alice(&machine).await;
+            engine.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_drill_left_behind_is_cleared_away_when_its_instance_is_gone() {
+    let machine = Machine::new();
+    dies_at(&machine, "start", Fault::HangAfter);
+    let (id, _) = alice(&machine);
+    let store = machine.database().await;
+    store.forget(&id, &[]).await.unwrap();
+    store.close().await;
+    {
+        let mut world = machine.host.world();
+        *world.thing(&id) = Thing::default();
+        assert_eq!(world.ids().len(), 1, "the drill's container, volume and secrets");
+    }
+    let _engine = machine.start().await;
+    until("they are gone", async || machine.host.world().ids().is_empty()).await;
+}

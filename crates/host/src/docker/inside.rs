@@ -1,0 +1,61 @@
+//! Asks a container that nobody reaches how it is, from inside its network.
+//!
+//! No program of the container's is started for that: a thread of ours steps into its network
+//! namespace, connects, and ends; the connection outlives it.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{DockerHost, client::blocking, probe};
+use crate::{HostError, Plan, Probe};
+
+/// Nothing lies between; only a full queue of connections makes this wait.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+impl DockerHost {
+    /// What the container answers on its own loopback; it has no other address.
+    pub(super) async fn ask_inside(&self, plan: &Plan) -> Result<Probe, HostError> {
+        let container = self.container(plan).await?;
+        let pid = container.and_then(|c| c.state).and_then(|state| state.pid).unwrap_or(0);
+        if pid == 0 {
+            return Ok(Probe::NotAsked);
+        }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, plan.workload.gateway_port));
+        let name = plan.name.clone();
+        let connected = blocking("step into a container's network", move || {
+            // A thread of its own: what has stepped in does nothing else any more.
+            let thread = std::thread::spawn(move || connect(pid, address));
+            let ended = thread.join().unwrap_or_else(|_| Err(ErrorKind::Other.into()));
+            match ended {
+                Ok(stream) => Ok(Some(stream)),
+                // It does not listen yet, or ended meanwhile.
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
+                {
+                    Ok(None)
+                }
+                Err(e) => {
+                    Err(HostError::unavailable(format!("cannot ask the drill of {name}: {e}")))
+                }
+            }
+        });
+        let Some(stream) = connected.await? else { return Ok(Probe::Refused) };
+        let ours = |e: io::Error| HostError::unavailable(format!("cannot ask a drill: {e}"));
+        stream.set_nonblocking(true).map_err(ours)?;
+        let stream = tokio::net::TcpStream::from_std(stream).map_err(ours)?;
+        probe::ask_on(stream, &plan.workload.probe_path).await
+    }
+}
+
+fn connect(pid: i64, address: SocketAddr) -> io::Result<TcpStream> {
+    let space = File::open(format!("/proc/{pid}/ns/net"))?;
+    move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
+    TcpStream::connect_timeout(&address, TIMEOUT)
+}

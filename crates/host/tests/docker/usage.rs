@@ -1,0 +1,63 @@
+//! What a container and this machine use, as the kernel says.
+
+use std::time::{Duration, Instant};
+
+use startclaw_host::{Host, Step, Usage};
+
+use super::platform::Platform;
+
+/// Holds 100 MiB and computes all the time.
+const BUSY: &str = "const held = Buffer.alloc(100 << 20, 1); \
+    setInterval(() => { const end = Date.now() + 50; while (Date.now() < end); held[0]++ }, 51)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_container_is_told_from_an_idle_one() {
+    let Some(p) = Platform::new(23) else { return };
+    let busy = p.plan("busy", 0, &["node", "-e", BUSY]);
+    let idle = p.plan("idle", 1, &["sleep", "infinity"]);
+    assert!(p.host.usage().await.unwrap().is_empty());
+    for plan in [&busy, &idle] {
+        p.bring_up(plan).await;
+        // Half of a core is all that it gets.
+        p.apply(plan, Step::Limit).await;
+    }
+    let seen = async || {
+        let all = p.host.usage().await.unwrap();
+        let of = |id| all.iter().find(|(i, _)| i == id).unwrap().1;
+        (of(&busy.id), of(&idle.id))
+    };
+    // Until it has allocated what it holds.
+    let begun = Instant::now();
+    while seen().await.0.memory < 100 << 20 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", seen().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (begun, before) = (Instant::now(), seen().await);
+    while seen().await.0.cpu < before.0.cpu + Duration::from_secs(1) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", seen().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (time, after) = (begun.elapsed(), seen().await);
+    let share =
+        |before: Usage, after: Usage| (after.cpu - before.cpu).as_secs_f64() / time.as_secs_f64();
+    assert!(share(before.0, after.0) < 0.7, "no more than its limit: {after:?} in {time:?}");
+    assert!(share(before.1, after.1) < 0.1, "idle: {after:?} in {time:?}");
+    assert!(after.0.memory < 256 << 20 && after.1.memory < 50 << 20, "{after:?}");
+
+    p.apply(&busy, Step::StopContainer).await;
+    let left: Vec<_> = p.host.usage().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(left, [idle.id], "only what runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_says_what_it_has() {
+    let Some(p) = Platform::new(24) else { return };
+    let machine = p.host.machine().await.unwrap().unwrap();
+    assert!(machine.memory_available < machine.memory_total);
+    assert!(machine.memory_total > 256 << 20);
+    assert!(machine.cpus > 0);
+    assert!(machine.cpu_busy > Duration::ZERO);
+    let disk = machine.instances.unwrap();
+    assert!(disk.available <= disk.total && disk.total > 1 << 30);
+    assert_eq!(machine.data, None, "nobody said where");
+}

@@ -1,0 +1,32 @@
+//! `startclaw drill`
+
+use clap::Args;
+use startclaw_model::Name;
+
+use super::{name, wait};
+use crate::{
+    cli::{Globals, Waiting},
+    connect, output,
+};
+
+#[derive(Debug, Args)]
+pub struct Drill {
+    /// The instance; one is chosen when left out
+    #[arg(value_parser = name)]
+    name: Option<Name>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Drill {
+    pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let client = connect::client(globals)?;
+        let operation = client.drill(self.name.as_ref()).await?;
+        wait::wait(globals, &client, operation, self.waiting, |operation| {
+            let id = operation.snapshot.as_ref().map_or("", |id| id.short());
+            let (name, took) = (&operation.name, wait::took(operation));
+            Ok(output::line(&format!("{name} comes up on its backup {id}; tried in {took}"))?)
+        })
+        .await
+    }
+}
