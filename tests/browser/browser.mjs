@@ -116,7 +116,8 @@ export function sockets(page) {
 export async function connected(page, all) {
   const deadline = Date.now() + PATIENCE;
   while (!all.some((s) => s.received >= 3 && !s.closed) && Date.now() < deadline) await page.waitForTimeout(100);
-  await page.waitForLoadState("networkidle").catch(() => {});
+  // The rest of it, as far as it comes: some of its requests never end.
+  await page.waitForLoadState("networkidle", { timeout: 5_000 }).catch(() => {});
   return all.some((s) => s.received >= 3 && !s.closed);
 }
 

@@ -27,11 +27,15 @@ impl Person {
         Self { email: email.to_owned(), cookie, ..nobody }
     }
 
-    /// Makes an account for an admin.
+    /// Makes an account for an admin, as an operator does, and chooses its password.
     pub async fn admin(platform: &Platform, email: &str) -> Self {
-        let person = Self::sign_up(platform, email).await;
-        platform.make_admin(email).await;
-        person
+        let made = platform.json(&["accounts", "create", email, "--admin", "--json"]).await;
+        let link = made["link"]["url"].as_str().expect("a link");
+        let path = link.strip_prefix(&platform.site()).expect("a link to the pages");
+        let nobody = Self::nobody(platform);
+        let set = nobody.post(path, &[("password", PASSWORD)]).await;
+        let cookie = session_of(&set).expect("a session");
+        Self { email: email.to_owned(), cookie, ..nobody }
     }
 
     /// Whoever is not signed in.
