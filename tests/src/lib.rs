@@ -5,11 +5,13 @@ pub mod browser;
 pub mod bucket;
 pub mod caddy;
 pub mod fake;
+pub mod person;
 pub mod platform;
 pub mod relay;
 pub mod websocket;
 
 pub use bucket::Bucket;
+pub use person::Person;
 pub use platform::Platform;
 
 use std::time::Duration;

@@ -125,6 +125,16 @@ impl Platform {
         format!("https://{name}.{}:{}", self.domain(), self.https_port)
     }
 
+    /// The address of the pages.
+    pub fn site(&self) -> String {
+        format!("https://{}:{}", self.domain(), self.https_port)
+    }
+
+    /// The certificate that signs those of this platform.
+    pub fn authority(&self) -> PathBuf {
+        self.path("caddy/pki/authorities/local/intermediate.crt")
+    }
+
     /// The port of HTTPS.
     pub fn https_port(&self) -> u16 {
         self.https_port
@@ -301,6 +311,21 @@ impl Platform {
     pub async fn provision(&self, name: &str) {
         let made = self.run(&["provision", name], "").await;
         assert!(made.status.success(), "{}", self.report(&made));
+    }
+
+    /// Makes an account an admin's. To be replaced by `startclaw accounts create EMAIL --admin`
+    /// as soon as that is there: nothing else here writes into the database.
+    pub async fn make_admin(&self, email: &str) {
+        let script = "import sqlite3, sys\n\
+                      with sqlite3.connect(sys.argv[1], timeout=10) as db:\n \
+                      assert db.execute('UPDATE accounts SET admin = 1 WHERE email = ?', sys.argv[2:]).rowcount == 1";
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.path("data/startclaw.db"))
+            .arg(email)
+            .output()
+            .expect("python3 runs");
+        assert!(output.status.success(), "{}", self.report(&output));
     }
 
     /// What happened to an instance: the details of its events of one kind, oldest first.

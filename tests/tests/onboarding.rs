@@ -152,6 +152,7 @@ async fn a_person_signs_in_at_a_browser_and_a_neighbours_cookie_opens_nothing() 
     }
     let link = platform.json(&["open", "alice", "--json"]).await;
     let seen = browser::run(
+        &platform,
         "sign-in",
         json!({ "link": link["url"], "origin": platform.origin("alice"), "otherOrigin": platform.origin("bob") }),
     )

@@ -1,6 +1,4 @@
-//! Forms: read with a limit of time, and shown again with what is wrong beside each field.
-
-use std::time::Duration;
+//! Forms: read, and shown again with what is wrong beside each field.
 
 use axum::{
     extract::{Form, FromRequest, Request},
@@ -10,9 +8,6 @@ use serde::de::DeserializeOwned;
 
 use crate::{Portal, answer::Refused, error::Refusal};
 
-/// How long a form may take to arrive.
-const LIMIT: Duration = Duration::from_secs(10);
-
 /// A form that was sent.
 pub(crate) struct Sent<T>(pub T);
 
@@ -20,10 +15,9 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, portal: &Portal) -> Result<Self, Refused> {
-        let read = tokio::time::timeout(LIMIT, Form::<T>::from_request(request, portal)).await;
-        match read {
-            Ok(Ok(Form(form))) => Ok(Self(form)),
-            _ => {
+        match Form::<T>::from_request(request, portal).await {
+            Ok(Form(form)) => Ok(Self(form)),
+            Err(_) => {
                 let page: Response = Refusal::Form.page(portal, None);
                 Err(Refused(Box::new(page)))
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::{
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::Next,
@@ -14,15 +15,35 @@ use crate::{Portal, error::Refusal};
 /// How long a page may take to be made. Streams begin in that time and go on.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long what somebody sends may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+/// The largest form: a key of 16 KiB, spelled out byte by byte.
+const LARGEST: usize = 64 * 1024;
+
 pub(crate) async fn guard(State(portal): State<Portal>, request: Request, next: Next) -> Response {
     let fixed = request.uri().path().starts_with("/assets/");
-    let asked = if is_change(request.method()) && !from_own_page(&portal, request.headers()) {
-        Refusal::CrossSite.page(&portal, None)
-    } else {
-        let made = tokio::time::timeout(LIMIT, next.run(request)).await;
-        made.unwrap_or_else(|_| Refusal::Busy.page(&portal, None))
+    let asked = match arrived(request).await {
+        None => Refusal::Form.page(&portal, None),
+        Some(request)
+            if is_change(request.method()) && !from_own_page(&portal, request.headers()) =>
+        {
+            Refusal::CrossSite.page(&portal, None)
+        }
+        Some(request) => {
+            let made = tokio::time::timeout(LIMIT, next.run(request)).await;
+            made.unwrap_or_else(|_| Refusal::Busy.page(&portal, None))
+        }
     };
     with_headers(&portal, asked, fixed)
+}
+
+/// The request with all that belongs to it; `None` when that is too much or takes too long. It is
+/// read also when nobody wants it: an answer that comes before its end closes the connection, over
+/// which Caddy may be sending the next request.
+async fn arrived(request: Request) -> Option<Request> {
+    let (parts, body) = request.into_parts();
+    let whole = tokio::time::timeout(ARRIVAL, to_bytes(body, LARGEST)).await.ok()?.ok()?;
+    Some(Request::from_parts(parts, Body::from(whole)))
 }
 
 fn is_change(method: &Method) -> bool {

@@ -2,18 +2,14 @@
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
 use startclaw_accounts::Accounts;
 use startclaw_engine::Engine;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{Portal, Settings, assets, error, guard, pages};
-
-/// The largest form: a key of 16 KiB, spelled out byte by byte.
-const LARGEST: usize = 64 * 1024;
 
 /// The pages of the domain itself, for Caddy only.
 pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router {
@@ -27,7 +23,6 @@ pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router 
         .method_not_allowed_fallback(error::wrong_method)
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(portal.clone(), guard::guard))
-        .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(portal)
 }
 
@@ -39,7 +34,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     };
     vec![
         ("/", get(front::show)),
-        ("/assets/{file}", get(assets::serve)),
+        // Nothing else is compressed: how small a page becomes would tell of the secrets on it.
+        ("/assets/{file}", get(assets::serve).layer(CompressionLayer::new())),
         ("/sign-in", get(sign_in::show).post(sign_in::enter)),
         ("/sign-out", post(sign_in::leave)),
         ("/sign-up", get(sign_up::show).post(sign_up::make)),

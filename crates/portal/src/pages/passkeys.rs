@@ -1,7 +1,5 @@
 //! Passkeys, as JSON for the pages' script.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     extract::{FromRequest, Query, Request, State},
@@ -22,9 +20,6 @@ use crate::{
     who::{Person, Visitor},
 };
 
-/// How long an answer of the browser may take to arrive.
-const LIMIT: Duration = Duration::from_secs(10);
-
 /// A body that was sent as JSON.
 pub(crate) struct Body<T>(T);
 
@@ -32,10 +27,9 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Body<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, portal: &Portal) -> Result<Self, Response> {
-        let read = tokio::time::timeout(LIMIT, Json::<T>::from_request(request, portal)).await;
-        match read {
-            Ok(Ok(Json(body))) => Ok(Self(body)),
-            _ => Err(problem(StatusCode::BAD_REQUEST, "That could not be read. Try again.")),
+        match Json::<T>::from_request(request, portal).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(_) => Err(problem(StatusCode::BAD_REQUEST, "That could not be read. Try again.")),
         }
     }
 }

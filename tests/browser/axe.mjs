@@ -1,0 +1,50 @@
+// What is asked of every page: axe-core finds nothing serious, nothing is against the policy, and little is sent.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
+const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
+
+// Looks at the page as it is, in both themes and sizes. Gives faults in words, none when all is well.
+export async function faultsOf(page) {
+  const faults = [];
+  // Not by a script element: the policy allows none.
+  await page.evaluate(AXE);
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      const found = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
+      if (found.passes.length < 10) faults.push(`${size} ${colorScheme}: axe looked at nothing`);
+      for (const { id, impact, nodes } of found.violations.filter((v) => ["serious", "critical"].includes(v.impact))) {
+        const where = nodes.slice(0, 3).map((n) => `${n.html.slice(0, 120)} ${n.failureSummary}`);
+        faults.push(`${size} ${colorScheme}: ${impact} ${id}: ${where.join(" | ")}`);
+      }
+    }
+    const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (wider > 0) faults.push(`${size}: ${wider} px wider than the window`);
+  }
+  faults.push(...(await page.evaluate(() => window.noted.violations)));
+  return faults;
+}
+
+// Bytes of scripts and styles as they were sent.
+export const weight = (page) =>
+  page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .filter((r) => ["script", "link", "css"].includes(r.initiatorType))
+      .reduce((sum, r) => sum + r.encodedBodySize, 0),
+  );
+
+// Milliseconds from the request until something was painted.
+export const firstPaint = (page) =>
+  page.evaluate(
+    () =>
+      new Promise((resolve) =>
+        new PerformanceObserver((list) => {
+          const [paint] = list.getEntriesByName("first-contentful-paint");
+          if (paint) resolve(Math.round(paint.startTime));
+        }).observe({ type: "paint", buffered: true }),
+      ),
+  );

@@ -1,0 +1,135 @@
+// What the scripts beside it share: a browser that trusts the platform's certificates, people in it, and what must not
+// happen on any page.
+//
+// A script gets its parameters as JSON in its first argument. Each line that it prints is a message: { ask }, which waits
+// for an answer, a line on standard input; or, in the end, { done }.
+import { createHash, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const parameters = JSON.parse(process.argv[2]);
+// How long anything may take on a machine that does much else.
+const PATIENCE = 60_000;
+
+const input = createInterface({ input: process.stdin });
+const lines = input[Symbol.asyncIterator]();
+const print = (message) => console.log(JSON.stringify(message));
+
+// Has the test do something outside the browser, and gives its answer.
+export async function outside(ask) {
+  print({ ask });
+  return JSON.parse((await lines.next()).value);
+}
+
+// The browser takes what Caddy's own authority signed, and nothing else that is not good.
+function trust() {
+  const { publicKey } = new X509Certificate(readFileSync(parameters.authority));
+  const digest = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" }));
+  return `--ignore-certificate-errors-spki-list=${digest.digest("base64")}`;
+}
+
+// Runs in each page before anything else: notes what nobody sees.
+function watch() {
+  window.noted = { violations: [], shift: 0 };
+  document.addEventListener("securitypolicyviolation", (e) =>
+    window.noted.violations.push(`${e.violatedDirective}: ${e.blockedURI}`),
+  );
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.noted.shift += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+}
+
+// Runs `script` with the parameters and a way to make people: each has a browser context of their own.
+export async function drive(script) {
+  const browser = await chromium.launch({
+    executablePath: fileURLToPath(new URL("chromium", import.meta.url)),
+    args: [
+      trust(),
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  const pages = [];
+  const person = async (options = {}) => {
+    const context = await browser.newContext(options);
+    context.setDefaultTimeout(PATIENCE);
+    await context.addInitScript(watch);
+    const faults = [];
+    context.on("page", (page) => {
+      pages.push(page);
+      page.on("pageerror", (error) => faults.push(`${page.url()}: ${error}`));
+      page.on("console", (message) => {
+        // That a page itself was refused is for the script to judge.
+        const refused = message.text().startsWith("Failed to load") && message.location().url === page.url();
+        if (message.type() === "error" && !refused) faults.push(`${page.url()}: ${message.text()}`);
+      });
+    });
+    return { context, faults, page: await context.newPage() };
+  };
+  try {
+    print({ done: (await script({ ...parameters, person })) ?? null });
+  } catch (error) {
+    for (const page of pages.filter((page) => !page.isClosed())) {
+      const text = await page.innerText("body", { timeout: 2000 }).catch(() => "");
+      console.error(`at ${page.url()}:\n${text.slice(0, 2000)}\n`);
+    }
+    throw error;
+  } finally {
+    await browser.close();
+    input.close();
+  }
+}
+
+// A form's field, by its label.
+export const field = (page, label) => page.getByLabel(label, { exact: true });
+export const press = (page, name) => page.getByRole("button", { name }).first().click();
+export const follow = (page, name) => page.getByRole("link", { name }).first().click();
+
+export async function signIn(page, site, email, password) {
+  await page.goto(`${site}/sign-in`);
+  await field(page, "E-mail").fill(email);
+  await field(page, "Password").fill(password);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.waitForURL((url) => url.pathname !== "/sign-in");
+}
+
+// Notes the WebSockets of a page, as they come.
+export function sockets(page) {
+  const all = [];
+  page.on("websocket", (socket) => {
+    const seen = { url: socket.url(), received: 0, closed: false };
+    socket.on("framereceived", () => seen.received++);
+    socket.on("close", () => (seen.closed = true));
+    all.push(seen);
+  });
+  return all;
+}
+
+// Waits until the Control UI is connected: its socket stays open and brought more than a greeting.
+export async function connected(page, all) {
+  const deadline = Date.now() + PATIENCE;
+  while (!all.some((s) => s.received >= 3 && !s.closed) && Date.now() < deadline) await page.waitForTimeout(100);
+  await page.waitForLoadState("networkidle").catch(() => {});
+  return all.some((s) => s.received >= 3 && !s.closed);
+}
+
+// All text of a page, also inside its components.
+export const textOf = (page) =>
+  page.evaluate(() => {
+    const all = (node) =>
+      [...node.childNodes]
+        .map((n) =>
+          n.nodeType === Node.TEXT_NODE
+            ? n.textContent
+            : (n.shadowRoot ? all(n.shadowRoot) : "") + (["SCRIPT", "STYLE"].includes(n.nodeName) ? "" : all(n)),
+        )
+        .join(" ");
+    return all(document.body).replace(/\s+/g, " ");
+  });

@@ -1,0 +1,116 @@
+// The whole way of a new user: from the front page to an OpenClaw that is looked after, and out again.
+//
+// Parameters: { site, origin, email, password, baseUrl, key, token }. Asks the test to { say } something to the bot.
+import { faultsOf, firstPaint, weight } from "./axe.mjs";
+import { connected, drive, field, follow, outside, press, sockets, textOf } from "./browser.mjs";
+
+// Follows an operation on its page until it is over. Gives what one saw.
+async function watchOperation(page, done) {
+  await page.waitForURL((url) => url.pathname.startsWith("/operations/"));
+  const [clock, begun] = [Date.now(), await page.evaluate(() => performance.timeOrigin)];
+  const seen = [];
+  const deadline = Date.now() + 180_000;
+  while (Date.now() < deadline) {
+    const { steps, over } = await page.evaluate(() => ({
+      steps: [...document.querySelectorAll(".step")].map((s) => `${s.className} ${s.querySelector(".step-label").firstChild.textContent}`).join("\n"),
+      over: document.querySelector(".outcome .actions") !== null,
+    }));
+    if (seen.at(-1) !== steps) seen.push(steps);
+    if (over) break;
+    await page.waitForTimeout(50);
+  }
+  const state = await page.locator(".op > .state").innerText();
+  if (!state.startsWith("Done")) throw new Error(`${done}: ${state}`);
+  const { shift } = await page.evaluate(() => window.noted);
+  const reloaded = begun !== (await page.evaluate(() => performance.timeOrigin));
+  return { seconds: (Date.now() - clock) / 1000, changes: seen.length, last: seen.at(-1).split("\n"), reloaded, shift };
+}
+
+drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => {
+  const { context, page, faults } = await person();
+  const seen = { sockets: [] };
+
+  await page.goto(site);
+  seen.firstPaint = await firstPaint(page);
+  await follow(page, "Get your OpenClaw");
+  await field(page, "E-mail").fill(email);
+  await field(page, "Password").fill(password);
+  await press(page, "Make my account");
+
+  // Three steps, one at a time, each with its check.
+  await page.waitForURL(`${site}/new`);
+  seen.steps = [await page.locator("[data-wizard-text]").innerText()];
+  await field(page, "Name").fill("Ali");
+  await field(page, "Name").fill("Alice");
+  seen.name = await field(page, "Name").inputValue();
+  await page.locator("#name-answer .good").waitFor();
+  seen.nameAnswer = await page.locator("#name-answer").innerText();
+  await press(page, "Next");
+  seen.steps.push(await page.locator("[data-wizard-text]").innerText());
+  await page.getByRole("radio", { name: /^Another/ }).check();
+  await field(page, "Address of the server").fill(baseUrl);
+  await field(page, "Model").fill("echo-1");
+  await field(page, "API key").fill(key);
+  await field(page, "API key").blur();
+  await page.locator("#key-answer .good").waitFor();
+  seen.keyAnswer = await page.locator("#key-answer").innerText();
+  await press(page, "Next");
+  seen.steps.push(await page.locator("[data-wizard-text]").innerText());
+  await field(page, "Bot token (may be left empty)").fill(token);
+  await field(page, "Bot token (may be left empty)").blur();
+  await page.locator("#telegram-answer .good").waitFor();
+  seen.telegramAnswer = await page.locator("#telegram-answer").innerText();
+  await press(page, "Create my OpenClaw");
+
+  // It comes alive; somebody else's eyes rest on the same page meanwhile.
+  await page.waitForURL((url) => url.pathname.startsWith("/operations/"));
+  const operation = page.url();
+  const second = await context.newPage();
+  const provision = watchOperation(page, "provision");
+  await second.goto(operation);
+  seen.liveFaults = await faultsOf(second);
+  seen.liveWeight = await weight(second);
+  await second.close();
+  seen.provision = await provision;
+
+  // In, without another prompt.
+  const all = sockets(page);
+  await press(page, "Open your OpenClaw");
+  await page.waitForURL((url) => url.origin === origin && !url.pathname.startsWith("/.startclaw"));
+  seen.connected = await connected(page, all);
+  seen.text = await textOf(page);
+  // What OpenClaw's own pages log is not ours to judge.
+  faults.splice(0, faults.length, ...faults.filter((fault) => !fault.startsWith(origin)));
+  await outside({ say: "pelicans" });
+
+  // Looked after.
+  const home = `${site}/instances/alice`;
+  await page.goto(home);
+  await press(page, "Restart");
+  seen.restart = await watchOperation(page, "restart");
+  await follow(page, "Look after alice");
+  await press(page, "Back up now");
+  seen.backup = await watchOperation(page, "backup");
+  await outside({ say: "herons" });
+  await page.goto(home);
+  seen.keys = await page.locator(".secrets").innerText();
+  await follow(page, "Restore");
+  await page.getByRole("heading", { name: "Go back to an earlier alice?" }).waitFor();
+  await press(page, "Restore this backup");
+  seen.restore = await watchOperation(page, "restore");
+  await follow(page, "Look after alice");
+  await page.locator(".state-card").getByText("Live").waitFor();
+  seen.restored = await outside({ say: "storks" });
+  seen.shift = await page.evaluate(() => window.noted.shift);
+
+  // Out of both: a tab that is inside, and one on the pages.
+  const inside = await context.newPage();
+  seen.before = (await inside.goto(origin)).status();
+  await press(page, "Sign out");
+  await page.waitForURL(`${site}/`);
+  seen.after = (await inside.goto(origin)).status();
+  await page.goto(home);
+  seen.home = new URL(page.url()).pathname;
+  seen.faults = faults.filter((fault) => !fault.startsWith(origin));
+  return seen;
+});
