@@ -170,6 +170,7 @@ fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
         AccountError::Slow { .. } => StatusCode::TOO_MANY_REQUESTS,
         AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         AccountError::DeadLink => return Refusal::DeadLink.describe(),
+        AccountError::Instance(e) => return of_engine(e),
         AccountError::Missing(_) => StatusCode::NOT_FOUND,
         AccountError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         AccountError::LastAdmin => StatusCode::CONFLICT,

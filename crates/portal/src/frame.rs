@@ -80,7 +80,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub fn new(label: &'static str, used: u64, of: u64, text: String) -> Self {
-        let percent = if of == 0 { 100 } else { (used.saturating_mul(100) / of).min(100) };
+        let percent = used.saturating_mul(100).checked_div(of).unwrap_or(100).min(100);
         let tone = match percent {
             0..80 => "good",
             80..95 => "warn",

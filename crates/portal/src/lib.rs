@@ -6,6 +6,7 @@
 
 mod answer;
 mod assets;
+mod chart;
 mod check;
 mod cookie;
 mod error;

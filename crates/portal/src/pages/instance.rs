@@ -8,13 +8,16 @@ use axum::{
 };
 use serde::Deserialize;
 use startclaw_engine::{EngineError, InstanceStatus};
-use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
+use startclaw_model::{
+    InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot, Timestamp,
+};
 
 use super::{Done, instances::host_of, operation};
 use crate::{
     Portal,
     answer::{Answer, Refused, go, page, page_with},
     assets::Page as _,
+    chart::{self, Drawing},
     error::sentence,
     form::Sent,
     frame::{Chart, EventRow, Notice, Site},
@@ -280,8 +283,26 @@ async fn newest_open(own: &Own) -> Result<Option<Operation>, Refused> {
     Ok(all.into_iter().find(|o| !o.state.is_over()))
 }
 
-fn charts_of(_: &Own) -> Vec<Chart> {
-    Vec::new()
+fn charts_of(own: &Own) -> Vec<Chart> {
+    let (samples, now) = (own.engine().usage(own.name()), Timestamp::now());
+    let limits = own.instance.limits();
+    let memory = Drawing {
+        title: "Memory",
+        samples: &samples,
+        value: |sample| sample.memory_mib,
+        limit: u32::try_from(limits.memory_hard_mib).ok(),
+        write: chart::mib,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "256 CPUs at most")]
+    let cpus = (limits.cpus * 1000.0) as u32;
+    let cpu = Drawing {
+        title: "CPU",
+        samples: &samples,
+        value: |sample| sample.cpu_thousandths,
+        limit: Some(cpus),
+        write: chart::cores,
+    };
+    vec![memory.draw(now), cpu.draw(now)]
 }
 
 async fn secret_rows(

@@ -93,7 +93,7 @@ pub(crate) async fn change(
         "quota" => match read(&sent) {
             Ok(quota) => (accounts.set_quota(&actor, account.clone(), quota).await, back("quota")),
             Err(form) => {
-                let page = whole(&portal, &admin, account, form, None, None).await?;
+                let page = whole(&portal, &admin, account, *form, None, None).await?;
                 return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
             }
         },
@@ -123,7 +123,7 @@ async fn find(admin: &Admin, id: String) -> Result<Account, Refused> {
 }
 
 /// Empty fields mean the usual quota. Memory is in MB, data in GB.
-fn read(sent: &Sheet) -> Result<Option<Quota>, QuotaForm> {
+fn read(sent: &Sheet) -> Result<Option<Quota>, Box<QuotaForm>> {
     let texts = [&sent.instances, &sent.memory, &sent.disk].map(|text| text.trim());
     if texts.iter().all(|text| text.is_empty()) {
         return Ok(None);
@@ -139,7 +139,7 @@ fn read(sent: &Sheet) -> Result<Option<Quota>, QuotaForm> {
     let (disk, third) = number(texts[2], 1_000_000);
     let form = QuotaForm { instances: first, memory: second, disk: third };
     if [&form.instances, &form.memory, &form.disk].iter().any(|field| field.error.is_some()) {
-        return Err(form);
+        return Err(Box::new(form));
     }
     Ok(Some(Quota {
         instances: u32::try_from(instances).unwrap_or(u32::MAX),
@@ -166,7 +166,8 @@ async fn whole(
     made_link: Option<MadeLink>,
 ) -> Result<AccountPage, Refused> {
     let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
-    let rows = all.iter().filter(|i| i.account.as_ref() == Some(&account.id)).map(row).collect();
+    let own = all.iter().filter(|i| i.account.as_ref() == Some(&account.id));
+    let rows = own.map(|i| row(admin.engine(), i)).collect();
     let me = account.id == admin.person.signed_in().account.id;
     let info = admin.person.accounts().info(account).await.map_err(|e| admin.refuse(e))?;
     let usual = admin.person.accounts().settings().quota;

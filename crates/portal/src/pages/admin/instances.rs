@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use askama::Template;
 use axum::extract::{Query, State};
-use startclaw_engine::InstanceStatus;
+use startclaw_engine::{Engine, InstanceStatus};
 use startclaw_model::{InstanceState, Timestamp};
 
 use super::{table::Asked, troubles};
@@ -99,7 +99,7 @@ pub(crate) async fn show(
             asked.column("Last backup", "backup", ""),
             asked.column("Since", "since", ""),
         ],
-        rows: rows.iter().map(row).collect(),
+        rows: rows.iter().map(|i| row(admin.engine(), i)).collect(),
         counts,
         found: said,
         pages,
@@ -149,9 +149,10 @@ fn counts(asked: &Asked, all: &[InstanceStatus]) -> Vec<Count> {
 }
 
 /// An instance as a row.
-pub(crate) fn row(instance: &InstanceStatus) -> AdminInstance {
+pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
     let (tone, state) = words::state(instance.state);
     let now = Timestamp::now();
+    let limit = instance.limits().memory_hard_mib;
     let newest = instance.last_backup.unwrap_or(instance.created_at);
     AdminInstance {
         name: instance.name.to_string(),
@@ -159,7 +160,10 @@ pub(crate) fn row(instance: &InstanceStatus) -> AdminInstance {
         tone,
         state,
         remark: instance.reason.as_deref().map(sentence),
-        memory: words::mib(instance.limits().memory_hard_mib),
+        memory: match engine.usage(&instance.name).last() {
+            Some(now) => format!("{} of {}", words::mib(now.memory_mib.into()), words::mib(limit)),
+            None => format!("up to {}", words::mib(limit)),
+        },
         backup: words::last_backup(instance),
         backup_late: now.since(newest) > LATE,
         since: words::ago(instance.since),

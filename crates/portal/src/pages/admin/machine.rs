@@ -2,12 +2,15 @@
 
 use askama::Template;
 use axum::extract::State;
+use startclaw_engine::{Disk, MachineHistory};
+use startclaw_model::Timestamp;
 
 use super::troubles;
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    chart::{self, Drawing},
     frame::{Chart, Meter, Notice, Site},
     who::Admin,
     words,
@@ -34,16 +37,62 @@ pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
     let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
     let promised: u64 = all.iter().map(|i| i.limits().memory_soft_mib).sum();
     let number = u64::try_from(all.len()).unwrap_or(u64::MAX);
+    let history = admin.engine().machine_usage();
     Ok(page(&Machine {
         site: portal.site(Some(&admin.person)),
         here: "machine",
         notice: None,
         troubles: troubles(&admin).await?,
-        meters: Vec::new(),
-        charts: Vec::new(),
+        meters: meters(&history),
+        charts: charts(&history),
         facts: vec![
             Fact { label: "Instances", value: words::counted(number, "instance") },
             Fact { label: "Memory promised to them", value: words::mib(promised) },
+            Fact { label: "StartClaw", value: env!("CARGO_PKG_VERSION").to_owned() },
         ],
     }))
+}
+
+fn meters(history: &MachineHistory) -> Vec<Meter> {
+    let Some(now) = history.now else { return Vec::new() };
+    let memory = now.memory_total.saturating_sub(now.memory_available);
+    let of = |used: u64, all: u64| format!("{} of {}", words::bytes(used), words::bytes(all));
+    let mut meters =
+        vec![Meter::new("Memory", memory, now.memory_total, of(memory, now.memory_total))];
+    if let Some(last) = history.samples.last() {
+        let all = u64::from(now.cpus) * 1000;
+        let used = u64::from(last.cpu_thousandths);
+        let text = format!("{} of {}", chart::cores(last.cpu_thousandths), now.cpus);
+        meters.push(Meter::new("CPU", used, all, text));
+    }
+    let mut disk = |label: &'static str, disk: Option<Disk>| {
+        if let Some(disk) = disk {
+            let used = disk.total.saturating_sub(disk.available);
+            meters.push(Meter::new(label, used, disk.total, of(used, disk.total)));
+        }
+    };
+    disk("Disk of the instances", now.instances);
+    // One file system is shown once.
+    disk("Disk of the platform", now.data.filter(|_| now.data != now.instances));
+    meters
+}
+
+fn charts(history: &MachineHistory) -> Vec<Chart> {
+    let now = Timestamp::now();
+    let has = history.now;
+    let memory = Drawing {
+        title: "Memory",
+        samples: &history.samples,
+        value: |sample| sample.memory_mib,
+        limit: has.and_then(|m| u32::try_from(m.memory_total >> 20).ok()),
+        write: chart::mib,
+    };
+    let cpu = Drawing {
+        title: "CPU",
+        samples: &history.samples,
+        value: |sample| sample.cpu_thousandths,
+        limit: has.map(|m| m.cpus * 1000),
+        write: chart::cores,
+    };
+    vec![memory.draw(now), cpu.draw(now)]
 }
