@@ -37,6 +37,9 @@ drive(async ({ site, admin, email, password, baseUrl, key, token, folder, person
   await follow(page, "Look after alice");
   await press(page, "Back up now");
   await follow(page, "Look after alice");
+  // It is measured once a minute.
+  await page.waitForTimeout(90_000);
+  await page.reload();
   await picture(page, "instance");
 
   const boss = await person({ viewport: SIZES.desktop });
