@@ -36,7 +36,8 @@ pub struct EdgeSettings {
     pub acme: AcmeSettings,
     /// Where Caddy keeps certificates and their keys.
     pub storage: PathBuf,
-    /// Where Caddy writes its access log: no headers, no query strings, at most 100 MiB. None
+    /// Where Caddy writes its access log: no headers, no query
+    /// strings, no links that work once, at most 100 MiB. None
     /// is written when empty.
     pub access_log: PathBuf,
     /// For how many days browsers insist on HTTPS after a visit (HSTS); 0 turns it off. It is

@@ -161,7 +161,10 @@ fn when_nothing_comes_back_a_page_says_so_and_looks_again() {
     assert_eq!(program.status, 502);
     assert_eq!(program.header("content-type"), Some("application/problem+json"));
     assert!(program.body.contains("\"status\":502"), "{}", program.body);
+    for link in ["/reset/canary-5", "/invite/canary-6", "/confirm/canary-7?x=canary-8"] {
+        stage.send("demo", &format!("GET {link}"));
+    }
     let log = |file| std::fs::read_to_string(stage.dir.path().join(file)).unwrap();
-    until("the request is logged", || log("access.log").contains("/.startclaw/enter"));
+    until("the request is logged", || log("access.log").contains("/confirm/-"));
     assert!(!log("access.log").contains("canary") && !log("caddy.log").contains("canary"));
 }

@@ -223,8 +223,9 @@ impl Daemon {
             .unwrap()
         });
         let api = Router::new().route("/whoami", get(whoami));
-        let pages = router(engine.clone(), Router::new(), settings.clone());
-        let app = with_api(pages, api, settings);
+        let front = Router::new().route("/", get(async || "front"));
+        let edge = router(engine.clone(), front, settings.clone());
+        let app = with_api(edge, api, settings);
         let listen = settings.listen;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind(listen).await.unwrap();

@@ -117,16 +117,18 @@ fn http_leads_to_https_and_the_platform_has_its_own_pages() {
     assert_eq!(plain(http, "elsewhere.example", "/").0, 404);
 
     let front = stage.send_to("localhost", "GET /");
-    assert_eq!(front.status, 200);
+    assert_eq!((front.status, front.body.as_str()), (200, "front"));
+    let ours = stage.send("demo", "GET /\nAccept: text/html");
+    assert_eq!(ours.status, 401);
     for (header, value) in [
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("x-frame-options", "DENY"),
         ("cache-control", "no-store"),
     ] {
-        assert_eq!(front.header(header), Some(value), "{header}");
+        assert_eq!(ours.header(header), Some(value), "{header}");
     }
-    assert!(front.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    assert!(ours.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
     for path in ["/authorize", "/ask?domain=localhost", "/.startclaw/enter", "/x"] {
         assert_eq!(stage.send_to("localhost", &format!("GET {path}")).status, 404, "{path}");
         assert_eq!(stage.send_to("api.localhost", &format!("GET {path}")).status, 404, "{path}");

@@ -33,6 +33,7 @@ async fn every_page_forbids_what_it_does_not_need() {
         assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
         assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(page.header("cache-control"), "no-store", "{path}");
+        assert_eq!(page.header("referrer-policy"), "same-origin", "{path}");
         for inline in ["<style", " style=\"", " onclick=", "<script>"] {
             assert!(!page.text.contains(inline), "{inline} in {path}");
         }
