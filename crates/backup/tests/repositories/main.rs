@@ -8,5 +8,6 @@ mod interrupted;
 mod odd;
 mod passes;
 mod retention;
+mod s3;
 mod stage;
 mod trouble;

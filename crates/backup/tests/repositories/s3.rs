@@ -1,0 +1,114 @@
+//! Real parts: a bucket of the S3 kind, which somebody else's server keeps and signs for.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use startclaw_backup::{BackupErrorKind, Destination, ReadData, Report, Repository, Storage, Work};
+
+use crate::{bucket::is_real, stage::*};
+
+/// s3rver with the one bucket `backups`.
+struct S3 {
+    server: Child,
+    port: u16,
+    root: tempfile::TempDir,
+}
+
+impl S3 {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let root = tempfile::tempdir().unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
+        let server = Command::new("node")
+            .arg(folder.join("server.mjs"))
+            .arg(port.to_string())
+            .arg(root.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("node runs");
+        let s3 = Self { server, port, root };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "s3rver does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        s3
+    }
+
+    /// The repository, opened with this key's secret.
+    fn repository(&self, stage: &Stage, secret: &str) -> Repository {
+        let credentials = stage.dir.path().join(format!("{secret}.key"));
+        fs::write(&credentials, format!("S3RVER\n{secret}\n")).unwrap();
+        Repository {
+            storage: Storage {
+                destination: Destination::parse("s3://backups/some/prefix").unwrap(),
+                credentials: Some(credentials),
+                endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
+                region: None,
+            },
+            folder: "alice".into(),
+            lock: stage.dir.path().join("locks/s3"),
+            key: key(7),
+        }
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_s3_kind_takes_gives_back_and_forgets() {
+    if !is_real() {
+        return;
+    }
+    let (s3, stage) = (S3::start(), Stage::new());
+    let bucket = s3.repository(&stage, "S3RVER");
+    for day in 0..2 {
+        stage.write("big", noise(day * 2, 3 << 20));
+        stage.take().await.unwrap();
+    }
+    match run(&stage.repository(), Work::Copy { to: bucket.clone() }).await.unwrap() {
+        Report::Copied(all) => assert_eq!(all.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    // And straight into it.
+    stage.write("big", noise(9, 3 << 20));
+    take(&bucket, &stage.volume()).await.unwrap();
+    let there: Vec<_> = list(&bucket).await.into_iter().map(|s| s.id).collect();
+    assert_eq!(there.len(), 3);
+    run(&bucket, Work::Check { read: ReadData::All }).await.unwrap();
+    let root = stage.empty("restored");
+    let newest = list(&bucket).await.into_iter().max_by_key(|s| s.taken_at).unwrap();
+    run(&bucket, Work::Restore { snapshot: newest.id, root: root.clone(), uid: uid() })
+        .await
+        .unwrap();
+    assert_eq!(fs::read(root.join("big")).unwrap(), noise(9, 3 << 20));
+    let before = size(s3.root.path());
+    run(&bucket, Work::Forget { keep_days: 0 }).await.unwrap();
+    assert!(size(s3.root.path()) + (5 << 20) < before, "the bucket is smaller");
+    run(&bucket, Work::Erase).await.unwrap();
+    assert!(list(&bucket).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_key_of_a_bucket_is_said_and_stores_nothing() {
+    if !is_real() {
+        return;
+    }
+    let (s3, stage) = (S3::start(), Stage::new());
+    stage.write("a", "x");
+    let bucket = s3.repository(&stage, "wrong");
+    let error = take(&bucket, &stage.volume()).await.unwrap_err();
+    assert_eq!(error.kind, BackupErrorKind::Unavailable, "{error}");
+    assert!(error.message.contains("backup.credentials"), "{error}");
+    assert!(files(s3.root.path()).iter().all(|f| !f.to_string_lossy().contains("alice")));
+}
