@@ -101,6 +101,22 @@ async fn two_backups_asked_at_once_are_one() {
 }
 
 #[tokio::test]
+async fn a_restore_that_is_asked_during_a_backup_comes_after_it_and_both_succeed() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let backup = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    let restored = restore(&engine, "alice", None).await.unwrap();
+    let backup = over(&engine, &backup).await;
+    assert_eq!(backup.state, OperationState::Succeeded, "{backup:?}");
+    assert_eq!(restored.state, OperationState::Succeeded, "{restored:?}");
+    assert!(backup.finished_at <= restored.started_at, "one writer at a time");
+    assert_eq!(engine.backups(&name("alice")).await.unwrap().len(), 2);
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
 async fn an_instance_that_does_not_run_is_backed_up_too() {
     let machine = Machine::new();
     machine.host.world().next_behaviour = Behaviour::Exits(1);

@@ -317,3 +317,57 @@ fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
         removed_at: row::time(row, "removed_at")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use startclaw_model::{
+        Actor, Limits, OperationKind, OperationState, Presence, Profile, Volumes,
+    };
+
+    use super::*;
+    use crate::NewInstance;
+
+    #[tokio::test]
+    async fn a_night_that_a_wrong_clock_put_into_the_future_is_not_believed() {
+        let store = Store::in_memory().await.unwrap();
+        let (id, name) = (InstanceId::new(), Name::parse("alice").unwrap());
+        let kind = OperationKind::Provision;
+        let made = Operation::new(kind, id.clone(), name.clone(), Actor::system());
+        let desired = Desired {
+            presence: Presence::Present,
+            epoch: 1,
+            secrets_revision: 1,
+            profile: Profile {
+                version: "1".into(),
+                provider: None,
+                api_key: false,
+                telegram: false,
+                limits: Limits::default(),
+            },
+            volumes: Volumes::default(),
+            farewell: startclaw_model::Farewell::Over,
+        };
+        let new = NewInstance {
+            id: id.clone(),
+            name: name.clone(),
+            owner: Owner::parse("alice@example.com").unwrap(),
+            account: None,
+            quota: None,
+            desired,
+            wrapped_key: String::new(),
+            secrets: Vec::new(),
+        };
+        store.provision(new, &made, 1, None).await.unwrap();
+        let now = Timestamp::from_millis(1_000_000);
+        for (at, last) in [(900_000, 900_000), (9_000_000, 900_000)] {
+            let mut night =
+                Operation::new(OperationKind::Backup, id.clone(), name.clone(), Actor::system());
+            night.created_at = Timestamp::from_millis(at);
+            night.state = OperationState::Succeeded;
+            night.finished_at = Some(night.created_at);
+            store.place_job(&night).await.unwrap();
+            let seen = store.last_nightly(now).await.unwrap();
+            assert_eq!(seen[&id].as_millis(), last);
+        }
+    }
+}

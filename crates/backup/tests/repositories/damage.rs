@@ -44,6 +44,20 @@ async fn a_missing_pack_is_found_and_what_needs_it_is_not_restored() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_opens_nothing_and_harms_nothing() {
+    let (stage, _) = with_a_pack().await;
+    let wrong = startclaw_backup::Repository { key: key(8), ..stage.repository() };
+    let before = files(&stage.files());
+    for work in [Work::Check { read: ReadData::Nothing }, Work::Forget { keep_days: 0 }] {
+        let error = run(&wrong, work).await.unwrap_err();
+        assert!(error.message.contains("key"), "{error}");
+    }
+    take(&wrong, &stage.volume()).await.unwrap_err();
+    assert_eq!(files(&stage.files()), before);
+    check(&stage, ReadData::All).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_truncated_pack_is_found() {
     let (stage, pack) = with_a_pack().await;
     let file = fs::File::options().write(true).open(&pack).unwrap();
