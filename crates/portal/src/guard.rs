@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
@@ -61,25 +61,19 @@ fn from_own_page(portal: &Portal, headers: &HeaderMap) -> bool {
 }
 
 fn with_headers(portal: &Portal, mut response: Response, fixed: bool) -> Response {
-    let ours = response.status() != StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     for (name, value) in startclaw_edge::PAGE_HEADERS {
-        if ours && !(fixed && name == "cache-control") {
+        if !(fixed && name == "cache-control") {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     // Chromium applies `form-action` to redirects too, and "Open" leads to an instance.
-    let (host, port) = match portal.settings.site.rsplit_once(':') {
-        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
-            (&portal.settings.domain, format!(":{port}"))
-        }
-        _ => (&portal.settings.domain, String::new()),
-    };
+    let instances = portal.settings.site.replacen("https://", "https://*.", 1);
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
          connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
-         form-action 'self' https://*.{host}{port}"
+         form-action 'self' {instances}"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);

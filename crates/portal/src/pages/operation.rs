@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::{
-    extract::State,
-    response::{Response, sse::Event},
-};
+use axum::extract::State;
 use futures::StreamExt;
 use startclaw_model::{
     Actor, InstanceState, Operation, OperationKind, OperationState, OperationStep, StepState,
@@ -107,14 +104,7 @@ pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> A
             pieces
         }
     });
-    Ok(respond(&portal, pieces.flat_map(futures::stream::iter)))
-}
-
-fn respond(
-    portal: &Portal,
-    pieces: impl futures::Stream<Item = Event> + Send + 'static,
-) -> Response {
-    stream(portal, pieces)
+    Ok(stream(&portal, pieces.flat_map(futures::stream::iter)))
 }
 
 /// What an operation is called.

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{FromRequest, Query, Request, State},
+    extract::{FromRequest, Query, Request},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -94,7 +94,6 @@ pub(crate) async fn begin_sign_in(visitor: Visitor, Body(_): Body<Value>) -> Res
 }
 
 pub(crate) async fn finish_sign_in(
-    State(_): State<Portal>,
     visitor: Visitor,
     headers: HeaderMap,
     Query(next): Query<Next>,

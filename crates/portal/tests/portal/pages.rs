@@ -30,6 +30,8 @@ async fn every_page_forbids_what_it_does_not_need() {
         let policy = page.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {policy}");
         assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{path}");
+        let to = "form-action 'self' https://*.claws.example:8443";
+        assert!(policy.ends_with(to), "{path}: {policy}");
         assert_eq!(page.header("x-frame-options"), "DENY", "{path}");
         assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(page.header("cache-control"), "no-store", "{path}");
