@@ -20,7 +20,6 @@ impl Accounts {
     /// [`AccountError::LastAdmin`].
     pub async fn delete(&self, actor: &Actor, account: Account) -> Result<(), AccountError> {
         self.change(&account.id, |account| account.state = AccountState::Leaving).await?;
-        self.end(&account.id, None, None).await?;
         self.note_by(actor, &format!("deletes the account: {}", account.email)).await;
         self.inner.leaving.notify_one();
         Ok(())

@@ -78,11 +78,13 @@ impl Accounts {
     /// # Errors
     /// Only for what failed inside.
     pub async fn all(&self) -> Result<Vec<AccountInfo>, AccountError> {
-        let mut all = Vec::new();
-        for account in self.store().accounts().await? {
-            all.push(self.info(account).await?);
-        }
-        Ok(all)
+        let mut usages = self.store().usages().await?;
+        let all = self.store().accounts().await?.into_iter().map(|account| AccountInfo {
+            usage: usages.remove(&account.id).unwrap_or_default(),
+            quota: account.quota.unwrap_or(self.settings().quota),
+            account,
+        });
+        Ok(all.collect())
     }
 
     /// Keeps somebody out, or lets them in again. Their instances go on.
@@ -103,9 +105,6 @@ impl Accounts {
         };
         if self.change(&account.id, change).await?.state != wanted {
             return Err(AccountError::Missing("account"));
-        }
-        if suspend {
-            self.end(&account.id, None, None).await?;
         }
         let what = if suspend { "suspended" } else { "let in again" };
         self.note_by(actor, &format!("{what}: {}", account.email)).await;
@@ -160,14 +159,16 @@ impl Accounts {
         Ok(())
     }
 
-    /// Changes an account, and answers what it is now.
+    /// Changes an account, ends what it may no longer enter, and answers what it is now.
     pub(crate) async fn change(
         &self,
         id: &AccountId,
         change: impl FnOnce(&mut Account) + Send,
     ) -> Result<Account, AccountError> {
         let changed = self.store().change_account(id, change).await?;
-        changed.ok_or(AccountError::Missing("account"))
+        let changed = changed.ok_or(AccountError::Missing("account"))?;
+        self.inner.engine.left(&changed.out).await;
+        Ok(changed.account)
     }
 
     /// Writes down what somebody did with their account.

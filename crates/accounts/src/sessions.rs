@@ -134,7 +134,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Only for what failed inside.
-    pub async fn end_other_sessions(&self, who: &SignedIn) -> Result<usize, AccountError> {
+    pub async fn end_other_sessions(&self, who: &SignedIn) -> Result<u64, AccountError> {
         self.end(&who.account.id, None, Some(&who.session.hash)).await
     }
 
@@ -143,9 +143,9 @@ impl Accounts {
         id: &AccountId,
         only: Option<&str>,
         but: Option<&str>,
-    ) -> Result<usize, AccountError> {
+    ) -> Result<u64, AccountError> {
         let ended = self.store().end_account_sessions(id, only, but).await?;
-        self.inner.engine.left(&ended);
-        Ok(ended.len())
+        self.inner.engine.left(&ended.instances).await;
+        Ok(ended.sessions)
     }
 }

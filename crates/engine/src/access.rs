@@ -5,14 +5,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
-use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Timestamp};
+use startclaw_host::Host;
+use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Slot, Timestamp};
 use startclaw_store::{NewToken, Session, StoredToken};
 
 use crate::{Engine, EngineError};
@@ -23,6 +24,9 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(5 * 60);
 pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a session is believed without asking the database; so long does an ended one live on.
 const BELIEVED: Duration = Duration::from_secs(10);
+/// Caddy connects so long at most after it was told that somebody may come in: its
+/// `lb_try_duration`, and a second for what goes slowly.
+const CONNECTED: Duration = Duration::from_secs(3);
 /// Sessions kept in memory at most; beyond it the memory is emptied and filled again.
 const REMEMBERED: usize = 20_000;
 /// What tokens begin with, so that people and secret scanners know one when they see it.
@@ -67,19 +71,11 @@ impl SessionCache {
         cache.sessions.insert(hash.to_owned(), (session.clone(), now));
     }
 
-    fn remove(&self, hash: &str) {
+    /// Forgets the sessions in these instances.
+    fn forget(&self, instances: &[InstanceId]) {
         let mut cache = self.lock();
         cache.endings += 1;
-        cache.sessions.remove(hash);
-    }
-
-    /// Forgets the sessions that were entered from these sessions of an account.
-    fn remove_entered_from(&self, account_sessions: &[String]) {
-        let mut cache = self.lock();
-        cache.endings += 1;
-        cache.sessions.retain(|_, (session, _)| {
-            session.account_session.as_ref().is_none_or(|from| !account_sessions.contains(from))
-        });
+        cache.sessions.retain(|_, (session, _)| !instances.contains(&session.instance));
     }
 }
 
@@ -198,17 +194,29 @@ impl Engine {
 
     /// Ends a session.
     pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
-        let hash = digest(cookie);
-        let done = self.store().remove_session(&hash).await;
-        // Afterwards: who looks in between must not have it remembered.
-        self.sessions().remove(&hash);
-        Ok(done?)
+        if let Some(instance) = self.store().remove_session(&digest(cookie)).await? {
+            self.left(&[instance]).await;
+        }
+        Ok(())
     }
 
-    /// Sessions of accounts have ended: so have those that were entered from them. The database
-    /// knows; this is for what is in memory.
-    pub fn left(&self, account_sessions: &[String]) {
-        self.sessions().remove_entered_from(account_sessions);
+    /// Somebody who was in these instances may not be there any more; the database knows. What is
+    /// in memory of them is forgotten, and what is open is ended: Caddy asked when a WebSocket
+    /// began, and does not ask again. Those who may still be there come back by themselves.
+    pub async fn left(&self, instances: &[InstanceId]) {
+        self.sessions().forget(instances);
+        let entries = instances.iter().filter_map(|id| self.inner.live.by_id(id));
+        let slots: Vec<_> = entries.map(|entry| entry.instance.slot).collect();
+        if slots.is_empty() {
+            return;
+        }
+        disconnect(&self.inner.host, &slots).await;
+        // Who was let in a moment before may connect only now.
+        let host = self.inner.host.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CONNECTED).await;
+            disconnect(&host, &slots).await;
+        });
     }
 
     /// Makes a token for a program.
@@ -265,5 +273,13 @@ impl Engine {
             self.store().touch_token(&found.id, now).await?;
         }
         Ok(found)
+    }
+}
+
+async fn disconnect(host: &Arc<dyn Host>, slots: &[Slot]) {
+    for slot in slots {
+        if let Err(e) = host.disconnect(*slot).await {
+            tracing::error!(slot = slot.0, error = %e, "open connections of somebody who left were not ended: they last a day at most");
+        }
     }
 }

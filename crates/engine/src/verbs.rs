@@ -303,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// Gives an instance to an account; `false` when that is gone or leaves.
+    /// Gives an instance to an account; `false` when that is gone or leaves. Whose it was is out.
     pub async fn give(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         if !self.store().give(&instance.id, account).await? {
@@ -312,6 +312,7 @@ impl Engine {
         self.inner.live.update(&instance.id, |entry| {
             Arc::make_mut(&mut entry.instance).account = Some(account.clone());
         });
+        self.left(&[instance.id]).await;
         Ok(true)
     }
 

@@ -113,6 +113,10 @@ pub trait Host: Send + Sync + 'static {
     /// Asks something of the running instance; answers what [`Host::probe`] would.
     async fn post(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
 
+    /// Ends what connections there are from this machine to the gateway of `slot`: of those who
+    /// may no longer be there, and of the others, who come back by themselves.
+    async fn disconnect(&self, slot: Slot) -> Result<(), HostError>;
+
     /// Whether instances can be made from `image`; fetches nothing.
     async fn image(&self, image: &str) -> Result<ImageState, HostError>;
 

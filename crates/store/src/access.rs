@@ -194,23 +194,26 @@ impl Store {
         row::unless_orphan(done)
     }
 
-    /// The session with this digest, if it has not ended.
+    /// The session with this digest, if it has not ended. One that was entered from an account's
+    /// session lasts while the instance is the account's to see: its own, or any for an admin.
     pub async fn session_by_hash(
         &self,
         hash: &str,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let row = sqlx::query("SELECT * FROM sessions WHERE hash = $1 AND expires_at > $2")
-            .bind(hash)
-            .bind(now.as_millis())
-            .fetch_optional(&self.read)
-            .await?;
+        let row = sqlx::query(
+            "SELECT * FROM sessions WHERE hash = $1 AND expires_at > $2
+             AND (account_session IS NULL OR EXISTS (
+                SELECT 1 FROM account_sessions s
+                JOIN accounts a ON a.id = s.account_id
+                JOIN instances i ON i.id = sessions.instance_id
+                WHERE s.hash = sessions.account_session
+                AND (a.admin <> 0 OR i.account_id = a.id)))",
+        )
+        .bind(hash)
+        .bind(now.as_millis())
+        .fetch_optional(&self.read)
+        .await?;
         row.as_ref().map(session).transpose()
-    }
-
-    /// Ends a session.
-    pub async fn remove_session(&self, hash: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM sessions WHERE hash = $1").bind(hash).execute(&self.write).await?;
-        Ok(())
     }
 }

@@ -195,26 +195,6 @@ impl Store {
         Ok(())
     }
 
-    /// Ends sessions of an account, and what was entered from them: all but the one with the digest
-    /// `but`, or only the one called `only`. Gives the digests of those that ended.
-    pub async fn end_account_sessions(
-        &self,
-        account: &AccountId,
-        only: Option<&str>,
-        but: Option<&str>,
-    ) -> Result<Vec<String>, StoreError> {
-        let rows = sqlx::query(
-            "DELETE FROM account_sessions WHERE account_id = $1
-                AND ($2 IS NULL OR id = $2) AND ($3 IS NULL OR hash <> $3) RETURNING hash",
-        )
-        .bind(account.as_str())
-        .bind(only)
-        .bind(but)
-        .fetch_all(&self.write)
-        .await?;
-        rows.iter().map(|r| Ok(r.try_get("hash")?)).collect()
-    }
-
     /// Stores a link. One of the same kind for the same account takes the place of those before.
     pub async fn add_link(&self, new: &Link) -> Result<(), StoreError> {
         let kind = row::word(&new.kind)?;

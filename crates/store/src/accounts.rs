@@ -1,11 +1,13 @@
 //! Accounts.
 
+use std::collections::HashMap;
+
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{
     Account, AccountId, AccountState, Desired, Email, InstanceId, Quota, Timestamp,
 };
 
-use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, row};
+use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, endings, row};
 
 /// What an account has in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,6 +18,15 @@ pub struct Usage {
     pub memory_mib: u64,
     /// The data in their newest backups, in MiB.
     pub disk_mib: u64,
+}
+
+/// An account after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// What it is now.
+    pub account: Account,
+    /// The instances in which it was, and now may not be any more.
+    pub out: Vec<InstanceId>,
 }
 
 fn account(row: &SqliteRow) -> Result<Account, StoreError> {
@@ -100,7 +111,7 @@ impl Store {
     }
 
     /// Changes an account by `change`, from what is stored of it at that moment: what somebody
-    /// else changed meanwhile stays changed. Answers what it is now; `None` when it is gone.
+    /// else changed meanwhile stays changed. Who is kept out is signed out. `None` when the account is gone.
     ///
     /// # Errors
     /// [`StoreError::LastAdmin`] for a change after which nobody who can sign in is an admin.
@@ -108,7 +119,7 @@ impl Store {
         &self,
         id: &AccountId,
         change: impl FnOnce(&mut Account) + Send,
-    ) -> Result<Option<Account>, StoreError> {
+    ) -> Result<Option<Changed>, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let Some(before) = by_id(&mut tx, id).await? else { return Ok(None) };
         let mut changed = before.clone();
@@ -135,8 +146,17 @@ impl Store {
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
+        let barred = changed.state != AccountState::Active;
+        let out = if barred || before.admin && !changed.admin {
+            endings::entered(&mut tx, id, None, None).await?
+        } else {
+            Vec::new()
+        };
+        if barred {
+            endings::end(&mut tx, id, None, None).await?;
+        }
         tx.commit().await?;
-        Ok(Some(changed))
+        Ok(Some(Changed { account: changed, out }))
     }
 
     /// Replaces an account's password. Links that were to set one are good for nothing any more.
@@ -188,6 +208,12 @@ impl Store {
         let mut connection = self.read.acquire().await?;
         usage(&mut connection, id).await
     }
+
+    /// What each account has; one without instances is left out.
+    pub async fn usages(&self) -> Result<HashMap<AccountId, Usage>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        usages(&mut connection, None).await
+    }
 }
 
 async fn by_id(tx: &mut SqliteConnection, id: &AccountId) -> Result<Option<Account>, StoreError> {
@@ -203,23 +229,31 @@ fn administers(account: &Account) -> bool {
 }
 
 async fn usage(tx: &mut SqliteConnection, id: &AccountId) -> Result<Usage, StoreError> {
+    Ok(usages(tx, Some(id)).await?.remove(id).unwrap_or_default())
+}
+
+async fn usages(
+    tx: &mut SqliteConnection,
+    only: Option<&AccountId>,
+) -> Result<HashMap<AccountId, Usage>, StoreError> {
     let rows = sqlx::query(
-        "SELECT desired, (SELECT s.bytes FROM snapshots s WHERE s.instance_id = i.id
-                          ORDER BY s.taken_at DESC LIMIT 1) AS bytes
-         FROM instances i WHERE account_id = $1",
+        "SELECT account_id, desired, (SELECT s.bytes FROM snapshots s WHERE s.instance_id = i.id
+                                      ORDER BY s.taken_at DESC LIMIT 1) AS bytes
+         FROM instances i WHERE account_id IS NOT NULL AND ($1 IS NULL OR account_id = $1)",
     )
-    .bind(id.as_str())
+    .bind(only.map(AccountId::as_str))
     .fetch_all(tx)
     .await?;
-    let mut used = Usage::default();
+    let mut all: HashMap<_, Usage> = HashMap::new();
     for row in &rows {
         let desired: Desired = row::json(row, "desired")?;
         let bytes = row.try_get::<Option<i64>, _>("bytes")?.unwrap_or(0);
+        let used = all.entry(AccountId(row.try_get("account_id")?)).or_default();
         used.instances += 1;
         used.memory_mib += desired.profile.limits.memory_hard_mib;
         used.disk_mib += u64::try_from(bytes >> 20).unwrap_or(0);
     }
-    Ok(used)
+    Ok(all)
 }
 
 /// Refuses an instance that would be more than its account may have.

@@ -7,6 +7,7 @@ mod access;
 mod account_access;
 mod accounts;
 mod drills;
+mod endings;
 mod error;
 mod events;
 mod instances;
@@ -25,8 +26,9 @@ use sqlx::{
 
 pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
-pub use accounts::Usage;
+pub use accounts::{Changed, Usage};
 pub use drills::Drill;
+pub use endings::Ended;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;

@@ -130,6 +130,21 @@ impl Life {
         self.accounts.who(session.value.expose(), &home()).await.unwrap()
     }
 
+    /// Enters an instance from a session of an account, and gives the cookie.
+    pub async fn enter(&self, session: &FreshSession, text: &str) -> Secret {
+        let (who, name) = (self.who(session).await.unwrap(), name(text));
+        let from = Some(who.session.hash.clone());
+        let ticket = self.engine.mint_ticket(&who.actor(), &name, from).await.unwrap();
+        let id = self.engine.status(&name).await.unwrap().id;
+        self.engine.enter(&id, &name, ticket.value.expose()).await.unwrap().unwrap().0
+    }
+
+    /// Whether a cookie lets its bearer into an instance.
+    pub async fn is_inside(&self, cookie: &Secret, text: &str) -> bool {
+        let id = self.engine.status(&name(text)).await.unwrap().id;
+        self.engine.session(&id, cookie.expose()).await.unwrap().is_some()
+    }
+
     /// Asks for an instance, as the account itself.
     pub async fn provision(&self, whose: &Account, text: &str) -> Result<Operation, EngineError> {
         let request = ProvisionRequest {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod house;
+mod inside;
 mod mail;
 mod managing;
 mod sign_up;

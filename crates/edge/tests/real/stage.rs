@@ -298,6 +298,10 @@ impl Host for Placed {
         self.inner.post(plan, request).await
     }
 
+    async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
+        self.inner.disconnect(slot).await
+    }
+
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {
         self.inner.image(image).await
     }

@@ -7,7 +7,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use startclaw_model::{Finding, Timestamp};
 use tokio::{process::Command, time::timeout};
 
-use super::{DockerHost, client::failed, folder::Folder, guard::Wall, machine};
+use super::{DockerHost, client::failed, connections, folder::Folder, guard::Wall, machine};
 
 /// Below this much free disk, in GiB, images and volumes run into a full disk soon.
 const DISK_GIB: u64 = 5;
@@ -33,6 +33,7 @@ impl DockerHost {
             }
         }
         findings.push(self.firewall_finding().await);
+        findings.push(connections::finding().await);
         findings.push(self.secrets_finding());
         findings.push(openat2(Folder::probe()));
         findings.push(inotify());

@@ -8,15 +8,12 @@
 //! What the machine itself lists right after loading is no measure: somebody may have changed
 //! it in between, and the damage would be taken for the walls from then on.
 
-use std::{net::Ipv4Addr, process::Stdio, time::Duration};
+use std::net::Ipv4Addr;
 
-use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
-use super::{DockerSettings, firewall, firewall::Walls, names::Names};
+use super::{DockerSettings, command::run, firewall, firewall::Walls, names::Names};
 use crate::HostError;
-
-/// `nft` takes milliseconds; longer means that it waits for a lock.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The keeper of our nftables table.
 pub(super) struct Guard {
@@ -126,44 +123,4 @@ fn host_resolvers() -> Vec<Ipv4Addr> {
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .flat_map(|text| firewall::resolvers(&text))
         .collect()
-}
-
-/// Runs a command with `nft` in it, and gives what it printed.
-async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String, HostError> {
-    let gone = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            HostError::refused("there is no nft. Install it with: apt install nftables")
-        }
-        _ => HostError::unavailable(format!("cannot run nft: {e}")),
-    };
-    let mut child = Command::new(program)
-        .args(arguments)
-        // A service's PATH can lack the folders of the system's tools.
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(gone)?;
-    let run = async {
-        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
-            // When nft ends early its error, read below, tells more than the broken pipe.
-            let _ = stdin.write_all(text.as_bytes()).await;
-        }
-        child.wait_with_output().await
-    };
-    let output = timeout(TIMEOUT, run)
-        .await
-        .map_err(|_| HostError::unavailable("nft did not end in 10 s"))?
-        .map_err(|e| HostError::unavailable(format!("cannot run nft: {e}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(HostError::refused(format!(
-        "{program} {} failed: {}",
-        arguments.join(" "),
-        said.lines().next().unwrap_or("it said nothing")
-    )))
 }

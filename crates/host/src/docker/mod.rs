@@ -8,6 +8,8 @@
 
 mod check;
 mod client;
+mod command;
+mod connections;
 mod container;
 mod events;
 mod firewall;
@@ -197,6 +199,13 @@ impl Host for DockerHost {
         match self.address(plan.slot) {
             Some(address) => probe::post(address, request).await,
             None => Ok(Probe::NotAsked),
+        }
+    }
+
+    async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
+        match self.address(slot) {
+            Some(address) => connections::cut(address).await,
+            None => Ok(()),
         }
     }
 

@@ -147,6 +147,13 @@ impl Host for SimulatedHost {
         })
     }
 
+    async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        self.world().disconnected.push(slot);
+        fault.after().await
+    }
+
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {
         let fault = self.fault(None);
         fault.before().await?;

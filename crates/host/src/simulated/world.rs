@@ -85,6 +85,8 @@ pub struct World {
     pub missing_images: HashSet<String>,
     /// What the machine has and uses.
     pub machine: MachineUsage,
+    /// The slots whose connections were ended, in order.
+    pub disconnected: Vec<Slot>,
 }
 
 impl World {

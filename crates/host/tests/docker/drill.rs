@@ -83,7 +83,7 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_that_ends_is_seen_with_its_log() {
     use futures::TryStreamExt;
-    let Some(p) = Platform::new(23) else { return };
+    let Some(p) = Platform::new(25) else { return };
     let drill = Plan {
         id: InstanceId(format!("drill-{}", InstanceId::new())),
         isolated: true,

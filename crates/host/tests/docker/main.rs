@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
 
 mod cell;
+mod connections;
 mod drill;
 mod lan;
 mod life;

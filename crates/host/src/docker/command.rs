@@ -1,0 +1,64 @@
+//! Runs the system's own tools for the kernel's network.
+
+use std::{io, process::Stdio, time::Duration};
+
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+use crate::HostError;
+
+/// They take milliseconds; longer means that they wait for a lock.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a tool with `input` at its standard input, and gives what it printed.
+pub(super) async fn run(
+    program: &str,
+    arguments: &[&str],
+    input: Option<&str>,
+) -> Result<String, HostError> {
+    let gone = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => HostError::refused(format!(
+            "there is no {program}. Install it with: apt install {}",
+            package(program)
+        )),
+        _ => HostError::unavailable(format!("cannot run {program}: {e}")),
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        // A service's PATH can lack the folders of the system's tools.
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(gone)?;
+    let run = async {
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
+            // When it ends early its error, read below, tells more than the broken pipe.
+            let _ = stdin.write_all(text.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = timeout(TIMEOUT, run)
+        .await
+        .map_err(|_| HostError::unavailable(format!("{program} did not end in 10 s")))?
+        .map_err(|e| HostError::unavailable(format!("cannot run {program}: {e}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(HostError::refused(format!(
+        "{program} {} failed: {}",
+        arguments.join(" "),
+        said.lines().next().unwrap_or("it said nothing")
+    )))
+}
+
+/// Debian's package with a tool.
+fn package(program: &str) -> &'static str {
+    match program {
+        "nft" => "nftables",
+        "ss" => "iproute2",
+        _ => "util-linux",
+    }
+}

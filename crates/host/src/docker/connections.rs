@@ -1,0 +1,45 @@
+//! Ends connections that are open. Caddy asks whether somebody may come in when a WebSocket begins,
+//! and never again; so when they may no longer, the kernel closes it at both ends.
+
+use std::{net::SocketAddr, time::Duration};
+
+use startclaw_model::Finding;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::command::run;
+use crate::HostError;
+
+/// A cut shows at once; this is for a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends every connection from this machine to `address`.
+pub(super) async fn cut(address: SocketAddr) -> Result<(), HostError> {
+    let to = address.to_string();
+    run("ss", &["--kill", "--tcp", "--numeric", "--no-header", "dst", &to], None).await.map(drop)
+}
+
+/// Whether this kernel ends connections, tried on one of our own.
+pub(super) async fn finding() -> Finding {
+    let mend = "apt install iproute2, and run a kernel with CONFIG_INET_DIAG_DESTROY, such as Debian's: \
+                until then, an open page of an instance stays open for up to a day after its person signed out";
+    match tried().await {
+        Ok(true) => Finding::good("connections", "who signs out is cut off at once"),
+        Ok(false) => Finding::bad("connections", "this kernel does not end connections", mend),
+        Err(e) => Finding::bad("connections", e.message, mend),
+    }
+}
+
+async fn tried() -> Result<bool, HostError> {
+    let failed = |e| HostError::unavailable(format!("cannot connect to this machine itself: {e}"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let mut ours = TcpStream::connect(address).await.map_err(failed)?;
+    let _theirs = listener.accept().await.map_err(failed)?;
+    cut(address).await?;
+    // An end that nobody cut has nothing to read, and waits.
+    Ok(timeout(PATIENCE, ours.read(&mut [0])).await.is_ok())
+}

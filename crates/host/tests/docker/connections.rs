@@ -1,0 +1,55 @@
+//! Connections to an instance are ended for good, and only those.
+
+use std::time::{Duration, Instant};
+
+use startclaw_host::{Host, Probe};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::platform::Platform;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Answers what it gets with the same, and probes with a yes.
+const ECHO: &str = "require('net').createServer(c => c.on('data', d => String(d).startsWith('GET') \
+    ? c.end('HTTP/1.1 204 Yes\\r\\n\\r\\n') : c.write(d)).on('error', () => console.log('ended'))).listen(18789)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_connection_is_ended_at_both_ends_and_others_are_not() {
+    let Some(p) = Platform::new(26) else { return };
+    let alice = p.plan("alice", 0, &["node", "-e", ECHO]);
+    let bob = p.plan("bob", 1, &["node", "-e", ECHO]);
+    let mut open = Vec::new();
+    for plan in [&alice, &bob] {
+        p.bring_up(plan).await;
+        p.until(plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
+        let address = p.host.place(plan.slot).unwrap().gateway;
+        open.push(TcpStream::connect(address).await.unwrap());
+    }
+    for stream in &mut open {
+        assert!(echoes(stream).await);
+    }
+    p.host.disconnect(alice.slot).await.unwrap();
+    assert!(!echoes(&mut open[0]).await, "it was ended");
+    assert!(echoes(&mut open[1]).await, "the neighbour's goes on");
+    let begun = Instant::now();
+    while !super::platform::run("docker", &["logs", &p.object(&alice)]).contains("ended") {
+        assert!(begun.elapsed() < LIMIT, "the instance was not told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Who may comes back.
+    let address = p.host.place(alice.slot).unwrap().gateway;
+    assert!(echoes(&mut TcpStream::connect(address).await.unwrap()).await);
+}
+
+async fn echoes(stream: &mut TcpStream) -> bool {
+    let mut back = [0; 5];
+    let exchange = async {
+        stream.write_all(b"hello").await?;
+        stream.read_exact(&mut back).await
+    };
+    timeout(LIMIT, exchange).await.expect("it answers or ends").is_ok() && back == *b"hello"
+}
