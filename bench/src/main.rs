@@ -9,6 +9,7 @@ mod fleet;
 mod machine;
 mod memory;
 mod overhead;
+mod pages;
 mod platform;
 mod report;
 mod samples;
@@ -62,6 +63,8 @@ enum Part {
     Overhead,
     /// Many simulated instances.
     Crowd,
+    /// The pages that people see.
+    Pages,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -102,6 +105,10 @@ async fn measure(run: Run) -> anyhow::Result<()> {
     if wanted(Part::Crowd) {
         let sizes = if run.quick { crowd::Sizes::QUICK } else { crowd::Sizes::FULL };
         report.crowd = Some(crowd::measure(sizes).await.context("the simulated instances")?);
+    }
+    if wanted(Part::Pages) {
+        let sizes = if run.quick { pages::Sizes::QUICK } else { pages::Sizes::FULL };
+        report.pages = Some(pages::measure(sizes).await.context("the pages")?);
     }
     if wanted(Part::Overhead) {
         let sizes = if run.quick { overhead::Sizes::QUICK } else { overhead::Sizes::FULL };

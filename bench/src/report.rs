@@ -1,6 +1,6 @@
 //! The results as a page: what was found, beside what was aimed at.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{
     backup::{self, Backup, Days},
@@ -8,6 +8,7 @@ use crate::{
     crowd::Crowd,
     machine::Machine,
     overhead::Overhead,
+    pages::{Made, Pages, Painted},
     samples::{Millis, Samples, Seconds},
 };
 
@@ -19,11 +20,12 @@ pub struct Report {
     pub backup: Option<Backup>,
     pub overhead: Option<Overhead>,
     pub crowd: Option<Crowd>,
+    pub pages: Option<Pages>,
 }
 
 impl Report {
     pub const fn new(machine: Machine, quick: bool) -> Self {
-        Self { machine, quick, boot: None, backup: None, overhead: None, crowd: None }
+        Self { machine, quick, boot: None, backup: None, overhead: None, crowd: None, pages: None }
     }
 }
 
@@ -46,6 +48,9 @@ impl fmt::Display for Report {
         }
         if let Some(overhead) = &self.overhead {
             overhead.fmt(f)?;
+        }
+        if let Some(pages) = &self.pages {
+            pages.fmt(f)?;
         }
         if let Some(crowd) = &self.crowd {
             crowd.fmt(f)?;
@@ -206,6 +211,57 @@ impl fmt::Display for Overhead {
             )?;
         }
         writeln!(f, "Aim: at most 1 ms at the median: {}.", verdict(median <= 1.0))?;
+        busy(f, self.busy)
+    }
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## The pages that people see\n")?;
+        writeln!(
+            f,
+            "Until something is painted, in a real Chromium on this machine without a GPU, through Caddy: in a browser that keeps nothing but the\n\
+             cookies, so with a new connection, and at the next visit. {} times each, in turn. Beside them, in the same browser: OpenClaw's own\n\
+             page, and a line of text, which is as quick as this browser gets.\n",
+            self.painted.first().map_or(0, |p| p.fresh.len())
+        )?;
+        writeln!(
+            f,
+            "| | nothing kept: median, max | next visit: median, max |\n| --- | --- | --- |"
+        )?;
+        for Painted { name, fresh, again, .. } in &self.painted {
+            let [a, b, c, d] =
+                [fresh.median(), fresh.max(), again.median(), again.max()].map(Millis);
+            writeln!(f, "| {name} | {a}, {b} | {c}, {d} |")?;
+        }
+        let slowest = |of: fn(&Painted) -> &Samples| {
+            let ours = self.painted.iter().filter(|p| p.ours);
+            ours.map(|p| of(p).median()).max().unwrap_or_default()
+        };
+        let limit = Duration::from_millis(100);
+        for (when, found) in [
+            ("with nothing kept", slowest(|p| &p.fresh)),
+            ("at the next visit", slowest(|p| &p.again)),
+        ] {
+            writeln!(
+                f,
+                "\nAim: our slowest page under 100 ms at the median {when}: {}, {}.",
+                Millis(found),
+                verdict(found < limit)
+            )?;
+        }
+        writeln!(
+            f,
+            "\nWith {} simulated instances, each of an account of its own: what the daemon takes for a page, asked for over one connection without\n\
+             Caddy, {} times.\n",
+            self.instances,
+            self.made.first().map_or(0, |m| m.took.len())
+        )?;
+        writeln!(f, "| page | p50 | p99 | size |\n| --- | --- | --- | --- |")?;
+        for Made { name, took, size } in &self.made {
+            let [p50, p99] = [took.median(), took.p99()].map(Millis);
+            writeln!(f, "| {name} | {p50} | {p99} | {} kB |", size.div_ceil(1000))?;
+        }
         busy(f, self.busy)
     }
 }
