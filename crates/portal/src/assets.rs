@@ -17,33 +17,20 @@ struct Asset {
     content: &'static [u8],
 }
 
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
 const ASSETS: [Asset; 5] = [
-    Asset {
-        name: "app.css",
-        kind: "text/css; charset=utf-8",
-        content: include_bytes!("../assets/app.css"),
-    },
-    Asset {
-        name: "app.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("../assets/app.js"),
-    },
-    Asset {
-        name: "htmx.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("../assets/vendor/htmx.js"),
-    },
-    Asset {
-        name: "htmx-sse.js",
-        kind: "text/javascript; charset=utf-8",
-        content: include_bytes!("../assets/vendor/htmx-sse.js"),
-    },
-    Asset {
-        name: "icon.svg",
-        kind: "image/svg+xml",
-        content: include_bytes!("../assets/icon.svg"),
-    },
+    asset("app.css", CSS, include_bytes!("../assets/app.css")),
+    asset("app.js", JS, include_bytes!("../assets/app.js")),
+    asset("htmx.js", JS, include_bytes!("../assets/vendor/htmx.js")),
+    asset("htmx-sse.js", JS, include_bytes!("../assets/vendor/htmx-sse.js")),
+    asset("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
 ];
+
+const fn asset(name: &'static str, kind: &'static str, content: &'static [u8]) -> Asset {
+    Asset { name, kind, content }
+}
 
 /// Where they are found, in the order of [`ASSETS`].
 static ADDRESSES: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -14,21 +14,35 @@ const SPAN: i64 = HOURS * 3_600_000;
 /// Samples further apart than this, in milliseconds, have a gap between them.
 const GAP: i64 = 150_000;
 
+/// Memory and CPU up to now, with their limits in the units of a sample.
+pub(crate) fn memory_and_cpu(
+    samples: &[Sample],
+    memory: Option<u32>,
+    cpu: Option<u32>,
+) -> Vec<Chart> {
+    let value = |sample: &Sample| sample.memory_mib;
+    let memory = Drawing { title: "Memory", samples, value, limit: memory, write: mib };
+    let value = |sample: &Sample| sample.cpu_thousandths;
+    let cpu = Drawing { title: "CPU", samples, value, limit: cpu, write: cores };
+    let now = Timestamp::now();
+    vec![memory.draw(now), cpu.draw(now)]
+}
+
 /// What a chart shows.
-pub(crate) struct Drawing<'a> {
-    pub title: &'static str,
-    pub samples: &'a [Sample],
+struct Drawing<'a> {
+    title: &'static str,
+    samples: &'a [Sample],
     /// Which part of a sample.
-    pub value: fn(&Sample) -> u32,
+    value: fn(&Sample) -> u32,
     /// A limit, in the same unit.
-    pub limit: Option<u32>,
+    limit: Option<u32>,
     /// How a value is written.
-    pub write: fn(u32) -> String,
+    write: fn(u32) -> String,
 }
 
 impl Drawing<'_> {
     /// Draws it, up to `now`.
-    pub fn draw(&self, now: Timestamp) -> Chart {
+    fn draw(&self, now: Timestamp) -> Chart {
         let most = self.samples.iter().map(self.value).max().unwrap_or(0);
         let top = most.max(self.limit.unwrap_or(0)).max(1);
         let runs = self.runs(now, top);
@@ -102,7 +116,7 @@ fn points(run: &[(f64, f64)]) -> String {
 }
 
 /// MiB.
-pub(crate) fn mib(value: u32) -> String {
+fn mib(value: u32) -> String {
     crate::words::mib(value.into())
 }
 

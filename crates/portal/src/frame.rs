@@ -114,23 +114,6 @@ pub(crate) struct EventRow {
     pub name: Option<String>,
 }
 
-/// The head of a column.
-#[derive(Debug, Clone)]
-pub(crate) struct Column {
-    pub label: &'static str,
-    pub href: String,
-    pub sorted: &'static str,
-    pub class: &'static str,
-}
-
-/// Which part of a long table is shown.
-#[derive(Debug, Clone)]
-pub(crate) struct Pages {
-    pub text: String,
-    pub prev: Option<String>,
-    pub next: Option<String>,
-}
-
 /// A link that is shown once.
 #[derive(Debug, Clone)]
 pub(crate) struct MadeLink {

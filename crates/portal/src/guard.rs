@@ -68,15 +68,16 @@ fn with_headers(portal: &Portal, mut response: Response, fixed: bool) -> Respons
         }
     }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    // Chromium applies `form-action` to redirects too, and "Open" leads to an instance.
-    let instances = portal.settings.site.replacen("https://", "https://*.", 1);
-    let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-         connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
-         form-action 'self' {instances}"
-    );
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, portal.policy.clone());
     response
+}
+
+/// What may run on a page, and where its forms may lead: to our own pages only, if `site` cannot
+/// stand in a header.
+pub(crate) fn policy(site: &str) -> HeaderValue {
+    const OURS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+    // Chromium applies `form-action` to redirects too, and "Open" leads to an instance.
+    let instances = site.replacen("https://", "https://*.", 1);
+    HeaderValue::from_str(&format!("{OURS} {instances}")).unwrap_or(HeaderValue::from_static(OURS))
 }

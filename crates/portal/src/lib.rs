@@ -21,6 +21,7 @@ mod words;
 
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use startclaw_accounts::Accounts;
 use startclaw_engine::{BackupSettings, Engine};
 use tokio::sync::Semaphore;
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub accounts: Accounts,
     pub settings: Settings,
     pub check: check::Checker,
+    pub policy: HeaderValue,
     pub streams: Arc<Semaphore>,
 }
 
@@ -65,6 +67,7 @@ impl Portal {
             engine,
             accounts,
             check: check::Checker::new(settings.reach.clone()),
+            policy: guard::policy(&settings.site),
             settings,
             streams: Arc::new(Semaphore::new(STREAMS)),
         }))

@@ -8,16 +8,14 @@ use axum::{
 };
 use serde::Deserialize;
 use startclaw_engine::{EngineError, InstanceStatus};
-use startclaw_model::{
-    InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot, Timestamp,
-};
+use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
 
 use super::{Done, instances::host_of, operation};
 use crate::{
     Portal,
     answer::{Answer, Refused, go, page, page_with},
     assets::Page as _,
-    chart::{self, Drawing},
+    chart,
     error::sentence,
     form::Sent,
     frame::{Chart, EventRow, Notice, Site},
@@ -284,25 +282,11 @@ async fn newest_open(own: &Own) -> Result<Option<Operation>, Refused> {
 }
 
 fn charts_of(own: &Own) -> Vec<Chart> {
-    let (samples, now) = (own.engine().usage(own.name()), Timestamp::now());
     let limits = own.instance.limits();
-    let memory = Drawing {
-        title: "Memory",
-        samples: &samples,
-        value: |sample| sample.memory_mib,
-        limit: u32::try_from(limits.memory_hard_mib).ok(),
-        write: chart::mib,
-    };
+    let memory = u32::try_from(limits.memory_hard_mib).ok();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "256 CPUs at most")]
-    let cpus = (limits.cpus * 1000.0) as u32;
-    let cpu = Drawing {
-        title: "CPU",
-        samples: &samples,
-        value: |sample| sample.cpu_thousandths,
-        limit: Some(cpus),
-        write: chart::cores,
-    };
-    vec![memory.draw(now), cpu.draw(now)]
+    let cpu = (limits.cpus * 1000.0) as u32;
+    chart::memory_and_cpu(&own.engine().usage(own.name()), memory, Some(cpu))
 }
 
 async fn secret_rows(

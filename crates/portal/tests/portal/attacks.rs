@@ -84,18 +84,7 @@ async fn signing_in_leads_to_our_own_pages_only() {
 async fn an_address_that_nobody_confirmed_gets_nothing_that_is_made_for_it() {
     let house = House::new().await;
     let squatter = house.person("alice@example.com").await;
-    let request = startclaw_engine::ProvisionRequest {
-        name: startclaw_model::Name::parse("alice").unwrap(),
-        owner: startclaw_model::Owner::parse("alice@example.com").unwrap(),
-        account: None,
-        provider: None,
-        api_key: None,
-        telegram_bot_token: None,
-        version: None,
-        limits: None,
-    };
-    let admin = startclaw_model::Actor::socket(0);
-    house.engine.provision(&admin, request, None).await.unwrap();
+    house.provision("alice", "alice@example.com").await;
     house.live("alice").await;
     assert_eq!(squatter.get("/instances/alice").await.status, 404);
     assert_eq!(squatter.post("/instances/alice/open", &[]).await.status, 404);

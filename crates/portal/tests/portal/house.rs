@@ -13,9 +13,11 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use startclaw_accounts::{AccountSettings, Accounts, SignUp};
-use startclaw_engine::{BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, Timing};
+use startclaw_engine::{
+    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Timing,
+};
 use startclaw_host::simulated::SimulatedHost;
-use startclaw_model::{Actor, Email, InstanceState, Name, Quota};
+use startclaw_model::{Actor, Email, InstanceState, Name, Owner, Quota};
 use startclaw_portal::{Reach, Settings};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
@@ -100,6 +102,21 @@ impl House {
         let account = self.account("root@example.com").await;
         self.accounts.set_admin(&Actor::system(), account, true).await.unwrap();
         browser
+    }
+
+    /// An instance that is made at the command line, for an owner and no account.
+    pub async fn provision(&self, name: &str, owner: &str) {
+        let request = ProvisionRequest {
+            name: Name::parse(name).unwrap(),
+            owner: Owner::parse(owner).unwrap(),
+            account: None,
+            provider: None,
+            api_key: None,
+            telegram_bot_token: None,
+            version: None,
+            limits: None,
+        };
+        self.engine.provision(&Actor::socket(0), request, None).await.unwrap();
     }
 
     pub async fn account(&self, email: &str) -> startclaw_model::Account {

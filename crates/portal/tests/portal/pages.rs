@@ -63,18 +63,7 @@ async fn a_long_list_is_shown_a_part_at_a_time() {
     let house = House::new().await;
     let admin = house.admin().await;
     for n in 0..250 {
-        let request = startclaw_engine::ProvisionRequest {
-            name: startclaw_model::Name::parse(&format!("claw-{n:04}")).unwrap(),
-            owner: startclaw_model::Owner::parse("many@example.com").unwrap(),
-            account: None,
-            provider: None,
-            api_key: None,
-            telegram_bot_token: None,
-            version: None,
-            limits: None,
-        };
-        let system = startclaw_model::Actor::system();
-        house.engine.provision(&system, request, None).await.unwrap();
+        house.provision(&format!("claw-{n:04}"), "many@example.com").await;
     }
     let page = admin.get("/admin?sort=name&order=desc&page=2").await;
     page.has("101 to 200 of 250");

@@ -215,6 +215,7 @@ async fn an_admin_looks_after_everybody() {
     let admin = house.admin().await;
     admin.get("/admin?q=ALI&sort=owner&order=desc").await.has("1 instance");
     admin.get("/admin?q=nobody").await.has("Nothing found");
+    admin.get("/admin/accounts?q=ALI").await.has("1 account matches");
     admin.get("/instances/alice").await.has("This instance belongs to alice@example.com");
     for path in ["/admin/machine", "/admin/operations", "/admin/accounts", "/admin/alerts"] {
         assert_eq!(admin.get(path).await.status, 200, "{path}");

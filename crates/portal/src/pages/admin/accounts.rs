@@ -7,12 +7,15 @@ use axum::extract::{Query, State};
 use startclaw_accounts::AccountInfo;
 use startclaw_model::AccountState;
 
-use super::{table::Asked, troubles};
+use super::{
+    table::{Asked, Column, List, Table},
+    troubles,
+};
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
-    frame::{Column, Notice, Pages, Site},
+    frame::{Notice, Site},
     who::Admin,
     words,
 };
@@ -24,14 +27,22 @@ struct Accounts {
     here: &'static str,
     notice: Option<Notice>,
     troubles: u64,
-    q: String,
-    sort: String,
-    order: String,
-    columns: Vec<Column>,
-    rows: Vec<AdminAccount>,
-    found: String,
-    pages: Pages,
+    table: Table<AdminAccount>,
 }
+
+const LIST: List<AccountInfo> = List {
+    path: "/admin/accounts",
+    one: "account",
+    searched_by: "e-mail",
+    wants: |asked, info| asked.finds(info.account.email.as_str()),
+    columns: &[
+        Column("E-mail", "email", "", |a, b| a.account.email.cmp(&b.account.email)),
+        Column("Instances", "instances", "num", |a, b| a.usage.instances.cmp(&b.usage.instances)),
+        Column("Made", "made", "", |a, b| a.account.created_at.cmp(&b.account.created_at)),
+        Column("Last seen", "seen", "", |a, b| a.account.signed_in_at.cmp(&b.account.signed_in_at)),
+        Column("Standing", "", "", |_, _| Ordering::Equal),
+    ],
+};
 
 /// A row of the table.
 pub(crate) struct AdminAccount {
@@ -51,43 +62,13 @@ pub(crate) async fn show(
     Query(asked): Query<Asked>,
 ) -> Answer {
     let all = admin.person.accounts().all().await.map_err(|e| admin.refuse(e))?;
-    let mut found: Vec<_> =
-        all.into_iter().filter(|info| asked.finds(info.account.email.as_str())).collect();
-    found.sort_by(|a, b| {
-        let order = order(&asked.sort, a, b);
-        if asked.descending() { order.reverse() } else { order }
-    });
-    let number = u64::try_from(found.len()).unwrap_or(u64::MAX);
-    let (rows, pages) = asked.part(found);
     Ok(page(&Accounts {
         site: portal.site(Some(&admin.person)),
         here: "accounts",
         notice: None,
         troubles: troubles(&admin).await?,
-        columns: vec![
-            asked.column("E-mail", "email", ""),
-            asked.column("Instances", "instances", "num"),
-            asked.column("Made", "made", ""),
-            asked.column("Last seen", "seen", ""),
-            asked.column("Standing", "", ""),
-        ],
-        rows: rows.iter().map(row).collect(),
-        found: words::counted(number, "account"),
-        pages,
-        q: asked.q,
-        sort: asked.sort,
-        order: asked.order,
+        table: LIST.table(asked, all, row),
     }))
-}
-
-fn order(by: &str, a: &AccountInfo, b: &AccountInfo) -> Ordering {
-    let first = match by {
-        "instances" => a.usage.instances.cmp(&b.usage.instances),
-        "made" => a.account.created_at.cmp(&b.account.created_at),
-        "seen" => a.account.signed_in_at.cmp(&b.account.signed_in_at),
-        _ => Ordering::Equal,
-    };
-    first.then_with(|| a.account.email.cmp(&b.account.email))
 }
 
 /// An account as a row.

@@ -1,19 +1,20 @@
 //! `/admin`: all instances.
 
-use std::cmp::Ordering;
-
 use askama::Template;
 use axum::extract::{Query, State};
 use startclaw_engine::{Engine, InstanceStatus};
 use startclaw_model::{InstanceState, Timestamp};
 
-use super::{table::Asked, troubles};
+use super::{
+    table::{Asked, Column, List, Table},
+    troubles,
+};
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
     error::sentence,
-    frame::{Column, Notice, Pages, Site},
+    frame::{Notice, Site},
     who::Admin,
     words,
 };
@@ -28,16 +29,29 @@ struct Instances {
     here: &'static str,
     notice: Option<Notice>,
     troubles: u64,
-    q: String,
-    sort: String,
-    order: String,
-    state: String,
     counts: Vec<Count>,
-    columns: Vec<Column>,
-    rows: Vec<AdminInstance>,
-    found: String,
-    pages: Pages,
+    table: Table<AdminInstance>,
 }
+
+const LIST: List<InstanceStatus> = List {
+    path: "/admin",
+    one: "instance",
+    searched_by: "name or owner",
+    wants: |asked, i| {
+        (asked.finds(i.name.as_str()) || asked.finds(i.owner.as_str()))
+            && (asked.state.is_empty() || i.state.as_str() == asked.state)
+    },
+    columns: &[
+        Column("Name", "name", "", |a, b| a.name.cmp(&b.name)),
+        Column("Owner", "owner", "", |a, b| a.owner.as_str().cmp(b.owner.as_str())),
+        Column("State", "state", "", |a, b| a.state.as_str().cmp(b.state.as_str())),
+        Column("Memory", "memory", "num", |a, b| {
+            a.limits().memory_hard_mib.cmp(&b.limits().memory_hard_mib)
+        }),
+        Column("Last backup", "backup", "", |a, b| a.last_backup.cmp(&b.last_backup)),
+        Column("Since", "since", "", |a, b| a.since.cmp(&b.since)),
+    ],
+};
 
 struct Count {
     label: &'static str,
@@ -66,60 +80,14 @@ pub(crate) async fn show(
     Query(asked): Query<Asked>,
 ) -> Answer {
     let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
-    let total = all.len();
-    let counts = counts(&asked, &all);
-    let mut found: Vec<_> = all
-        .into_iter()
-        .filter(|i| asked.finds(i.name.as_str()) || asked.finds(i.owner.as_str()))
-        .filter(|i| asked.state.is_empty() || i.state.as_str() == asked.state)
-        .collect();
-    found.sort_by(|a, b| {
-        let order = order(&asked.sort, a, b);
-        if asked.descending() { order.reverse() } else { order }
-    });
-    let number = u64::try_from(found.len()).unwrap_or(u64::MAX);
-    let said = if found.len() == total {
-        words::counted(number, "instance")
-    } else if number == 1 {
-        "1 instance matches".to_owned()
-    } else {
-        format!("{} match", words::counted(number, "instance"))
-    };
-    let (rows, pages) = asked.part(found);
     Ok(page(&Instances {
         site: portal.site(Some(&admin.person)),
         here: "admin",
         notice: None,
         troubles: troubles(&admin).await?,
-        columns: vec![
-            asked.column("Name", "name", ""),
-            asked.column("Owner", "owner", ""),
-            asked.column("State", "state", ""),
-            asked.column("Memory", "memory", "num"),
-            asked.column("Last backup", "backup", ""),
-            asked.column("Since", "since", ""),
-        ],
-        rows: rows.iter().map(|i| row(admin.engine(), i)).collect(),
-        counts,
-        found: said,
-        pages,
-        q: asked.q,
-        sort: asked.sort,
-        order: asked.order,
-        state: asked.state,
+        counts: counts(&asked, &all),
+        table: LIST.table(asked, all, |i| row(admin.engine(), i)),
     }))
-}
-
-fn order(by: &str, a: &InstanceStatus, b: &InstanceStatus) -> Ordering {
-    let first = match by {
-        "owner" => a.owner.as_str().cmp(b.owner.as_str()),
-        "state" => a.state.as_str().cmp(b.state.as_str()),
-        "memory" => a.limits().memory_hard_mib.cmp(&b.limits().memory_hard_mib),
-        "backup" => a.last_backup.cmp(&b.last_backup),
-        "since" => a.since.cmp(&b.since),
-        _ => Ordering::Equal,
-    };
-    first.then_with(|| a.name.cmp(&b.name))
 }
 
 fn counts(asked: &Asked, all: &[InstanceStatus]) -> Vec<Count> {

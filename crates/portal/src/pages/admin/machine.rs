@@ -3,14 +3,13 @@
 use askama::Template;
 use axum::extract::State;
 use startclaw_engine::{Disk, MachineHistory};
-use startclaw_model::Timestamp;
 
 use super::troubles;
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
-    chart::{self, Drawing},
+    chart,
     frame::{Chart, Meter, Notice, Site},
     who::Admin,
     words,
@@ -78,21 +77,7 @@ fn meters(history: &MachineHistory) -> Vec<Meter> {
 }
 
 fn charts(history: &MachineHistory) -> Vec<Chart> {
-    let now = Timestamp::now();
     let has = history.now;
-    let memory = Drawing {
-        title: "Memory",
-        samples: &history.samples,
-        value: |sample| sample.memory_mib,
-        limit: has.and_then(|m| u32::try_from(m.memory_total >> 20).ok()),
-        write: chart::mib,
-    };
-    let cpu = Drawing {
-        title: "CPU",
-        samples: &history.samples,
-        value: |sample| sample.cpu_thousandths,
-        limit: has.map(|m| m.cpus * 1000),
-        write: chart::cores,
-    };
-    vec![memory.draw(now), cpu.draw(now)]
+    let memory = has.and_then(|m| u32::try_from(m.memory_total >> 20).ok());
+    chart::memory_and_cpu(&history.samples, memory, has.map(|m| m.cpus * 1000))
 }

@@ -1,11 +1,10 @@
 //! Long tables: searched, sorted, and shown a part at a time.
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 
-use crate::{
-    frame::{Column, Pages},
-    words,
-};
+use crate::words;
 
 /// Rows shown at once.
 const ROWS: usize = 100;
@@ -25,9 +24,114 @@ pub(crate) struct Asked {
     pub page: usize,
 }
 
+/// What a table lists, and how it is looked through.
+pub(crate) struct List<T: 'static> {
+    /// The page it is on.
+    pub path: &'static str,
+    /// One of them, as they are counted.
+    pub one: &'static str,
+    /// What they are searched by.
+    pub searched_by: &'static str,
+    /// Whether one is among what is asked for.
+    pub wants: fn(&Asked, &T) -> bool,
+    /// The first column puts in order what another one finds equal.
+    pub columns: &'static [Column<T>],
+}
+
+/// A column: its label, its name in addresses (none when it cannot be sorted by), its class, and
+/// how it puts two in order.
+pub(crate) struct Column<T>(
+    pub &'static str,
+    pub &'static str,
+    pub &'static str,
+    pub fn(&T, &T) -> Ordering,
+);
+
+/// A table as its page shows it; see `admin/table.html`.
+pub(crate) struct Table<R> {
+    pub path: &'static str,
+    pub searched_by: &'static str,
+    pub asked: Asked,
+    pub heads: Vec<Head>,
+    pub rows: Vec<R>,
+    pub found: String,
+    pub pages: Pages,
+}
+
+/// The head of a column.
+pub(crate) struct Head {
+    pub label: &'static str,
+    pub href: String,
+    pub sorted: &'static str,
+    pub class: &'static str,
+}
+
+/// Which part of a long table is shown.
+pub(crate) struct Pages {
+    pub text: String,
+    pub prev: Option<String>,
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// Those of `all` that are asked for, in order; only what is shown becomes rows.
+    pub fn table<R>(&self, asked: Asked, all: Vec<T>, row: impl Fn(&T) -> R) -> Table<R> {
+        let total = all.len();
+        let mut found: Vec<T> = all.into_iter().filter(|one| (self.wants)(&asked, one)).collect();
+        found.sort_by(|a, b| self.order(&asked, a, b));
+        let (shown, pages) = asked.part(&found);
+        Table {
+            path: self.path,
+            searched_by: self.searched_by,
+            heads: self.columns.iter().map(|column| column.head(&asked)).collect(),
+            rows: shown.iter().map(row).collect(),
+            found: self.found(found.len(), total),
+            pages,
+            asked,
+        }
+    }
+
+    fn order(&self, asked: &Asked, a: &T, b: &T) -> Ordering {
+        let by = |column: &Column<T>| column.3(a, b);
+        let chosen = self.columns.iter().find(|column| column.1 == asked.sort);
+        let order = chosen.map_or(Ordering::Equal, by).then_with(|| by(&self.columns[0]));
+        if asked.descending() { order.reverse() } else { order }
+    }
+
+    /// `250 accounts`; when some are left out, `3 accounts match`.
+    fn found(&self, number: usize, total: usize) -> String {
+        let counted = words::counted(wide(number), self.one);
+        match number {
+            _ if number == total => counted,
+            1 => format!("{counted} matches"),
+            _ => format!("{counted} match"),
+        }
+    }
+}
+
+impl<T> Column<T> {
+    fn head(&self, asked: &Asked) -> Head {
+        let Self(label, by, class, _) = *self;
+        if by.is_empty() {
+            return Head { label, href: String::new(), sorted: "none", class };
+        }
+        let sorted = match (asked.sort == by, asked.descending()) {
+            (false, _) => "none",
+            (true, false) => "ascending",
+            (true, true) => "descending",
+        };
+        let href = asked.address(|other| {
+            by.clone_into(&mut other.sort);
+            let order = if sorted == "ascending" { "desc" } else { "" };
+            order.clone_into(&mut other.order);
+        });
+        Head { label, href, sorted, class }
+    }
+}
+
 impl Asked {
     /// Whether the greatest come first.
-    pub fn descending(&self) -> bool {
+    fn descending(&self) -> bool {
         self.order == "desc"
     }
 
@@ -57,34 +161,14 @@ impl Asked {
         format!("?{}", pairs.join("&"))
     }
 
-    /// The head of a column. `by` is what it is sorted by; nothing when it cannot be.
-    pub fn column(&self, label: &'static str, by: &str, class: &'static str) -> Column {
-        let current = !by.is_empty() && self.sort == by;
-        let sorted = match (current, self.descending()) {
-            (false, _) => "none",
-            (true, false) => "ascending",
-            (true, true) => "descending",
-        };
-        let href = if by.is_empty() {
-            String::new()
-        } else {
-            self.address(|other| {
-                by.clone_into(&mut other.sort);
-                let order = if sorted == "ascending" { "desc" } else { "" };
-                order.clone_into(&mut other.order);
-            })
-        };
-        Column { label, href, sorted, class }
-    }
-
     /// The part of `rows` that is shown, and the way to the others.
-    pub fn part<T>(&self, rows: Vec<T>) -> (Vec<T>, Pages) {
+    fn part<'a, T>(&self, rows: &'a [T]) -> (&'a [T], Pages) {
         let all = rows.len();
         let last = all.div_ceil(ROWS).max(1);
         let page = self.page.clamp(1, last);
         let from = (page - 1) * ROWS;
-        let shown: Vec<T> = rows.into_iter().skip(from).take(ROWS).collect();
-        let number = |n: usize| words::thousands(u64::try_from(n).unwrap_or(u64::MAX));
+        let shown = &rows[from..all.min(from + ROWS)];
+        let number = |n: usize| words::thousands(wide(n));
         let text = if all == 0 {
             String::new()
         } else {
@@ -98,6 +182,10 @@ impl Asked {
         };
         (shown, pages)
     }
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// A text as it can stand in a query.
@@ -117,24 +205,74 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Numbers and their squares, of which a search finds digits.
+    const NUMBERS: List<(i32, i32)> = List {
+        path: "/numbers",
+        one: "number",
+        searched_by: "digits",
+        wants: |asked, row| asked.finds(&row.0.to_string()),
+        columns: &[
+            Column("Number", "number", "", |a, b| a.0.cmp(&b.0)),
+            Column("Square", "square", "num", |a, b| a.1.cmp(&b.1)),
+            Column("Standing", "", "", |_, _| Ordering::Equal),
+        ],
+    };
+
+    fn table(from: i32, to: i32, asked: Asked) -> Table<i32> {
+        NUMBERS.table(asked, (from..to).map(|n| (n, n * n)).collect(), |row| row.0)
+    }
+
+    fn sorted(sort: &str, order: &str) -> Asked {
+        Asked { sort: sort.into(), order: order.into(), ..Asked::default() }
+    }
+
     #[test]
     fn a_table_is_shown_a_part_at_a_time() {
-        let asked = Asked { page: 3, q: "a b&c".into(), ..Asked::default() };
-        let (rows, pages) = asked.part((0..250).collect());
+        let asked = Asked { page: 3, ..sorted("a b&c", "") };
+        let Table { rows, pages, .. } = table(0, 250, asked);
         assert_eq!((rows.len(), rows[0]), (50, 200));
         assert_eq!(pages.text, "201 to 250 of 250");
-        assert_eq!(pages.prev.as_deref(), Some("?q=a%20b%26c&page=2"));
+        assert_eq!(pages.prev.as_deref(), Some("?sort=a%20b%26c&page=2"));
         assert_eq!(pages.next, None);
-        let (rows, pages) = Asked { page: 99, ..Asked::default() }.part(vec![1]);
+        let Table { rows, pages, .. } = table(0, 1, Asked { page: 99, ..Asked::default() });
         assert_eq!((rows.len(), pages.prev), (1, None));
+        let Table { rows, pages, .. } = table(0, 0, Asked::default());
+        assert_eq!((rows.len(), pages.text.as_str()), (0, ""));
+    }
+
+    #[test]
+    fn what_is_found_is_counted_as_people_say_it() {
+        let found =
+            |to: i32, q: &str| table(0, to, Asked { q: q.into(), ..Asked::default() }).found;
+        assert_eq!(found(250, ""), "250 numbers");
+        assert_eq!(found(1, ""), "1 number");
+        assert_eq!(found(25, " 4 "), "3 numbers match");
+        assert_eq!(found(250, "249"), "1 number matches");
+        assert_eq!(found(250, "nothing"), "0 numbers match");
+    }
+
+    #[test]
+    fn rows_are_put_in_order_both_ways() {
+        let rows = |sort: &str, order: &str| table(-2, 3, sorted(sort, order)).rows;
+        assert_eq!(rows("", ""), [-2, -1, 0, 1, 2]);
+        assert_eq!(rows("unheard of", "desc"), [2, 1, 0, -1, -2]);
+        assert_eq!(rows("square", ""), [0, -1, 1, -2, 2], "the first column decides at last");
+        assert_eq!(rows("square", "desc"), [2, -2, 1, -1, 0]);
     }
 
     #[test]
     fn a_column_turns_round_when_it_is_asked_again() {
-        let by_name = Asked { sort: "name".into(), ..Asked::default() };
-        let column = by_name.column("Name", "name", "");
-        assert_eq!((column.sorted, column.href.as_str()), ("ascending", "?sort=name&order=desc"));
-        let other = by_name.column("Owner", "owner", "");
-        assert_eq!((other.sorted, other.href.as_str()), ("none", "?sort=owner"));
+        let heads = |order: &str| {
+            let heads = table(0, 1, sorted("number", order)).heads.into_iter();
+            heads.map(|head| (head.sorted, head.href)).collect::<Vec<_>>()
+        };
+        let head = |sorted: &'static str, href: &str| (sorted, href.to_owned());
+        let others = [head("none", "?sort=square"), head("none", "")];
+        let up = heads("");
+        assert_eq!(up[0], head("ascending", "?sort=number&order=desc"));
+        assert_eq!(up[1..], others);
+        let down = heads("desc");
+        assert_eq!(down[0], head("descending", "?sort=number"));
+        assert_eq!(down[1..], others);
     }
 }
