@@ -45,6 +45,6 @@ async fn everybody_finds_what_is_theirs_and_nobody_gets_at_what_is_not() {
     attacks::a_ticket_works_once_at_its_own_instance_and_while_its_session_lasts(&town).await;
     attacks::a_tenants_pages_get_nothing_and_change_nothing(&town).await;
     lap("attacks");
-    pages::every_page_is_accessible_light_and_within_its_policy(&town).await;
+    pages::every_page_is_accessible_light_and_steady_and_within_its_policy(&town).await;
     lap("pages");
 }
