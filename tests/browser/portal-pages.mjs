@@ -4,23 +4,34 @@
 // somebody is signed out. Asks the test to have alice { log } a line.
 import { faultsOf, firstPaint, weight } from "./axe.mjs";
 import { drive, field, outside, press, signIn } from "./browser.mjs";
-import { comeAndStay } from "./jumps.mjs";
+import { comeAndStay, unexcused } from "./jumps.mjs";
 
-// What pages become: a form that was refused, the other steps of a form, and a log that goes on.
+// What pages become: a form that was refused or answered, its other steps, and a log that goes on.
 async function refused(page) {
   await field(page, "Current password").fill("wrong, I am afraid");
   await field(page, "New password").fill("short");
   await press(page, "Change password");
   await page.locator("[aria-invalid]").first().waitFor();
 }
-async function secondStep(page) {
+async function nameAnswered(page) {
   await field(page, "Name").fill("nobody-has-it");
+  await page.locator("#name-answer .good").waitFor();
+}
+async function secondStep(page) {
+  await nameAnswered(page);
   await press(page, "Next");
   await page.getByRole("radio", { name: /^Another/ }).check();
 }
 async function thirdStep(page) {
   await secondStep(page);
   await press(page, "Next");
+}
+async function tokenAnswered(page) {
+  await thirdStep(page);
+  await unexcused(page);
+  await field(page, "Bot token (may be left empty)").fill("123456789:AAE");
+  await field(page, "Bot token (may be left empty)").blur();
+  await page.locator("#telegram-answer", { hasText: "." }).waitFor();
 }
 // Lines come, one that is shown and one that waits. Nothing is pressed by the mouse: what moves just after it would not count.
 async function linesCame(page) {
@@ -30,7 +41,14 @@ async function linesCame(page) {
   await outside({ log: "A line that waits." });
   await page.getByText("New lines are waiting").waitFor();
 }
-const BECOMES = { "refused": refused, "step 2": secondStep, "step 3": thirdStep, "lines came": linesCame };
+const BECOMES = {
+  "refused": refused,
+  "name answered": nameAnswered,
+  "step 2": secondStep,
+  "step 3": thirdStep,
+  "token answered": tokenAnswered,
+  "lines came": linesCame,
+};
 
 drive(async ({ site, password, people, person }) => {
   const seen = [];

@@ -26,7 +26,9 @@ pub async fn every_page_is_accessible_light_and_steady_and_within_its_policy(tow
             "/instances", "/account", "/account, refused", "/account/delete", "/new", operation, restore,
             "/instances/alice", "/instances/alice/logs", "/instances/alice/logs, lines came", "/instances/alice/remove",
         ] },
-        { "email": "guest@example.com", "pages": ["/instances", "/new", "/new, step 2", "/new, step 3"] },
+        { "email": "guest@example.com", "pages": [
+            "/instances", "/new", "/new, name answered", "/new, step 2", "/new, step 3", "/new, token answered",
+        ] },
         { "email": ADMIN, "pages": [
             "/admin", "/admin/machine", "/admin/operations", "/admin/accounts", account,
             "/admin/invites", "/admin/alerts", "/instances/alice",
