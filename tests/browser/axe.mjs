@@ -1,9 +1,9 @@
 // What is asked of every page: axe-core finds nothing serious, nothing is against the policy, and little is sent.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { SIZES, THEMES } from "./looks.mjs";
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
-const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 
 // Looks at the page as it is, in both themes and sizes. Gives faults in words, none when all is well.
 export async function faultsOf(page) {
@@ -12,7 +12,7 @@ export async function faultsOf(page) {
   await page.evaluate(AXE);
   for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewportSize(viewport);
-    for (const colorScheme of ["light", "dark"]) {
+    for (const colorScheme of THEMES) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       const found = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
       if (found.passes.length < 10) faults.push(`${size} ${colorScheme}: axe looked at nothing`);

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { noteJumps } from "./jumps.mjs";
 
 const parameters = JSON.parse(process.argv[2]);
 // How long anything may take on a machine that does much else.
@@ -32,16 +33,14 @@ function trust() {
 
 // Runs in each page before anything else: notes what nobody sees.
 function watch() {
-  window.noted = { violations: [], shift: 0 };
+  window.noted = { violations: [] };
   document.addEventListener("securitypolicyviolation", (e) =>
     window.noted.violations.push(`${e.violatedDirective}: ${e.blockedURI}`),
   );
-  new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.noted.shift += entry.value;
-  }).observe({ type: "layout-shift", buffered: true });
 }
 
-// Runs `script` with the parameters and a way to make people: each has a browser context of their own.
+// Runs `script` with the parameters and a way to make people: each has a browser context of their own. Fails when anything
+// jumped on a page of ours, whatever the script was after.
 export async function drive(script) {
   const browser = await chromium.launch({
     executablePath: fileURLToPath(new URL("chromium", import.meta.url)),
@@ -56,11 +55,12 @@ export async function drive(script) {
       "--disable-sync",
     ],
   });
-  const pages = [];
+  const [pages, jumps] = [[], []];
   const person = async (options = {}) => {
     const context = await browser.newContext(options);
     context.setDefaultTimeout(PATIENCE);
     await context.addInitScript(watch);
+    await noteJumps(context, parameters.site, jumps);
     const faults = [];
     context.on("page", (page) => {
       pages.push(page);
@@ -74,7 +74,9 @@ export async function drive(script) {
     return { context, faults, page: await context.newPage() };
   };
   try {
-    print({ done: (await script({ ...parameters, person })) ?? null });
+    const done = (await script({ ...parameters, person })) ?? null;
+    if (jumps.length > 0) throw new Error(`it jumped:\n${jumps.join("\n")}`);
+    print({ done });
   } catch (error) {
     for (const page of pages.filter((page) => !page.isClosed())) {
       const text = await page.innerText("body", { timeout: 2000 }).catch(() => "");

@@ -1,38 +1,70 @@
-// Looks at pages: axe-core, the policy, the console, and how much was sent.
+// Looks at pages: axe-core, the policy, the console, how much was sent, and that nothing jumps.
 //
-// Parameters: { site, password, people: [{ email, pages: [path] }] }. Without an address somebody is signed out.
+// Parameters: { site, password, people: [{ email, pages: ["PATH" or "PATH, WHAT IT BECOMES"] }] }. Without an address
+// somebody is signed out. Asks the test to have alice { log } a line.
 import { faultsOf, firstPaint, weight } from "./axe.mjs";
-import { drive, field, press, signIn } from "./browser.mjs";
+import { drive, field, outside, press, signIn } from "./browser.mjs";
+import { comeAndStay, unexcused } from "./jumps.mjs";
+
+// What pages become: a form that was refused or answered, its other steps, and a log that goes on.
+async function refused(page) {
+  await field(page, "Current password").fill("wrong, I am afraid");
+  await field(page, "New password").fill("short");
+  await press(page, "Change password");
+  await page.locator("[aria-invalid]").first().waitFor();
+}
+async function nameAnswered(page) {
+  await field(page, "Name").fill("nobody-has-it");
+  await page.locator("#name-answer .good").waitFor();
+}
+async function secondStep(page) {
+  await nameAnswered(page);
+  await press(page, "Next");
+  await page.getByRole("radio", { name: /^Another/ }).check();
+}
+async function thirdStep(page) {
+  await secondStep(page);
+  await press(page, "Next");
+}
+async function tokenAnswered(page) {
+  await thirdStep(page);
+  await unexcused(page);
+  await field(page, "Bot token (may be left empty)").fill("123456789:AAE");
+  await field(page, "Bot token (may be left empty)").blur();
+  await page.locator("#telegram-answer", { hasText: "." }).waitFor();
+}
+// Lines come, one that is shown and one that waits. Nothing is pressed by the mouse: what moves just after it would not count.
+async function linesCame(page) {
+  await outside({ log: "A line that is shown." });
+  await page.locator("#log").getByText("A line that is shown.").first().waitFor();
+  await page.getByRole("button", { name: "Pause" }).dispatchEvent("click");
+  await outside({ log: "A line that waits." });
+  await page.getByText("New lines are waiting").waitFor();
+}
+const BECOMES = {
+  "refused": refused,
+  "name answered": nameAnswered,
+  "step 2": secondStep,
+  "step 3": thirdStep,
+  "token answered": tokenAnswered,
+  "lines came": linesCame,
+};
 
 drive(async ({ site, password, people, person }) => {
   const seen = [];
   for (const { email, pages } of people) {
-    const { page, faults } = await person();
+    const { context, page, faults } = await person();
     if (email) await signIn(page, site, email, password);
-    const look = async (name) => {
+    for (const name of pages) {
+      const [path, become] = name.split(", ");
+      const reach = async (page) => {
+        await page.goto(site + path);
+        if (become) await BECOMES[become](page);
+      };
+      await comeAndStay(context, reach);
+      await reach(page);
       const found = [...(await faultsOf(page)), ...faults.splice(0)];
       seen.push({ page: name, faults: found, weight: await weight(page), paint: await firstPaint(page) });
-    };
-    for (const path of pages) {
-      await page.goto(site + path);
-      await look(path);
-    }
-    // Also what pages become: a form that was refused, and the other steps of a form.
-    if (pages.includes("/account")) {
-      await page.goto(`${site}/account`);
-      await field(page, "Current password").fill("wrong, I am afraid");
-      await field(page, "New password").fill("short");
-      await press(page, "Change password");
-      await page.locator("[aria-invalid]").first().waitFor();
-      await look("/account, refused");
-    }
-    if (pages.at(-1) === "/new") {
-      await field(page, "Name").fill("nobody-has-it");
-      await press(page, "Next");
-      await page.getByRole("radio", { name: /^Another/ }).check();
-      await look("/new, step 2");
-      await press(page, "Next");
-      await look("/new, step 3");
     }
   }
   return seen;

@@ -21,9 +21,8 @@ async function watchOperation(page, done) {
   }
   const state = await page.locator(".op > .state").innerText();
   if (!state.startsWith("Done")) throw new Error(`${done}: ${state}`);
-  const { shift } = await page.evaluate(() => window.noted);
   const reloaded = begun !== (await page.evaluate(() => performance.timeOrigin));
-  return { seconds: (Date.now() - clock) / 1000, changes: seen.length, last: seen.at(-1).split("\n"), reloaded, shift };
+  return { seconds: (Date.now() - clock) / 1000, changes: seen.length, last: seen.at(-1).split("\n"), reloaded };
 }
 
 drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => {
@@ -101,7 +100,6 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await follow(page, "Look after alice");
   await page.locator(".state-card").getByText("Live").waitFor();
   seen.restored = await outside({ say: "storks" });
-  seen.shift = await page.evaluate(() => window.noted.shift);
 
   // Out of both: a tab that is inside, and one on the pages.
   const inside = await context.newPage();
