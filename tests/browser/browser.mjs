@@ -123,6 +123,13 @@ export async function connected(page, all) {
   return all.some((s) => s.received >= 3 && !s.closed);
 }
 
+// Waits until none of its sockets is open.
+export async function disconnected(page, all) {
+  const deadline = Date.now() + PATIENCE;
+  while (!all.every((s) => s.closed) && Date.now() < deadline) await page.waitForTimeout(50);
+  return all.every((s) => s.closed);
+}
+
 // All text of a page, also inside its components.
 export const textOf = (page) =>
   page.evaluate(() => {

@@ -2,7 +2,7 @@
 //
 // Parameters: { site, origin, email, password, baseUrl, key, token }. Asks the test to { say } something to the bot.
 import { faultsOf, firstPaint, weight } from "./axe.mjs";
-import { connected, drive, field, follow, outside, press, sockets, textOf } from "./browser.mjs";
+import { connected, disconnected, drive, field, follow, outside, press, sockets, textOf } from "./browser.mjs";
 
 // Follows an operation on its page until it is over. Gives what one saw.
 async function watchOperation(page, done) {
@@ -103,9 +103,12 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
 
   // Out of both: a tab that is inside, and one on the pages.
   const inside = await context.newPage();
+  const open = sockets(inside);
   seen.before = (await inside.goto(origin)).status();
+  seen.inside = await connected(inside, open);
   await press(page, "Sign out");
   await page.waitForURL(`${site}/`);
+  seen.cut = await disconnected(inside, open);
   seen.after = (await inside.goto(origin)).status();
   await page.goto(home);
   seen.home = new URL(page.url()).pathname;

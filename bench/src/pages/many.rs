@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What is asked for: by an admin, and by the owner of one instance.
 const PAGES: [(&str, &str); 9] = [
-    ("front page", "/"),
+    ("account", "/account"),
     ("own instances", "/instances"),
     ("one instance", "/instances/claw-00500"),
     ("all instances, by name", "/admin"),

@@ -63,6 +63,8 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     assert!(restored.contains("pelicans"), "it remembers what was said before the backup");
     assert!(!restored.contains("herons"), "and not what was said after it");
     assert_eq!((&seen["before"], &seen["after"]), (&json!(200), &json!(401)), "both sessions end");
+    let open = (&seen["inside"], &seen["cut"]);
+    assert_eq!(open, (&json!(true), &json!(true)), "what was open in the instance ends too");
     assert_eq!(seen["home"], "/sign-in");
     assert_eq!(seen["liveFaults"], json!([]), "{:#}", seen["liveFaults"]);
     assert_eq!(seen["faults"], json!([]), "{:#}", seen["faults"]);
