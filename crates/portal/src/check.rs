@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, RequestBuilder, Url, redirect};
 use startclaw_model::{ModelProvider, ProviderKind, Secret};
 
 /// How long the other side may take.
@@ -46,27 +46,13 @@ impl Checker {
 
     /// Whether a provider takes a key.
     pub async fn key(&self, provider: &ModelProvider, key: &Secret) -> Verdict {
-        let (base, path) = match provider.kind {
-            ProviderKind::Anthropic => ("https://api.anthropic.com", "/v1/models"),
-            ProviderKind::Openai => ("https://api.openai.com", "/v1/models"),
-            ProviderKind::Openrouter => ("https://openrouter.ai", "/api/v1/key"),
-            ProviderKind::Google => ("https://generativelanguage.googleapis.com", "/v1beta/models"),
-            ProviderKind::Custom => (provider.base_url.as_deref().unwrap_or_default(), "/models"),
-        };
-        let Ok(url) = Url::parse(&format!("{}{path}", base.trim_end_matches('/'))) else {
+        let Some(url) = address(provider) else {
             return Verdict::Unknown("This address cannot be read.");
         };
         let Some(client) = self.client(&url, provider.kind == ProviderKind::Custom).await else {
             return Verdict::Unknown(UNREACHED);
         };
-        let request = client.get(url);
-        let request = match provider.kind {
-            ProviderKind::Anthropic => {
-                request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01")
-            }
-            ProviderKind::Google => request.header("x-goog-api-key", key.expose()),
-            _ => request.bearer_auth(key.expose()),
-        };
+        let request = with_key(client.get(url), provider.kind, key);
         match request.send().await.map(|answer| answer.status().as_u16()) {
             Ok(200..300) => Verdict::Good(String::new()),
             Ok(400 | 401 | 403) => {
@@ -126,6 +112,31 @@ impl Checker {
         let fits = |port: &Option<u16>| port.is_none_or(|port| port == address.port());
         let mut allowed = self.reach.allow.iter();
         is_public(ip) || allowed.any(|(net, port)| net.contains(&ip) && fits(port))
+    }
+}
+
+/// What of a provider costs nothing and wants a key.
+fn address(provider: &ModelProvider) -> Option<Url> {
+    let (base, path) = match provider.kind {
+        ProviderKind::Anthropic => ("https://api.anthropic.com", "/v1/models"),
+        ProviderKind::Openai => ("https://api.openai.com", "/v1/models"),
+        ProviderKind::Openrouter => ("https://openrouter.ai", "/api/v1/key"),
+        ProviderKind::Google => ("https://generativelanguage.googleapis.com", "/v1beta/models"),
+        ProviderKind::Custom => (provider.base_url.as_deref().unwrap_or_default(), "/models"),
+    };
+    Url::parse(&format!("{}{path}", base.trim_end_matches('/'))).ok()
+}
+
+/// The key where the provider looks for it: never in the address, which servers write down.
+fn with_key(request: RequestBuilder, kind: ProviderKind, key: &Secret) -> RequestBuilder {
+    match kind {
+        ProviderKind::Anthropic => {
+            request.header("x-api-key", key.expose()).header("anthropic-version", "2023-06-01")
+        }
+        ProviderKind::Google => request.header("x-goog-api-key", key.expose()),
+        ProviderKind::Openai | ProviderKind::Openrouter | ProviderKind::Custom => {
+            request.bearer_auth(key.expose())
+        }
     }
 }
 
@@ -201,5 +212,49 @@ mod tests {
         let open = Checker::new(Reach { allow, ..Reach::default() });
         assert!(open.may_ask("127.0.0.1:9".parse().unwrap()));
         assert!(!open.may_ask("127.0.0.1:22".parse().unwrap()));
+    }
+
+    fn provider(kind: ProviderKind, base_url: Option<String>) -> ModelProvider {
+        ModelProvider { kind, model: None, base_url }
+    }
+
+    #[test]
+    fn each_provider_is_asked_as_it_says() {
+        use ProviderKind::{Anthropic, Custom, Google, Openai, Openrouter};
+        let google = "https://generativelanguage.googleapis.com/v1beta/models";
+        for (kind, address, header, value) in [
+            (Anthropic, "https://api.anthropic.com/v1/models", "x-api-key", "k"),
+            (Openai, "https://api.openai.com/v1/models", "authorization", "Bearer k"),
+            (Openrouter, "https://openrouter.ai/api/v1/key", "authorization", "Bearer k"),
+            (Google, google, "x-goog-api-key", "k"),
+            (Custom, "https://llm.example/v1/models", "authorization", "Bearer k"),
+        ] {
+            let base = (kind == Custom).then(|| "https://llm.example/v1/".to_owned());
+            let url = super::address(&provider(kind, base)).unwrap();
+            assert_eq!(url.as_str(), address);
+            let request = with_key(Client::new().get(url), kind, &Secret::new("k"));
+            assert_eq!(request.build().unwrap().headers()[header], value, "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_good_or_bad_only_when_the_provider_says_so() {
+        use axum::{Router, extract::Path, http::StatusCode, routing::get};
+        let status = async |Path(code): Path<u16>| StatusCode::from_u16(code).unwrap();
+        let router = Router::new().route("/{code}/models", get(status));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let allow = vec![("127.0.0.0/8".parse().unwrap(), None)];
+        let checker = Checker::new(Reach { allow, ..Reach::default() });
+        let asked = async |code: u16| {
+            let custom = provider(ProviderKind::Custom, Some(format!("http://{at}/{code}")));
+            checker.key(&custom, &Secret::new("k")).await
+        };
+        assert_eq!(asked(200).await, Verdict::Good(String::new()));
+        assert!(matches!(asked(401).await, Verdict::Bad(_)));
+        for unsure in [302, 404, 429, 500] {
+            assert!(matches!(asked(unsure).await, Verdict::Unknown(_)), "{unsure}");
+        }
     }
 }

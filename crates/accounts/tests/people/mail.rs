@@ -1,83 +1,18 @@
 //! Mail, to a server that speaks SMTP.
 
-use std::sync::{Arc, Mutex};
+use std::{path::Path, process::Command};
 
 use startclaw_accounts::{AccountError, LinkKind, SignUp};
 use startclaw_model::Secret;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use crate::{
+    house::{House, PASSWORD, home, request, until},
+    mail_server::{Certificate, Server, Way},
 };
 
-use crate::house::{House, home, request, until};
-
-/// A mail server that keeps what it takes.
-#[derive(Clone)]
-struct Server {
-    address: String,
-    taken: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("smtp+plain://{}", listener.local_addr().unwrap());
-        let server = Self { address, taken: Arc::default() };
-        let taken = server.taken.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(talk(stream, taken.clone()));
-            }
-        });
-        server
-    }
-
-    fn letters(&self) -> Vec<String> {
-        self.taken.lock().unwrap().clone()
-    }
-
-    /// The value of the link to `what` in the newest letter to somebody, once it is there.
-    async fn link(&self, to: &str, what: &str) -> String {
-        let mark = format!("https://claws.test/{what}/");
-        let find = || {
-            let all = self.letters();
-            let letter = all.iter().rev().find(|l| l.contains(&format!("RCPT TO:<{to}>")))?;
-            Some(letter.split(&mark).nth(1)?[..43].to_owned())
-        };
-        until("the mail is there", async || find().is_some()).await;
-        find().unwrap()
-    }
-}
-
-/// One conversation: enough of RFC 5321 to take a letter.
-async fn talk(stream: TcpStream, taken: Arc<Mutex<Vec<String>>>) -> Option<()> {
-    let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 mail.test\r\n").await.ok()?;
-    let mut letter = String::new();
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        let answer = match line.split([' ', ':', '\r']).next().unwrap_or_default() {
-            "EHLO" => "250 mail.test\r\n",
-            "DATA" => {
-                stream.write_all(b"354 go on\r\n").await.ok()?;
-                while !letter.ends_with("\r\n.\r\n") {
-                    stream.read_line(&mut letter).await.ok()?;
-                }
-                taken.lock().unwrap().push(std::mem::take(&mut letter));
-                "250 taken\r\n"
-            }
-            "QUIT" => "221 bye\r\n",
-            _ => {
-                letter.push_str(&line);
-                "250 good\r\n"
-            }
-        };
-        stream.write_all(answer.as_bytes()).await.ok()?;
-    }
-}
+/// Names the folder with the server's certificate, in the process that trusts it.
+const TRUSTED: &str = "STARTCLAW_TEST_TRUSTED";
 
 async fn house(server: &str) -> House {
     let mut house = House::new(SignUp::Open).await;
@@ -88,7 +23,7 @@ async fn house(server: &str) -> House {
 
 #[tokio::test]
 async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it() {
-    let server = Server::start().await;
+    let server = Server::start(Way::Plain).await;
     let life = house(&server.address).await.start().await;
     let alice = life.sign_up("alice@example.com", None).await.unwrap();
     assert!(alice.account.confirmed_at.is_none());
@@ -110,7 +45,7 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
 
 #[tokio::test]
 async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
-    let server = Server::start().await;
+    let server = Server::start(Way::Plain).await;
     let life = house(&server.address).await.start().await;
     life.person("alice@example.com").await;
     life.accounts.ask_password_link("nobody@example.com", &home()).await.unwrap();
@@ -130,4 +65,53 @@ async fn a_mail_server_that_is_away_keeps_nobody_from_signing_up() {
     let alice = life.sign_up("alice@example.com", None).await.unwrap();
     assert!(life.who(&alice).await.is_some());
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
+}
+
+#[test]
+fn mail_goes_over_tls_and_only_to_a_server_that_is_known() {
+    if let Some(folder) = std::env::var_os(TRUSTED) {
+        let known = Certificate::of(Path::new(&folder));
+        return Runtime::new().unwrap().block_on(over_tls(&known));
+    }
+    // Whom to trust is read from the environment: so in a process with one of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let known = Certificate::make(folder.path());
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "mail::mail_goes_over_tls_and_only_to_a_server_that_is_known"])
+        .env(TRUSTED, folder.path())
+        .env("SSL_CERT_FILE", known.file())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+async fn over_tls(known: &Certificate) {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "the mail password\n").unwrap();
+    let life = async |server: &Server| {
+        let mut house = house(&server.address).await;
+        house.settings.mail.user = "claws".to_owned();
+        house.settings.mail.password_file = password.clone();
+        house.start().await
+    };
+    for way in [Way::StartTls(known.acceptor()), Way::Tls(known.acceptor())] {
+        let server = Server::start(way).await;
+        life(&server).await.sign_up("alice@example.com", None).await.unwrap();
+        server.link("alice@example.com", "confirm").await;
+        // "claws" and the password, as AUTH PLAIN has them.
+        let letter = server.letters().remove(0);
+        assert!(letter.contains("AUTH PLAIN AGNsYXdzAHRoZSBtYWlsIHBhc3N3b3Jk"), "{letter}");
+    }
+
+    let other = Certificate::make(folder.path());
+    for way in [Way::StartTls(other.acceptor()), Way::Tls(other.acceptor()), Way::NoTls] {
+        let server = Server::start(way).await;
+        let life = life(&server).await;
+        life.sign_up("alice@example.com", None).await.unwrap();
+        until("the mail was tried", async || server.ended() > 0).await;
+        assert_eq!(server.letters(), [""; 0]);
+        assert!(!server.heard().contains("AUTH"), "a password in the clear: {}", server.heard());
+        assert!(life.sign_in("alice@example.com", PASSWORD, None, &home()).await.is_ok());
+    }
 }

@@ -4,6 +4,7 @@
 mod house;
 mod inside;
 mod mail;
+mod mail_server;
 mod managing;
 mod sign_up;
 mod signing_in;
