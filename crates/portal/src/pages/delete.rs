@@ -29,7 +29,7 @@ struct Delete {
     notice: Option<Notice>,
     email: String,
     instances: Vec<String>,
-    kept: Option<String>,
+    kept: String,
     form: DeleteForm,
 }
 
@@ -102,7 +102,7 @@ async fn sheet(portal: &Portal, person: &Person, form: DeleteForm) -> Result<Del
         notice: None,
         email: person.signed_in().account.email.to_string(),
         instances: instances.iter().map(|i| i.name.to_string()).collect(),
-        kept: Some(words::counted(portal.settings.backup.keep_days.into(), "day")),
+        kept: words::counted(portal.settings.backup.keep_days.into(), "day"),
         form,
     })
 }

@@ -23,7 +23,7 @@ struct Remove {
     here: &'static str,
     notice: Option<Notice>,
     name: String,
-    kept: Option<String>,
+    kept: String,
     form: RemoveForm,
 }
 
@@ -66,7 +66,7 @@ fn sheet(portal: &Portal, own: &Own, form: RemoveForm) -> Remove {
         here: "instances",
         notice: None,
         name: own.name().to_string(),
-        kept: Some(words::counted(portal.settings.backup.keep_days.into(), "day")),
+        kept: words::counted(portal.settings.backup.keep_days.into(), "day"),
         form,
     }
 }

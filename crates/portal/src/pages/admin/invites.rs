@@ -50,9 +50,6 @@ struct InviteRow {
     by: String,
     made: String,
     expires: String,
-    tone: &'static str,
-    state: &'static str,
-    open: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,8 +142,5 @@ fn row(link: Link) -> InviteRow {
         by: link.created_by,
         made: words::ago(link.created_at),
         expires: words::moment(link.expires_at),
-        tone: "good",
-        state: "open",
-        open: true,
     }
 }
