@@ -69,8 +69,7 @@ impl Accounts {
     /// Only for what failed inside.
     pub async fn info(&self, account: Account) -> Result<AccountInfo, AccountError> {
         let usage = self.store().usage(&account.id).await?;
-        let quota = account.quota.unwrap_or(self.settings().quota);
-        Ok(AccountInfo { account, usage, quota })
+        Ok(self.with_usage(account, usage))
     }
 
     /// All accounts, by address.
@@ -79,12 +78,16 @@ impl Accounts {
     /// Only for what failed inside.
     pub async fn all(&self) -> Result<Vec<AccountInfo>, AccountError> {
         let mut usages = self.store().usages().await?;
-        let all = self.store().accounts().await?.into_iter().map(|account| AccountInfo {
-            usage: usages.remove(&account.id).unwrap_or_default(),
-            quota: account.quota.unwrap_or(self.settings().quota),
-            account,
+        let all = self.store().accounts().await?.into_iter().map(|account| {
+            let usage = usages.remove(&account.id).unwrap_or_default();
+            self.with_usage(account, usage)
         });
         Ok(all.collect())
+    }
+
+    fn with_usage(&self, account: Account, usage: Usage) -> AccountInfo {
+        let quota = account.quota.unwrap_or(self.settings().quota);
+        AccountInfo { account, usage, quota }
     }
 
     /// Keeps somebody out, or lets them in again. Their instances go on.

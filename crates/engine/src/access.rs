@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use startclaw_host::Host;
 use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Slot, Timestamp};
 use startclaw_store::{NewToken, Session, StoredToken};
+use tokio::sync::oneshot;
 
 use crate::{Engine, EngineError};
 
@@ -210,13 +211,17 @@ impl Engine {
         if slots.is_empty() {
             return;
         }
-        disconnect(&self.inner.host, &slots).await;
-        // Who was let in a moment before may connect only now.
-        let host = self.inner.host.clone();
+        let (host, (done, first)) = (self.inner.host.clone(), oneshot::channel());
+        // Apart from whoever asked, whose browser may hang up over it.
         tokio::spawn(async move {
+            disconnect(&host, &slots).await;
+            // Whether somebody still waits for it does not matter.
+            let _ = done.send(());
+            // Who was let in a moment before may connect only now.
             tokio::time::sleep(CONNECTED).await;
             disconnect(&host, &slots).await;
         });
+        let _ = first.await;
     }
 
     /// Makes a token for a program.

@@ -6,7 +6,7 @@ use startclaw_model::{AccountId, InstanceId};
 use crate::{IMMEDIATE, Store, StoreError};
 
 /// What ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// How many sessions of the account.
     pub sessions: u64,

@@ -108,3 +108,16 @@ async fn a_session_that_ends_while_it_is_looked_up_is_not_remembered() {
         assert!(!life.is_inside(&cookie, "alice").await, "{round}");
     }
 }
+
+#[tokio::test]
+async fn what_is_open_ends_also_when_whoever_signed_out_did_not_wait_for_it() {
+    let house = House::new(SignUp::Closed).await;
+    let life = house.start().await;
+    let alice = life.person(ALICE).await;
+    life.live(&alice.account, "alice").await;
+    life.enter(&alice, "alice").await;
+    let status = life.engine.status(&name("alice")).await.unwrap();
+    // The browser hangs up at the first moment at which it could.
+    assert!(futures::poll!(std::pin::pin!(life.engine.left(&[status.id]))).is_pending());
+    until("it ended", async || house.host.world().disconnected.len() == 2).await;
+}
