@@ -81,14 +81,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     while let Some(line) = lines.next_line().await? {
         match line.split_once(' ').unwrap_or((&line, "")) {
             // All of so many instances are live.
-            ("live", count) => life.live(count.parse()?).await?,
+            ("live", count) => all_live(&life.engine, count.parse()?).await,
             // A new daemon on the same database and the same host, until all are live again.
             ("restart", count) => {
                 life.end().await;
                 let begun = Instant::now();
                 life = machine.start().await?;
                 let started = begun.elapsed();
-                life.live(count.parse()?).await?;
+                all_live(&life.engine, count.parse()?).await;
                 say(&json!({ "started": started, "live": begun.elapsed() }));
                 continue;
             }
@@ -159,25 +159,23 @@ impl Machine {
 }
 
 impl Life {
-    /// Waits until all are live. Looks at each only until it is.
-    async fn live(&self, count: usize) -> anyhow::Result<()> {
-        let mut waiting: Vec<String> = (0..count).map(super::name).collect();
-        while let Some(name) = waiting.last() {
-            let route = self.engine.route(name);
-            if route.is_some_and(|r| r.state == InstanceState::Live) {
-                waiting.pop();
-            } else {
-                sleep(LOOK_EVERY).await;
-            }
-        }
-        Ok(())
-    }
-
     async fn end(self) {
         self.stop.cancel();
         self.engine.shutdown().await;
         // It ended because it was told to.
         let _ = self.serving.await;
         self.store.close().await;
+    }
+}
+
+/// Waits until so many instances are live. Looks at each only until it is.
+pub async fn all_live(engine: &Engine, count: usize) {
+    let mut waiting: Vec<String> = (0..count).map(super::name).collect();
+    while let Some(name) = waiting.last() {
+        if engine.route(name).is_some_and(|r| r.state == InstanceState::Live) {
+            waiting.pop();
+        } else {
+            sleep(LOOK_EVERY).await;
+        }
     }
 }

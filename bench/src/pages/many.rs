@@ -10,7 +10,7 @@ use startclaw_engine::{
     BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
-use startclaw_model::{Actor, Email, InstanceState, Name, Owner, Secret};
+use startclaw_model::{Actor, Email, Name, Owner, Secret};
 use startclaw_portal::{Reach, Settings};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
@@ -18,14 +18,13 @@ use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Made, Sizes};
+use crate::crowd;
 
 const SITE: &str = "https://claws.test";
 /// Provisions asked for at the same time.
 const ASKERS: usize = 16;
 /// Boots on the simulated host take nothing: they are not what is measured.
 const BOOT: Duration = Duration::from_millis(1);
-/// Between two looks whether all are live.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What is asked for: by an admin, and by the owner of one instance.
 const PAGES: [(&str, &str); 9] = [
@@ -88,7 +87,7 @@ async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::R
     let system = Actor::system();
     stream::iter((0..count).map(anyhow::Ok))
         .try_for_each_concurrent(ASKERS, async |number| {
-            let name = crate::crowd::name(number);
+            let name = crowd::name(number);
             let email = Email::parse(&format!("{name}@example.com"))?;
             let (account, _) = accounts.create(&system, email, number == count / 2).await?;
             let request = ProvisionRequest {
@@ -105,15 +104,8 @@ async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::R
             Ok(())
         })
         .await?;
-    let mut waiting: Vec<String> = (0..count).map(crate::crowd::name).collect();
-    while let Some(name) = waiting.last() {
-        if engine.route(name).is_some_and(|r| r.state == InstanceState::Live) {
-            waiting.pop();
-        } else {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-    let email = Email::parse(&format!("{}@example.com", crate::crowd::name(count / 2)))?;
+    crowd::daemon::all_live(engine, count).await;
+    let email = Email::parse(&format!("{}@example.com", crowd::name(count / 2)))?;
     let admin = accounts.find(&email).await?;
     let link = accounts.password_link(&system, &admin).await?;
     let token = link.url.expose().rsplit('/').next().context("a link without an end")?.to_owned();
