@@ -9,6 +9,11 @@ rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' "$project_root/Cargo.toml"
 }
 
+# The toolchain that the project is developed and tested with; rustup takes it by itself from rust-toolchain.toml.
+rust_pinned() {
+    sed -n 's/^channel = "\(.*\)"/\1/p' "$project_root/rust-toolchain.toml"
+}
+
 # True when the cargo on the path goes with a rustc that is new enough.
 rust_suffices() {
     local version
@@ -48,9 +53,9 @@ need_rust() {
 ensure_rust() {
     find_rust && return 0
     local wanted
-    wanted=$(rust_wanted)
+    wanted=$(rust_pinned)
     if have_command rustup || [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/rustup ]]; then
-        die "Rust $wanted or newer is needed: run 'rustup toolchain install $wanted && rustup default $wanted', then this again"
+        die "Rust $wanted or newer is needed: run 'rustup toolchain install $wanted', then this again"
     fi
     ensure_packages ca-certificates curl
     curl --silent --fail --head --output /dev/null --max-time 10 "$rustup_site/rustup/release-stable.toml" ||
