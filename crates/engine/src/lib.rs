@@ -16,6 +16,7 @@ mod reconcile;
 mod request;
 mod settings;
 mod status;
+mod supervisor;
 mod sweep;
 mod usage;
 mod verbs;
@@ -40,6 +41,7 @@ pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
 pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
 pub use status::{InstanceStatus, Route};
+pub use supervisor::Supervisor;
 pub use sweep::Outside;
 pub use usage::{MachineHistory, Sample};
 pub use verbs::SecretInfo;
@@ -74,6 +76,7 @@ struct Inner {
     walls: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    supervisor: Supervisor,
 }
 
 impl Engine {

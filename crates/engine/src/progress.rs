@@ -74,10 +74,11 @@ impl Engine {
         .boxed())
     }
 
-    /// Stores an operation's progress and tells whoever watches.
+    /// Stores an operation's progress and tells those who watch it. One that is over stays as it ended.
     pub(crate) async fn save(&self, operation: &Operation) -> Result<(), EngineError> {
-        self.store().save_operation(operation).await?;
-        self.tell(operation);
+        if self.store().save_operation(operation).await? {
+            self.tell(operation);
+        }
         Ok(())
     }
 
@@ -94,8 +95,9 @@ impl Engine {
         outcome: Result<(), String>,
     ) -> Result<(), EngineError> {
         close(operation, outcome);
-        self.store().save_operation(operation).await?;
-        self.tell_finished(operation).await;
+        if self.store().save_operation(operation).await? {
+            self.tell_finished(operation).await;
+        }
         Ok(())
     }
 

@@ -172,6 +172,15 @@ fn is_ours(operation: &Operation, instance: &Instance) -> bool {
         }
 }
 
+/// Whether the decision is among the last ones of a removal.
+fn removes_data(decision: &Decision, presence: Presence) -> bool {
+    presence == Presence::Absent
+        && matches!(
+            decision,
+            Decision::Do(Step::RemoveVolume | Step::RemoveOtherVolume(_)) | Decision::Gone
+        )
+}
+
 impl Work<'_> {
     async fn act(
         &mut self,
@@ -210,6 +219,13 @@ impl Work<'_> {
         );
         if !boots {
             self.leave_boot();
+        }
+        if removes_data(&decision, self.instance.desired.presence)
+            && self.engine.inner.jobs.is_busy(&self.instance.id)
+        {
+            // A restore under way would make a volume again behind the removal.
+            self.show(InstanceState::Removing);
+            return Ok(Outcome::Again(self.engine.inner.settings.timing.trouble_first));
         }
         match decision {
             Decision::Do(step) => self.take(step).await,

@@ -16,14 +16,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
-    SimulatedRepositories, access, alerts, backup, boots, live, plan, progress, queue, reconcile,
-    usage,
+    SimulatedRepositories, Supervisor, access, alerts, backup, boots, live, plan, progress, queue,
+    reconcile, usage,
 };
 
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
-/// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 11;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -65,8 +63,10 @@ impl Engine {
         };
         let side_by_side = settings.backup.side_by_side;
         let newest = store.newest_snapshots().await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let engine = Self {
             inner: Arc::new(Inner {
+                supervisor: Supervisor::new(tasks.clone(), stop.clone()),
                 store,
                 vault,
                 host,
@@ -86,8 +86,8 @@ impl Engine {
                 alerts: alerts::Alerts::default(),
                 history: usage::History::default(),
                 walls: std::sync::Mutex::new(None),
-                stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                stop,
+                tasks,
             }),
         };
         for instance in engine.store().instances().await? {
@@ -101,23 +101,23 @@ impl Engine {
         }
         // Before anything is started: no instance runs without its walls.
         engine.clone().guard().await;
-        let tasks = &engine.inner.tasks;
+        let tasks = &engine.inner.supervisor;
         for _ in 0..WORKERS {
-            tasks.spawn(engine.clone().work());
+            tasks.spawn("worker", engine.clone().work());
         }
         let timing = &engine.inner.settings.timing;
-        tasks.spawn(engine.clone().listen());
-        tasks.spawn(engine.clone().every(timing.sweep_every, Self::sweep));
-        tasks.spawn(engine.clone().every(timing.guard_every, Self::guard));
-        tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
-        tasks.spawn(engine.clone().run_jobs());
-        tasks.spawn(engine.clone().run_nightly());
-        tasks.spawn(engine.clone().run_drills());
-        tasks.spawn(engine.clone().catch_up());
-        tasks.spawn(engine.clone().keep_control_plane());
-        tasks.spawn(engine.clone().tidy_daily());
-        tasks.spawn(engine.clone().tell_troubles());
-        tasks.spawn(engine.clone().every(timing.usage_every, Self::look_at_usage));
+        tasks.spawn("host events", engine.clone().listen());
+        tasks.spawn("sweep", engine.clone().every(timing.sweep_every, Self::sweep));
+        tasks.spawn("firewall", engine.clone().every(timing.guard_every, Self::guard));
+        tasks.spawn("garbage collection", engine.clone().every(TIDY_EVERY, Self::tidy));
+        tasks.spawn("backup jobs", engine.clone().run_jobs());
+        tasks.spawn("nightly backups", engine.clone().run_nightly());
+        tasks.spawn("restore tests", engine.clone().run_drills());
+        tasks.spawn("uploads", engine.clone().catch_up());
+        tasks.spawn("control plane backup", engine.clone().keep_control_plane());
+        tasks.spawn("archives", engine.clone().tidy_daily());
+        tasks.spawn("alerts", engine.clone().tell_troubles());
+        tasks.spawn("usage", engine.clone().every(timing.usage_every, Self::look_at_usage));
         Ok(engine)
     }
 
@@ -126,6 +126,16 @@ impl Engine {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+    }
+
+    /// The background task that ended although the engine was not told to stop, if one did; the engine stops then.
+    pub fn ended(&self) -> Option<&'static str> {
+        self.inner.supervisor.ended()
+    }
+
+    /// Returns when the engine stops: it was told to, or one of its tasks ended.
+    pub async fn stopped(&self) {
+        self.inner.stop.cancelled().await;
     }
 
     async fn every<F: Future<Output = ()>>(self, period: Duration, run: impl Fn(Self) -> F) {

@@ -277,13 +277,12 @@ impl Engine {
 
     /// Whether the engine works: the database answers and the loops run.
     pub async fn ping(&self) -> Result<(), EngineError> {
+        if let Some(task) = self.ended() {
+            let why = format!("the background task \"{task}\" has ended");
+            return Err(EngineError::inside(std::io::Error::other(why)));
+        }
         if self.inner.stop.is_cancelled() {
             return Err(EngineError::inside(std::io::Error::other("the engine is stopping")));
-        }
-        if self.inner.tasks.len() < crate::sweep::TASKS {
-            return Err(EngineError::inside(std::io::Error::other(
-                "a loop of the engine has ended",
-            )));
         }
         Ok(self.store().ping().await?)
     }

@@ -55,5 +55,4 @@ async fn the_machine_is_seen_with_its_disks() {
     assert_eq!(seen.now, Some(now));
     assert_eq!(seen.samples[0].memory_mib, 3 * 1024);
     assert_eq!(seen.samples[0].cpu_thousandths, 0);
-    assert!(engine.ping().await.is_ok(), "all of its tasks run");
 }

@@ -20,7 +20,7 @@ mod troubles;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    Row, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -91,6 +91,20 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.read).await?;
         Ok(())
+    }
+
+    /// Whether nothing was ever stored that a master key has sealed, or derived a key for. Archives, snapshots and accounts
+    /// outlive their instances.
+    pub async fn is_new(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM instances) OR EXISTS (SELECT 1 FROM secrets)
+                 OR EXISTS (SELECT 1 FROM archives) OR EXISTS (SELECT 1 FROM snapshots)
+                 OR EXISTS (SELECT 1 FROM operations) OR EXISTS (SELECT 1 FROM tokens)
+                 OR EXISTS (SELECT 1 FROM accounts) AS used",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok(row.try_get::<i64, _>("used")? == 0)
     }
 
     /// Writes out what is pending and closes the files.

@@ -120,17 +120,19 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// Writes how far an operation is.
-    pub async fn save_operation(&self, op: &Operation) -> Result<(), StoreError> {
+    /// Writes the progress or the outcome of an operation that is still open. `false` when it is over or gone: then nothing
+    /// is written, and its worker has nothing left to do.
+    pub async fn save_operation(&self, op: &Operation) -> Result<bool, StoreError> {
         let mut connection = self.write.acquire().await?;
         save(&mut connection, op).await
     }
 }
 
-pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
-    sqlx::query(
+pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<bool, StoreError> {
+    let saved = sqlx::query(
         "UPDATE operations SET state = $1, steps = $2, error = $3, started_at = $4,
-                               finished_at = $5, snapshot = $6 WHERE id = $7",
+                               finished_at = $5, snapshot = $6
+         WHERE id = $7 AND finished_at IS NULL",
     )
     .bind(row::word(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
@@ -141,5 +143,5 @@ pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<()
     .bind(op.id.as_str())
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(saved.rows_affected() > 0)
 }

@@ -33,7 +33,7 @@ const FORMAT: &str = "v1:";
 pub enum VaultError {
     /// The master key is gone although there are secrets under it.
     #[error(
-        "the master key {0} is missing, and without it the stored secrets cannot be read: put it back from your copy"
+        "the master key {0} is missing, and without it stored secrets and backups cannot be read: put it back from your copy or recovery kit"
     )]
     Missing(std::path::PathBuf),
     /// The master key's file is open to others.

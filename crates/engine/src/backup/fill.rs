@@ -28,7 +28,8 @@ impl Engine {
                 return Ok(());
             };
             let Some(generation) = instance.desired.volumes.filling else { return Ok(()) };
-            if instance.desired.presence == Presence::Absent {
+            let over = self.operation(&operation.id).await?.state.is_over();
+            if over || instance.desired.presence == Presence::Absent {
                 // Its removal ends the operation too.
                 return Ok(());
             }

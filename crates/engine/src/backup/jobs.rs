@@ -77,7 +77,7 @@ impl Jobs {
         self.state().busy.insert(id.clone()).then(|| Claim { jobs: self, id: id.clone() })
     }
 
-    fn is_busy(&self, id: &InstanceId) -> bool {
+    pub(crate) fn is_busy(&self, id: &InstanceId) -> bool {
         self.state().busy.contains(id)
     }
 

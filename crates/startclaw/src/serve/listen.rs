@@ -75,13 +75,8 @@ fn group_id(groups: &str, wanted: &str) -> Option<u32> {
 }
 
 /// Serves until `close`; when it ends, it stops the rest of the daemon.
-pub async fn serve<L, M, S>(
-    what: &'static str,
-    listener: L,
-    make: M,
-    close: CancellationToken,
-    stop: CancellationToken,
-) where
+pub async fn serve<L, M, S>(what: &'static str, listener: L, make: M, close: CancellationToken)
+where
     L: Listener,
     L::Addr: std::fmt::Debug,
     M: for<'a> tower::Service<IncomingStream<'a, L>, Error = Infallible, Response = S>
@@ -95,7 +90,6 @@ pub async fn serve<L, M, S>(
     if let Err(e) = served {
         tracing::error!(what, error = %e, "a listener failed");
     }
-    stop.cancel();
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod listen;
 mod lock;
 mod logging;
 mod metrics;
-mod supervisor;
+mod systemd;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use axum::serve::ListenerExt as _;
 use startclaw_accounts::Accounts;
 use startclaw_api::{Access, Peer};
 use startclaw_backup::Workers;
-use startclaw_engine::{Engine, EngineSettings, Outside, Timing};
+use startclaw_engine::{Engine, EngineSettings, Outside, Supervisor, Timing};
 use startclaw_host::docker::DockerHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
@@ -45,18 +45,20 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
     let daemon = Daemon::start(settings, stop.clone()).await?;
-    supervisor::ready();
+    systemd::ready();
     tracing::info!("ready");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("told to stop"),
         _ = interrupt.recv() => tracing::info!("interrupted"),
-        () = stop.cancelled() => tracing::error!("a listener ended; stopping"),
+        () = stop.cancelled() => {}
+        () = daemon.engine.stopped() => {}
     }
-    supervisor::stopping();
-    let clean = !stop.is_cancelled();
+    systemd::stopping();
+    let ended = daemon.ended();
     stop.cancel();
     daemon.end().await;
-    anyhow::ensure!(clean, "a listener ended");
+    // systemd starts a daemon that failed again.
+    anyhow::ensure!(ended.is_none(), "the background task {ended:?} ended");
     Ok(())
 }
 
@@ -64,6 +66,7 @@ struct Daemon {
     engine: Engine,
     store: Store,
     tasks: TaskTracker,
+    supervisor: Supervisor,
     /// Closes the edge, which goes on answering for as long as the engine takes to stop.
     close: CancellationToken,
     /// Held until the end: one daemon for each data folder.
@@ -76,9 +79,7 @@ impl Daemon {
         let lock = lock::Lock::take(&settings.data_dir)?;
         listen::private_folder(&settings.runtime_dir, 0o755)?;
         let store = Store::open(&settings.database()).await?;
-        // Without an instance there is no secret that a lost key could have sealed.
-        let nothing_sealed = store.instances().await?.is_empty();
-        let vault = Vault::load(&settings.master_key(), nothing_sealed)?;
+        let vault = Vault::load(&settings.master_key(), store.is_new().await?)?;
         let own = std::env::current_exe().context("the daemon does not find its own program")?;
         let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?
             .with_watchdog(own.clone())
@@ -114,12 +115,13 @@ impl Daemon {
             stop: stop.clone(),
         };
         let tasks = TaskTracker::new();
-        tasks.spawn(accounts.clone().see_off(stop.clone()));
+        let supervisor = Supervisor::new(tasks.clone(), stop.clone());
+        supervisor.spawn("account deletion", accounts.clone().see_off(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
         let (known, people) = (engine.clone(), accounts.clone());
         let admin = startclaw_api::router(known, people, Access::Socket, api.clone())
             .into_make_service_with_connect_info::<Peer>();
-        tasks.spawn(listen::serve("socket", socket, admin, stop.clone(), stop.clone()));
+        supervisor.spawn("socket", listen::serve("socket", socket, admin, stop.clone()));
 
         let address = settings.edge.listen;
         let loopback = tokio::net::TcpListener::bind(address)
@@ -136,17 +138,22 @@ impl Daemon {
         let outside = startclaw_edge::with_api(edge, programs, &settings.edge)
             .into_make_service_with_connect_info::<std::net::SocketAddr>();
         let close = CancellationToken::new();
-        tasks.spawn(listen::serve("edge", loopback, outside, close.clone(), stop.clone()));
+        supervisor.spawn("edge", listen::serve("edge", loopback, outside, close.clone()));
 
-        tasks.spawn(metrics::keep_up(recorder, stop.clone()));
+        supervisor.spawn("metrics", metrics::keep_up(recorder, stop.clone()));
         let certificates =
             certificates::keep_up(engine.clone(), settings.edge.clone(), stop.clone());
-        tasks.spawn(certificates);
-        tasks.spawn(supervisor::watchdog(engine.clone(), stop));
+        supervisor.spawn("certificates", certificates);
+        supervisor.spawn("watchdog", systemd::watchdog(engine.clone(), stop));
         tasks.close();
         let (socket, domain) = (settings.socket(), &settings.edge.domain);
         tracing::info!(socket = %socket.display(), edge = %address, domain, "listening");
-        Ok(Self { engine, store, tasks, close, _lock: lock })
+        Ok(Self { engine, store, tasks, supervisor, close, _lock: lock })
+    }
+
+    /// The background task that ended although nothing told it to.
+    fn ended(&self) -> Option<&'static str> {
+        self.engine.ended().or_else(|| self.supervisor.ended())
     }
 
     async fn end(self) {

@@ -17,7 +17,7 @@ pub fn stopping() {
 /// Shows systemd that the daemon is alive, as long as it is: a daemon whose engine or database
 /// hangs is restarted.
 pub async fn watchdog(engine: Engine, stop: CancellationToken) {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
     let mut tick = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
     loop {
         tokio::select! {

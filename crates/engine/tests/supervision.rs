@@ -1,0 +1,48 @@
+//! A background task that ends takes the engine with it, so that the daemon is started again.
+
+mod support;
+
+use std::sync::Arc;
+
+use startclaw_engine::{Engine, Messenger, Outside};
+use startclaw_host::simulated::SimulatedHost;
+use startclaw_vault::Vault;
+use support::{Machine, settings, until};
+
+struct Panics;
+
+#[async_trait::async_trait]
+impl Messenger for Panics {
+    async fn tell(&self, _: &str) -> Result<(), String> {
+        panic!("a defect in sending alerts");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_is_told_by_the_health_check_and_ends_the_engine() {
+    let machine = Machine::new();
+    let store = machine.database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
+    let outside = Outside {
+        messenger: Arc::new(Panics),
+        ..Outside::simulated(SimulatedHost::new(10, std::time::Duration::ZERO))
+    };
+    let engine = Engine::start(store.clone(), vault, outside, settings()).await.unwrap();
+    assert!(engine.ping().await.is_ok());
+
+    store.raise("bucket", "it does not answer").await.unwrap();
+    until("the engine ends", async || engine.ended().is_some()).await;
+
+    assert_eq!(engine.ended(), Some("alerts"));
+    let error = engine.ping().await.unwrap_err();
+    assert!(format!("{error:?}").contains("alerts"), "{error:?}");
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_told_to_stop_has_lost_no_task() {
+    let engine = Machine::new().start().await;
+    engine.shutdown().await;
+    assert_eq!(engine.ended(), None);
+}
