@@ -7,6 +7,7 @@ mod backup;
 mod boots;
 mod decide;
 mod error;
+mod grants;
 mod healing;
 mod live;
 mod plan;
@@ -35,7 +36,8 @@ pub use backup::{
     Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
 };
 pub use error::EngineError;
-pub use request::ProvisionRequest;
+pub use grants::{AccessGuard, Holder, Subject};
+pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
 pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
@@ -56,6 +58,7 @@ struct Inner {
     host: Arc<dyn Host>,
     settings: EngineSettings,
     sessions: access::SessionCache,
+    grants: Arc<grants::Grants>,
     live: live::Table,
     queue: queue::Queue,
     memories: reconcile::Memories,
@@ -74,6 +77,13 @@ struct Inner {
     walls: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Runs `work` to its end, also when the caller is dropped: what was committed has to take effect.
+pub async fn owned<T: Send + 'static, E: From<EngineError> + Send + 'static>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, E> {
+    tokio::spawn(work).await.unwrap_or_else(|e| Err(EngineError::inside(e).into()))
 }
 
 impl Engine {

@@ -23,7 +23,7 @@ use crate::{
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 11;
+pub(crate) const TASKS: usize = WORKERS + 12;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -72,6 +72,7 @@ impl Engine {
                 host,
                 settings,
                 sessions: access::SessionCache::default(),
+                grants: Arc::default(),
                 live: live::Table::default(),
                 queue: queue::Queue::default(),
                 memories: reconcile::Memories::default(),
@@ -107,6 +108,7 @@ impl Engine {
         }
         let timing = &engine.inner.settings.timing;
         tasks.spawn(engine.clone().listen());
+        tasks.spawn(engine.clone().keep_access());
         tasks.spawn(engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn(engine.clone().every(timing.guard_every, Self::guard));
         tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));

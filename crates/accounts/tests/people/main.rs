@@ -3,6 +3,8 @@
 
 mod house;
 mod inside;
+mod losing_access;
+mod strangers;
 mod mail;
 mod mail_server;
 mod managing;
