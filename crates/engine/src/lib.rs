@@ -6,6 +6,7 @@ mod alerts;
 mod backup;
 mod boots;
 mod decide;
+mod detached;
 mod error;
 mod grants;
 mod healing;
@@ -77,6 +78,8 @@ struct Inner {
     walls: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Work of callers that completes when they are dropped.
+    calls: TaskTracker,
 }
 
 /// Runs `work` to its end, also when the caller is dropped: what was committed has to take effect.
