@@ -48,7 +48,12 @@ struct SignIns {
 }
 
 impl SignIns {
-    fn add(&mut self, state: Box<DiscoverableAuthentication>, network: IpAddr, now: Instant) -> String {
+    fn add(
+        &mut self,
+        state: Box<DiscoverableAuthentication>,
+        network: IpAddr,
+        now: Instant,
+    ) -> String {
         while let Some((id, _, at)) = self.order.front() {
             let over = now.saturating_duration_since(*at) >= CEREMONY;
             if !over && self.order.len() < SIGN_INS {
@@ -170,7 +175,8 @@ impl Accounts {
         let refused =
             || AccountError::invalid("label", "that took too long or went wrong; try again");
         let account = who.account.id.clone();
-        let state = self.inner.passkeys.take_registration(&account, ceremony).ok_or_else(refused)?;
+        let state =
+            self.inner.passkeys.take_registration(&account, ceremony).ok_or_else(refused)?;
         let made = self.inner.passkeys.site.finish_passkey_registration(answer, &state);
         let made = made.map_err(|_| refused())?;
         let label: String = label.trim().chars().filter(|c| is_visible(*c)).take(60).collect();

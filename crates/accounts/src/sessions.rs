@@ -172,11 +172,11 @@ impl Accounts {
         change: impl Future<Output = Result<T, AccountError>> + Send + 'static,
     ) -> Result<T, AccountError> {
         let engine = self.inner.engine.clone();
-        startclaw_engine::owned(async move {
+        let work = async move {
             let done = change.await?;
             engine.enforce_access().await;
             Ok(done)
-        })
-        .await
+        };
+        self.inner.engine.detached(work).await
     }
 }

@@ -278,8 +278,7 @@ impl From<EngineError> for Problem {
             }
             EngineError::TooSoon { at, .. } => {
                 let wait = at.since(startclaw_model::Timestamp::now()).as_secs().max(1);
-                Self::new(Kind::TooManyAttempts, text)
-                    .with(header::RETRY_AFTER, &wait.to_string())
+                Self::new(Kind::TooManyAttempts, text).with(header::RETRY_AFTER, &wait.to_string())
             }
             EngineError::Full => Self::new(Kind::Full, text),
             EngineError::KeyReused => Self::new(Kind::KeyReused, text),

@@ -40,7 +40,8 @@ impl StreamPermit {
         inner: S,
     ) -> impl Stream<Item = S::Item> + Send + 'static {
         let Self { permit, stop } = self;
-        let end = futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));
+        let end =
+            futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));
         inner.take_until(end).map(move |item| {
             let _held = (&permit, &guard);
             item

@@ -193,7 +193,7 @@ impl Engine {
     /// Ends a session.
     pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
         let (engine, hash) = (self.clone(), digest(cookie));
-        crate::owned(async move {
+        self.detached(async move {
             if engine.store().remove_session(&hash).await? {
                 engine.enforce_access().await;
             }
@@ -237,7 +237,7 @@ impl Engine {
     /// Ends a token at once, with its streams and what was entered by links that it made.
     pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), EngineError> {
         let (engine, actor, id) = (self.clone(), actor.clone(), id.to_owned());
-        crate::owned(async move {
+        self.detached(async move {
             if !engine.store().remove_token(&id).await? {
                 return Err(EngineError::NoToken(id));
             }

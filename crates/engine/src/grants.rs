@@ -165,10 +165,7 @@ impl Engine {
     /// the caller goes away.
     pub async fn enforce_access(&self) {
         let engine = self.clone();
-        let pass = tokio::spawn(async move { engine.access_pass().await });
-        if pass.await.is_err() {
-            tracing::error!("a defect in StartClaw: enforcing access panicked");
-        }
+        self.detached(async move { engine.access_pass().await }).await;
         self.inner.grants.changed.notify_one();
     }
 
@@ -238,7 +235,9 @@ impl Engine {
             match may {
                 Ok(true) => {}
                 Ok(false) => ended.cancel(),
-                Err(e) => tracing::error!(error = %e, "a stream could not be checked; trying again"),
+                Err(e) => {
+                    tracing::error!(error = %e, "a stream could not be checked; trying again")
+                }
             }
         }
     }
@@ -283,7 +282,9 @@ impl Engine {
         let second = now.since(marked.at) >= CONNECTED;
         {
             let mut cuts = lock(&self.inner.grants.cuts);
-            if cuts.get(&marked.instance).is_some_and(|&(at, done)| at == marked.at && done >= second)
+            if cuts
+                .get(&marked.instance)
+                .is_some_and(|&(at, done)| at == marked.at && done >= second)
             {
                 return;
             }

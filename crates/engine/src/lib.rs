@@ -82,13 +82,6 @@ struct Inner {
     calls: TaskTracker,
 }
 
-/// Runs `work` to its end, also when the caller is dropped: what was committed has to take effect.
-pub async fn owned<T: Send + 'static, E: From<EngineError> + Send + 'static>(
-    work: impl Future<Output = Result<T, E>> + Send + 'static,
-) -> Result<T, E> {
-    tokio::spawn(work).await.unwrap_or_else(|e| Err(EngineError::inside(e).into()))
-}
-
 impl Engine {
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store

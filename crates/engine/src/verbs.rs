@@ -7,10 +7,11 @@ use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
     AccountId, Actor, Desired, Email, Event, EventKind, Farewell, Finding, InstanceId, Name,
-    Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp,
-    Volumes,
+    Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
 };
-use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, Placed, SealedSecret, StoreError};
+use startclaw_store::{
+    Allowance, Idempotency, NameRate, NewInstance, Placed, SealedSecret, StoreError,
+};
 
 use crate::{
     Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
@@ -311,7 +312,7 @@ impl Engine {
     pub async fn give(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
-        crate::owned(async move {
+        self.detached(async move {
             let Some(done) = engine.store().give(&id, &to).await? else { return Ok(false) };
             engine.inner.live.update(&id, |entry| {
                 let instance = Arc::make_mut(&mut entry.instance);

@@ -30,7 +30,9 @@ mod tests {
         for good in ["sign-up site", "Ключ", "鍵 1", "a"] {
             assert!(is_label(good, 100), "{good}");
         }
-        for bad in ["", " ", "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{2066}b", "a\u{200b}", "\u{feff}a"] {
+        for bad in
+            ["", " ", "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{2066}b", "a\u{200b}", "\u{feff}a"]
+        {
             assert!(!is_label(bad, 100), "{bad:?}");
         }
         assert!(!is_label(&"a".repeat(101), 100));

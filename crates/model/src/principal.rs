@@ -67,7 +67,8 @@ mod tests {
     #[test]
     fn the_owner_admins_operators_and_tokens_without_an_instance_may_access_an_instance() {
         let (alice, name) = (AccountId::new(), Name::parse("alice").unwrap());
-        let account = |id: &AccountId, admin, state| Principal::Account { id: id.clone(), admin, state };
+        let account =
+            |id: &AccountId, admin, state| Principal::Account { id: id.clone(), admin, state };
         let token = |only: Option<&str>| {
             let only = only.map(|n| Name::parse(n).unwrap());
             Principal::Token(Scopes::new(vec![Scope::Read], only).unwrap())

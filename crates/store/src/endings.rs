@@ -35,12 +35,9 @@ impl Store {
     /// Ends a session in an instance; `false` when there was none.
     pub async fn remove_session(&self, hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        let marked = mark(
-            &mut tx,
-            "SELECT instance_id FROM sessions WHERE hash = $1",
-            &[Some(hash)],
-        )
-        .await?;
+        let marked =
+            mark(&mut tx, "SELECT instance_id FROM sessions WHERE hash = $1", &[Some(hash)])
+                .await?;
         sqlx::query("DELETE FROM sessions WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(marked > 0)

@@ -86,11 +86,8 @@ async fn stage(way: Way, who: Who) -> Stage {
             } else {
                 life.who(fresh).await.unwrap()
             };
-            let found = (
-                signed_in.actor(),
-                Some(signed_in.session.hash.clone()),
-                Some(signed_in.holder()),
-            );
+            let found =
+                (signed_in.actor(), Some(signed_in.session.hash.clone()), Some(signed_in.holder()));
             person = Some(signed_in);
             found
         }
@@ -105,9 +102,8 @@ async fn stage(way: Way, who: Who) -> Stage {
         }
         Who::Guest => (admin(), None, None),
     };
-    let open = async || {
-        life.engine.mint_ticket(&actor, &name(SHOP), session.clone()).await.unwrap().value
-    };
+    let open =
+        async || life.engine.mint_ticket(&actor, &name(SHOP), session.clone()).await.unwrap().value;
     let used = open().await;
     let entered = life.engine.enter(&id, &name(SHOP), used.expose()).await.unwrap().unwrap();
     let mut streams = Vec::new();
@@ -281,10 +277,8 @@ async fn a_loss_that_only_reached_the_database_is_enforced_by_the_running_daemon
     let next = house.start().await;
     until("it is cut", async || house.host.world().disconnected.len() > before).await;
     assert_eq!(house.host.world().disconnected.last(), Some(&slot));
-    until("it is noted as done", async || {
-        house.store.disconnects().await.unwrap().is_empty()
-    })
-    .await;
+    until("it is noted as done", async || house.store.disconnects().await.unwrap().is_empty())
+        .await;
     next.end().await;
 }
 

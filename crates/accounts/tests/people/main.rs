@@ -4,9 +4,9 @@
 mod house;
 mod inside;
 mod losing_access;
-mod strangers;
 mod mail;
 mod mail_server;
 mod managing;
 mod sign_up;
 mod signing_in;
+mod strangers;
