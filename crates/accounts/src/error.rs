@@ -44,7 +44,9 @@ pub enum AccountError {
     #[error("{0}")]
     Instance(#[source] EngineError),
     /// The last admin cannot be taken away.
-    #[error("this is the last admin; make another one first")]
+    #[error(
+        "this is the last admin; make another one first, or do it as the operator (startclaw accounts …)"
+    )]
     LastAdmin,
     /// Too many people at this moment.
     #[error("too many people sign in at this moment; try again in a few seconds")]

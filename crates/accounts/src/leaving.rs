@@ -19,7 +19,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::LastAdmin`].
     pub async fn delete(&self, actor: &Actor, account: Account) -> Result<(), AccountError> {
-        self.change(&account.id, |account| account.state = AccountState::Leaving).await?;
+        self.change(actor, &account.id, |account| account.state = AccountState::Leaving).await?;
         self.note_by(actor, &format!("deletes the account: {}", account.email)).await;
         self.inner.leaving.notify_one();
         Ok(())

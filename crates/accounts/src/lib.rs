@@ -41,6 +41,9 @@ const BY_NETWORK: (u32, Duration) = (20, Duration::from_secs(300));
 const BY_STRANGERS: (u32, Duration) = (10, Duration::from_secs(900));
 /// Failed sign-ins to one account from one device that signed in to it before.
 const BY_DEVICE: (u32, Duration) = (10, Duration::from_secs(900));
+/// Sign-ins with a passkey begun from one network, and their window. One is begun at each load of the
+/// sign-in page.
+const CEREMONIES: (u32, Duration) = (100, Duration::from_secs(300));
 /// Accounts made, and links asked for, from one network.
 const ASKED: (u32, Duration) = (10, Duration::from_secs(3600));
 
@@ -72,6 +75,7 @@ struct Inner {
     by_strangers: Throttle<String>,
     by_device: Throttle<String>,
     asked: Throttle<IpAddr>,
+    ceremonies: Throttle<IpAddr>,
     /// Somebody leaves.
     leaving: Notify,
 }
@@ -102,6 +106,7 @@ impl Accounts {
                 by_strangers: Throttle::new(BY_STRANGERS.0, BY_STRANGERS.1),
                 by_device: Throttle::new(BY_DEVICE.0, BY_DEVICE.1),
                 asked: Throttle::new(ASKED.0, ASKED.1),
+                ceremonies: Throttle::new(CEREMONIES.0, CEREMONIES.1),
                 leaving: Notify::new(),
             }),
         })

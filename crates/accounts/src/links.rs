@@ -174,8 +174,7 @@ impl Accounts {
     /// [`AccountError::DeadLink`].
     pub async fn confirm(&self, token: &str) -> Result<(), AccountError> {
         let (hash, account) = self.owner_of(token, LinkKind::Confirm).await?;
-        self.use_up(&hash).await?;
-        self.change(&account.id, confirmed).await?;
+        self.store().confirm_by_link(&account.id, &hash).await?;
         self.note(&account, "confirmed the address").await;
         Ok(())
     }
@@ -196,9 +195,8 @@ impl Accounts {
         let (link, account) = self.owner_of(token, LinkKind::Password).await?;
         let account = admit(account)?;
         let hash = self.inner.hasher.hash(password).await?;
-        self.use_up(&link).await?;
-        self.store_password(&account, &hash, None).await?;
-        let account = self.change(&account.id, confirmed).await?;
+        self.store_password(&account, hash, Some(link), None).await?;
+        let account = self.get(&account.id).await?;
         self.note(&account, "set a password by a link").await;
         self.open_session(account, origin).await
     }
@@ -215,14 +213,6 @@ impl Accounts {
         let account = self.store().account(&id.ok_or(AccountError::DeadLink)?).await?;
         let stays = account.filter(|account| account.state != AccountState::Leaving);
         Ok((hash, stays.ok_or(AccountError::DeadLink)?))
-    }
-
-    async fn use_up(&self, hash: &str) -> Result<(), AccountError> {
-        if self.store().use_link(hash, Timestamp::now()).await? {
-            Ok(())
-        } else {
-            Err(AccountError::DeadLink)
-        }
     }
 
     async fn make_link(
@@ -253,9 +243,4 @@ impl Accounts {
         let url = Secret::new(format!("{}/{path}/{value}", self.inner.site));
         Ok(FreshLink { url, expires_at: link.expires_at })
     }
-}
-
-/// Notes that the address is the person's, if that was not known.
-fn confirmed(account: &mut Account) {
-    account.confirmed_at.get_or_insert_with(Timestamp::now);
 }

@@ -29,6 +29,7 @@ impl Accounts {
         email: Email,
         admin: bool,
     ) -> Result<(Account, FreshLink), AccountError> {
+        refuse_reserved(&email)?;
         let account = Account {
             id: AccountId::new(),
             email,
@@ -101,12 +102,12 @@ impl Accounts {
         suspend: bool,
     ) -> Result<(), AccountError> {
         let wanted = if suspend { AccountState::Suspended } else { AccountState::Active };
-        let change = |account: &mut Account| {
+        let change = move |account: &mut Account| {
             if account.state != AccountState::Leaving {
                 account.state = wanted;
             }
         };
-        if self.change(&account.id, change).await?.state != wanted {
+        if self.change(actor, &account.id, change).await?.state != wanted {
             return Err(AccountError::Missing("account"));
         }
         let what = if suspend { "suspended" } else { "let in again" };
@@ -124,7 +125,7 @@ impl Accounts {
         account: Account,
         admin: bool,
     ) -> Result<(), AccountError> {
-        self.change(&account.id, |account| account.admin = admin).await?;
+        self.change(actor, &account.id, move |account| account.admin = admin).await?;
         let what = if admin { "made an admin" } else { "is no admin any more" };
         self.note_by(actor, &format!("{what}: {}", account.email)).await;
         Ok(())
@@ -140,7 +141,7 @@ impl Accounts {
         account: Account,
         quota: Option<Quota>,
     ) -> Result<(), AccountError> {
-        self.change(&account.id, |account| account.quota = quota).await?;
+        self.change(actor, &account.id, move |account| account.quota = quota).await?;
         self.note_by(actor, &format!("changed the quota of {}", account.email)).await;
         Ok(())
     }
@@ -162,16 +163,20 @@ impl Accounts {
         Ok(())
     }
 
-    /// Changes an account, ends what it may no longer enter, and answers what it is now.
+    /// Changes an account, ends what it may no longer access, and answers what it is now. An operator
+    /// at the socket needs no admin account, so may take the last one away.
     pub(crate) async fn change(
         &self,
+        actor: &Actor,
         id: &AccountId,
-        change: impl FnOnce(&mut Account) + Send,
+        change: impl FnOnce(&mut Account) + Send + 'static,
     ) -> Result<Account, AccountError> {
-        let changed = self.store().change_account(id, change).await?;
-        let changed = changed.ok_or(AccountError::Missing("account"))?;
-        self.inner.engine.left(&changed.out).await;
-        Ok(changed.account)
+        let (accounts, id, operator) = (self.clone(), id.clone(), actor.is_operator());
+        self.owned(async move {
+            let changed = accounts.store().change_account(&id, operator, change).await?;
+            changed.ok_or(AccountError::Missing("account"))
+        })
+        .await
     }
 
     /// Writes down what somebody did with their account.
@@ -183,4 +188,12 @@ impl Accounts {
     pub(crate) async fn note_by(&self, actor: &Actor, detail: &str) {
         self.inner.engine.note(EventKind::Changed, actor, detail).await;
     }
+}
+
+/// Refuses an address that OpenClaw knows as the platform itself: the owner of an instance is told to it.
+pub(crate) fn refuse_reserved(email: &Email) -> Result<(), AccountError> {
+    if startclaw_engine::is_reserved(email.as_str()) {
+        return Err(AccountError::invalid("email", "this address is reserved"));
+    }
+    Ok(())
 }

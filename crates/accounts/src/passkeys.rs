@@ -2,39 +2,100 @@
 //! that nobody learns from us who has one.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
 use startclaw_engine::random;
-use startclaw_model::{AccountId, Timestamp};
+use startclaw_model::{AccountId, Timestamp, is_visible};
 use startclaw_store::Passkey;
 use webauthn_rs::prelude::{
     DiscoverableAuthentication, PasskeyRegistration, PublicKeyCredential,
     RegisterPublicKeyCredential, Url, Uuid, Webauthn, WebauthnBuilder,
 };
 
-use crate::{AccountError, Accounts, FreshSession, Origin, SignedIn, sign_in::admit};
+use crate::{AccountError, Accounts, FreshSession, Origin, SignedIn, network_of, sign_in::admit};
 
 /// How long somebody may take to touch their key.
 const CEREMONY: Duration = Duration::from_secs(300);
-/// Ceremonies under way at most.
-const AT_ONCE: usize = 4096;
+/// Sign-ins under way at most; beyond it the oldest gives way.
+const SIGN_INS: usize = 8192;
+/// Sign-ins under way from one network; beyond it its oldest gives way.
+const PER_NETWORK: usize = 32;
 /// Passkeys that one account may have.
 const MOST: usize = 20;
-
-enum Begun {
-    Registration(Box<PasskeyRegistration>, AccountId),
-    SignIn(Box<DiscoverableAuthentication>),
-}
 
 /// What passkeys are made for and checked against.
 pub(crate) struct Passkeys {
     site: Webauthn,
-    begun: Mutex<HashMap<String, (Begun, Instant)>>,
+    /// One for each account, so bounded by them: strangers cannot take the place.
+    registrations: Mutex<HashMap<AccountId, (String, Box<PasskeyRegistration>, Instant)>>,
+    sign_ins: Mutex<SignIns>,
+}
+
+/// Sign-ins under way, which strangers begin: bounded by network and in all. A new one takes an old
+/// one's place instead of being refused, so that nobody is locked out by others.
+#[derive(Default)]
+struct SignIns {
+    begun: HashMap<String, (Box<DiscoverableAuthentication>, IpAddr)>,
+    /// The order in which they were begun; some may have ended since.
+    order: VecDeque<(String, IpAddr, Instant)>,
+    by_network: HashMap<IpAddr, VecDeque<String>>,
+}
+
+impl SignIns {
+    fn add(
+        &mut self,
+        state: Box<DiscoverableAuthentication>,
+        network: IpAddr,
+        now: Instant,
+    ) -> String {
+        while let Some((id, _, at)) = self.order.front() {
+            let over = now.saturating_duration_since(*at) >= CEREMONY;
+            if !over && self.order.len() < SIGN_INS {
+                break;
+            }
+            let id = id.clone();
+            self.order.pop_front();
+            self.remove(&id);
+        }
+        let of_network = self.by_network.get(&network);
+        let oldest = of_network.filter(|ids| ids.len() >= PER_NETWORK);
+        if let Some(oldest) = oldest.and_then(|ids| ids.front().cloned()) {
+            self.remove(&oldest);
+        }
+        let id = random();
+        self.begun.insert(id.clone(), (state, network));
+        self.order.push_back((id.clone(), network, now));
+        self.by_network.entry(network).or_default().push_back(id.clone());
+        id
+    }
+
+    /// Takes one out; each can be ended once.
+    fn remove(&mut self, id: &str) -> Option<Box<DiscoverableAuthentication>> {
+        let (state, network) = self.begun.remove(id)?;
+        if let Some(ids) = self.by_network.get_mut(&network) {
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.by_network.remove(&network);
+            }
+        }
+        Some(state)
+    }
+
+    fn take(&mut self, id: &str, now: Instant) -> Option<Box<DiscoverableAuthentication>> {
+        let begun = self.order.iter().find(|(other, ..)| other == id)?.2;
+        let state = self.remove(id)?;
+        (now.saturating_duration_since(begun) < CEREMONY).then_some(state)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Passkeys {
@@ -44,24 +105,22 @@ impl Passkeys {
         let site = WebauthnBuilder::new(domain, &url)
             .and_then(|builder| builder.rp_name("StartClaw").build())
             .map_err(|e| format!("passkeys cannot be made for {domain}: {e}"))?;
-        Ok(Self { site, begun: Mutex::default() })
+        Ok(Self { site, registrations: Mutex::default(), sign_ins: Mutex::default() })
     }
 
-    fn begin(&self, what: Begun) -> Result<String, AccountError> {
+    fn begin_registration(&self, account: AccountId, state: PasskeyRegistration) -> String {
         let (id, now) = (random(), Instant::now());
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.retain(|_, (_, at)| now.saturating_duration_since(*at) < CEREMONY);
-        if begun.len() >= AT_ONCE {
-            return Err(AccountError::Busy);
-        }
-        begun.insert(id.clone(), (what, now));
-        Ok(id)
+        let mut open = lock(&self.registrations);
+        open.retain(|_, (_, _, at)| now.saturating_duration_since(*at) < CEREMONY);
+        open.insert(account, (id.clone(), Box::new(state), now));
+        id
     }
 
-    /// What was begun under this id; each can be ended once.
-    fn take(&self, id: &str) -> Option<Begun> {
-        let found = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        found.filter(|(_, at)| at.elapsed() < CEREMONY).map(|(begun, _)| begun)
+    /// What the account began under this id; it can be ended once.
+    fn take_registration(&self, account: &AccountId, id: &str) -> Option<Box<PasskeyRegistration>> {
+        let mut open = lock(&self.registrations);
+        open.get(account).filter(|(begun, _, at)| begun == id && at.elapsed() < CEREMONY)?;
+        open.remove(account).map(|(_, state, _)| state)
     }
 }
 
@@ -98,8 +157,8 @@ impl Accounts {
         let selection = &mut options["publicKey"]["authenticatorSelection"];
         selection["residentKey"] = json!("required");
         selection["requireResidentKey"] = json!(true);
-        let begun = Begun::Registration(Box::new(state), who.account.id.clone());
-        Ok(Ceremony { id: self.inner.passkeys.begin(begun)?, options })
+        let id = self.inner.passkeys.begin_registration(who.account.id.clone(), state);
+        Ok(Ceremony { id, options })
     }
 
     /// Keeps the passkey that the browser made.
@@ -115,15 +174,12 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let refused =
             || AccountError::invalid("label", "that took too long or went wrong; try again");
-        let Some(Begun::Registration(state, account)) = self.inner.passkeys.take(ceremony) else {
-            return Err(refused());
-        };
-        if account != who.account.id {
-            return Err(refused());
-        }
+        let account = who.account.id.clone();
+        let state =
+            self.inner.passkeys.take_registration(&account, ceremony).ok_or_else(refused)?;
         let made = self.inner.passkeys.site.finish_passkey_registration(answer, &state);
         let made = made.map_err(|_| refused())?;
-        let label: String = label.trim().chars().filter(|c| !c.is_control()).take(60).collect();
+        let label: String = label.trim().chars().filter(|c| is_visible(*c)).take(60).collect();
         let added = self
             .store()
             .add_passkey(&Passkey {
@@ -165,12 +221,17 @@ impl Accounts {
     /// Begins to sign somebody in, whoever it is.
     ///
     /// # Errors
-    /// [`AccountError::Busy`].
-    pub fn begin_passkey_sign_in(&self) -> Result<Ceremony, AccountError> {
+    /// [`AccountError::Slow`] for a network that began too many.
+    pub fn begin_passkey_sign_in(&self, origin: &Origin) -> Result<Ceremony, AccountError> {
+        let (network, now) = (network_of(origin.address), Instant::now());
+        if let Some(wait) = self.inner.ceremonies.pause(&network, now) {
+            return Err(AccountError::slow(wait));
+        }
+        self.inner.ceremonies.failed(network, now);
         let begun = self.inner.passkeys.site.start_discoverable_authentication();
         let (options, state) = begun.map_err(AccountError::inside)?;
         let public_key = serde_json::to_value(options.public_key).map_err(AccountError::inside)?;
-        let id = self.inner.passkeys.begin(Begun::SignIn(Box::new(state)))?;
+        let id = lock(&self.inner.passkeys.sign_ins).add(Box::new(state), network, now);
         Ok(Ceremony { id, options: json!({ "publicKey": public_key }) })
     }
 
@@ -185,9 +246,8 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<FreshSession, AccountError> {
         let unknown = || AccountError::UnknownPasskey;
-        let Some(Begun::SignIn(state)) = self.inner.passkeys.take(ceremony) else {
-            return Err(unknown());
-        };
+        let state = lock(&self.inner.passkeys.sign_ins).take(ceremony, Instant::now());
+        let state = state.ok_or_else(unknown)?;
         let site = &self.inner.passkeys.site;
         let (user, credential) =
             site.identify_discoverable_authentication(answer).map_err(|_| unknown())?;

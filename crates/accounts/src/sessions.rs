@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use startclaw_engine::{digest, random};
-use startclaw_model::{Account, AccountId, AccountState, Actor, Secret, Timestamp};
+use startclaw_engine::{Holder, digest, random};
+use startclaw_model::{
+    Account, AccountId, AccountState, Actor, Name, Principal, Secret, Timestamp, is_visible,
+};
 use startclaw_store::AccountSession;
 
 use crate::{AccountError, Accounts, Origin};
@@ -30,9 +32,19 @@ impl SignedIn {
         Actor::account(&self.account.id)
     }
 
-    /// Whether an instance of `owner` is this person's to see: their own, or any for an admin.
-    pub fn sees(&self, owner: Option<&AccountId>) -> bool {
-        self.account.admin || owner == Some(&self.account.id)
+    /// Who it is, for the policy of who may access what.
+    pub fn principal(&self) -> Principal {
+        Principal::of_account(&self.account)
+    }
+
+    /// Who it is, for streams.
+    pub fn holder(&self) -> Holder {
+        Holder::Session(self.account.id.clone(), self.session.hash.clone())
+    }
+
+    /// Whether this person may see the instance `name` of `owner`: their own, or any for an admin.
+    pub fn sees(&self, name: &Name, owner: Option<&AccountId>) -> bool {
+        self.principal().can_access(name, owner)
     }
 }
 
@@ -65,7 +77,7 @@ impl Accounts {
                 hash: digest(&value),
                 id: random()[..12].replace(['-', '_'], "x"),
                 account: account.id.clone(),
-                device: origin.device.chars().filter(|c| !c.is_control()).take(DEVICE).collect(),
+                device: origin.device.chars().filter(|c| is_visible(*c)).take(DEVICE).collect(),
                 address: origin.address.to_string(),
                 created_at: now,
                 seen_at: now,
@@ -144,8 +156,27 @@ impl Accounts {
         only: Option<&str>,
         but: Option<&str>,
     ) -> Result<u64, AccountError> {
-        let ended = self.store().end_account_sessions(id, only, but).await?;
-        self.inner.engine.left(&ended.instances).await;
-        Ok(ended.sessions)
+        let (accounts, id) = (self.clone(), id.clone());
+        let (only, but) = (only.map(str::to_owned), but.map(str::to_owned));
+        self.owned(async move {
+            let (only, but) = (only.as_deref(), but.as_deref());
+            Ok(accounts.store().end_account_sessions(&id, only, but).await?)
+        })
+        .await
+    }
+
+    /// Runs a change that may take access away to its end, also when the caller is dropped, and then
+    /// enforces it.
+    pub(crate) async fn owned<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, AccountError>> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let engine = self.inner.engine.clone();
+        let work = async move {
+            let done = change.await?;
+            engine.enforce_access().await;
+            Ok(done)
+        };
+        self.inner.engine.detached(work).await
     }
 }

@@ -93,17 +93,22 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         password::check(new)?;
         let hash = self.inner.hasher.hash(new).await?;
-        self.store_password(account, &hash, from).await
+        self.store_password(account, hash, None, from).await
     }
 
     pub(crate) async fn store_password(
         &self,
         account: &Account,
-        hash: &str,
+        hash: String,
+        link: Option<String>,
         from: Option<&str>,
     ) -> Result<(), AccountError> {
-        self.store().set_password(&account.id, hash).await?;
-        self.end(&account.id, None, from).await.map(drop)
+        let (accounts, id, from) = (self.clone(), account.id.clone(), from.map(str::to_owned));
+        self.owned(async move {
+            let store = accounts.store();
+            Ok(store.set_password(&id, &hash, link.as_deref(), from.as_deref()).await?)
+        })
+        .await
     }
 
     /// What a device is known by that signed in to this account: it follows from the account, and

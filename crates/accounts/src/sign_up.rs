@@ -23,6 +23,7 @@ impl Accounts {
     ) -> Result<FreshSession, AccountError> {
         let email =
             Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
+        crate::manage::refuse_reserved(&email)?;
         password::check(password)?;
         let invitation = match invite {
             Some(token) => Some(self.invitation(token).await?.ok_or(AccountError::DeadLink)?),

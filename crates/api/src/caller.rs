@@ -14,8 +14,8 @@ use axum::{
     serve::IncomingStream,
 };
 use startclaw_accounts::{Accounts, network_of};
-use startclaw_engine::Engine;
-use startclaw_model::{Actor, Name, Scope, Scopes};
+use startclaw_engine::{AccessGuard, Engine, Holder, Subject};
+use startclaw_model::{Actor, Name, Principal, Scope, Scopes};
 use tokio::net::UnixListener;
 
 use crate::{
@@ -94,9 +94,18 @@ impl<W> Caller<W> {
         self.shared.access == Access::Socket
     }
 
+    /// The right to a stream, which ends when the caller loses access.
+    pub(crate) async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Problem> {
+        let holder = match self.actor.token_id() {
+            Some(id) => Holder::Token(id.to_owned()),
+            None => Holder::Operator,
+        };
+        Ok(self.engine().open_stream(holder, subject).await?)
+    }
+
     /// Refuses an instance that the caller may not see, as if it did not exist.
     pub(crate) fn see(&self, name: &Name) -> Result<(), Problem> {
-        if self.scopes.sees(name) {
+        if Principal::Token(self.scopes.clone()).can_access(name, None) {
             Ok(())
         } else {
             let unseen = startclaw_engine::EngineError::NoInstance(name.clone());
@@ -208,26 +217,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Where the request comes from. Only Caddy can reach the listener of this API, and it puts
-/// the client's address last in `X-Forwarded-For`; what stands before is the client's word.
+/// Where the request comes from, as Caddy says.
 fn client_address(parts: &Parts) -> IpAddr {
-    let forwarded = parts
-        .headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .next_back()
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.rsplit(',').next())
-        .and_then(|v| v.trim().parse().ok());
-    forwarded
+    startclaw_edge::client_address(&parts.headers)
         .or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
         .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
-
     use super::*;
 
     #[test]
@@ -242,13 +240,5 @@ mod tests {
         for other in ["Basic sclaw_x", "Bearer", "Bearer ", "sclaw_x"] {
             assert_eq!(with(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn the_address_is_the_one_caddy_put_last() {
-        let request =
-            Request::get("/").header("x-forwarded-for", "1.1.1.1, 192.0.2.7").body(()).unwrap();
-        let (parts, ()) = request.into_parts();
-        assert_eq!(client_address(&parts), IpAddr::from([192, 0, 2, 7]));
     }
 }

@@ -272,6 +272,14 @@ impl From<EngineError> for Problem {
             }
             EngineError::Removing(_) => Self::new(Kind::Removing, text),
             EngineError::Conflict(_) | EngineError::Quota(_) => Self::new(Kind::Conflict, text),
+            EngineError::NoAccess => Self::new(Kind::Unauthenticated, text),
+            EngineError::TooManyStreams => {
+                Self::new(Kind::Unavailable, text).with(header::RETRY_AFTER, "5")
+            }
+            EngineError::TooSoon { at, .. } => {
+                let wait = at.since(startclaw_model::Timestamp::now()).as_secs().max(1);
+                Self::new(Kind::TooManyAttempts, text).with(header::RETRY_AFTER, &wait.to_string())
+            }
             EngineError::Full => Self::new(Kind::Full, text),
             EngineError::KeyReused => Self::new(Kind::KeyReused, text),
             EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)

@@ -5,6 +5,7 @@ use axum::{
     http::{header, request::Parts},
 };
 use futures::{Stream, StreamExt};
+use startclaw_engine::AccessGuard;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -32,14 +33,17 @@ impl FromRequestParts<Shared> for StreamPermit {
 }
 
 impl StreamPermit {
-    /// `inner`, until it ends or the daemon stops.
+    /// `inner`, until it ends, the caller loses access, or the daemon stops.
     pub(crate) fn carry<S: Stream + Send + 'static>(
         self,
+        guard: AccessGuard,
         inner: S,
     ) -> impl Stream<Item = S::Item> + Send + 'static {
         let Self { permit, stop } = self;
-        inner.take_until(stop.cancelled_owned()).map(move |item| {
-            let _held = &permit;
+        let end =
+            futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));
+        inner.take_until(end).map(move |item| {
+            let _held = (&permit, &guard);
             item
         })
     }

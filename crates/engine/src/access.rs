@@ -5,17 +5,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
-use startclaw_host::Host;
-use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Slot, Timestamp};
+use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Timestamp, is_label};
 use startclaw_store::{NewToken, Session, StoredToken};
-use tokio::sync::oneshot;
 
 use crate::{Engine, EngineError};
 
@@ -23,11 +21,8 @@ use crate::{Engine, EngineError};
 pub const TICKET_LIFE: Duration = Duration::from_secs(5 * 60);
 /// How long a session lasts.
 pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a session is believed without asking the database; so long does an ended one live on.
+/// How long a session is believed without asking the database. One that ends is forgotten at once.
 const BELIEVED: Duration = Duration::from_secs(10);
-/// Caddy connects so long at most after it was told that somebody may come in: its
-/// `lb_try_duration`, and a second for what goes slowly.
-const CONNECTED: Duration = Duration::from_secs(3);
 /// Sessions kept in memory at most; beyond it the memory is emptied and filled again.
 const REMEMBERED: usize = 20_000;
 /// What tokens begin with, so that people and secret scanners know one when they see it.
@@ -73,7 +68,7 @@ impl SessionCache {
     }
 
     /// Forgets the sessions in these instances.
-    fn forget(&self, instances: &[InstanceId]) {
+    pub(crate) fn forget(&self, instances: &[InstanceId]) {
         let mut cache = self.lock();
         cache.endings += 1;
         cache.sessions.retain(|_, (session, _)| !instances.contains(&session.instance));
@@ -119,7 +114,8 @@ pub fn digest(value: &str) -> String {
 
 impl Engine {
     /// A one-time ticket with which its bearer enters the instance as its owner. What is entered
-    /// with one made from `account_session`, the digest of a session of an account, ends with that.
+    /// with one made from `account_session`, the digest of a session of an account, ends with that;
+    /// what is entered with one that a token made ends with the token.
     pub async fn mint_ticket(
         &self,
         actor: &Actor,
@@ -133,6 +129,7 @@ impl Engine {
             instance: instance.id,
             identity: instance.owner.to_string(),
             account_session,
+            token: actor.token_id().map(str::to_owned),
             expires_at,
         };
         if !self.store().add_ticket(&digest(&value), &leave).await? {
@@ -195,33 +192,14 @@ impl Engine {
 
     /// Ends a session.
     pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
-        if let Some(instance) = self.store().remove_session(&digest(cookie)).await? {
-            self.left(&[instance]).await;
-        }
-        Ok(())
-    }
-
-    /// Somebody who was in these instances may not be there any more; the database knows. What is
-    /// in memory of them is forgotten, and what is open is ended: Caddy asked when a WebSocket
-    /// began, and does not ask again. Those who may still be there come back by themselves.
-    pub async fn left(&self, instances: &[InstanceId]) {
-        self.sessions().forget(instances);
-        let entries = instances.iter().filter_map(|id| self.inner.live.by_id(id));
-        let slots: Vec<_> = entries.map(|entry| entry.instance.slot).collect();
-        if slots.is_empty() {
-            return;
-        }
-        let (host, (done, first)) = (self.inner.host.clone(), oneshot::channel());
-        // Apart from whoever asked, whose browser may hang up over it.
-        tokio::spawn(async move {
-            disconnect(&host, &slots).await;
-            // Whether somebody still waits for it does not matter.
-            let _ = done.send(());
-            // Who was let in a moment before may connect only now.
-            tokio::time::sleep(CONNECTED).await;
-            disconnect(&host, &slots).await;
-        });
-        let _ = first.await;
+        let (engine, hash) = (self.clone(), digest(cookie));
+        self.detached(async move {
+            if engine.store().remove_session(&hash).await? {
+                engine.enforce_access().await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Makes a token for a program.
@@ -232,8 +210,8 @@ impl Engine {
         scopes: Scopes,
         life: Option<Duration>,
     ) -> Result<FreshToken, EngineError> {
-        if label.is_empty() || label.len() > 100 || label.chars().any(char::is_control) {
-            return Err(EngineError::invalid("label", "a label has 1 to 100 printable characters"));
+        if !is_label(label, 100) {
+            return Err(EngineError::invalid("label", "a label has 1 to 100 visible characters"));
         }
         if let Some(name) = &scopes.instance {
             self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
@@ -256,13 +234,18 @@ impl Engine {
         Ok(self.store().tokens().await?)
     }
 
-    /// Ends a token at once.
+    /// Ends a token at once, with its streams and what was entered by links that it made.
     pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), EngineError> {
-        if !self.store().remove_token(id).await? {
-            return Err(EngineError::NoToken(id.to_owned()));
-        }
-        self.record(EventKind::Changed, None, actor, &format!("revoked token {id}")).await;
-        Ok(())
+        let (engine, actor, id) = (self.clone(), actor.clone(), id.to_owned());
+        self.detached(async move {
+            if !engine.store().remove_token(&id).await? {
+                return Err(EngineError::NoToken(id));
+            }
+            engine.enforce_access().await;
+            engine.record(EventKind::Changed, None, &actor, &format!("revoked token {id}")).await;
+            Ok(())
+        })
+        .await
     }
 
     /// The token a program sent, if it is good.
@@ -278,13 +261,5 @@ impl Engine {
             self.store().touch_token(&found.id, now).await?;
         }
         Ok(found)
-    }
-}
-
-async fn disconnect(host: &Arc<dyn Host>, slots: &[Slot]) {
-    for slot in slots {
-        if let Err(e) = host.disconnect(*slot).await {
-            tracing::error!(slot = slot.0, error = %e, "open connections of somebody who left were not ended: they last a day at most");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller of the engine can get wrong or meet.
 
-use startclaw_model::{Name, OperationId};
+use startclaw_model::{Name, OperationId, Timestamp};
 use startclaw_store::StoreError;
 
 /// A request that was not carried out. The texts are for whoever asked; what lies inside
@@ -33,6 +33,20 @@ pub enum EngineError {
     /// The instance is being removed.
     #[error("{0} is being removed; wait until that is done")]
     Removing(Name),
+    /// Access was lost while the request was on its way.
+    #[error("access to this was withdrawn")]
+    NoAccess,
+    /// One caller has many streams open.
+    #[error("too many streams are open for one caller; close one first")]
+    TooManyStreams,
+    /// It was asked too often.
+    #[error("{message}; next at {at}")]
+    TooSoon {
+        /// What was counted.
+        message: String,
+        /// When it can be asked again.
+        at: Timestamp,
+    },
     /// It does not go together with what is under way.
     #[error("{0}")]
     Conflict(String),
@@ -75,6 +89,7 @@ impl EngineError {
             StoreError::Removing => Self::Removing(name.clone()),
             StoreError::Conflict(why) => Self::Conflict(why.to_owned()),
             StoreError::Quota(why) => Self::Quota(why),
+            StoreError::TooSoon { message, at } => Self::TooSoon { message, at },
             StoreError::Full => Self::Full,
             StoreError::KeyReused => Self::KeyReused,
             other => Self::inside(other),

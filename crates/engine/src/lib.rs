@@ -6,7 +6,9 @@ mod alerts;
 mod backup;
 mod boots;
 mod decide;
+mod detached;
 mod error;
+mod grants;
 mod healing;
 mod live;
 mod plan;
@@ -36,7 +38,8 @@ pub use backup::{
     Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
 };
 pub use error::EngineError;
-pub use request::ProvisionRequest;
+pub use grants::{AccessGuard, Holder, Subject};
+pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
 pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
@@ -58,6 +61,7 @@ struct Inner {
     host: Arc<dyn Host>,
     settings: EngineSettings,
     sessions: access::SessionCache,
+    grants: Arc<grants::Grants>,
     live: live::Table,
     queue: queue::Queue,
     memories: reconcile::Memories,
@@ -77,6 +81,8 @@ struct Inner {
     stop: CancellationToken,
     tasks: TaskTracker,
     supervisor: Supervisor,
+    /// Work of callers that completes when they are dropped.
+    calls: TaskTracker,
 }
 
 impl Engine {

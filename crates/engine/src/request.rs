@@ -28,6 +28,9 @@ pub struct ProvisionRequest {
 
 impl ProvisionRequest {
     pub(crate) fn check(&self) -> Result<(), EngineError> {
+        if is_reserved(self.owner.as_str()) {
+            return Err(EngineError::invalid("owner", "this owner is the platform itself"));
+        }
         if let Some(provider) = &self.provider {
             provider
                 .check()
@@ -52,6 +55,11 @@ impl ProvisionRequest {
         }
         Ok(())
     }
+}
+
+/// Whether OpenClaw knows this identity as the platform itself.
+pub fn is_reserved(owner: &str) -> bool {
+    owner.eq_ignore_ascii_case(startclaw_openclaw::HOST_USER)
 }
 
 /// A secret is one line of printable characters: a line break in a key is a paste gone wrong.

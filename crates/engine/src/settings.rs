@@ -40,6 +40,13 @@ pub struct InstanceSettings {
     /// How many instances may boot at the same time; 0 means one for each CPU, at least two. A boot takes
     /// about 8 seconds of one CPU.
     pub boots: usize,
+    /// How many new names one account may use in a week; 0 for any number. Each new name needs a
+    /// certificate, and a public authority signs only so many a week for a whole domain (Let's
+    /// Encrypt: 50). A name that had one in the last 60 days is not new. It counts with
+    /// `edge.tls = "acme"` only, and not for operators and tokens.
+    pub names_per_account: u32,
+    /// How many new names all accounts together may use in a week; 0 for any number.
+    pub names_per_week: u32,
 }
 
 impl Default for InstanceSettings {
@@ -50,6 +57,8 @@ impl Default for InstanceSettings {
             limits: Limits::default(),
             telegram_api: String::new(),
             boots: 0,
+            names_per_account: 5,
+            names_per_week: 40,
         }
     }
 }

@@ -72,6 +72,7 @@ impl Engine {
                 host,
                 settings,
                 sessions: access::SessionCache::default(),
+                grants: Arc::default(),
                 live: live::Table::default(),
                 queue: queue::Queue::default(),
                 memories: reconcile::Memories::default(),
@@ -88,6 +89,7 @@ impl Engine {
                 walls: std::sync::Mutex::new(None),
                 stop,
                 tasks,
+                calls: TaskTracker::new(),
             }),
         };
         for instance in engine.store().instances().await? {
@@ -107,6 +109,7 @@ impl Engine {
         }
         let timing = &engine.inner.settings.timing;
         tasks.spawn("host events", engine.clone().listen());
+        tasks.spawn("access", engine.clone().keep_access());
         tasks.spawn("sweep", engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn("firewall", engine.clone().every(timing.guard_every, Self::guard));
         tasks.spawn("garbage collection", engine.clone().every(TIDY_EVERY, Self::tidy));
@@ -126,6 +129,8 @@ impl Engine {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.calls.close();
+        self.inner.calls.wait().await;
     }
 
     /// The background task that ended although the engine was not told to stop, if one did; the engine stops then.

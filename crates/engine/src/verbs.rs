@@ -7,10 +7,11 @@ use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
     AccountId, Actor, Desired, Email, Event, EventKind, Farewell, Finding, InstanceId, Name,
-    Operation, OperationKind, Owner, Presence, Profile, Quota, Secret, SecretName, Timestamp,
-    Volumes,
+    Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
 };
-use startclaw_store::{Idempotency, NewInstance, Placed, SealedSecret, StoreError};
+use startclaw_store::{
+    Allowance, Idempotency, NameRate, NewInstance, Placed, SealedSecret, StoreError,
+};
 
 use crate::{
     Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
@@ -123,7 +124,9 @@ impl Engine {
             Ok(())
         };
         let kind = OperationKind::Deprovision;
-        match self.change(actor, name, kind, change, &[], &[], idempotency).await {
+        let changed = self.change(actor, name, kind, change, &[], &[], idempotency).await;
+        self.enforce_access().await;
+        match changed {
             Err(EngineError::Removing(_)) => {
                 self.change_farewell(name, farewell).await?;
                 let newest = self.store().operations(Some(name), 20).await?;
@@ -302,17 +305,26 @@ impl Engine {
         }
     }
 
-    /// Gives an instance to an account; `false` when that is gone or leaves. Whose it was is out.
+    /// Transfers an instance to an account; `false` when that is gone or leaves. All access of
+    /// people who had it before ends; the new owner is also who OpenClaw is told, for which the
+    /// container is replaced.
     pub async fn give(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
-        if !self.store().give(&instance.id, account).await? {
-            return Ok(false);
-        }
-        self.inner.live.update(&instance.id, |entry| {
-            Arc::make_mut(&mut entry.instance).account = Some(account.clone());
-        });
-        self.left(&[instance.id]).await;
-        Ok(true)
+        let (engine, to, id) = (self.clone(), account.clone(), instance.id);
+        self.detached(async move {
+            let Some(done) = engine.store().give(&id, &to).await? else { return Ok(false) };
+            engine.inner.live.update(&id, |entry| {
+                let instance = Arc::make_mut(&mut entry.instance);
+                instance.account = Some(to);
+                instance.owner = done.owner;
+            });
+            if done.changed {
+                engine.inner.queue.push(&id);
+                engine.enforce_access().await;
+            }
+            Ok(true)
+        })
+        .await
     }
 
     /// Writes down something that happened and is about no instance.
@@ -335,8 +347,11 @@ impl Engine {
     }
 
     /// What counts when an instance is made: an account's own wishes have a limit.
-    pub(crate) fn quota_for(&self, actor: &Actor) -> Option<Quota> {
-        actor.is_account().then_some(self.inner.settings.quota)
+    pub(crate) fn quota_for(&self, actor: &Actor) -> Option<Allowance> {
+        let instances = &self.inner.settings.instances;
+        let names =
+            NameRate { account: instances.names_per_account, all: instances.names_per_week };
+        actor.is_account().then_some(Allowance { quota: self.inner.settings.quota, names })
     }
 
     fn seal(

@@ -37,6 +37,16 @@ impl Actor {
         self.0.starts_with("account:")
     }
 
+    /// Whether it is an operator at the Unix socket.
+    pub fn is_operator(&self) -> bool {
+        self.0.starts_with("socket:")
+    }
+
+    /// The id of the token, if it is a program with one.
+    pub fn token_id(&self) -> Option<&str> {
+        self.0.strip_prefix("token:")
+    }
+
     /// From the database.
     pub fn stored(text: String) -> Self {
         Self(text)

@@ -5,8 +5,10 @@ mod desired;
 mod event;
 mod finding;
 mod instance;
+mod label;
 mod name;
 mod operation;
+mod principal;
 mod provider;
 mod scope;
 mod secret;
@@ -21,10 +23,12 @@ pub use desired::{Desired, Farewell, Limits, LimitsError, Presence, Profile};
 pub use event::{Actor, Event, EventKind};
 pub use finding::{Finding, Verdict};
 pub use instance::{Instance, InstanceId, Owner, OwnerError};
+pub use label::{is_label, is_visible};
 pub use name::{Name, NameError};
 pub use operation::{
     Operation, OperationId, OperationKind, OperationState, OperationStep, StepProgress, StepState,
 };
+pub use principal::Principal;
 pub use provider::{ModelProvider, ModelProviderError, ProviderKind};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};

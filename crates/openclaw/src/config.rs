@@ -70,10 +70,19 @@ pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, C
         }
     };
     take_out_gone(&mut config, setup);
+    take_out_others(&mut config, setup);
     lay_over(&mut config, ours(setup));
     let mut bytes = serde_json::to_vec_pretty(&config).map_err(|e| ConfigError(e.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// Takes out the scopes of identities that are not let in: a previous owner's, after a transfer.
+fn take_out_others(config: &mut Value, setup: &Setup) {
+    let scopes = config.pointer_mut("/gateway/auth/identityScopes").and_then(Value::as_object_mut);
+    if let Some(scopes) = scopes {
+        scopes.retain(|who, _| who == setup.owner.as_str() || who == HOST_USER);
+    }
 }
 
 /// Takes out what refers to secrets that were removed: OpenClaw does not get up, or not whole,

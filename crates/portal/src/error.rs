@@ -149,6 +149,9 @@ fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
         }
         EngineError::Invalid { .. } | EngineError::NoSecret(_) => StatusCode::UNPROCESSABLE_ENTITY,
         EngineError::Quota(_) => StatusCode::FORBIDDEN,
+        EngineError::NoAccess => return Refusal::Nothing.describe(),
+        EngineError::TooManyStreams => return Refusal::Busy.describe(),
+        EngineError::TooSoon { .. } => StatusCode::TOO_MANY_REQUESTS,
         EngineError::HostUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         EngineError::Inside(inside) => {
             tracing::error!(error = ?inside, "a page failed");

@@ -7,20 +7,23 @@ use axum::response::{
     sse::{Event, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt};
+use startclaw_engine::AccessGuard;
 
 use crate::{Portal, error::Refusal};
 
-/// Streams `pieces` until they end or the daemon does.
+/// Streams `pieces` until they end, the person loses access, or the daemon ends.
 pub(crate) fn stream(
     portal: &Portal,
+    guard: AccessGuard,
     pieces: impl Stream<Item = Event> + Send + 'static,
 ) -> Response {
     let Ok(place) = portal.streams.clone().try_acquire_owned() else {
         return Refusal::Busy.page(portal, None);
     };
     let stop = portal.settings.stop.clone();
-    let pieces = pieces.take_until(stop.cancelled_owned()).map(move |event| {
-        let _held = &place;
+    let end = futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));
+    let pieces = pieces.take_until(end).map(move |event| {
+        let _held = (&place, &guard);
         Ok::<_, Infallible>(event)
     });
     Sse::new(pieces).keep_alive(KeepAlive::default()).into_response()

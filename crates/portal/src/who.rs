@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, Method, header, request::Parts},
 };
 use startclaw_accounts::{Accounts, Origin, SignedIn};
-use startclaw_engine::{Engine, InstanceStatus};
+use startclaw_engine::{AccessGuard, Engine, InstanceStatus, Subject};
 use startclaw_model::{Actor, Name, Operation, OperationId};
 
 use crate::{
@@ -81,6 +81,12 @@ impl Person {
         &self.portal.engine
     }
 
+    /// The right to a stream, which ends when they lose access.
+    async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Refused> {
+        let holder = self.signed_in.holder();
+        self.portal.engine.open_stream(holder, subject).await.map_err(|e| self.refuse(e))
+    }
+
     /// Says no.
     pub fn refuse(&self, why: impl Into<Refusal>) -> Refused {
         self.portal.refuse(why, Some(self))
@@ -101,6 +107,11 @@ impl Own {
         &self.person.portal.engine
     }
 
+    /// The right to a stream about it.
+    pub async fn open_stream(&self) -> Result<AccessGuard, Refused> {
+        self.person.open_stream(Subject::Instance(self.instance.id.clone())).await
+    }
+
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.instance.name
@@ -112,7 +123,8 @@ impl Own {
     }
 }
 
-/// An operation that the person may see: one that they asked for, or of an instance of theirs.
+/// An operation that the person may see: of an instance of theirs, or one that they asked for when
+/// the instance is gone.
 pub(crate) struct OwnOperation {
     /// Who.
     pub person: Person,
@@ -121,6 +133,11 @@ pub(crate) struct OwnOperation {
 }
 
 impl OwnOperation {
+    /// The right to a stream about it.
+    pub async fn open_stream(&self) -> Result<AccessGuard, Refused> {
+        self.person.open_stream(Subject::operation(&self.operation)).await
+    }
+
     /// The engine, for this operation.
     pub fn engine(&self) -> &Engine {
         &self.person.portal.engine
@@ -189,7 +206,7 @@ impl FromRequestParts<Portal> for Own {
         let name = parameter(parts, portal, "name").await.and_then(|n| Name::parse(&n).ok());
         let Some(name) = name else { return Err(person.refuse(Refusal::Nothing)) };
         match portal.engine.status(&name).await {
-            Ok(instance) if person.signed_in.sees(instance.account.as_ref()) => {
+            Ok(instance) if person.signed_in.sees(&instance.name, instance.account.as_ref()) => {
                 Ok(Self { person, instance })
             }
             _ => Err(person.refuse(Refusal::Nothing)),
@@ -209,10 +226,11 @@ impl FromRequestParts<Portal> for OwnOperation {
             return Err(person.refuse(Refusal::Nothing));
         };
         let instance = portal.engine.status(&operation.name).await.ok();
-        let of_theirs = instance.is_some_and(|i| {
-            i.id == operation.instance && person.signed_in.sees(i.account.as_ref())
-        });
-        let may = of_theirs || operation.actor == person.actor() || person.signed_in.account.admin;
+        let principal = person.signed_in.principal();
+        let may = match instance.filter(|i| i.id == operation.instance) {
+            Some(there) => principal.can_access(&there.name, there.account.as_ref()),
+            None => principal.can_see_operation_of_removed(&operation.actor),
+        };
         if may { Ok(Self { person, operation }) } else { Err(person.refuse(Refusal::Nothing)) }
     }
 }

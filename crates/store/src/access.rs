@@ -2,9 +2,9 @@
 //! of them are stored.
 
 use sqlx::{Row, sqlite::SqliteRow};
-use startclaw_model::{InstanceId, Scopes, Timestamp};
+use startclaw_model::{AccountId, InstanceId, Principal, Scopes, Timestamp};
 
-use crate::{Store, StoreError, row};
+use crate::{IMMEDIATE, Store, StoreError, endings, row};
 
 /// A token that is to be stored.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Session {
     pub identity: String,
     /// The digest of the session of the account that it was entered from; it ends with that one.
     pub account_session: Option<String>,
+    /// The id of the token that made the sign-in link; it ends with that one.
+    pub token: Option<String>,
     /// Until when.
     pub expires_at: Timestamp,
 }
@@ -67,8 +69,30 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         instance: InstanceId(row.try_get("instance_id")?),
         identity: row.try_get("identity")?,
         account_session: row.try_get("account_session")?,
+        token: row.try_get("token")?,
         expires_at: row::time(row, "expires_at")?,
     })
+}
+
+/// A session or ticket with the principal that it came from, which must not have ended either.
+macro_rules! held {
+    ($table:literal) => {
+        concat!(
+            "SELECT s.instance_id, s.identity, s.account_session, s.token,
+                MIN(s.expires_at, COALESCE(x.expires_at, s.expires_at),
+                    COALESCE(t.expires_at, s.expires_at)) AS expires_at,
+                i.name, i.account_id, a.id AS holder, a.admin, a.state, t.scopes
+             FROM ",
+            $table,
+            " s JOIN instances i ON i.id = s.instance_id
+             LEFT JOIN account_sessions x ON x.hash = s.account_session
+             LEFT JOIN accounts a ON a.id = x.account_id
+             LEFT JOIN tokens t ON t.id = s.token
+             WHERE s.hash = $1 AND s.expires_at > $2
+             AND (s.account_session IS NULL OR x.expires_at > $2)
+             AND (s.token IS NULL OR t.expires_at IS NULL OR t.expires_at > $2)"
+        )
+    };
 }
 
 impl Store {
@@ -132,10 +156,26 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a token; `false` when there was none.
+    /// The token with this id, if it has not ended.
+    pub async fn token(&self, id: &str, now: Timestamp) -> Result<Option<StoredToken>, StoreError> {
+        let row = sqlx::query(
+            "SELECT * FROM tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)",
+        )
+        .bind(id)
+        .bind(now.as_millis())
+        .fetch_optional(&self.read)
+        .await?;
+        row.as_ref().map(token).transpose()
+    }
+
+    /// Removes a token, and what was entered with links that it made; `false` when there was none.
     pub async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        endings::mark(&mut tx, "SELECT instance_id FROM sessions WHERE token = $1", &[Some(id)])
+            .await?;
         let done =
-            sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id).execute(&self.write).await?;
+            sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -143,36 +183,42 @@ impl Store {
     /// account that it was made from, is gone.
     pub async fn add_ticket(&self, hash: &str, leave: &Session) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO tickets (hash, instance_id, identity, account_session, expires_at)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO tickets (hash, instance_id, identity, account_session, expires_at, token)
+             VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(hash)
         .bind(leave.instance.as_str())
         .bind(&leave.identity)
         .bind(leave.account_session.as_deref())
         .bind(leave.expires_at.as_millis())
+        .bind(leave.token.as_deref())
         .execute(&self.write)
         .await;
         row::unless_orphan(done)
     }
 
-    /// Takes a ticket of `instance` out, so that it works once; `None` when it is not there
-    /// or has ended. A ticket of another instance stays untouched.
+    /// Takes a ticket of `instance` out, so that it works once; `None` when it is not there,
+    /// has ended, or was made by somebody who may no longer access the instance. A ticket of
+    /// another instance stays untouched.
     pub async fn take_ticket(
         &self,
         hash: &str,
         instance: &InstanceId,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let row = sqlx::query(
-            "DELETE FROM tickets WHERE hash = $1 AND instance_id = $2 AND expires_at > $3 RETURNING *",
-        )
-        .bind(hash)
-        .bind(instance.as_str())
-        .bind(now.as_millis())
-        .fetch_optional(&self.write)
-        .await?;
-        row.as_ref().map(session).transpose()
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let row = sqlx::query(held!("tickets"))
+            .bind(hash)
+            .bind(now.as_millis())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let found = row.as_ref().map(held).transpose()?.flatten();
+        let Some(found) = found.filter(|ticket| ticket.instance == *instance) else {
+            return Ok(None);
+        };
+        sqlx::query("DELETE FROM tickets WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(Some(found))
     }
 
     /// Stores a session under its digest. `false` when the instance, or the session of the account
@@ -180,8 +226,8 @@ impl Store {
     pub async fn add_session(&self, hash: &str, session: &Session) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO sessions
-                (hash, instance_id, identity, account_session, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+                (hash, instance_id, identity, account_session, created_at, expires_at, token)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(hash)
         .bind(session.instance.as_str())
@@ -189,31 +235,43 @@ impl Store {
         .bind(session.account_session.as_deref())
         .bind(Timestamp::now().as_millis())
         .bind(session.expires_at.as_millis())
+        .bind(session.token.as_deref())
         .execute(&self.write)
         .await;
         row::unless_orphan(done)
     }
 
-    /// The session with this digest, if it has not ended. One that was entered from an account's
-    /// session lasts while the instance is the account's to see: its own, or any for an admin.
+    /// The session with this digest, if it has not ended. It lasts while the principal that it came
+    /// from may access the instance: the session of an account, or the token of a program.
     pub async fn session_by_hash(
         &self,
         hash: &str,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let row = sqlx::query(
-            "SELECT * FROM sessions WHERE hash = $1 AND expires_at > $2
-             AND (account_session IS NULL OR EXISTS (
-                SELECT 1 FROM account_sessions s
-                JOIN accounts a ON a.id = s.account_id
-                JOIN instances i ON i.id = sessions.instance_id
-                WHERE s.hash = sessions.account_session
-                AND (a.admin <> 0 OR i.account_id = a.id)))",
-        )
-        .bind(hash)
-        .bind(now.as_millis())
-        .fetch_optional(&self.read)
-        .await?;
-        row.as_ref().map(session).transpose()
+        let row = sqlx::query(held!("sessions"))
+            .bind(hash)
+            .bind(now.as_millis())
+            .fetch_optional(&self.read)
+            .await?;
+        Ok(row.as_ref().map(held).transpose()?.flatten())
     }
+}
+
+/// The session, if its principal may access the instance.
+fn held(row: &SqliteRow) -> Result<Option<Session>, StoreError> {
+    let found = session(row)?;
+    let principal = if found.account_session.is_some() {
+        Principal::Account {
+            id: AccountId(row.try_get("holder")?),
+            admin: row.try_get::<i64, _>("admin")? != 0,
+            state: row::from_word(row.try_get("state")?)?,
+        }
+    } else if found.token.is_some() {
+        Principal::Token(row::json(row, "scopes")?)
+    } else {
+        Principal::Operator
+    };
+    let name = row::name(row.try_get("name")?)?;
+    let owner = row.try_get::<Option<String>, _>("account_id")?.map(AccountId);
+    Ok(principal.can_access(&name, owner.as_ref()).then_some(found))
 }

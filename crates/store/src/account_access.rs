@@ -232,12 +232,6 @@ impl Store {
         row.as_ref().map(link).transpose()
     }
 
-    /// Uses a link up; `false` when somebody did before.
-    pub async fn use_link(&self, hash: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let mut connection = self.write.acquire().await?;
-        use_up(&mut connection, hash, now).await
-    }
-
     /// The links of one kind that still work, the newest first.
     pub async fn links(&self, kind: LinkKind, now: Timestamp) -> Result<Vec<Link>, StoreError> {
         let rows = sqlx::query(

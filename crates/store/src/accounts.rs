@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{
-    Account, AccountId, AccountState, Desired, Email, InstanceId, Quota, Timestamp,
+    Account, AccountId, AccountState, Desired, Email, InstanceId, Owner, Quota, Timestamp,
 };
 
 use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, endings, row};
@@ -20,13 +20,13 @@ pub struct Usage {
     pub disk_mib: u64,
 }
 
-/// An account after a change.
+/// What a transfer did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// What it is now.
-    pub account: Account,
-    /// The instances in which it was, and now may not be any more.
-    pub out: Vec<InstanceId>,
+pub struct Transfer {
+    /// Who the instance belongs to, as OpenClaw is told.
+    pub owner: Owner,
+    /// Whether it was another's before.
+    pub changed: bool,
 }
 
 fn account(row: &SqliteRow) -> Result<Account, StoreError> {
@@ -111,21 +111,24 @@ impl Store {
     }
 
     /// Changes an account by `change`, from what is stored of it at that moment: what somebody
-    /// else changed meanwhile stays changed. Who is kept out is signed out. `None` when the account is gone.
+    /// else changed meanwhile stays changed. What it may no longer access ends in the same
+    /// transaction. `None` when the account is gone.
     ///
     /// # Errors
-    /// [`StoreError::LastAdmin`] for a change after which nobody who can sign in is an admin.
+    /// [`StoreError::LastAdmin`] for a change after which no account that can sign in is an admin,
+    /// unless `last_admin` allows it.
     pub async fn change_account(
         &self,
         id: &AccountId,
+        last_admin: bool,
         change: impl FnOnce(&mut Account) + Send,
-    ) -> Result<Option<Changed>, StoreError> {
+    ) -> Result<Option<Account>, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let Some(before) = by_id(&mut tx, id).await? else { return Ok(None) };
         let mut changed = before.clone();
         change(&mut changed);
         let active = row::word(&AccountState::Active)?;
-        if administers(&before) && !administers(&changed) {
+        if !last_admin && administers(&before) && !administers(&changed) {
             let other = sqlx::query(
                 "SELECT 1 FROM accounts WHERE admin <> 0 AND state = $1 AND id <> $2 LIMIT 1",
             )
@@ -146,32 +149,62 @@ impl Store {
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
-        let barred = changed.state != AccountState::Active;
-        let out = if barred || before.admin && !changed.admin {
-            endings::entered(&mut tx, id, None, None).await?
-        } else {
-            Vec::new()
-        };
-        if barred {
+        if changed.state != AccountState::Active {
             endings::end(&mut tx, id, None, None).await?;
+            endings::end_in_instances_of(&mut tx, id).await?;
+        } else if before.admin && !changed.admin {
+            endings::end_in_others(&mut tx, id).await?;
         }
         tx.commit().await?;
-        Ok(Some(Changed { account: changed, out }))
+        Ok(Some(changed))
     }
 
-    /// Replaces an account's password. Links that were to set one are good for nothing any more.
-    pub async fn set_password(&self, id: &AccountId, hash: &str) -> Result<(), StoreError> {
-        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+    /// Replaces an account's password, and ends all its sessions but the one with the digest `but`,
+    /// in one transaction. Links that were to set one are good for nothing any more. By a `link`,
+    /// that is used up, and the address counts as confirmed.
+    ///
+    /// # Errors
+    /// [`StoreError::DeadLink`].
+    pub async fn set_password(
+        &self,
+        id: &AccountId,
+        hash: &str,
+        link: Option<&str>,
+        but: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let (mut tx, now) = (self.write.begin_with(IMMEDIATE).await?, Timestamp::now());
+        if let Some(link) = link
+            && !account_access::use_up(&mut tx, link, now).await?
+        {
+            return Err(StoreError::DeadLink);
+        }
         sqlx::query("UPDATE accounts SET password = $1 WHERE id = $2")
             .bind(hash)
             .bind(id.as_str())
             .execute(&mut *tx)
             .await?;
+        if link.is_some() {
+            confirm(&mut tx, id, now).await?;
+        }
         sqlx::query("DELETE FROM links WHERE account_id = $1 AND kind = $2")
             .bind(id.as_str())
             .bind(row::word(&LinkKind::Password)?)
             .execute(&mut *tx)
             .await?;
+        endings::end(&mut tx, id, None, but).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Uses a link up and notes that the account's address is confirmed, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::DeadLink`].
+    pub async fn confirm_by_link(&self, id: &AccountId, link: &str) -> Result<(), StoreError> {
+        let (mut tx, now) = (self.write.begin_with(IMMEDIATE).await?, Timestamp::now());
+        if !account_access::use_up(&mut tx, link, now).await? {
+            return Err(StoreError::DeadLink);
+        }
+        confirm(&mut tx, id, now).await?;
         Ok(tx.commit().await?)
     }
 
@@ -188,19 +221,51 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives an instance to an account. `false` when the account is gone or leaves: its instances
-    /// go with it.
-    pub async fn give(&self, instance: &InstanceId, to: &AccountId) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE instances SET account_id = $1 WHERE id = $2
-             AND EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND state <> $3)",
+    /// Transfers an instance to an account, which becomes its owner also as OpenClaw is told. All
+    /// sessions, sign-in links and tokens of this instance end in the same transaction: they belong
+    /// to people who had it before. `None` when the account is gone or leaves: its instances
+    /// go with it. Otherwise the owner; `changed` says whether it was another one before.
+    pub async fn give(
+        &self,
+        instance: &InstanceId,
+        to: &AccountId,
+    ) -> Result<Option<Transfer>, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let Some(account) = by_id(&mut tx, to).await? else { return Ok(None) };
+        let before = sqlx::query("SELECT * FROM instances WHERE id = $1")
+            .bind(instance.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(before) = before.as_ref().map(row::instance).transpose()? else {
+            return Ok(None);
+        };
+        if account.state == AccountState::Leaving {
+            return Ok(None);
+        }
+        let owner = account.email.owner();
+        if before.account.as_ref() == Some(to) && before.owner == owner {
+            return Ok(Some(Transfer { owner, changed: false }));
+        }
+        sqlx::query("UPDATE instances SET account_id = $1, owner = $2 WHERE id = $3")
+            .bind(to.as_str())
+            .bind(owner.as_str())
+            .bind(instance.as_str())
+            .execute(&mut *tx)
+            .await?;
+        endings::end_in(&mut tx, instance).await?;
+        endings::mark(
+            &mut tx,
+            "SELECT s.instance_id FROM sessions s JOIN tokens t ON t.id = s.token
+             WHERE t.instance = $1",
+            &[Some(before.name.as_str())],
         )
-        .bind(to.as_str())
-        .bind(instance.as_str())
-        .bind(row::word(&AccountState::Leaving)?)
-        .execute(&self.write)
         .await?;
-        Ok(done.rows_affected() > 0)
+        sqlx::query("DELETE FROM tokens WHERE instance = $1")
+            .bind(before.name.as_str())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Some(Transfer { owner, changed: true }))
     }
 
     /// What an account has.
@@ -222,6 +287,19 @@ async fn by_id(tx: &mut SqliteConnection, id: &AccountId) -> Result<Option<Accou
         .fetch_optional(tx)
         .await?;
     row.as_ref().map(account).transpose()
+}
+
+async fn confirm(
+    tx: &mut SqliteConnection,
+    id: &AccountId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE accounts SET confirmed_at = COALESCE(confirmed_at, $1) WHERE id = $2")
+        .bind(now.as_millis())
+        .bind(id.as_str())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 fn administers(account: &Account) -> bool {

@@ -20,6 +20,14 @@ pub enum StoreError {
     /// It would be more than the account may have.
     #[error("{0}")]
     Quota(String),
+    /// Too many new names in too short a time.
+    #[error("{message}")]
+    TooSoon {
+        /// What was counted.
+        message: String,
+        /// When it can be asked again.
+        at: startclaw_model::Timestamp,
+    },
     /// No such instance.
     #[error("there is no such instance")]
     NoInstance,

@@ -73,9 +73,8 @@ impl Store {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         for (statement, before) in [
             ("DELETE FROM tickets WHERE expires_at < $1", now.as_millis()),
-            ("DELETE FROM sessions WHERE expires_at < $1", now.as_millis()),
-            ("DELETE FROM account_sessions WHERE expires_at < $1", now.as_millis()),
             ("DELETE FROM links WHERE expires_at < $1", now.as_millis()),
+            ("DELETE FROM certificate_names WHERE at < $1", ago(crate::certificates::REUSED)),
             ("DELETE FROM idempotency WHERE created_at < $1", day),
             ("DELETE FROM operations WHERE finished_at < $1", old),
             ("DELETE FROM events WHERE at < $1", old),

@@ -3,11 +3,12 @@
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
     AccountId, AccountState, Actor, Desired, Health, Instance, InstanceId, Name, Operation,
-    OperationId, Owner, Presence, Quota, Slot, Timestamp,
+    OperationId, Owner, Presence, Slot, Timestamp,
 };
 
 use crate::{
-    IMMEDIATE, SealedSecret, Store, StoreError, accounts, operations, row, secrets, snapshots,
+    Allowance, IMMEDIATE, SealedSecret, Store, StoreError, accounts, certificates, endings,
+    operations, row, secrets, snapshots,
 };
 
 /// An instance that is to be made. Its slot is found while it is stored.
@@ -21,9 +22,9 @@ pub struct NewInstance {
     pub owner: Owner,
     /// The account it belongs to.
     pub account: Option<AccountId>,
-    /// What an account may have that has no quota of its own; none when it is not the account
-    /// that asks, and no quota counts.
-    pub quota: Option<Quota>,
+    /// What an account may have; none when it is not the account that asks, and nothing
+    /// is counted.
+    pub quota: Option<Allowance>,
     /// What is wanted.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
@@ -74,9 +75,10 @@ impl Store {
         if taken.is_some() {
             return Err(StoreError::NameTaken);
         }
-        if let (Some(account), Some(quota)) = (&new.account, new.quota) {
+        if let (Some(account), Some(allowed)) = (&new.account, new.quota) {
             let memory = new.desired.profile.limits.memory_hard_mib;
-            accounts::check_quota(&mut tx, account, memory, quota).await?;
+            accounts::check_quota(&mut tx, account, memory, allowed.quota).await?;
+            certificates::count(&mut tx, &new.name, account, allowed.names).await?;
         }
         let slot = free_slot(&mut tx, capacity).await?;
         let now = Timestamp::now().as_millis();
@@ -141,6 +143,9 @@ impl Store {
             return Err(StoreError::Removing);
         }
         change(&mut desired)?;
+        if desired.presence == Presence::Absent {
+            endings::end_in(&mut tx, &operation.instance).await?;
+        }
         for secret in secrets {
             secrets::put(&mut tx, &operation.instance, secret).await?;
         }

@@ -6,6 +6,7 @@
 mod access;
 mod account_access;
 mod accounts;
+mod certificates;
 mod drills;
 mod endings;
 mod error;
@@ -26,9 +27,10 @@ use sqlx::{
 
 pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
-pub use accounts::{Changed, Usage};
+pub use accounts::{Transfer, Usage};
+pub use certificates::{Allowance, NameRate};
 pub use drills::Drill;
-pub use endings::Ended;
+pub use endings::Disconnect;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Placed};
 pub use secrets::SealedSecret;

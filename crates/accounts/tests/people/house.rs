@@ -27,6 +27,7 @@ pub struct House {
     pub store: Store,
     pub host: SimulatedHost,
     pub settings: AccountSettings,
+    pub instances: InstanceSettings,
     folder: tempfile::TempDir,
 }
 
@@ -43,6 +44,7 @@ impl House {
             store: Store::in_memory().await.unwrap(),
             host: SimulatedHost::new(20, Duration::from_millis(2)),
             settings: AccountSettings { sign_up, ..AccountSettings::default() },
+            instances: InstanceSettings::default(),
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -53,7 +55,7 @@ impl House {
         let settings = EngineSettings {
             domain: "claws.test".into(),
             port_suffix: String::new(),
-            instances: InstanceSettings::default(),
+            instances: self.instances.clone(),
             quota: self.settings.quota,
             backup: BackupSettings {
                 nightly: false,

@@ -116,8 +116,8 @@ async fn what_is_open_ends_also_when_whoever_signed_out_did_not_wait_for_it() {
     let alice = life.person(ALICE).await;
     life.live(&alice.account, "alice").await;
     life.enter(&alice, "alice").await;
-    let status = life.engine.status(&name("alice")).await.unwrap();
+    let who = life.who(&alice).await.unwrap();
     // The browser hangs up at the first moment at which it could.
-    assert!(futures::poll!(std::pin::pin!(life.engine.left(&[status.id]))).is_pending());
+    assert!(futures::poll!(std::pin::pin!(life.accounts.sign_out(&who))).is_pending());
     until("it ended", async || house.host.world().disconnected.len() == 2).await;
 }

@@ -3,8 +3,10 @@
 
 mod house;
 mod inside;
+mod losing_access;
 mod mail;
 mod mail_server;
 mod managing;
 mod sign_up;
 mod signing_in;
+mod strangers;

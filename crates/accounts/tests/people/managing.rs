@@ -28,18 +28,32 @@ async fn the_last_admin_stays() {
     life.accounts.suspend(&admin(), asleep, true).await.unwrap();
     life.person(ALICE).await;
     let last = |answer| matches!(answer, Err(AccountError::LastAdmin));
-    assert!(last(life.accounts.set_admin(&admin(), root.clone(), false).await));
-    assert!(last(life.accounts.suspend(&admin(), root.clone(), true).await));
-    assert!(last(life.accounts.delete(&admin(), root.clone()).await));
+    let actor = Actor::account(&root.id);
+    assert!(last(life.accounts.set_admin(&actor, root.clone(), false).await));
+    assert!(last(life.accounts.suspend(&actor, root.clone(), true).await));
+    assert!(last(life.accounts.delete(&actor, root.clone()).await));
     assert!(life.accounts.get(&root.id).await.unwrap().admin);
 
     let other = life.admin("other@example.com").await;
-    let actor = admin();
     let (one, two) = tokio::join!(
         life.accounts.set_admin(&actor, root.clone(), false),
         life.accounts.set_admin(&actor, other.clone(), false),
     );
     assert_eq!(usize::from(last(one)) + usize::from(last(two)), 1, "also when both go at once");
+}
+
+#[tokio::test]
+async fn an_operator_can_take_the_last_admin_away() {
+    let life = House::new(SignUp::Closed).await.start().await;
+    let root = life.admin("root@example.com").await;
+    life.accounts.set_admin(&admin(), root.clone(), false).await.unwrap();
+    assert!(!life.accounts.get(&root.id).await.unwrap().admin);
+    life.accounts.set_admin(&admin(), root.clone(), true).await.unwrap();
+    life.accounts.suspend(&admin(), root.clone(), true).await.unwrap();
+    life.accounts.suspend(&admin(), root.clone(), false).await.unwrap();
+    life.see_off();
+    life.accounts.delete(&admin(), root.clone()).await.unwrap();
+    until("it is gone", async || life.accounts.get(&root.id).await.is_err()).await;
 }
 
 #[tokio::test]

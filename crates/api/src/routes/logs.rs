@@ -6,7 +6,7 @@ use axum::{
     response::IntoResponse,
 };
 use futures::StreamExt;
-use startclaw_engine::LogRequest;
+use startclaw_engine::{LogRequest, Subject};
 
 use crate::{
     caller::{Caller, Read},
@@ -35,10 +35,12 @@ pub(crate) async fn logs(
         n @ 0..=10_000 => n as usize,
         _ => return Err(Problem::field("tail", "tail lies between 0 and 10000")),
     };
+    let instance = caller.engine().status(&query.name).await?.id;
+    let guard = caller.open_stream(Subject::Instance(instance)).await?;
     let lines =
         caller.engine().logs(&query.name, LogRequest { tail, follow: query.follow }).await?;
     let name = query.name;
-    let lines = permit.carry(lines).map(move |line| match line {
+    let lines = permit.carry(guard, lines).map(move |line| match line {
         Ok(mut line) => {
             line.push('\n');
             Ok(Bytes::from(line))

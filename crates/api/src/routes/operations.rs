@@ -7,6 +7,7 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures::{Stream, StreamExt};
+use startclaw_engine::Subject;
 use startclaw_model::{Operation, OperationId};
 
 use super::limit;
@@ -73,9 +74,10 @@ pub(crate) async fn watch(
     Query(Nothing {}): Query<Nothing>,
     permit: StreamPermit,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + Send + 'static>, Problem> {
-    visible(&caller, &id).await?;
+    let operation = visible(&caller, &id).await?;
+    let guard = caller.open_stream(Subject::operation(&operation)).await?;
     let changes = caller.engine().watch(&id).await?;
-    let events = permit.carry(changes).enumerate().map(|(n, operation)| {
+    let events = permit.carry(guard, changes).enumerate().map(|(n, operation)| {
         let event = Event::default().event("operation").id(n.to_string());
         // An operation is texts, numbers and lists: it always has a JSON form.
         Ok(event.data(serde_json::to_string(&operation).unwrap_or_default()))

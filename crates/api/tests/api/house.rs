@@ -62,10 +62,15 @@ impl Answer {
 
 impl House {
     pub async fn new() -> Self {
+        Self::with_boot(Duration::from_millis(5)).await
+    }
+
+    /// A platform whose instances boot for so long.
+    pub async fn with_boot(boot: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
         let store = Store::in_memory().await.unwrap();
-        let host = SimulatedHost::new(20, Duration::from_millis(5));
+        let host = SimulatedHost::new(20, boot);
         let settings = EngineSettings {
             domain: "claws.test".into(),
             quota: startclaw_model::Quota::default(),

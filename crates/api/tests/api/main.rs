@@ -8,4 +8,5 @@ mod fuzz;
 mod house;
 mod idempotency;
 mod scopes;
+mod streams;
 mod verbs;

@@ -52,10 +52,11 @@ pub(crate) async fn show(State(portal): State<Portal>, own: Own) -> Answer {
 /// New lines as they come.
 pub(crate) async fn stream(State(portal): State<Portal>, own: Own) -> Answer {
     let request = LogRequest { tail: 0, follow: true };
+    let guard = own.open_stream().await?;
     let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
     let pieces = lines.ready_chunks(AT_ONCE).map(|chunk| {
         let lines: Vec<String> = chunk.into_iter().filter_map(Result::ok).collect();
         piece("lines", &Lines { lines }.render().unwrap_or_default())
     });
-    Ok(respond(&portal, pieces))
+    Ok(respond(&portal, guard, pieces))
 }

@@ -137,6 +137,9 @@ fn place(form: &mut NewForm, e: &EngineError) -> (Option<StatusCode>, Option<Not
         EngineError::Quota(_) | EngineError::Full => {
             return (Some(StatusCode::FORBIDDEN), Some(Notice::bad(text)));
         }
+        EngineError::TooSoon { .. } => {
+            return (Some(StatusCode::TOO_MANY_REQUESTS), Some(Notice::bad(text)));
+        }
         EngineError::Invalid { field, .. } => {
             match field.as_str() {
                 "provider.base_url" => form.base_url.error = Some(text),

@@ -86,6 +86,7 @@ pub(crate) async fn show(State(portal): State<Portal>, own: OwnOperation) -> Ans
 /// The steps as they go, until it is over.
 pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> Answer {
     let engine = own.engine().clone();
+    let guard = own.open_stream().await?;
     let changes = engine.watch(&own.operation.id).await.map_err(|e| own.person.refuse(e))?;
     let pieces = changes.ready_chunks(64).then(move |mut news| {
         let engine = engine.clone();
@@ -104,7 +105,7 @@ pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> A
             pieces
         }
     });
-    Ok(stream(&portal, pieces.flat_map(futures::stream::iter)))
+    Ok(stream(&portal, guard, pieces.flat_map(futures::stream::iter)))
 }
 
 /// What an operation is called.

@@ -87,7 +87,7 @@ pub(crate) async fn finish(
 }
 
 pub(crate) async fn begin_sign_in(visitor: Visitor, Body(_): Body<Value>) -> Response {
-    match visitor.accounts().begin_passkey_sign_in() {
+    match visitor.accounts().begin_passkey_sign_in(&visitor.origin) {
         Ok(ceremony) => began(&ceremony, ""),
         Err(e) => refused(&e),
     }
@@ -113,6 +113,7 @@ fn refused(e: &AccountError) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        AccountError::Slow { .. } => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::FORBIDDEN,
     };
     problem(status, &sentence(&e.to_string()))

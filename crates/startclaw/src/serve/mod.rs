@@ -90,10 +90,16 @@ impl Daemon {
             repositories: Arc::new(workers),
             messenger: alerts::messenger(&settings.backup.alert_webhook)?,
         };
+        let acme = settings.edge.tls == startclaw_edge::Tls::Acme;
         let engine_settings = EngineSettings {
             domain: settings.edge.domain.clone(),
             port_suffix: settings.edge.port_suffix(),
-            instances: settings.instances.clone(),
+            instances: startclaw_engine::InstanceSettings {
+                // Caddy's own authority counts nothing.
+                names_per_account: if acme { settings.instances.names_per_account } else { 0 },
+                names_per_week: if acme { settings.instances.names_per_week } else { 0 },
+                ..settings.instances.clone()
+            },
             quota: settings.accounts.quota,
             backup: settings.backup.clone(),
             timing: Timing::default(),
