@@ -100,3 +100,16 @@ pub struct Found {
     /// The [`Plan::spec`](crate::Plan::spec) of its container and whether that runs.
     pub container: Option<(String, bool)>,
 }
+
+/// The longest line of an instance's output that is stored or made part of a message, in
+/// characters. A line itself can be as long as its log lets it be.
+const EXCERPT: usize = 500;
+
+/// As much of a line of an instance's output as is stored.
+pub fn excerpt(mut line: String) -> String {
+    if let Some((end, _)) = line.char_indices().nth(EXCERPT) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}

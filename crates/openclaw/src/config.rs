@@ -11,6 +11,7 @@ use startclaw_model::{ModelProvider, Owner, ProviderKind};
 
 use crate::{
     GATEWAY_PORT, HOST_USER, SECRETS_FILE, SECRETS_PATH, USER_HEADER, WEBHOOK_PATH, WEBHOOK_PORT,
+    read,
 };
 
 /// The name under which a custom model provider stands in the configuration.
@@ -53,7 +54,7 @@ pub struct TelegramSetup {
 /// A configuration that is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("openclaw.json is not readable: {0}")]
-pub struct ConfigError(String);
+pub struct ConfigError(pub(crate) String);
 
 /// The content the file is to have when `current` is what it has. Keys that are not ours stay
 /// as they are. A file that cannot be read is an error: it is the owner's, so it is not
@@ -61,20 +62,12 @@ pub struct ConfigError(String);
 pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, ConfigError> {
     let mut config = match current {
         None => first(setup),
-        Some(bytes) => {
-            let text = std::str::from_utf8(bytes).map_err(|e| ConfigError(e.to_string()))?;
-            match json5::from_str(text).map_err(|e| ConfigError(e.to_string()))? {
-                Value::Object(map) => Value::Object(map),
-                _ => return Err(ConfigError("it is no object".to_owned())),
-            }
-        }
+        Some(bytes) => Value::Object(read::read(bytes)?),
     };
     take_out_gone(&mut config, setup);
     take_out_others(&mut config, setup);
     lay_over(&mut config, ours(setup));
-    let mut bytes = serde_json::to_vec_pretty(&config).map_err(|e| ConfigError(e.to_string()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    read::write(&config)
 }
 
 /// Takes out the scopes of identities that are not let in: a previous owner's, after a transfer.

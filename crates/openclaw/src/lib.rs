@@ -6,11 +6,15 @@
 mod config;
 mod exit;
 mod probe;
+mod read;
+mod scan;
 pub mod suspend;
 
 pub use config::{ConfigError, Setup, TelegramSetup, configuration};
 pub use exit::{Ending, ending};
 pub use probe::has_started;
+pub use read::{CONFIG_DEPTH, CONFIG_LIMIT, CONFIG_VALUES};
+pub use scan::{Measure, measure};
 
 /// The release that this version of StartClaw was built and tested with; also the image's tag.
 pub const VERSION: &str = include_str!("../../../images/openclaw/VERSION").trim_ascii();

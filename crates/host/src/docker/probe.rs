@@ -7,7 +7,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1, header, http::request::Builder};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{HostError, Probe};
 
@@ -19,6 +23,13 @@ const POST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of the answer is kept.
 const LIMIT: usize = 4096;
+
+/// The most that is read of an answer, its headers and everything before them included: an instance
+/// may send interim answers or pieces without content for as long as we read.
+const READ_LIMIT: u64 = 32 * 1024;
+
+/// What hyper keeps of headers; it takes no less than 8 KiB.
+const HEADER_LIMIT: usize = 16 * 1024;
 
 /// For whom we say to ask. We come from where the proxy comes from, and a gateway that trusts
 /// its proxy refuses requests that do not say, or that say "for this machine itself". This is
@@ -79,12 +90,24 @@ async fn request_on(
     request: Builder,
     body: Bytes,
 ) -> io::Result<(u16, String)> {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = request
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
         .body(Full::new(body))
+        .map_err(io::Error::other)?;
+    let (input, output) = stream.into_split();
+    converse(tokio::io::join(input.take(READ_LIMIT), output), request).await
+}
+
+/// Sends a request and reads the status and the beginning of the body of its answer.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> io::Result<(u16, String)> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEADER_LIMIT)
+        .handshake(TokioIo::new(stream))
+        .await
         .map_err(io::Error::other)?;
     let exchange = async {
         let answer = sender.send_request(request).await.map_err(io::Error::other)?;
@@ -110,12 +133,80 @@ async fn request_on(
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
 
     use super::*;
+
+    /// Sends `first` and then `again` until the reader goes; says how much it could send.
+    async fn endless(
+        first: &'static [u8],
+        again: &'static [u8],
+    ) -> (SocketAddr, tokio::task::JoinHandle<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let sent = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let mut sent = 0;
+            let mut piece = first;
+            while stream.write_all(piece).await.is_ok() {
+                sent += piece.len();
+                piece = again;
+            }
+            sent
+        });
+        (address, sent)
+    }
+
+    /// The kernel's buffers take a few MiB more than is read.
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_read_for_a_bounded_length_only() {
+        for (first, again) in [
+            (&b""[..], &b"HTTP/1.1 100 Continue\r\n\r\n"[..]),
+            (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\n", b"x-header: y\r\n"),
+            (b"HTTP/1.1 200 OK\r\nx: ", b"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", b"xxxxxxxxxxxxxxxxxxxx"),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n"),
+            (b"", b"\r\n"),
+        ] {
+            let (at, sent) = endless(first, again).await;
+            let answer = ask(at, "/").await.unwrap();
+            assert_ne!(answer, Probe::Silent, "{again:?} took all the time there is");
+            // It could send on only while we read.
+            let sent = timeout(Duration::from_secs(20), sent).await.unwrap().unwrap();
+            assert!(sent < 16 << 20, "{sent} bytes of {again:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_not_followed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let aim = listener.local_addr().unwrap();
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nlocation: http://{aim}/\r\ncontent-length: 0\r\n\r\n");
+        let asked = ask(server(answer.into_bytes(), false).await, "/").await.unwrap();
+        assert_eq!(asked, Probe::Answer { status: 302, body: String::new() });
+        let followed = timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(followed.is_err(), "it was followed");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_drips_is_silence() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            for byte in b"HTTP/1.1 200 OK\r\nx-header: ".iter().chain(std::iter::repeat(&b'y')) {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert_eq!(ask(at, "/").await.unwrap(), Probe::Silent);
+    }
 
     async fn server(answer: Vec<u8>, hold: bool) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

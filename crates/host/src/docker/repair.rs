@@ -7,7 +7,7 @@ use bollard::query_parameters::WaitContainerOptionsBuilder;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{DockerHost, client::failed, logs::read, names::ROLE_REPAIR};
-use crate::{HostError, LogRequest, Plan};
+use crate::{HostError, LogRequest, Plan, excerpt};
 
 /// How long it may take. A migration of a large state takes minutes, a hang takes for ever.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -51,7 +51,7 @@ impl DockerHost {
         };
         let request = LogRequest { tail: LINES, follow: false };
         let lines: Vec<String> =
-            read(docker, name, request).try_collect().await.unwrap_or_default();
+            read(docker, name, request).map_ok(excerpt).try_collect().await.unwrap_or_default();
         Err(HostError::refused(format!(
             "the repair of {} {trouble}. It said: {}",
             plan.name,

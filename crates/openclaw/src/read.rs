@@ -1,0 +1,142 @@
+//! Reads and writes a configuration file that its owner can fill with anything.
+//!
+//! It is parsed in the daemon, so it must not be able to end the daemon. What could: a stack that
+//! overflows and memory that runs out, both of which abort the process, and time. The size bounds
+//! time and strings, the depth bounds the stack, the number of values bounds memory (a value takes
+//! up to 600 bytes, as the only one of its object). All three are known before the parser runs, so
+//! it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 256 KiB.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+
+use crate::{ConfigError, scan::measure};
+
+/// The largest file, in bytes, read or written. OpenClaw's own have a few KiB.
+pub const CONFIG_LIMIT: usize = 1 << 20;
+/// The deepest one: OpenClaw's own schema needs ten levels or so.
+pub const CONFIG_DEPTH: usize = 64;
+/// The most values in it.
+pub const CONFIG_VALUES: usize = 20_000;
+/// Characters of a parser's message that are shown.
+const MESSAGE: usize = 200;
+
+/// The object in a configuration file.
+pub(crate) fn read(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    if bytes.len() > CONFIG_LIMIT {
+        return Err(ConfigError(format!("larger than {} KiB", CONFIG_LIMIT >> 10)));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| ConfigError(e.to_string()))?;
+    let found = measure(text);
+    if found.depth > CONFIG_DEPTH {
+        return Err(ConfigError(format!("nested deeper than {CONFIG_DEPTH} levels")));
+    }
+    if found.values > CONFIG_VALUES {
+        return Err(ConfigError(format!("more than {CONFIG_VALUES} values")));
+    }
+    match json5::from_str(text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(ConfigError("not an object".to_owned())),
+        Err(e) => Err(ConfigError(e.to_string().chars().take(MESSAGE).collect())),
+    }
+}
+
+/// The file with `config` in it: indented, unless only without that it is small enough.
+pub(crate) fn write(config: &Value) -> Result<Vec<u8>, ConfigError> {
+    let mut out = Bounded::default();
+    let mut written = serde_json::to_writer_pretty(&mut out, config);
+    if written.is_err() {
+        out = Bounded::default();
+        written = serde_json::to_writer(&mut out, config);
+    }
+    written.and_then(|()| out.write_all(b"\n").map_err(serde_json::Error::io)).map_err(|_| {
+        ConfigError(format!("larger than {} KiB with StartClaw's keys", CONFIG_LIMIT >> 10))
+    })?;
+    Ok(out.0)
+}
+
+/// Takes no more than [`CONFIG_LIMIT`] bytes.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > CONFIG_LIMIT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a file makes of a thread with a stack a quarter of what tokio gives its workers (2
+    /// MiB); an overflow ends the test program.
+    fn on_small_stack(bytes: Vec<u8>) -> Result<usize, String> {
+        let work = move || {
+            let config = Value::Object(read(&bytes).map_err(|e| e.to_string())?);
+            write(&config.clone()).map(|b| b.len()).map_err(|e| e.to_string())
+        };
+        std::thread::Builder::new().stack_size(512 << 10).spawn(work).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn a_file_nested_too_deep_is_an_error_and_does_not_overflow_the_stack() {
+        for hostile in [
+            "[".repeat(20_000),
+            "{a:".repeat(200_000),
+            "[/**/".repeat(100_000),
+            "[{'\\'[':".repeat(100_000),
+            format!("{}{}", "{a:[".repeat(5_000), "]}".repeat(5_000)),
+        ] {
+            let error = on_small_stack(hostile.into_bytes()).unwrap_err();
+            assert!(error.contains("nested deeper than 64"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_and_the_largest_file_that_are_taken_are_read_and_written() {
+        let deepest = format!("{}1{}", "{a:".repeat(CONFIG_DEPTH), "}".repeat(CONFIG_DEPTH));
+        on_small_stack(deepest.into_bytes()).unwrap();
+        let many = format!("{{a:[{}]}}", "{a:1},".repeat(CONFIG_VALUES / 2 - 2));
+        on_small_stack(many.into_bytes()).unwrap();
+        let wide = format!("{{a:'{}'}}", "x".repeat(CONFIG_LIMIT - 10));
+        assert!(on_small_stack(wide.into_bytes()).unwrap() <= CONFIG_LIMIT);
+    }
+
+    #[test]
+    fn what_takes_too_much_is_an_error() {
+        for (hostile, why) in [
+            (" ".repeat(CONFIG_LIMIT + 1), "larger than 1024 KiB"),
+            (format!("{{a:[{}]}}", "0,".repeat(CONFIG_VALUES)), "more than 20000 values"),
+            (format!("{{a:[{}]}}", "{a:1},".repeat(CONFIG_VALUES)), "more than 20000 values"),
+            // Each of these becomes six characters when it is written.
+            (format!("{{a:'{}'}}", "\u{1}".repeat(CONFIG_LIMIT / 2)), "with StartClaw's keys"),
+            (format!("{{a:{}}}", "9".repeat(CONFIG_LIMIT - 10)), ""),
+            (format!("{{a:0x{}}}", "f".repeat(CONFIG_LIMIT - 10)), ""),
+            (format!("{{a:'\\u{}'}}", "d".repeat(CONFIG_LIMIT - 10)), ""),
+        ] {
+            match on_small_stack(hostile.into_bytes()) {
+                Err(error) => assert!(error.contains(why) && error.len() < 400, "{error}"),
+                Ok(_) => assert!(why.is_empty(), "{why}"),
+            }
+        }
+    }
+
+    /// Indenting 64 levels adds far more to each value than the value is long.
+    #[test]
+    fn a_deep_file_is_written_without_indents_when_they_would_make_it_too_large() {
+        let depth = CONFIG_DEPTH - 2;
+        let inner = "0,".repeat(19_000);
+        let text = format!("{{a:{}{inner}{}}}", "[".repeat(depth), "]".repeat(depth));
+        let length = on_small_stack(text.into_bytes()).unwrap();
+        assert!(length < 50_000, "{length}");
+    }
+}
