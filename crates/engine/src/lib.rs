@@ -9,6 +9,7 @@ mod decide;
 mod error;
 mod healing;
 mod live;
+mod lost;
 mod plan;
 mod progress;
 mod queue;
@@ -70,6 +71,8 @@ struct Inner {
     messenger: Arc<dyn Messenger>,
     alerts: alerts::Alerts,
     history: usage::History,
+    /// Why the host cannot be asked, and since when, if it cannot.
+    host_trouble: Mutex<Option<(Timestamp, String)>>,
     /// Why the walls around instances do not stand, if they do not.
     walls: Mutex<Option<String>>,
     stop: CancellationToken,

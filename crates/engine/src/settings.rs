@@ -40,6 +40,10 @@ pub struct InstanceSettings {
     /// How many instances may boot at the same time; 0 means one for each CPU, at least two. A boot takes
     /// about 8 seconds of one CPU.
     pub boots: usize,
+    /// Whether an instance whose volume was lost gets its newest backup restored automatically.
+    /// Otherwise it stays failing until somebody restores it: what it did since that backup is
+    /// gone with a restore, and a volume that is only out of reach may come back.
+    pub restore_lost_volume: bool,
 }
 
 impl Default for InstanceSettings {
@@ -50,6 +54,7 @@ impl Default for InstanceSettings {
             limits: Limits::default(),
             telegram_api: String::new(),
             boots: 0,
+            restore_lost_volume: false,
         }
     }
 }
