@@ -1,15 +1,14 @@
 //! Alerts: somebody hears of a trouble once when it comes, and once when it is over.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
+use startclaw_model::{InstanceState, Name, Timestamp};
 use startclaw_store::Trouble;
 use tokio::sync::Notify;
 
-use crate::{Engine, EngineError, decide::backoff};
+use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
 
-/// Between two looks for troubles that nobody told us of.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The first wait after a message did not get through, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
@@ -57,7 +56,7 @@ impl Engine {
             let wait = match self.tell_all().await {
                 Ok(()) => {
                     failures = 0;
-                    LOOK_EVERY
+                    self.inner.settings.timing.sweep_every
                 }
                 Err(why) => {
                     failures += 1;
@@ -77,16 +76,86 @@ impl Engine {
     }
 
     async fn tell_all(&self) -> Result<(), String> {
+        self.refresh_alerts().await.map_err(|e| e.to_string())?;
         let all = self.store().troubles().await.map_err(|e| e.to_string())?;
         let there = all.iter().filter(|t| t.over_at.is_none()).count();
         metrics::gauge!("startclaw_troubles").set(u32::try_from(there).unwrap_or(u32::MAX));
         for trouble in &all {
             let Some(text) = words(trouble) else { continue };
-            self.inner.messenger.tell(&text).await?;
-            self.store().told(trouble).await.map_err(|e| e.to_string())?;
+            // Noted before it is sent, which takes seconds: what is resolved meanwhile is told as
+            // resolved, too.
+            if !self.store().begin_telling(trouble).await.map_err(|e| e.to_string())? {
+                continue;
+            }
+            let sent = self.inner.messenger.tell(&text).await;
+            let noted = self.store().end_telling(trouble, sent.is_ok()).await;
+            sent.and(noted.map_err(|e| e.to_string()))?;
         }
         Ok(())
     }
+
+    /// Fires and resolves the alerts that follow from what is known just now. Compared with what
+    /// is stored each time, so nothing is missed by a crash.
+    async fn refresh_alerts(&self) -> Result<(), EngineError> {
+        let open = self.troubles().await?;
+        let timing = &self.inner.settings.timing;
+        let now = Timestamp::now();
+        let mut conditions = vec![("firewall".to_owned(), self.no_walls().map(|e| e.message))];
+        // Trouble of a moment is waited out.
+        let host = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lasting = |(since, why): (Timestamp, String)| {
+            (now.since(since) >= timing.sweep_every * 2).then_some(why)
+        };
+        conditions.push(("host".to_owned(), host.and_then(lasting)));
+        for entry in self.inner.live.all() {
+            let why = match entry.shown_state() {
+                InstanceState::Failing => {
+                    Some(entry.reason().unwrap_or_else(|| "it does not come up".into()))
+                }
+                // One that comes up only to crash again is not resolved each time.
+                InstanceState::Live if now.since(entry.since) >= timing.silence_limit => None,
+                InstanceState::Removing => None,
+                _ => continue,
+            };
+            conditions.push((instance_key(&entry.instance.name), why));
+        }
+        for (key, why) in conditions {
+            let fired = open.iter().find(|t| t.key == key);
+            match why {
+                Some(why) if fired.is_none_or(|t| t.detail != why) => {
+                    self.store().raise(&key, &why).await?;
+                }
+                None if fired.is_some() => drop(self.store().clear(&key).await?),
+                _ => {}
+            }
+        }
+        self.resolve_of_gone(&open).await
+    }
+
+    /// Resolves alerts about instances of which nothing is left that they could be about.
+    async fn resolve_of_gone(&self, open: &[Trouble]) -> Result<(), EngineError> {
+        let archived: Vec<_> = self.store().archives().await?.into_iter().map(|a| a.name).collect();
+        for Trouble { key, .. } in open {
+            let Some((kind, about)) = key.split_once('/') else { continue };
+            // The control plane's and those of an upload, which bear an id, are no names.
+            let Ok(name) = Name::parse(about.split('/').next().unwrap_or(about)) else { continue };
+            let lives = self.inner.live.get(&name).is_some();
+            let over = match kind {
+                "instance" | "backup" | "drill" => !lives,
+                "check" | "retention" => !lives && !archived.contains(&name),
+                _ => false,
+            };
+            if over && about != CONTROL_PLANE {
+                self.store().clear(key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key of the alert that an instance is failing.
+pub(crate) fn instance_key(name: &Name) -> String {
+    format!("instance/{name}")
 }
 
 /// What is said of a trouble; `None` when all has been said.

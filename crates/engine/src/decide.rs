@@ -51,6 +51,8 @@ pub(crate) enum Decision {
     CountFailure(Failure),
     /// Look again then.
     Wait(Duration, Waiting),
+    /// Its data are gone: nothing is started.
+    DataLost(Loss),
     /// Its container is gone and its data are to go: first what is to be done with them.
     BidFarewell,
     /// Everything is as it is to be.
@@ -72,6 +74,27 @@ pub(crate) enum Waiting {
     Restore,
 }
 
+/// How the data of an instance were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Its volume does not exist.
+    Missing,
+    /// Its volume exists, and nothing is in it. An instance that ran has at least a configuration.
+    Empty,
+}
+
+/// Whether the data of an instance that once had some are gone.
+pub(crate) fn loss(volumes: &Volumes, observed: &Observed) -> Option<Loss> {
+    if !volumes.holds_data() {
+        return None;
+    }
+    match (observed.volume, observed.volume_empty) {
+        (false, _) => Some(Loss::Missing),
+        (true, true) => Some(Loss::Empty),
+        (true, false) => None,
+    }
+}
+
 /// A container that ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -88,6 +111,15 @@ const DAMAGED: i64 = 78;
 
 /// Decides. Every answer but the waiting ones changes what the next look sees.
 pub(crate) fn next_step(look: &Look<'_>) -> Decision {
+    // Before the backoff: a crash loop must not hide it.
+    if look.presence == Presence::Present
+        && let Some(loss) = loss(look.volumes, look.observed)
+    {
+        return match &look.observed.container {
+            Some(container) if is_alive(container) => Decision::Do(Step::StopContainer),
+            _ => Decision::DataLost(loss),
+        };
+    }
     if let Some(retry_at) = look.health.retry_at
         && retry_at > look.now
     {
@@ -157,7 +189,11 @@ fn bring_up(look: &Look<'_>) -> Decision {
     }
     // Half-made by a crash, or changed from inside; what runs on it is not disturbed for that.
     if !observed.volume_ready && !container.is_some_and(is_alive) {
-        return Decision::Do(Step::CreateVolume);
+        return Decision::Do(if look.volumes.holds_data() {
+            Step::OwnVolume
+        } else {
+            Step::CreateVolume
+        });
     }
     if observed.secrets != Some(look.secrets_revision) {
         return Decision::Do(Step::WriteSecrets);

@@ -22,6 +22,7 @@ const VOLUMES: Volumes = Volumes {
         until: Timestamp::from_millis(0),
         on_trial: false,
     }),
+    unused: true,
 };
 
 fn plan() -> Plan {
@@ -192,6 +193,8 @@ proptest! {
 fn running(limited: bool, started_at: i64) -> Observed {
     Observed {
         volume: true,
+        volume_name: String::new(),
+        volume_empty: false,
         other_volumes: Vec::new(),
         volume_ready: true,
         network: true,
@@ -302,4 +305,43 @@ fn the_backoff_doubles_up_to_its_limit() {
     let waits: Vec<_> = (1..=10).map(|n| backoff(n, first, limit).as_secs()).collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
     assert_eq!(backoff(u32::MAX, first, limit), limit);
+}
+
+#[test]
+fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
+    let (timing, used) = (Timing::default(), Volumes::default());
+    let decide = |volumes: &Volumes, observed: &Observed, health: &Health| {
+        next_step(&Look {
+            presence: Presence::Present,
+            volumes,
+            farewell: Farewell::Over,
+            spec: SPEC,
+            secrets_revision: REVISION,
+            config: None,
+            unreadable: false,
+            observed,
+            health,
+            silent_since: None,
+            born: at(0),
+            now: at(1000),
+            timing: &timing,
+        })
+    };
+    let fresh = Health::default();
+    let waits = Health { retry_at: Some(at(5000)), failures: 2, ..Health::default() };
+    let missing = Observed { network: true, ..Observed::default() };
+    let empty = Observed { volume: true, volume_empty: true, ..running(true, 0) };
+    let stopped = Observed { container: None, ..empty.clone() };
+    for health in [&fresh, &waits] {
+        assert_eq!(decide(&used, &missing, health), Decision::DataLost(Loss::Missing));
+        assert_eq!(decide(&used, &stopped, health), Decision::DataLost(Loss::Empty));
+    }
+    assert_eq!(decide(&used, &empty, &fresh), Decision::Do(Step::StopContainer));
+    assert_eq!(decide(&Volumes::empty(), &missing, &fresh), Decision::Do(Step::CreateVolume));
+    let waiting = decide(&Volumes::to_be_filled(), &missing, &fresh);
+    assert!(matches!(waiting, Decision::Wait(_, Waiting::Restore)), "{waiting:?}");
+    // Half-made by a crash: completed, and created only while nothing was in it.
+    let unready = Observed { volume: true, network: true, ..Observed::default() };
+    assert_eq!(decide(&Volumes::empty(), &unready, &fresh), Decision::Do(Step::CreateVolume));
+    assert_eq!(decide(&used, &unready, &fresh), Decision::Do(Step::OwnVolume));
 }

@@ -38,7 +38,7 @@ impl Work<'_> {
 
     /// It does not come up on the volume that was restored: it goes on with the one before, which
     /// nobody touched.
-    async fn fall_back(&mut self, why: &str) -> Result<(), EngineError> {
+    pub(super) async fn fall_back(&mut self, why: &str) -> Result<(), EngineError> {
         let id = self.instance.id.clone();
         self.engine.store().amend(&id, |desired| desired.volumes.fall_back()).await?;
         let error = format!(

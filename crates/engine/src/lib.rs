@@ -11,6 +11,7 @@ mod error;
 mod grants;
 mod healing;
 mod live;
+mod lost;
 mod plan;
 mod progress;
 mod queue;
@@ -76,6 +77,8 @@ struct Inner {
     messenger: Arc<dyn Messenger>,
     alerts: alerts::Alerts,
     history: usage::History,
+    /// Why the host cannot be asked, and since when, if it cannot.
+    host_trouble: Mutex<Option<(Timestamp, String)>>,
     /// Why the walls around instances do not stand, if they do not.
     walls: Mutex<Option<String>>,
     stop: CancellationToken,

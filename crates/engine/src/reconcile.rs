@@ -38,6 +38,8 @@ pub(crate) struct Memory {
     pub(super) ended_for: Option<String>,
     /// Troubles with the host in a row.
     pub(super) troubles: u32,
+    /// When lost data were last restored automatically.
+    pub(super) restored_at: Option<Timestamp>,
 }
 
 /// The memories of all workers. A worker takes an instance's out while it works on it.
@@ -227,8 +229,12 @@ impl Work<'_> {
             self.show(InstanceState::Removing);
             return Ok(Outcome::Again(self.engine.inner.settings.timing.trouble_first));
         }
+        if self.begins_to_use_volume(&decision, &observed) {
+            return self.mark_volume_used().await;
+        }
         match decision {
             Decision::Do(step) => self.take(step).await,
+            Decision::DataLost(loss) => self.data_lost(loss, &observed.volume_name).await,
             Decision::End(why) => {
                 self.memory.ended_for = Some(why);
                 self.take(Step::StopContainer).await

@@ -47,6 +47,10 @@ pub struct InstanceSettings {
     pub names_per_account: u32,
     /// How many new names all accounts together may use in a week; 0 for any number.
     pub names_per_week: u32,
+    /// Whether an instance whose volume was lost gets its newest backup restored automatically.
+    /// Otherwise it stays failing until somebody restores it: what it did since that backup is
+    /// gone with a restore, and a volume that is only out of reach may come back.
+    pub restore_lost_volume: bool,
 }
 
 impl Default for InstanceSettings {
@@ -59,6 +63,7 @@ impl Default for InstanceSettings {
             boots: 0,
             names_per_account: 5,
             names_per_week: 40,
+            restore_lost_volume: false,
         }
     }
 }

@@ -86,6 +86,7 @@ impl Engine {
                 messenger,
                 alerts: alerts::Alerts::default(),
                 history: usage::History::default(),
+                host_trouble: std::sync::Mutex::new(None),
                 walls: std::sync::Mutex::new(None),
                 stop,
                 tasks,
@@ -187,8 +188,12 @@ impl Engine {
     async fn sweep_now(&self) {
         let begun = tokio::time::Instant::now();
         let found = match self.inner.host.survey().await {
-            Ok(found) => found,
+            Ok(found) => {
+                self.note_host(None);
+                found
+            }
             Err(e) => {
+                self.note_host(Some(e.message.clone()));
                 tracing::warn!(error = %e, "the host cannot be surveyed; trying again");
                 return;
             }
@@ -216,11 +221,17 @@ impl Engine {
     async fn drop_replaced(&self) {
         let now = Timestamp::now();
         for entry in self.inner.live.all() {
+            let id = &entry.instance.id;
             let mut volumes = entry.instance.desired.volumes;
-            if !volumes.expire(now) {
+            if volumes.replaced.is_none() {
                 continue;
             }
-            let id = &entry.instance.id;
+            if !volumes.expire(now) {
+                if let Err(e) = self.check_replaced(id).await {
+                    tracing::warn!(error = %e, "a replaced volume could not be looked at");
+                }
+                continue;
+            }
             match self.store().amend(id, |desired| desired.volumes.expire(now)).await {
                 Ok(_) => self.wake(id),
                 Err(e) => tracing::warn!(error = %e, "a replaced volume stays for now"),
@@ -270,7 +281,17 @@ impl Engine {
         if trouble.is_some() && *walls != trouble {
             tracing::error!(error = ?trouble, "the firewall rules around instances cannot be checked; nothing is started without them");
         }
+        if walls.is_some() != trouble.is_some() {
+            self.inner.alerts.wake();
+        }
         *walls = trouble;
+    }
+
+    /// Notes whether the host can be asked. It becomes an alert when it lasts.
+    fn note_host(&self, trouble: Option<String>) {
+        let mut noted = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = noted.as_ref().map_or_else(Timestamp::now, |(since, _)| *since);
+        *noted = trouble.map(|why| (since, why));
     }
 
     /// Why no instance may be started just now: its walls do not stand.

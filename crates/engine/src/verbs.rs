@@ -54,7 +54,7 @@ impl Engine {
                 telegram: request.telegram_bot_token.is_some(),
                 limits: request.limits.unwrap_or(defaults.limits),
             },
-            volumes: Volumes::default(),
+            volumes: Volumes::empty(),
             farewell: Farewell::Over,
         };
         let mut secrets = Vec::new();

@@ -150,6 +150,26 @@ async fn a_backup_that_fails_for_good_says_why_and_raises_a_trouble_that_the_nex
 }
 
 #[tokio::test]
+async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
+    let machine = Machine::new();
+    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    let id = provisioned(&engine, "alice").await.instance;
+    machine.repositories.fail_by(|job: &Job| {
+        matches!(job.work, Work::Copy { .. }).then(|| BackupError {
+            kind: BackupErrorKind::Damaged,
+            message: "a pack is missing".into(),
+        })
+    });
+    backed_up(&engine, "alice").await;
+    let troubles = engine.troubles().await.unwrap();
+    assert_eq!(troubles[0].key, format!("upload/{id}"));
+    assert!(troubles.len() == 1 && troubles[0].detail.contains("alice"), "{troubles:?}");
+    machine.repositories.heal();
+    backed_up(&engine, "alice").await;
+    assert!(engine.troubles().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
     let machine = Machine::new();
     let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;

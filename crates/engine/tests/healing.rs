@@ -72,8 +72,11 @@ async fn one_that_cannot_come_back_is_failing_with_reason_and_log_and_is_tried_o
     let status = engine.status(&name("alice")).await.unwrap();
     assert!(status.reason.unwrap().contains("exit code 1"));
     assert!(!status.last_log.is_empty());
+    let fired = async || engine.troubles().await.unwrap().iter().any(|t| t.key == "instance/alice");
+    until("an alert fires", &fired).await;
     machine.host.world().thing(&done.instance).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
+    until("the alert is resolved", async || !fired().await).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,10 @@ use startclaw_model::{InstanceId, Timestamp};
 pub struct Observed {
     /// Its volume exists, with our marks.
     pub volume: bool,
+    /// The name of its volume, for people.
+    pub volume_name: String,
+    /// Its volume exists and nothing at all is in it. Looked at only while no container runs.
+    pub volume_empty: bool,
     /// Its volume can be used: it is there and its user's. Otherwise it is made to the end by
     /// [`Step::CreateVolume`](crate::Step::CreateVolume), which a running container does not
     /// notice.

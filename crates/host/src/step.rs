@@ -11,6 +11,9 @@ pub enum Step {
     FetchImage,
     /// Make the volume, owned by the instance's uid, mode 700; or make one to the end.
     CreateVolume,
+    /// Give the existing volume to the instance's uid, mode 700. Never creates one: a volume that
+    /// vanished meanwhile must not come back empty.
+    OwnVolume,
     /// Make the instance's own network.
     CreateNetwork,
     /// Put the plan's secrets into memory, instead of older ones.
@@ -55,7 +58,7 @@ impl Step {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::FetchImage => "image",
-            Self::CreateVolume => "volume",
+            Self::CreateVolume | Self::OwnVolume => "volume",
             Self::CreateNetwork => "network",
             Self::WriteSecrets => "secrets",
             Self::WriteConfig(_) => "config",

@@ -17,6 +17,16 @@ pub struct Volumes {
     pub filling: Option<u64>,
     /// The one before.
     pub replaced: Option<Replaced>,
+    /// Whether the current one was never started on: then it may be created empty. Any other
+    /// that is missing is lost data, and is never replaced by an empty one. Left out when false,
+    /// so that what was stored before this field existed counts as used.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unused: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A volume that another one took the place of.
@@ -32,9 +42,25 @@ pub struct Replaced {
 }
 
 impl Volumes {
+    /// Those of a new instance, whose first volume is created empty.
+    pub const fn empty() -> Self {
+        Self { current: 0, last: 0, filling: None, replaced: None, unused: true }
+    }
+
     /// Those of an instance that begins with a snapshot.
     pub const fn to_be_filled() -> Self {
-        Self { current: 0, last: 0, filling: Some(0), replaced: None }
+        Self { current: 0, last: 0, filling: Some(0), replaced: None, unused: false }
+    }
+
+    /// Notes that the instance is about to be started on its current volume; `false` when that
+    /// was known.
+    pub fn mark_used(&mut self) -> bool {
+        std::mem::take(&mut self.unused)
+    }
+
+    /// Whether the current volume has to exist and to hold data.
+    pub fn holds_data(&self) -> bool {
+        !self.unused && !self.is_unfilled()
     }
 
     /// All of them are gone with the machine: the instance begins with a new one, which is to be
@@ -42,7 +68,7 @@ impl Volumes {
     pub fn begin_anew(&mut self, to_be_filled: bool) {
         let next = self.last + 1;
         let filling = to_be_filled.then_some(next);
-        *self = Self { current: next, last: next, filling, replaced: None };
+        *self = Self { current: next, last: next, filling, replaced: None, unused: !to_be_filled };
     }
 
     /// Whether nothing was ever restored.
@@ -83,7 +109,13 @@ impl Volumes {
     /// `until`.
     pub fn filled(&mut self, until: Timestamp) {
         let Some(generation) = self.filling.take() else { return };
+        self.unused = false;
         self.move_to(generation, until);
+    }
+
+    /// The replaced volume is lost: there is nothing to go back to. `false` when there was none.
+    pub fn forget_replaced(&mut self) -> bool {
+        self.replaced.take().is_some()
     }
 
     /// Goes back to the volume that was replaced last; `false` when there is none.
@@ -179,8 +211,24 @@ mod tests {
         assert!(!volumes.keeps(0) && !volumes.keeps(1) && !volumes.fall_back());
         volumes.filled(LATER);
         assert!(volumes.current == 2 && !volumes.is_unfilled() && volumes.replaced.is_none());
+        assert!(volumes.holds_data());
         volumes.begin_anew(false);
-        assert!(volumes.current == 3 && !volumes.is_unfilled());
+        assert!(volumes.current == 3 && !volumes.is_unfilled() && !volumes.holds_data());
+    }
+
+    #[test]
+    fn a_volume_may_be_created_empty_only_before_the_first_start() {
+        let mut volumes = Volumes::empty();
+        assert!(!volumes.holds_data() && !volumes.is_plain());
+        let stored = serde_json::to_string(&volumes).unwrap();
+        assert_eq!(serde_json::from_str::<Volumes>(&stored).unwrap(), volumes);
+        assert!(volumes.mark_used() && !volumes.mark_used());
+        assert!(volumes.holds_data() && volumes.is_plain());
+        let before = r#"{"current":1,"last":1,"filling":null,"replaced":null}"#;
+        let volumes: Volumes = serde_json::from_str(before).unwrap();
+        assert!(volumes.holds_data(), "what an older version stored counts as used");
+        assert_eq!(serde_json::to_string(&volumes).unwrap(), before);
+        assert!(!Volumes::to_be_filled().holds_data(), "a restore fills it");
     }
 
     #[test]

@@ -70,6 +70,10 @@ impl Engine {
         let Some(data) = data.filter(|_| !instance.desired.volumes.is_unfilled()) else {
             return Ok(());
         };
+        // Nothing is no backup: it would be taken for the newest.
+        if self.lost_data(instance).await.is_some() {
+            return Ok(());
+        }
         let work = Work::Take { root: data.root, live: false, exclude: excluded(), check: true };
         let job = self.job(self.first_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;

@@ -114,9 +114,15 @@ impl Engine {
     /// The volume is filled: from now on the loop brings the instance up on it.
     async fn move_over(&self, id: &InstanceId) -> Result<(), EngineError> {
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
+        let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
+        // Nothing to go back to.
+        let lost = self.lost_data(&instance).await.is_some();
         self.store()
             .amend(id, |desired| {
                 desired.volumes.filled(until);
+                if lost {
+                    desired.volumes.forget_replaced();
+                }
                 true
             })
             .await?;

@@ -216,7 +216,7 @@ impl Engine {
         let trouble = trouble(&operation.name);
         metrics::counter!("startclaw_drills_total").increment(1);
         match &outcome {
-            Ok(()) => self.store().clear(&trouble).await?,
+            Ok(()) => drop(self.store().clear(&trouble).await?),
             Err(why) => {
                 tracing::error!(name = %operation.name, error = why, "a drill failed");
                 metrics::counter!("startclaw_drills_failed_total").increment(1);

@@ -26,6 +26,14 @@ impl Engine {
                 let why = "the instance is being removed, which takes a last backup by itself";
                 return self.finish(&mut operation, Err(why.into())).await;
             }
+            if let Some(lost) = self.lost_data(&instance).await {
+                // Its alert is that of the instance; the backups before stay as they are.
+                let why = format!(
+                    "{lost}, so there is nothing to back up; restore it with: startclaw restore {} latest",
+                    instance.name
+                );
+                return self.finish(&mut operation, Err(why)).await;
+            }
             match self.take(&instance, &mut operation).await {
                 Ok(snapshot) => {
                     self.note_snapshot(&instance, &snapshot).await?;

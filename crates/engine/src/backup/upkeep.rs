@@ -49,7 +49,10 @@ impl Engine {
             places.push((local, Copy::Local, settings.keep_local_days));
         }
         for (repository, copy, keep_days) in places {
-            let trouble = format!("retention/{name}");
+            let trouble = match copy {
+                Copy::Remote => format!("retention/{name}"),
+                Copy::Local => format!("retention/{name}/local"),
+            };
             match self.run(repository, Work::Forget { keep_days }).await {
                 Ok(Report::Forgotten { kept, .. }) => {
                     let kept: Vec<_> = kept.into_iter().map(SnapshotId).collect();
@@ -63,6 +66,7 @@ impl Engine {
                 }
             }
         }
+        self.inner.alerts.wake();
         Ok(())
     }
 
@@ -91,6 +95,9 @@ impl Engine {
                 }
                 Err(e) => {
                     tracing::warn!(name = %archive.name, error = %e.message, "old backups could not be forgotten");
+                    let alert = format!("retention/{}", archive.name);
+                    self.store().raise(&alert, &e.message).await?;
+                    self.inner.alerts.wake();
                 }
             }
         }
@@ -117,7 +124,7 @@ impl Engine {
         let trouble = format!("check/{name}");
         let done = self.run(self.last_repository(id.as_str()), Work::Check { read }).await;
         match &done {
-            Ok(_) => self.store().clear(&trouble).await?,
+            Ok(_) => drop(self.store().clear(&trouble).await?),
             Err(_) if self.inner.stop.is_cancelled() => return Ok(false),
             Err(e) => {
                 tracing::error!(%name, error = %e.message, "its backups are not what they were");

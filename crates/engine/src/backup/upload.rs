@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use startclaw_backup::{BackupError, Report, Work};
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
 use startclaw_model::{InstanceId, Name, Operation, SnapshotId};
 use startclaw_store::Copy;
 
@@ -17,6 +17,23 @@ const LONGEST: Duration = Duration::from_secs(1800);
 /// The trouble that the bucket is in. One for all instances: it is one bucket.
 const TROUBLE: &str = "bucket";
 
+/// How sending to the bucket went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All is there.
+    Done,
+    /// The bucket is away: the others would fail as well.
+    Away,
+    /// Something about this instance's repository: the others are sent all the same.
+    Failed,
+}
+
+/// The alert of one instance whose backups the bucket does not take. By its id: one that is gone
+/// and one that lives can have the same name.
+fn alert(id: &InstanceId) -> String {
+    format!("upload/{id}")
+}
+
 impl Engine {
     /// Sends what is not in the bucket yet. A bucket that is away makes no backup fail: there is
     /// the copy on this machine, and [`Engine::catch_up`] sends it later.
@@ -25,9 +42,9 @@ impl Engine {
         id: &InstanceId,
         name: &Name,
         mut operation: Option<&mut Operation>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Sent, EngineError> {
         if !self.inner.places.has_bucket() {
-            return Ok(true);
+            return Ok(Sent::Done);
         }
         if let Some(operation) = operation.as_deref_mut() {
             self.step(operation, "upload").await;
@@ -35,17 +52,25 @@ impl Engine {
         match self.upload(id, operation.as_deref_mut()).await {
             Ok(held) => {
                 self.store().set_copies(id, Copy::Remote, &held).await?;
-                Ok(true)
+                if self.store().clear(&alert(id)).await? {
+                    self.inner.alerts.wake();
+                }
+                Ok(Sent::Done)
             }
             Err(e) => {
                 tracing::warn!(%name, error = %e.message, "the bucket did not take a backup; trying again later");
-                self.store().raise(TROUBLE, &e.message).await?;
+                let away = e.kind == BackupErrorKind::Unavailable;
+                if away {
+                    self.store().raise(TROUBLE, &e.message).await?;
+                } else {
+                    self.store().raise(&alert(id), &format!("{name}: {}", e.message)).await?;
+                }
                 self.inner.alerts.wake();
                 if let Some(operation) = operation {
                     fail_step(operation, &format!("{}; it is sent later", e.message));
                     self.save(operation).await?;
                 }
-                Ok(false)
+                Ok(if away { Sent::Away } else { Sent::Failed })
             }
         }
     }
@@ -89,11 +114,12 @@ impl Engine {
         }
     }
 
-    /// Sends what waits. `false` when the bucket did not take it.
+    /// Sends what waits. `false` when the bucket did not take all of it.
     pub(crate) async fn send_waiting(&self) -> Result<bool, EngineError> {
         if !self.inner.places.has_bucket() {
             return Ok(true);
         }
+        let mut all = true;
         for id in self.store().waiting_for_upload().await? {
             // Whoever works on it sends it as well.
             let Some(_claim) = self.inner.jobs.claim(&id) else { continue };
@@ -101,12 +127,15 @@ impl Engine {
                 continue;
             };
             let sent = self.unless_stopped(self.send_off(&id, &newest.name, None)).await;
-            if !sent.unwrap_or(Ok(false))? {
-                return Ok(false);
+            match sent.unwrap_or(Ok(Sent::Away))? {
+                Sent::Done => {}
+                Sent::Failed => all = false,
+                Sent::Away => return Ok(false),
             }
         }
-        self.store().clear(TROUBLE).await?;
-        self.inner.alerts.wake();
-        Ok(true)
+        if self.store().clear(TROUBLE).await? {
+            self.inner.alerts.wake();
+        }
+        Ok(all)
     }
 }

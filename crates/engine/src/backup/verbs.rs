@@ -102,15 +102,22 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
+        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        self.check_replaced(&instance.id).await?;
+        // A lost volume is not kept to come back to.
+        let lost = self.lost_data(&instance).await.is_some();
         let change = |desired: &mut startclaw_model::Desired| {
             if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
                 return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
             }
             if desired.volumes.undo(until) {
+                if lost {
+                    desired.volumes.forget_replaced();
+                }
                 Ok(())
             } else {
                 Err(StoreError::Conflict(
-                    "there is nothing to undo: no restore replaced a volume lately",
+                    "there is nothing to undo: no restore replaced a volume lately, or that volume is missing",
                 ))
             }
         };

@@ -168,7 +168,7 @@ fn disk(root: &str) -> Finding {
         return Finding::bad(
             "disk",
             format!("{free} GiB are free at {root}, {DISK_GIB} are needed"),
-            "docker system prune, or make the disk larger",
+            "docker image prune, docker builder prune, or make the disk larger",
         );
     }
     if !inodes {

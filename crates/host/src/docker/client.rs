@@ -121,12 +121,12 @@ fn full(message: &str) -> String {
                 .to_owned()
         }
         Some(path) => format!(
-            "the disk that holds {path} is full; free some space (docker system prune), or make it \
-             larger; see: df -h, df -i"
+            "the disk that holds {path} is full; free some space (docker image prune, docker \
+             builder prune), or make it larger; see: df -h, df -i"
         ),
         None => {
-            "the disk that holds Docker's data is full; free some space (docker system prune), \
-                 or make it larger; see: df -h, df -i"
+            "the disk that holds Docker's data is full; free some space (docker image prune, docker \
+             builder prune), or make it larger; see: df -h, df -i"
                 .to_owned()
         }
     }
@@ -165,6 +165,32 @@ mod tests {
     fn kind(status_code: u16) -> HostErrorKind {
         let error = Error::DockerResponseServerError { status_code, message: "m".to_owned() };
         failed("do it", error).kind
+    }
+
+    /// A stopped instance's volume is unused to Docker, and a prune of volumes removes it.
+    #[test]
+    fn no_advice_of_ours_removes_volumes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let dangerous = [["system", "prune"].join(" "), ["docker", "volume", "prune"].join(" ")];
+        let mut folders: Vec<_> =
+            ["crates", "docs", "deploy", "script"].map(|folder| root.join(folder)).into();
+        let mut read = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_name() == "node_modules" || entry.file_name() == "target" {
+                    continue;
+                }
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
+                    read += 1;
+                    let found = dangerous.iter().find(|words| text.contains(words.as_str()));
+                    assert_eq!(found, None, "{}", entry.path().display());
+                }
+            }
+        }
+        assert!(read > 100, "{read} files were read");
     }
 
     #[test]

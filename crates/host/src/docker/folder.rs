@@ -191,6 +191,16 @@ impl Folder {
 
     /// `None` when there is nothing of that name, or something that is no way: a link, or a
     /// file where a folder is asked for.
+    /// Whether nothing is in the folder.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn open_beneath(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<Option<OwnedFd>> {
         // The kernel answers AGAIN when somebody renames things while it walks.
         for _ in 0..16 {

@@ -221,6 +221,7 @@ impl Host for DockerHost {
         match step {
             Step::FetchImage => self.fetch_image(&plan.image).await,
             Step::CreateVolume => self.create_volume(plan).await,
+            Step::OwnVolume => self.give_volume(plan).await,
             Step::CreateNetwork => self.create_network(plan).await,
             Step::WriteSecrets => self.write_secrets(plan).await,
             Step::WriteConfig(content) => self.write_config(plan, content.clone()).await,

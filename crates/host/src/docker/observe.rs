@@ -46,9 +46,12 @@ impl DockerHost {
             let seen = root.map(|root| volume::look(&root, uid, file.as_deref())).transpose()?;
             Ok((seen.unwrap_or_default(), secrets.revision(&id)?))
         });
-        let (probe, ((volume_ready, config), secrets)) = tokio::try_join!(probe, files)?;
+        let (probe, (seen, secrets)) = tokio::try_join!(probe, files)?;
+        let volume::Seen { ready: volume_ready, empty: volume_empty, config } = seen;
         Ok(Observed {
             volume,
+            volume_name: self.names.volume(plan, plan.volume),
+            volume_empty,
             volume_ready,
             other_volumes,
             network,

@@ -35,6 +35,16 @@ impl DockerHost {
         blocking("own a volume", move || own(&root, uid)).await
     }
 
+    /// Makes the existing volume its user's.
+    pub(super) async fn give_volume(&self, plan: &Plan) -> Result<(), HostError> {
+        let root = self.volume_root(plan).await?.ok_or_else(|| {
+            let name = self.names.volume(plan, plan.volume);
+            HostError::unavailable(format!("the volume {name} is missing"))
+        })?;
+        let uid = self.uid(plan);
+        blocking("own a volume", move || own(&root, uid)).await
+    }
+
     /// The root of the instance's volume on this machine; `None` when there is no volume.
     pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
         let name = self.names.volume(plan, plan.volume);
@@ -141,20 +151,28 @@ impl DockerHost {
     }
 }
 
-/// What is seen of a volume from outside: whether it is made to the end, and the
-/// configuration in it, if that was asked for.
+/// What is seen of a volume from outside.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Whether it is made to the end.
+    pub ready: bool,
+    /// Whether nothing is in it, if the configuration was asked for.
+    pub empty: bool,
+    /// The configuration in it, if that was asked for.
+    pub config: Option<Bytes>,
+}
+
+/// Looks at a volume from outside.
 ///
 /// Only an answer is taken for one: a look that fails, for want of a file descriptor say,
 /// must not make a healthy instance look as if its data were gone.
-pub(super) fn look(
-    root: &Path,
-    uid: u32,
-    config: Option<&str>,
-) -> Result<(bool, Option<Bytes>), HostError> {
+pub(super) fn look(root: &Path, uid: u32, config: Option<&str>) -> Result<Seen, HostError> {
     let work = || {
-        let Some(folder) = Folder::open(root)? else { return Ok((false, None)) };
+        // A folder that is missing is no empty one: its disk may not be mounted.
+        let Some(folder) = Folder::open(root)? else { return Ok(Seen::default()) };
         let content = config.map(|file| folder.read(file, CONFIG_LIMIT)).transpose()?;
-        Ok((folder.serves(uid)?, content.flatten()))
+        let empty = config.is_some() && folder.is_empty()?;
+        Ok(Seen { ready: folder.serves(uid)?, empty, config: content.flatten() })
     };
     work().map_err(|e: io::Error| {
         HostError::unavailable(format!("cannot look at {}: {e}", root.display()))
@@ -204,11 +222,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let uid = Folder::open(dir.path()).unwrap().unwrap().owner().unwrap();
         let config = Some("c.json");
-        assert_eq!(look(dir.path(), uid, config).unwrap(), (true, None));
+        let empty = Seen { ready: true, empty: true, config: None };
+        assert_eq!(look(dir.path(), uid, config).unwrap(), empty);
+        let running = look(dir.path(), uid, None).unwrap();
+        assert!(!running.empty, "not asked for while a container runs");
         let file = dir.path().join("c.json");
         std::fs::write(&file, "{}").unwrap();
-        assert_eq!(look(dir.path(), uid + 1, config).unwrap(), (false, Some("{}".into())));
-        assert_eq!(look(&dir.path().join("none"), uid, config).unwrap(), (false, None));
+        let other = Seen { ready: false, empty: false, config: Some("{}".into()) };
+        assert_eq!(look(dir.path(), uid + 1, config).unwrap(), other);
+        assert_eq!(look(&dir.path().join("none"), uid, config).unwrap(), Seen::default());
         assert_eq!(look(&file, uid, config).unwrap_err().kind, HostErrorKind::Unavailable);
         let long = "x".repeat(300);
         let error = look(dir.path(), uid, Some(&long)).unwrap_err();

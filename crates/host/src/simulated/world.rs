@@ -44,6 +44,8 @@ pub struct Thing {
     pub thaws_at: Option<Timestamp>,
     /// When it was frozen last.
     pub frozen_at: Option<Timestamp>,
+    /// Whether all files of the volume that it lives on were removed, and the volume was not.
+    pub emptied: bool,
     /// The network.
     pub network: bool,
     /// The revision of the secrets.
@@ -148,6 +150,8 @@ impl World {
         let running = thing.container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
         Observed {
             volume: thing.volumes.contains_key(&plan.volume),
+            volume_name: format!("{}.v{}", plan.name, plan.volume),
+            volume_empty: thing.emptied && !running && plan.volume == thing.mounted,
             volume_ready: thing.volumes.contains_key(&plan.volume),
             other_volumes: thing.volumes.keys().copied().filter(|v| *v != plan.volume).collect(),
             network: thing.network,
@@ -214,6 +218,10 @@ impl Thing {
         match step {
             Step::FetchImage => {}
             Step::CreateVolume => drop(self.volumes.entry(plan.volume).or_default()),
+            Step::OwnVolume => {
+                let there = self.volumes.contains_key(&plan.volume);
+                self.needs(there, "a volume")?;
+            }
             Step::CreateNetwork => self.network = true,
             Step::WriteSecrets => self.secrets = Some(plan.secrets_revision),
             Step::WriteConfig(content) => {

@@ -165,7 +165,7 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
         open: over && live && !removes,
         there: state.is_some(),
         error: operation.error.as_deref().map(sentence),
-        next: operation.error.is_some().then(|| next(operation.kind)),
+        next: operation.error.is_some().then(|| next(operation)),
     }
 }
 
@@ -284,13 +284,17 @@ pub(crate) fn label(step: &str) -> String {
     .to_owned()
 }
 
-const fn next(kind: OperationKind) -> &'static str {
-    match kind {
+fn next(operation: &Operation) -> &'static str {
+    let copy = operation.source.as_ref().is_some_and(|source| *source != operation.instance);
+    match operation.kind {
         OperationKind::Provision | OperationKind::Restart | OperationKind::SetSecrets => {
             "It is tried again by itself. Its own page shows the last lines of its log; a wrong key can be replaced there."
         }
+        OperationKind::Restore if copy => {
+            "The instance that the backup is of was not changed. This one is new and had no data before: remove it if it does not come up, or try another backup."
+        }
         OperationKind::Restore => {
-            "Nothing was changed: it goes on with the data that it had. Try another backup, or ask whoever runs this platform."
+            "The data that it had before were not changed. Try another backup, or ask the operator of this platform."
         }
         OperationKind::Backup => {
             "It is tried again tonight. The backups that were made before are not touched."
@@ -324,6 +328,15 @@ mod tests {
             })
             .collect();
         operation
+    }
+
+    #[test]
+    fn a_copy_that_failed_is_not_told_to_have_had_data() {
+        let mut restore = operation(OperationKind::Restore, &[]);
+        restore.source = Some(restore.instance.clone());
+        assert!(next(&restore).contains("data that it had before"));
+        restore.source = Some(InstanceId::new());
+        assert!(next(&restore).contains("had no data before"));
     }
 
     fn tones(operation: &Operation) -> Vec<(String, &'static str)> {

@@ -58,7 +58,19 @@ fn row(trouble: &Trouble) -> AlertRow {
     let (kind, about) = trouble.key.split_once('/').unwrap_or((&trouble.key, ""));
     let (title, next) = match kind {
         "backup" => ("Backups fail", "It is tried again; startclaw doctor checks the destination."),
-        "upload" | "bucket" => {
+        "instance" => {
+            ("An instance is failing", "Its page shows the reason and the last lines of its log.")
+        }
+        "firewall" => (
+            "The firewall is not in place",
+            "No instance is started without it; startclaw doctor says what is wrong.",
+        ),
+        "host" => ("The host does not answer", "startclaw doctor says what is wrong with Docker."),
+        "upload" => (
+            "Backups of one instance do not reach the bucket",
+            "The others are sent; copies are kept here meanwhile, and it is tried again.",
+        ),
+        "bucket" => {
             ("The bucket is away", "Copies are made here meanwhile and sent when it is back.")
         }
         "check" => (
@@ -70,7 +82,11 @@ fn row(trouble: &Trouble) -> AlertRow {
         _ => ("Trouble", "startclaw doctor says how to mend what it finds."),
     };
     AlertRow {
-        tone: if kind == "check" || kind == "drill" { "bad" } else { "warn" },
+        tone: if matches!(kind, "check" | "drill" | "instance" | "firewall" | "host") {
+            "bad"
+        } else {
+            "warn"
+        },
         title: if about.is_empty() { title.to_owned() } else { format!("{title}: {about}") },
         text: sentence(&trouble.detail),
         next,

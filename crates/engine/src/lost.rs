@@ -1,0 +1,153 @@
+//! Data that are gone: an instance that once had some never starts on an empty volume.
+
+use startclaw_host::{Observed, Plan, Step};
+use startclaw_model::{
+    Actor, EventKind, Instance, InstanceId, InstanceState, Presence, SnapshotChoice, Timestamp,
+};
+
+use crate::{
+    Engine, EngineError, RestoreRequest,
+    alerts::instance_key,
+    decide::{Decision, Loss, loss},
+    plan,
+    reconcile::{Outcome, Work},
+};
+
+impl Work<'_> {
+    /// Whether the instance is about to write into a volume of which that is not stored yet.
+    pub(super) fn begins_to_use_volume(&self, decision: &Decision, observed: &Observed) -> bool {
+        let desired = &self.instance.desired;
+        let started = observed.container.as_ref().is_some_and(|c| c.started_at.is_some());
+        desired.presence == Presence::Present
+            && desired.volumes.unused
+            && (started || matches!(decision, Decision::Do(Step::StartContainer)))
+    }
+
+    /// Stores that the volume holds data. Before the start: a crash in between leaves a volume
+    /// with nothing but our configuration in it, and never one whose loss would not be seen.
+    pub(super) async fn mark_volume_used(&mut self) -> Result<Outcome, EngineError> {
+        let id = &self.instance.id;
+        self.engine.store().amend(id, |desired| desired.volumes.mark_used()).await?;
+        Ok(Outcome::AtOnce)
+    }
+
+    /// Its data are gone: it stays down until they are restored or come back.
+    pub(super) async fn data_lost(
+        &mut self,
+        loss: Loss,
+        volume: &str,
+    ) -> Result<Outcome, EngineError> {
+        let Instance { id, name, .. } = &self.instance;
+        let newest = self.engine.store().snapshots(id).await?.into_iter().next();
+        let why = words(loss, volume);
+        let advice = match &newest {
+            Some(snapshot) => format!(
+                "restore the newest backup, of {}, with: startclaw restore {name} latest",
+                snapshot.taken_at
+            ),
+            None => format!(
+                "there is no backup of it; bring the volume back, or remove the instance with: \
+                 startclaw deprovision {name} --no-backup"
+            ),
+        };
+        let reason = format!("{why}; {advice}");
+        if self.instance.desired.volumes.is_on_trial() {
+            self.fall_back(&why).await?;
+            return Ok(Outcome::AtOnce);
+        }
+        // Before the state: who sees it failing finds the alert and the event.
+        if self.engine.store().raise(&instance_key(name), &reason).await? {
+            self.engine.inner.alerts.wake();
+            tracing::error!(%name, "{reason}");
+            let about = Some((id, name));
+            self.engine.record(EventKind::Broke, about, &Actor::system(), &reason).await;
+        }
+        self.engine.inner.live.update(id, |entry| {
+            entry.state = InstanceState::Failing;
+            entry.trouble = Some(reason.clone());
+        });
+        for mut operation in std::mem::take(&mut self.open) {
+            self.engine.finish(&mut operation, Err(reason.clone())).await?;
+        }
+        if newest.is_some() {
+            self.restore_lost().await?;
+        }
+        Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
+    }
+
+    /// Restores the newest backup, if that is wanted and not under way; not again at once after
+    /// a restore that failed.
+    async fn restore_lost(&mut self) -> Result<(), EngineError> {
+        let settings = &self.engine.inner.settings;
+        let now = Timestamp::now();
+        let lately =
+            self.memory.restored_at.is_some_and(|at| now.since(at) < settings.timing.backoff_limit);
+        let filling = self.instance.desired.volumes.filling.is_some();
+        if !settings.instances.restore_lost_volume || lately || filling {
+            return Ok(());
+        }
+        self.memory.restored_at = Some(now);
+        let request = RestoreRequest {
+            name: self.instance.name.clone(),
+            snapshot: SnapshotChoice::Latest,
+            as_name: None,
+        };
+        if let Err(e) = self.engine.restore(&Actor::system(), request, None).await {
+            tracing::warn!(name = %self.instance.name, error = %e, "lost data were not restored; trying again later");
+        }
+        Ok(())
+    }
+}
+
+/// What is lost, in words.
+fn words(loss: Loss, volume: &str) -> String {
+    match loss {
+        Loss::Missing => format!("its data are gone: its volume {volume} is missing"),
+        Loss::Empty => format!("its data are gone: its volume {volume} is empty"),
+    }
+}
+
+impl Engine {
+    /// What of the instance's data is lost, in words; `None` when nothing is, or when the host
+    /// cannot say.
+    pub(crate) async fn lost_data(&self, instance: &Instance) -> Option<String> {
+        let place = self.inner.host.place(instance.slot)?;
+        let plan = plan::plan(&self.inner.settings, instance, &place);
+        let observed = self.inner.host.observe(&plan).await.ok()?;
+        let loss = loss(&instance.desired.volumes, &observed)?;
+        Some(words(loss, &observed.volume_name))
+    }
+
+    /// Says that the volume kept for `restore --undo` is lost, once, if it is.
+    pub(crate) async fn check_replaced(&self, id: &InstanceId) -> Result<(), EngineError> {
+        let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
+        let volumes = instance.desired.volumes;
+        let Some(replaced) = volumes.replaced.filter(|_| volumes.filling.is_none()) else {
+            return Ok(());
+        };
+        let Some(place) = self.inner.host.place(instance.slot) else { return Ok(()) };
+        let plan = Plan {
+            volume: replaced.generation,
+            ..plan::plan(&self.inner.settings, &instance, &place)
+        };
+        // Only an answer is taken for a loss.
+        if !matches!(self.inner.host.data(&plan).await, Ok(None)) {
+            return Ok(());
+        }
+        let mut lost = false;
+        self.store()
+            .amend(id, |desired| {
+                let same = desired.volumes.replaced.is_some_and(|r| r == replaced);
+                lost = same && desired.volumes.forget_replaced();
+                lost
+            })
+            .await?;
+        if lost {
+            let what =
+                "the volume from before the last restore is missing: that restore cannot be undone";
+            let about = Some((&instance.id, &instance.name));
+            self.record(EventKind::Broke, about, &Actor::system(), what).await;
+        }
+        Ok(())
+    }
+}
