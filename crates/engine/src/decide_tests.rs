@@ -193,6 +193,7 @@ fn running(limited: bool, started_at: i64) -> Observed {
     Observed {
         volume: true,
         other_volumes: Vec::new(),
+        other_volumes_unknown: false,
         volume_ready: true,
         network: true,
         secrets: Some(REVISION),

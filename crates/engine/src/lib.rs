@@ -8,6 +8,7 @@ mod boots;
 mod decide;
 mod error;
 mod healing;
+mod host_faults;
 mod live;
 mod plan;
 mod progress;

@@ -23,7 +23,7 @@ use crate::{
 /// Instances that are worked on side by side. Most of their time they wait for the host.
 const WORKERS: usize = 32;
 /// The tasks of a running engine: the workers, the listener, and three that tick.
-pub(crate) const TASKS: usize = WORKERS + 11;
+pub(crate) const TASKS: usize = WORKERS + 12;
 /// How often what nobody needs any more is cleared away.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
@@ -109,6 +109,8 @@ impl Engine {
         tasks.spawn(engine.clone().listen());
         tasks.spawn(engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn(engine.clone().every(timing.guard_every, Self::guard));
+        // Apart from the firewall: a repair of the host takes longer than that can wait.
+        tasks.spawn(engine.clone().every(timing.guard_every, Self::check_host));
         tasks.spawn(engine.clone().every(TIDY_EVERY, Self::tidy));
         tasks.spawn(engine.clone().run_jobs());
         tasks.spawn(engine.clone().run_nightly());

@@ -149,6 +149,7 @@ impl World {
         Observed {
             volume: thing.volumes.contains_key(&plan.volume),
             volume_ready: thing.volumes.contains_key(&plan.volume),
+            other_volumes_unknown: false,
             other_volumes: thing.volumes.keys().copied().filter(|v| *v != plan.volume).collect(),
             network: thing.network,
             secrets: thing.secrets,
