@@ -72,6 +72,8 @@ pub(crate) enum Waiting {
     Answer,
     /// A restore, which fills its volume.
     Restore,
+    /// The end of a fault of the host, which counts for nothing.
+    Host(&'static str),
 }
 
 /// How the data of an instance were lost.
@@ -149,6 +151,10 @@ fn take_down(look: &Look<'_>) -> Decision {
     }
     if !look.farewell.is_over() {
         return Decision::BidFarewell;
+    }
+    if observed.other_volumes_unknown {
+        let wait = Waiting::Host("Docker does not say which volumes are left of it");
+        return Decision::Wait(look.timing.probe_every, wait);
     }
     if let Some(other) = observed.other_volumes.first() {
         return Decision::Do(Step::RemoveOtherVolume(*other));
@@ -251,6 +257,12 @@ fn watch(look: &Look<'_>, container: &Container) -> Decision {
     let timing = look.timing;
     if has_started(&look.observed.probe) {
         return if container.limited { Decision::Settled } else { Decision::Do(Step::Limit) };
+    }
+    if look.observed.probe == Probe::Blocked {
+        let wait = Waiting::Host(
+            "it runs, but the network of this host does not lead to it; see: startclaw doctor",
+        );
+        return Decision::Wait(timing.probe_every, wait);
     }
     // The CPU limit comes into force when a boot is over, so it tells a boot from a silence.
     if !container.limited {

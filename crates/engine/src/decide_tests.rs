@@ -196,6 +196,7 @@ fn running(limited: bool, started_at: i64) -> Observed {
         volume_name: String::new(),
         volume_empty: false,
         other_volumes: Vec::new(),
+        other_volumes_unknown: false,
         volume_ready: true,
         network: true,
         secrets: Some(REVISION),

@@ -10,6 +10,7 @@ mod detached;
 mod error;
 mod grants;
 mod healing;
+mod host_faults;
 mod live;
 mod lost;
 mod plan;

@@ -197,7 +197,7 @@ impl Work<'_> {
         let unreadable = wanted.is_err();
         let config =
             wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
-        if has_started(&observed.probe) {
+        if has_started(&observed.probe) || observed.probe == Probe::Blocked {
             self.memory.silent_since = None;
         }
         let decision = next_step(&Look {
@@ -338,6 +338,13 @@ impl Work<'_> {
                 self.memory.silent_since.get_or_insert_with(Timestamp::now);
             }
             Waiting::Restore => self.show(InstanceState::Starting),
+            Waiting::Host(fault) => {
+                self.memory.silent_since = None;
+                self.show(InstanceState::Starting);
+                self.engine.inner.live.update(&self.instance.id, |entry| {
+                    entry.trouble = Some(fault.to_owned());
+                });
+            }
         }
         Ok(Outcome::Again(time))
     }

@@ -113,6 +113,8 @@ impl Engine {
         tasks.spawn("access", engine.clone().keep_access());
         tasks.spawn("sweep", engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn("firewall", engine.clone().every(timing.guard_every, Self::guard));
+        // Apart from the firewall: a repair of the host takes longer than that can wait.
+        tasks.spawn("host check", engine.clone().every(timing.guard_every, Self::check_host));
         tasks.spawn("garbage collection", engine.clone().every(TIDY_EVERY, Self::tidy));
         tasks.spawn("backup jobs", engine.clone().run_jobs());
         tasks.spawn("nightly backups", engine.clone().run_nightly());

@@ -4,6 +4,7 @@
 //! ([`Host::apply`]). What OpenClaw is, a host does not know: a [`Plan`] tells it all.
 
 mod error;
+mod fault;
 mod observed;
 mod plan;
 mod step;
@@ -23,6 +24,7 @@ use startclaw_model::{Finding, InstanceId, Slot};
 
 pub use error::{HostError, HostErrorKind};
 pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe, excerpt};
+pub use fault::HostFault;
 pub use plan::{Plan, SecretFile, Workload};
 pub use step::Step;
 pub use usage::{Disk, MachineUsage, Usage};
@@ -141,6 +143,12 @@ pub trait Host: Send + Sync + 'static {
     /// Puts the walls around instances (firewall rules) where they belong, if they are not
     /// there. `true` when something was mended.
     async fn guard(&self) -> Result<bool, HostError>;
+
+    /// Faults of the host that concern many instances, after a try to repair them. May take
+    /// minutes, when the repair does.
+    async fn faults(&self) -> Vec<HostFault> {
+        Vec::new()
+    }
 
     /// Checks what instances need of this host, the image `image` included.
     async fn check(&self, image: &str) -> Vec<Finding>;

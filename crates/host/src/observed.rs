@@ -18,6 +18,8 @@ pub struct Observed {
     pub volume_ready: bool,
     /// The others of its volumes that exist, by their generations.
     pub other_volumes: Vec<u64>,
+    /// Whether the host did not say just now which others exist: `other_volumes` is empty then.
+    pub other_volumes_unknown: bool,
     /// Its network exists, as planned.
     pub network: bool,
     /// The revision of the secrets that lie ready for the container; none when there are none,
@@ -81,6 +83,9 @@ pub enum Probe {
     Refused,
     /// It took the connection and said nothing in time.
     Silent,
+    /// It answers, but not at the address that the edge uses: the network of the host is at
+    /// fault and not the instance.
+    Blocked,
     /// It answered.
     Answer {
         /// The HTTP status.

@@ -17,6 +17,9 @@ pub fn ending(code: i64, oom_killed: bool) -> Ending {
         78 => "its configuration or state is damaged (exit code 78)".to_owned(),
         137 => "it was killed (exit code 137)".to_owned(),
         143 => "it was told to end (exit code 143)".to_owned(),
+        134 => "it aborted (exit code 134), most often because its own heap was full: raise its \
+                memory_hard_mib"
+            .to_owned(),
         139 => "it crashed (segmentation fault)".to_owned(),
         code => format!("it ended with exit code {code}"),
     };
@@ -32,5 +35,6 @@ mod tests {
         assert!(ending(137, true).reason.contains("memory"));
         assert!(ending(78, false).repairable);
         assert!(!ending(1, false).repairable);
+        assert!(ending(134, false).reason.contains("heap"));
     }
 }

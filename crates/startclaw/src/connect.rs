@@ -26,6 +26,15 @@ pub fn client(globals: &Globals) -> anyhow::Result<Client> {
     let token = token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).ok_or_else(|| {
         Failure::new(Exit::Denied, "--api needs a token: --token-file FILE, or set STARTCLAW_TOKEN")
     })?;
+    if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        let source = globals
+            .token_file
+            .as_ref()
+            .map_or_else(|| "STARTCLAW_TOKEN".to_owned(), |file| file.display().to_string());
+        let why =
+            format!("{source} holds no token: a token is one word, as `tokens create` prints it");
+        return Err(Failure::new(Exit::Usage, why).into());
+    }
     let authority = match &globals.ca_file {
         Some(file) => {
             Some(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)

@@ -61,6 +61,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What to do about a daemon that cannot be reached.
+pub fn hint(message: &str) -> &'static str {
+    if message.contains("ermission denied") {
+        return "Your user may not open the socket: run it with sudo, or as a member of the group \
+                that owns the socket (ls -l shows it)";
+    }
+    if message.contains("is no StartClaw API") {
+        return "Check the address given by --api: it is https://api. followed by the domain";
+    }
+    if std::path::Path::new("/run/systemd/system").exists() {
+        "Is the daemon running? Try: systemctl status startclaw"
+    } else {
+        "Is the daemon running? See the end of its log: /var/log/startclaw/startclaw.log"
+    }
+}
+
 /// Says what failed, and gives the code to end with.
 pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
     // Whoever read our output has seen enough (`startclaw status | head -1`).
@@ -85,7 +101,7 @@ pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
         if message.contains("UnknownIssuer") {
             output::note("Its authority is not known here: name it with --ca-file FILE");
         } else if exit == Exit::Unreachable && client.is_some() {
-            output::note("Is the daemon running? Try: systemctl status startclaw");
+            output::note(hint(&message));
         }
     }
     ExitCode::from(exit as u8)

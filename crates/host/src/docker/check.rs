@@ -3,11 +3,13 @@
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use bollard::models::{ContainerSummary, SystemInfo};
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder};
 use startclaw_model::{Finding, Timestamp};
 use tokio::{process::Command, time::timeout};
 
-use super::{DockerHost, client::failed, connections, folder::Folder, guard::Wall, machine};
+use super::{
+    DockerHost, calls::Call, client::failed, connections, folder::Folder, guard::Wall, machine,
+};
 
 /// Below this much free disk, in GiB, images and volumes run into a full disk soon.
 const DISK_GIB: u64 = 5;
@@ -20,7 +22,12 @@ impl DockerHost {
     pub(super) async fn findings(&self, image: &str) -> Vec<Finding> {
         let mut findings = Vec::new();
         match self.docker_info().await {
-            Err(e) => findings.push(Finding::bad("docker", e.message, "systemctl start docker")),
+            Err(e) => {
+                let hangs = self.hang_fault().is_some();
+                let remedy =
+                    if hangs { "systemctl restart docker" } else { "systemctl start docker" };
+                findings.push(Finding::bad("docker", e.message, remedy));
+            }
             Ok((info, containers)) => {
                 findings.push(docker(&info));
                 findings.push(limits(&info));
@@ -32,6 +39,12 @@ impl DockerHost {
                 findings.push(userland_proxy(&self.port_range()));
             }
         }
+        // Lists what no other check lists: Docker can hang in this alone.
+        let volumes = self.volumes_finding().await;
+        findings
+            .extend(self.hang_fault().map(|f| Finding::bad("docker calls", f.detail, f.remedy)));
+        findings.push(volumes);
+        findings.push(self.rules_finding().await);
         findings.push(self.firewall_finding().await);
         findings.push(connections::finding().await);
         findings.push(self.secrets_finding());
@@ -45,8 +58,13 @@ impl DockerHost {
         let docker = self.client.get().await?;
         let filter = self.names.filter_all();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        tokio::try_join!(docker.info(), docker.list_containers(Some(options)))
-            .map_err(|e| failed("ask Docker about this machine", e))
+        let calls = &self.client.calls;
+        let containers = docker.list_containers(Some(options));
+        tokio::try_join!(
+            calls.run(Call::Info, "", docker.info()),
+            calls.run(Call::ListContainers, "", containers),
+        )
+        .map_err(|e| failed("ask Docker about this machine", e))
     }
 
     async fn image_finding(&self, image: &str) -> Finding {
@@ -58,6 +76,32 @@ impl DockerHost {
                 format!("script/image, or: docker pull {image}"),
             ),
             Err(e) => Finding::bad("image", e.message, "systemctl status docker"),
+        }
+    }
+
+    async fn volumes_finding(&self) -> Finding {
+        let listing = async {
+            let docker = self.client.get().await?;
+            let filter = self.names.filter_all();
+            let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+            let listing = docker.list_volumes(Some(options));
+            let listed = self.client.calls.run(Call::ListVolumes, "", listing).await;
+            listed.map_err(|e| failed("list the volumes", e))
+        };
+        match listing.await {
+            Ok(listed) => {
+                let count = listed.volumes.unwrap_or_default().len();
+                Finding::good("volumes", format!("{count} volumes of instances are listed"))
+            }
+            Err(e) => Finding::bad("volumes", e.message, "journalctl -u docker"),
+        }
+    }
+
+    async fn rules_finding(&self) -> Finding {
+        match self.network_fault(false).await {
+            Ok(None) => Finding::good("docker rules", "published ports, NAT and forwarding work"),
+            Ok(Some(fault)) => Finding::bad("docker rules", fault.detail, fault.remedy),
+            Err(e) => Finding::warning("docker rules", e.message, "apt install iptables"),
         }
     }
 
@@ -246,11 +290,7 @@ fn userland_proxy(range: &RangeInclusive<u16>) -> Finding {
     let carries = |line: &Vec<u8>| machine::proxied(line).is_some_and(|p| range.contains(&p));
     let proxies = lines.iter().filter(|line| carries(line)).count();
     let daemon_json = std::fs::read("/etc/docker/daemon.json").unwrap_or_default();
-    let is_dockerd = |line: &&Vec<u8>| {
-        let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
-        program.rsplit(|byte| *byte == b'/').next() == Some(b"dockerd")
-    };
-    let dockerd = lines.iter().find(is_dockerd).cloned().unwrap_or_default();
+    let dockerd = machine::dockerd_command_line();
     if proxies == 0 && machine::proxy_is_off(&daemon_json, &dockerd) {
         return Finding::good("userland-proxy", "the kernel itself leads to published ports");
     }

@@ -5,20 +5,27 @@ use std::{fmt::Display, time::Duration};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
 use tokio::sync::OnceCell;
 
+use super::calls::{Call, Calls};
 use crate::HostError;
 
-/// How long Docker may take to begin an answer. Removing a large volume takes it longest.
+/// How long Docker may take to begin an answer where a call has no limit of its own ([`Calls`]).
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What to do about a call without an answer.
+const HANGS: &str = "Docker hangs and does not answer in time; see: startclaw doctor, \
+                     journalctl -u docker; if it lasts: systemctl restart docker";
 
 /// Docker, connected to when it is first needed: the daemon may start before Docker does.
 pub(super) struct Client {
     socket: String,
     docker: OnceCell<Docker>,
+    /// The calls that are made, and those that hang.
+    pub(super) calls: Calls,
 }
 
 impl Client {
     pub(super) fn new(socket: String) -> Self {
-        Self { socket, docker: OnceCell::new() }
+        Self { socket, docker: OnceCell::new(), calls: Calls::default() }
     }
 
     /// Docker, speaking the newest version of its language that both sides know.
@@ -30,10 +37,13 @@ impl Client {
                     TIMEOUT.as_secs(),
                     API_DEFAULT_VERSION,
                 )?;
-                docker.negotiate_version().await
+                self.calls.run(Call::Connect, "", docker.negotiate_version()).await
             })
             .await
             .map_err(|e| {
+                if let Error::RequestTimeoutError = e {
+                    return HostError::unavailable(HANGS);
+                }
                 HostError::unavailable(format!(
                     "Docker does not answer at {}: {e}. Start it with: systemctl start docker",
                     self.socket
@@ -61,14 +71,25 @@ pub(super) fn failed(what: impl Display, error: Error) -> HostError {
         Error::DockerResponseServerError { status_code: 400..=499, message } => {
             HostError::refused(format!("cannot {what}: Docker refuses: {message}"))
         }
+        Error::DockerResponseServerError { message, .. } if misses_rules(&message) => {
+            HostError::unavailable(format!(
+                "cannot {what}: Docker's firewall rules are gone, as after `nft flush ruleset`, and \
+                 are made when Docker starts: systemctl restart docker (Docker: {})",
+                message.trim()
+            ))
+        }
         Error::DockerResponseServerError { message, .. } => {
             HostError::unavailable(format!("cannot {what}: Docker failed: {message}"))
         }
-        Error::RequestTimeoutError => HostError::unavailable(format!(
-            "cannot {what}: Docker said nothing for too long; look at: journalctl -u docker"
-        )),
+        Error::RequestTimeoutError => HostError::unavailable(format!("cannot {what}: {HANGS}")),
         other => HostError::unavailable(format!("cannot {what}: no answer from Docker: {other}")),
     }
+}
+
+/// Whether Docker failed for want of its own chains. That counts for nothing: they come back.
+fn misses_rules(message: &str) -> bool {
+    message.contains("No chain/target/match by that name")
+        || (message.contains("iptables") && message.contains("does not exist"))
 }
 
 /// What ends an error of Docker's that stays until somebody acts, as its text tells: all that
@@ -250,6 +271,17 @@ mod tests {
             assert!(error.message.contains(advice), "{error}");
             assert!(error.message.contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn lost_chains_are_told_with_the_remedy_and_count_for_nothing() {
+        let error = of_500(
+            "driver failed programming external connectivity on endpoint a (5e): (iptables failed: \
+             iptables --wait -t nat -A DOCKER -p tcp -d 127.0.0.1 --dport 18001 -j DNAT: iptables: \
+             No chain/target/match by that name. (exit status 1))",
+        );
+        assert_eq!(error.kind, HostErrorKind::Unavailable);
+        assert!(error.message.contains("systemctl restart docker"), "{error}");
     }
 
     #[test]

@@ -9,11 +9,21 @@ use crate::HostError;
 /// They take milliseconds; longer means that they wait for a lock.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs a tool with `input` at its standard input, and gives what it printed.
+/// Runs a tool as [`run_within`] does, for as long as a quick one may take.
 pub(super) async fn run(
     program: &str,
     arguments: &[&str],
     input: Option<&str>,
+) -> Result<String, HostError> {
+    run_within(program, arguments, input, TIMEOUT).await
+}
+
+/// Runs a tool with `input` at its standard input, and gives what it printed.
+pub(super) async fn run_within(
+    program: &str,
+    arguments: &[&str],
+    input: Option<&str>,
+    limit: Duration,
 ) -> Result<String, HostError> {
     let gone = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => HostError::refused(format!(
@@ -39,9 +49,10 @@ pub(super) async fn run(
         }
         child.wait_with_output().await
     };
-    let output = timeout(TIMEOUT, run)
+    let late = || format!("{program} did not end in {} s", limit.as_secs());
+    let output = timeout(limit, run)
         .await
-        .map_err(|_| HostError::unavailable(format!("{program} did not end in 10 s")))?
+        .map_err(|_| HostError::unavailable(late()))?
         .map_err(|e| HostError::unavailable(format!("cannot run {program}: {e}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -59,6 +70,8 @@ fn package(program: &str) -> &'static str {
     match program {
         "nft" => "nftables",
         "ss" => "iproute2",
+        "iptables-save" => "iptables",
+        "systemctl" => "systemd",
         _ => "util-linux",
     }
 }

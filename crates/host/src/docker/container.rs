@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 
 use super::names::{ROLE_DRILL, ROLE_INSTANCE};
 use super::profile::{CPU_LIFTED, cpu_quota, mib};
-use super::{DockerHost, client::failed, client::found};
+use super::{DockerHost, calls::Call, client::failed, client::found};
 use crate::{HostError, Plan};
 
 /// How long Docker may go on with a removal that it has begun.
@@ -68,7 +68,8 @@ impl DockerHost {
         body: bollard::models::ContainerCreateBody,
     ) -> Result<(), HostError> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
-        match self.client.get().await?.create_container(Some(options), body).await {
+        let creating = self.client.get().await?.create_container(Some(options), body);
+        match self.client.calls.run(Call::CreateContainer, name, creating).await {
             Ok(_) => Ok(()),
             Err(Error::DockerResponseServerError { status_code: 404, message })
                 if message.to_lowercase().contains("image") =>
@@ -95,7 +96,8 @@ impl DockerHost {
         if !lifted {
             self.set_limits(plan, CPU_LIFTED, plan.limits.memory_hard_mib).await?;
         }
-        match self.client.get().await?.start_container(&name, None).await {
+        let starting = self.client.get().await?.start_container(&name, None);
+        match self.client.calls.run(Call::StartContainer, &name, starting).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
             // A container holds on to the network it was made with. When somebody removed that
             // one, it can never start again, although a network of that name is there.
@@ -128,7 +130,8 @@ impl DockerHost {
             memory_reservation: Some(mib(soft_mib)),
             ..Default::default()
         };
-        let done = self.client.get().await?.update_container(&name, body).await;
+        let updating = self.client.get().await?.update_container(&name, body);
+        let done = self.client.calls.run(Call::UpdateContainer, &name, updating).await;
         done.map_err(|e| failed(format!("set the limits of {name}"), e))
     }
 
@@ -145,8 +148,10 @@ impl DockerHost {
             .build();
         // Docker answers when it is over.
         let docker = self.client.get().await?.clone();
-        let docker = docker.with_timeout(grace + Duration::from_secs(60));
-        match docker.stop_container(&name, Some(options)).await {
+        let limit = grace + Duration::from_secs(60);
+        let docker = docker.with_timeout(limit);
+        let stopping = docker.stop_container(&name, Some(options));
+        match self.client.calls.run_within(Call::StopContainer, &name, limit, stopping).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
             Err(e) => Err(failed(format!("stop the container {name}"), e)),
         }
@@ -167,14 +172,19 @@ impl DockerHost {
         let what = format!("remove the container {name}");
         // `v` takes the nameless volumes that an image may declare; a named one stays.
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match found(docker.remove_container(name, Some(options)).await) {
+        let removing = docker.remove_container(name, Some(options));
+        match found(self.client.calls.run(Call::RemoveContainer, name, removing).await) {
             Ok(_) => return Ok(()),
             // Another removal is under way: ours, from before a crash, or somebody's.
             Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
             Err(e) => return Err(failed(what, e)),
         }
         let gone = async {
-            while found(docker.inspect_container(name, None).await)?.is_some() {
+            let seen = async || {
+                let inspecting = docker.inspect_container(name, None);
+                found(self.client.calls.run(Call::InspectContainer, name, inspecting).await)
+            };
+            while seen().await?.is_some() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Ok(())
@@ -199,7 +209,8 @@ impl DockerHost {
         plan: &Plan,
         name: &str,
     ) -> Result<Option<ContainerInspectResponse>, HostError> {
-        let container = self.client.get().await?.inspect_container(name, None).await;
+        let inspecting = self.client.get().await?.inspect_container(name, None);
+        let container = self.client.calls.run(Call::InspectContainer, name, inspecting).await;
         let container = found(container);
         let container = container.map_err(|e| failed(format!("look at container {name}"), e))?;
         let Some(container) = container else { return Ok(None) };

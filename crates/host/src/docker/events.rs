@@ -10,7 +10,7 @@ use bollard::{errors::Error, models::EventMessage, query_parameters::EventsOptio
 use futures::{StreamExt, stream, stream::BoxStream};
 use startclaw_model::InstanceId;
 
-use super::{client::Client, names::Names};
+use super::{calls::Call, client::Client, names::Names};
 use crate::Change;
 
 /// The first and the longest pause before Docker is asked again.
@@ -71,7 +71,7 @@ impl Listener {
     /// everything, which follows, and the first event.
     async fn connect(&mut self) -> bool {
         let Ok(docker) = self.client.get().await else { return false };
-        if docker.ping().await.is_err() {
+        if self.client.calls.run(Call::Connect, "", docker.ping()).await.is_err() {
             return false;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

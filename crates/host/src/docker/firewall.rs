@@ -43,6 +43,9 @@ const BLOCKED: &[&str] = &[
 /// open to instances, the rest of it closed.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
+/// The set that counts each instance's connections.
+pub(super) const COUNTS: &str = "connections";
+
 /// What the rules are made from.
 #[derive(Debug, Clone)]
 pub(super) struct Walls<'a> {
@@ -60,6 +63,8 @@ pub(super) struct Walls<'a> {
     pub(super) allow: &'a [Destination],
     /// The users of this machine who may connect to instances.
     pub(super) callers: Vec<u32>,
+    /// How many connections of one instance are tracked; 0 for no bound.
+    pub(super) connections: u32,
 }
 
 impl Walls<'_> {
@@ -70,6 +75,7 @@ impl Walls<'_> {
         let open = self.open();
         let blocked = BLOCKED.join(", ");
         let callers = self.callers();
+        let (counted, bound) = self.bound();
         // The first line makes sure that there is something to delete; all is one transaction.
         format!(
             r#"table inet {table} {{ }}
@@ -80,7 +86,7 @@ table inet {table} {{
 		flags interval
 		elements = {{ {blocked} }}
 	}}
-
+{counted}
 	# With the userland proxy off, Docker makes the kernel route 127.0.0.0/8: nobody on the
 	# network may reach a published port that way.
 	chain martians {{
@@ -118,7 +124,7 @@ table inet {table} {{
 		oifname "{bridges}*" drop
 		ct state established,related accept
 		ct state invalid drop
-{open}		ip daddr @blocked drop
+{bound}{open}		ip daddr @blocked drop
 	}}
 
 	chain entering {{
@@ -130,11 +136,25 @@ table inet {table} {{
 		meta nfproto != ipv4 drop
 		ip saddr != {pool} drop
 		ct state established,related accept
-{open}		drop
+{bound}{open}		drop
 	}}
 }}
 "#
         )
+    }
+
+    /// The set that counts each instance's tracked connections, and the rule that drops one too
+    /// many. An instance is its bridge, which no forged sender changes.
+    fn bound(&self) -> (String, String) {
+        if self.connections == 0 {
+            return (String::new(), String::new());
+        }
+        let limit = self.connections;
+        let set = format!(
+            "\n\tset {COUNTS} {{\n\t\ttype iface_index\n\t\tsize 65535\n\t\tflags dynamic\n\t}}\n"
+        );
+        let rule = format!("\t\tct state new add @{COUNTS} {{ iif ct count over {limit} }} drop\n");
+        (set, rule)
     }
 
     /// The user ids that may connect, root's among them.
@@ -204,6 +224,7 @@ mod tests {
             resolvers: vec![Ipv4Addr::new(10, 0, 0, 2)],
             allow,
             callers: vec![998],
+            connections: 4096,
         }
         .render()
     }
@@ -244,6 +265,15 @@ mod tests {
         position(&walls(&[]), "output", loopback);
         let passwd = "root:x:0:0::/root:/bin/sh\ncaddy:x:998:998::/:/bin/false\nbad\n";
         assert_eq!(user_ids(passwd, &["caddy".into(), "nobody".into()]), [998]);
+    }
+
+    #[test]
+    fn new_connections_are_counted_before_anything_is_open() {
+        let text = walls(&["10.1.2.3:8000".parse().unwrap()]);
+        let rule = "ct state new add @connections { iif ct count over 4096 } drop";
+        for chain in ["leaving", "to_host"] {
+            assert!(position(&text, chain, rule) < position(&text, chain, "ip daddr 10.1.2.3/32"));
+        }
     }
 
     #[test]

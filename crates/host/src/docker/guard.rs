@@ -101,18 +101,40 @@ impl Guard {
                 &std::fs::read_to_string("/etc/passwd").unwrap_or_default(),
                 &self.settings.callers,
             ),
+            connections: self.settings.connections,
         }
         .render()
     }
 
-    /// The table as the kernel has it, without its counters; `None` when there is none.
+    /// The table as the kernel has it, without what it counts; `None` when there is none.
     async fn live(&self) -> Result<Option<String>, HostError> {
         match run("nft", &["-s", "list", "table", "inet", &self.table], None).await {
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => Ok(Some(without_counts(&text))),
             Err(e) if e.message.contains("No such file") => Ok(None),
             Err(e) => Err(e),
         }
     }
+}
+
+/// A listing without the elements of the set that counts connections: the kernel adds and
+/// removes them as instances connect. Everything else in the set, and all rules, stay.
+fn without_counts(listing: &str) -> String {
+    let (mut kept, mut in_set, mut in_elements) = (String::new(), false, false);
+    for line in listing.lines() {
+        let text = line.trim();
+        if text.starts_with("set ") {
+            in_set = text == format!("set {} {{", firewall::COUNTS);
+        }
+        in_elements |= in_set && text.starts_with("elements = {");
+        if in_elements {
+            in_elements = !text.ends_with('}');
+            continue;
+        }
+        in_set &= text != "}";
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    kept
 }
 
 /// The resolvers that Docker hands the containers' questions to. Where systemd-resolved is
@@ -123,4 +145,25 @@ fn host_resolvers() -> Vec<Ipv4Addr> {
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .flat_map(|text| firewall::resolvers(&text))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counted_connections_are_no_change_and_everything_else_is() {
+        let table = |counts: &str, blocked: &str| {
+            format!(
+                "table inet t {{\n\tset blocked {{\n\t\telements = {{ {blocked} }}\n\t}}\n\n\
+                 \tset connections {{\n\t\tflags dynamic\n{counts}\t}}\n\tchain a {{\n\t\tdrop\n\t}}\n}}\n"
+            )
+        };
+        let counts =
+            "\t\telements = { \"a-0\" ct count over 9,\n\t\t\t     \"a-1\" ct count over 9 }\n";
+        let bare = table("", "10.0.0.0/8");
+        assert_eq!(without_counts(&bare), bare);
+        assert_eq!(without_counts(&table(counts, "10.0.0.0/8")), bare);
+        assert_ne!(without_counts(&table(counts, "10.0.0.0/9")), bare);
+    }
 }

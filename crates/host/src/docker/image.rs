@@ -4,7 +4,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::TryStreamExt;
 
-use super::{DockerHost, client::failed, client::found};
+use super::{DockerHost, calls::Call, client::failed, client::found};
 use crate::{HostError, ImageState};
 
 impl DockerHost {
@@ -39,7 +39,8 @@ impl DockerHost {
     }
 
     pub(super) async fn image_state(&self, image: &str) -> Result<ImageState, HostError> {
-        match found(self.client.get().await?.inspect_image(image).await) {
+        let inspecting = self.client.get().await?.inspect_image(image);
+        match found(self.client.calls.run(Call::InspectImage, image, inspecting).await) {
             Ok(Some(_)) => Ok(ImageState::Here),
             Ok(None) if names_registry(image) => Ok(ImageState::Fetchable),
             // Docker's word for a text that cannot be the name of an image.

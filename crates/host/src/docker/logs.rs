@@ -7,7 +7,7 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder
 use futures::{Stream, StreamExt, stream::BoxStream};
 use startclaw_model::InstanceId;
 
-use super::{DockerHost, client::failed, lines::Lines, names::ROLE_REPAIR};
+use super::{DockerHost, calls::Call, client::failed, lines::Lines, names::ROLE_REPAIR};
 use crate::{HostError, LogRequest};
 
 impl DockerHost {
@@ -19,7 +19,8 @@ impl DockerHost {
         let docker = self.client.get().await?;
         let filter = self.names.filter_one(id);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        let containers = docker.list_containers(Some(options)).await;
+        let listing = docker.list_containers(Some(options));
+        let containers = self.client.calls.run(Call::ListContainers, &id.0, listing).await;
         let containers = containers.map_err(|e| failed("look for a container", e))?;
         let role = self.names.role_label();
         let speaks = |c: &ContainerSummary| {

@@ -73,6 +73,15 @@ pub(super) fn command_lines() -> impl Iterator<Item = Vec<u8>> {
         .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
 }
 
+/// The command line of Docker's daemon; empty when none is seen.
+pub(super) fn dockerd_command_line() -> Vec<u8> {
+    let is_dockerd = |line: &Vec<u8>| {
+        let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        program.rsplit(|byte| *byte == b'/').next() == Some(b"dockerd")
+    };
+    command_lines().find(is_dockerd).unwrap_or_default()
+}
+
 /// The first of the ports that the kernel gives to outgoing connections.
 pub(super) fn first_ephemeral(text: &str) -> Option<u16> {
     text.split_whitespace().next()?.parse().ok()

@@ -6,12 +6,14 @@
 //! remembered here between two calls, save the connection: what there is, Docker, the kernel
 //! and the folder in memory say.
 
+mod calls;
 mod check;
 mod client;
 mod command;
 mod connections;
 mod container;
 mod events;
+mod faults;
 mod firewall;
 mod folder;
 mod guard;
@@ -27,6 +29,7 @@ mod pause;
 mod probe;
 mod profile;
 mod repair;
+mod rules;
 mod secrets;
 mod settings;
 mod thaw;
@@ -50,8 +53,8 @@ pub use thaw::thaw_later;
 
 use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
 use crate::{
-    Change, Data, Found, Host, HostError, ImageState, LogRequest, MachineUsage, Observed, Place,
-    Plan, Probe, Request, Step, Usage,
+    Change, Data, Found, Host, HostError, HostFault, ImageState, LogRequest, MachineUsage,
+    Observed, Place, Plan, Probe, Request, Step, Usage,
 };
 
 /// This machine's Docker. Its methods need the rights of root.
@@ -65,6 +68,8 @@ pub struct DockerHost {
     guard: Guard,
     watchdogs: pause::Watchdogs,
     data_dir: Option<PathBuf>,
+    /// When Docker was restarted last, to have it make its firewall rules.
+    restarted: tokio::sync::Mutex<Option<tokio::time::Instant>>,
 }
 
 impl DockerHost {
@@ -99,6 +104,7 @@ impl DockerHost {
             settings,
             watchdogs: pause::Watchdogs::default(),
             data_dir: None,
+            restarted: tokio::sync::Mutex::default(),
         })
     }
 
@@ -147,11 +153,33 @@ impl DockerHost {
         self.settings.first_port..=last.unwrap_or(u16::MAX)
     }
 
+    /// Asks an instance how it is where the edge reaches it. When it does not answer there it is
+    /// asked at the container's own address too, which tells a fault of the host's network (its
+    /// NAT rules were flushed, say) from one of the instance.
+    async fn ask_published(&self, plan: &Plan) -> Result<Probe, HostError> {
+        let Some(place) = self.place(plan.slot) else { return Ok(Probe::NotAsked) };
+        let path = &plan.workload.probe_path;
+        let own = SocketAddr::from((place.webhook.ip(), plan.workload.gateway_port));
+        let seen = probe::ask(place.gateway, path).await?;
+        if matches!(seen, Probe::Answer { .. }) || !answers(own, path).await {
+            return Ok(seen);
+        }
+        // It may have begun to listen between the two.
+        match probe::ask(place.gateway, path).await? {
+            answer @ Probe::Answer { .. } => Ok(answer),
+            _ => Ok(Probe::Blocked),
+        }
+    }
+
     /// Where an instance's gateway is published.
     fn address(&self, slot: Slot) -> Option<SocketAddr> {
         let port = slot.port(self.settings.first_port)?;
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
+}
+
+async fn answers(address: SocketAddr, path: &str) -> bool {
+    matches!(probe::ask(address, path).await, Ok(Probe::Answer { .. }))
 }
 
 #[async_trait]
@@ -180,10 +208,7 @@ impl Host for DockerHost {
         if plan.isolated {
             return self.ask_inside(plan).await;
         }
-        match self.address(plan.slot) {
-            Some(address) => probe::ask(address, &plan.workload.probe_path).await,
-            None => Ok(Probe::NotAsked),
-        }
+        self.ask_published(plan).await
     }
 
     async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError> {
@@ -255,6 +280,10 @@ impl Host for DockerHost {
 
     async fn guard(&self) -> Result<bool, HostError> {
         self.guard.mend().await
+    }
+
+    async fn faults(&self) -> Vec<HostFault> {
+        self.all_faults().await
     }
 
     async fn check(&self, image: &str) -> Vec<Finding> {

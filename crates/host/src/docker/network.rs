@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 
-use super::{DockerHost, client::failed, client::found};
+use super::{DockerHost, calls::Call, client::failed, client::found};
 use crate::{HostError, Plan};
 
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -41,7 +41,9 @@ impl DockerHost {
             labels: Some(self.names.labels(plan)),
             ..Default::default()
         };
-        match self.client.get().await?.create_network(request).await {
+        let object = self.names.object(plan);
+        let creating = self.client.get().await?.create_network(request);
+        match self.client.calls.run(Call::CreateNetwork, &object, creating).await {
             Ok(_) => Ok(()),
             Err(e) => Err(self.explain_network(plan, failed("create a network", e)).await),
         }
@@ -62,7 +64,8 @@ impl DockerHost {
     async fn networks(&self, plan: &Plan) -> Result<Vec<Network>, HostError> {
         let filter = self.names.filter_one(&plan.id);
         let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
-        let networks = self.client.get().await?.list_networks(Some(options)).await;
+        let listing = self.client.get().await?.list_networks(Some(options));
+        let networks = self.client.calls.run(Call::ListNetworks, &plan.id.0, listing).await;
         networks.map_err(|e| failed(format!("look for the network of {}", plan.name), e))
     }
 
@@ -82,15 +85,20 @@ impl DockerHost {
         let docker = self.client.get().await?;
         let what = format!("remove the network of {}", plan.name);
         for id in networks.into_iter().filter_map(|network| network.id) {
-            let network = found(docker.inspect_network(&id, None).await);
+            let inspecting = docker.inspect_network(&id, None);
+            let network = self.client.calls.run(Call::InspectNetwork, &id, inspecting).await;
+            let network = found(network);
             let Some(network) = network.map_err(|e| failed(&what, e))? else { continue };
             // Somebody may have put a container of their own into it; it would hold it.
             for container in network.containers.unwrap_or_default().into_keys() {
                 let request = NetworkDisconnectRequest { container, force: Some(true) };
-                let gone = docker.disconnect_network(&id, request).await;
+                let leaving = docker.disconnect_network(&id, request);
+                let gone = self.client.calls.run(Call::RemoveNetwork, &id, leaving).await;
                 found(gone).map_err(|e| failed(&what, e))?;
             }
-            found(docker.remove_network(&id).await).map_err(|e| failed(&what, e))?;
+            let removing = docker.remove_network(&id);
+            let gone = self.client.calls.run(Call::RemoveNetwork, &id, removing).await;
+            found(gone).map_err(|e| failed(&what, e))?;
         }
         Ok(())
     }
@@ -100,7 +108,9 @@ impl DockerHost {
         let filter = self.names.filter_all();
         let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
         let Ok(docker) = self.client.get().await else { return error };
-        let networks = docker.list_networks(Some(options)).await.unwrap_or_default();
+        let listing = docker.list_networks(Some(options));
+        let networks = self.client.calls.run(Call::ListNetworks, "", listing).await;
+        let networks = networks.unwrap_or_default();
         let slot = plan.slot.0.to_string();
         let label = self.names.slot_label();
         let taken = networks.into_iter().find(|network| {

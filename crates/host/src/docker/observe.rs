@@ -10,10 +10,11 @@ use bollard::query_parameters::{
 };
 use startclaw_model::{InstanceId, Timestamp};
 
+use super::calls::Call;
 use super::client::{blocking, failed};
 use super::container::{label, quota, status};
 use super::names::ROLE_REPAIR;
-use super::{DockerHost, probe, volume};
+use super::{DockerHost, volume};
 use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe};
 
 /// The exit code of a process that was ended by SIGKILL, as the kernel does for memory.
@@ -35,7 +36,7 @@ impl DockerHost {
         let probe = async {
             match self.address(plan.slot) {
                 _ if running && plan.isolated => self.ask_inside(plan).await,
-                Some(address) if running => probe::ask(address, &plan.workload.probe_path).await,
+                Some(_) if running => self.ask_published(plan).await,
                 _ => Ok(Probe::NotAsked),
             }
         };
@@ -53,7 +54,8 @@ impl DockerHost {
             volume_name: self.names.volume(plan, plan.volume),
             volume_empty,
             volume_ready,
-            other_volumes,
+            other_volumes_unknown: other_volumes.is_none(),
+            other_volumes: other_volumes.unwrap_or_default(),
             network,
             secrets,
             config,
@@ -92,14 +94,15 @@ impl DockerHost {
 
     pub(super) async fn find_all(&self) -> Result<Vec<Found>, HostError> {
         let docker = self.client.get().await?;
+        let calls = &self.client.calls;
         let filter = self.names.filter_all();
         let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
         let volumes = ListVolumesOptionsBuilder::new().filters(&filter).build();
         let networks = ListNetworksOptionsBuilder::new().filters(&filter).build();
         let (containers, volumes, networks) = tokio::try_join!(
-            docker.list_containers(Some(containers)),
-            docker.list_volumes(Some(volumes)),
-            docker.list_networks(Some(networks)),
+            calls.run(Call::ListContainers, "", docker.list_containers(Some(containers))),
+            calls.run(Call::ListVolumes, "", docker.list_volumes(Some(volumes))),
+            calls.run(Call::ListNetworks, "", docker.list_networks(Some(networks))),
         )
         .map_err(|e| failed("look at all containers, volumes and networks", e))?;
 

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DockerHost, client::failed, container::status};
+use super::{DockerHost, calls::Call, client::failed, container::status};
 use crate::{HostError, Plan};
 
 /// How long a watchdog may take to say that it watches.
@@ -106,7 +106,8 @@ impl DockerHost {
             return Ok(());
         }
         self.watchdogs.begin(plan, &name, &self.settings.socket, at_most).await?;
-        let done = self.client.get().await?.pause_container(&name).await;
+        let pausing = self.client.get().await?.pause_container(&name);
+        let done = self.client.calls.run(Call::PauseContainer, &name, pausing).await;
         if done.is_err() {
             self.watchdogs.end(&plan.id).await;
         }
@@ -125,7 +126,8 @@ impl DockerHost {
             None => false,
         };
         let went_on = if paused {
-            match self.client.get().await?.unpause_container(&name).await {
+            let unpausing = self.client.get().await?.unpause_container(&name);
+            match self.client.calls.run(Call::PauseContainer, &name, unpausing).await {
                 Ok(()) => true,
                 // The watchdog came between; it says so in no other way.
                 Err(Error::DockerResponseServerError { message, .. })

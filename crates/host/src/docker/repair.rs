@@ -6,8 +6,8 @@ use bollard::errors::Error;
 use bollard::query_parameters::WaitContainerOptionsBuilder;
 use futures::{StreamExt, TryStreamExt};
 
-use super::{DockerHost, client::failed, logs::read, names::ROLE_REPAIR};
 use crate::{HostError, LogRequest, Plan, excerpt};
+use super::{DockerHost, calls::Call, client::failed, logs::read, names::ROLE_REPAIR};
 
 /// How long it may take. A migration of a large state takes minutes, a hang takes for ever.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -33,7 +33,8 @@ impl DockerHost {
 
     async fn run_repair(&self, plan: &Plan, name: &str) -> Result<(), HostError> {
         let docker = self.client.get().await?;
-        let started = docker.start_container(name, None).await;
+        let starting = docker.start_container(name, None);
+        let started = self.client.calls.run(Call::StartContainer, name, starting).await;
         started.map_err(|e| failed(format!("start the repair of {}", plan.name), e))?;
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let waiting = docker.clone().with_timeout(LIMIT);

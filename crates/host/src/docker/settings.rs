@@ -42,6 +42,15 @@ pub struct DockerSettings {
     pub log_max_mib: u32,
     /// How many files of an instance's log are kept. Default: 3.
     pub log_files: u32,
+    /// The command that restarts Docker, word by word. It is run, at most every 10 minutes and
+    /// only with `live-restore`, when Docker's own firewall rules are gone, as after `nft flush
+    /// ruleset`: Docker makes them only when it starts. Empty: never. Default:
+    /// `["systemctl", "restart", "docker"]`.
+    pub restart_command: Vec<String>,
+    /// How many connections an instance may have open to others at once, as the kernel tracks
+    /// them: one more is dropped, so that no instance fills the table that all share. 0: no
+    /// bound. Default: 4096.
+    pub connections: u32,
 }
 
 impl Default for DockerSettings {
@@ -57,6 +66,8 @@ impl Default for DockerSettings {
             callers: vec!["startclaw-caddy".to_owned()],
             log_max_mib: 10,
             log_files: 3,
+            restart_command: ["systemctl", "restart", "docker"].map(str::to_owned).to_vec(),
+            connections: 4096,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{io::Write, time::Duration};
 
 use bollard::models::ContainerStateStatusEnum;
 
+use super::calls::Call;
 use super::client::{Client, failed, found};
 use crate::HostError;
 
@@ -39,13 +40,16 @@ pub async fn thaw_later(socket: &str, container: &str, after: Duration) -> Resul
 async fn thaw(client: &Client, container: &str) -> Result<(), HostError> {
     let docker = client.get().await?;
     let what = format!("resume the container {container}");
-    let seen = found(docker.inspect_container(container, None).await);
+    let inspecting = docker.inspect_container(container, None);
+    let seen = found(client.calls.run(Call::InspectContainer, container, inspecting).await);
     let seen = seen.map_err(|e| failed(&what, e))?;
     let frozen = seen
         .and_then(|container| container.state)
         .is_some_and(|state| state.status == Some(ContainerStateStatusEnum::PAUSED));
     if frozen {
-        docker.unpause_container(container).await.map_err(|e| failed(&what, e))?;
+        let unpausing = docker.unpause_container(container);
+        let done = client.calls.run(Call::PauseContainer, container, unpausing).await;
+        done.map_err(|e| failed(&what, e))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use futures::{StreamExt, stream};
 use startclaw_model::InstanceId;
 use tokio::time::timeout;
 
+use super::calls::Call;
 use super::client::{blocking, failed};
 use super::names::ROLE_INSTANCE;
 use super::{DockerHost, machine};
@@ -51,7 +52,8 @@ impl DockerHost {
     async fn running(&self) -> Result<Vec<(InstanceId, String)>, HostError> {
         let filter = self.names.filter_all();
         let options = ListContainersOptionsBuilder::new().filters(&filter).build();
-        let containers = self.client.get().await?.list_containers(Some(options)).await;
+        let listing = self.client.get().await?.list_containers(Some(options));
+        let containers = self.client.calls.run(Call::ListContainers, "", listing).await;
         let containers = containers.map_err(|e| failed("list the running containers", e))?;
         let (id_label, role_label) = (self.names.id_label(), self.names.role_label());
         let instances = containers.into_iter().filter_map(|container| {
@@ -73,7 +75,8 @@ impl DockerHost {
 
     pub(super) async fn machine_usage(&self) -> Result<MachineUsage, HostError> {
         let docker = self.client.get().await?;
-        let info = docker.info().await.map_err(|e| failed("ask Docker where its data lie", e))?;
+        let info = self.client.calls.run(Call::Info, "", docker.info()).await;
+        let info = info.map_err(|e| failed("ask Docker where its data lie", e))?;
         let instances = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_owned());
         let data = self.data_dir.clone();
         blocking("look at this machine", move || {

@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bollard::errors::Error;
 use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use bytes::Bytes;
 
-use super::{DockerHost, client::blocking, client::failed, client::found, folder::Folder};
+use super::{
+    DockerHost, calls::Call, client::blocking, client::failed, client::found, folder::Folder,
+};
 use crate::{HostError, Plan};
 
 /// The largest configuration file that is read or written. OpenClaw's have a few KiB.
@@ -28,7 +31,8 @@ impl DockerHost {
             labels: Some(labels),
             ..Default::default()
         };
-        let volume = self.client.get().await?.create_volume(request).await;
+        let creating = self.client.get().await?.create_volume(request);
+        let volume = self.client.calls.run(Call::CreateVolume, &name, creating).await;
         let volume = volume.map_err(|e| failed(&what, e))?;
         self.own_volume(plan, &volume)?;
         let (root, uid) = (PathBuf::from(volume.mountpoint), self.uid(plan));
@@ -48,7 +52,8 @@ impl DockerHost {
     /// The root of the instance's volume on this machine; `None` when there is no volume.
     pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
         let name = self.names.volume(plan, plan.volume);
-        let volume = self.client.get().await?.inspect_volume(&name).await;
+        let inspecting = self.client.get().await?.inspect_volume(&name);
+        let volume = self.client.calls.run(Call::InspectVolume, &name, inspecting).await;
         let volume = found(volume).map_err(|e| failed(format!("look at volume {name}"), e))?;
         let Some(volume) = volume else { return Ok(None) };
         if !self.names.marked(Some(&volume.labels), &plan.id) {
@@ -117,17 +122,24 @@ impl DockerHost {
             return Ok(());
         }
         let name = self.names.volume(plan, generation);
-        let gone = self.client.get().await?.remove_volume(&name, None::<RemoveVolumeOptions>).await;
+        let removing = self.client.get().await?.remove_volume(&name, None::<RemoveVolumeOptions>);
+        let gone = self.client.calls.run(Call::RemoveVolume, &name, removing).await;
         found(gone).map_err(|e| failed(format!("remove the volume {name}"), e))?;
         Ok(())
     }
 
-    /// The generations of the instance's volumes, other than the plan's.
-    pub(super) async fn other_volumes(&self, plan: &Plan) -> Result<Vec<u64>, HostError> {
+    /// The generations of the instance's volumes, other than the plan's; `None` while Docker
+    /// does not answer that question.
+    pub(super) async fn other_volumes(&self, plan: &Plan) -> Result<Option<Vec<u64>>, HostError> {
         let filter = self.names.filter_one(&plan.id);
         let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
-        let listed = self.client.get().await?.list_volumes(Some(options)).await;
-        let listed = listed.map_err(|e| failed(format!("list the volumes of {}", plan.name), e))?;
+        let listing = self.client.get().await?.list_volumes(Some(options));
+        let listed = self.client.calls.run(Call::ListVolumes, &plan.id.0, listing).await;
+        let listed = match listed {
+            // Docker waits here for any volume that is being removed, whosever it is.
+            Err(Error::RequestTimeoutError) => return Ok(None),
+            other => other.map_err(|e| failed(format!("list the volumes of {}", plan.name), e))?,
+        };
         let mut others: Vec<u64> = listed
             .volumes
             .unwrap_or_default()
@@ -136,7 +148,7 @@ impl DockerHost {
             .filter(|generation| *generation != plan.volume)
             .collect();
         others.sort_unstable();
-        Ok(others)
+        Ok(Some(others))
     }
 
     fn own_volume(&self, plan: &Plan, volume: &Volume) -> Result<(), HostError> {

@@ -153,6 +153,7 @@ impl World {
             volume_name: format!("{}.v{}", plan.name, plan.volume),
             volume_empty: thing.emptied && !running && plan.volume == thing.mounted,
             volume_ready: thing.volumes.contains_key(&plan.volume),
+            other_volumes_unknown: false,
             other_volumes: thing.volumes.keys().copied().filter(|v| *v != plan.volume).collect(),
             network: thing.network,
             secrets: thing.secrets,

@@ -176,6 +176,26 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_connects() {
+    let _machine = machine().await;
+    let Some(p) = Platform::with(29, |settings| settings.connections = 20) else { return };
+    let _lan = Lan::new(&[443]);
+    let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
+    p.host.guard().await.unwrap();
+    let open = |count: u32| {
+        let one = format!("exec {{fd}}<>/dev/tcp/{PUBLIC}/443 || exit 1");
+        let all = format!("for n in $(seq {count}); do {one}; done");
+        let command = format!("timeout 10 bash -c '{all}'");
+        p.inside(&a, &command).status.success()
+    };
+    assert!(open(10), "the bound leaves room for what is below it");
+    assert!(!open(40), "40 connections were let through");
+    assert!(p.reaches(&b, PUBLIC, 443), "the neighbour has a count of its own");
+    // What is counted is no change to the table.
+    assert!(!p.host.guard().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
     let _machine = machine().await;
     let Some(p) = Platform::new(21) else { return };

@@ -10,7 +10,7 @@ use startclaw_model::{Finding, Verdict};
 use crate::{
     cli::Globals,
     connect,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, hint},
     output::{self, Tint, clean, tint},
     settings::Settings,
 };
@@ -47,7 +47,16 @@ pub async fn run(globals: &Globals) -> anyhow::Result<()> {
 
 /// What can be checked without the daemon.
 async fn here(globals: &Globals, e: &ClientError) -> Vec<Finding> {
-    let mut findings = vec![Finding::bad("daemon", e.message.clone(), "systemctl start startclaw")];
+    let mut findings = vec![Finding::bad("daemon", e.message.clone(), hint(&e.message))];
+    if !rustix::process::geteuid().is_root() {
+        // Every other check would fail for want of rights, and advise what does not help.
+        findings.push(Finding::bad(
+            "rights",
+            "the checks of this machine need the rights of root",
+            "sudo startclaw doctor",
+        ));
+        return findings;
+    }
     let settings = match Settings::load(globals.config.as_deref()) {
         Ok(settings) => {
             findings.push(Finding::good("configuration", "can be used"));

@@ -65,6 +65,46 @@ fn a_daemon_that_is_not_there_is_3() {
     assert_eq!(Said::from(command.output().unwrap()).code, 3);
 }
 
+/// A permission that is missing is told as such, not as a daemon that does not run.
+#[test]
+fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // The rights of root, who may open anything, are given up where the test has them.
+    let program = dir.path().join("startclaw");
+    std::fs::copy(env!("CARGO_BIN_EXE_startclaw"), &program).unwrap();
+    let run = |verb: &str| -> Said {
+        let mut command = std::process::Command::new(&program);
+        command.current_dir("/").arg("--socket").arg(&socket).arg(verb);
+        if std::fs::metadata("/proc/self")
+            .is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+        {
+            command.gid(65_534).uid(65_534);
+        }
+        command.output().unwrap().into()
+    };
+    let said = run("status");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("sudo") && said.err.contains("group"), "{said:?}");
+    assert!(!said.err.contains("Is the daemon running"), "{said:?}");
+    let said = run("doctor");
+    assert!(said.out.contains("sudo startclaw doctor"), "{said:?}");
+    assert!(!said.out.contains("apt install"), "{said:?}");
+}
+
+#[test]
+fn a_token_that_is_none_is_told_with_its_source() {
+    let mut command = startclaw();
+    command.env("STARTCLAW_TOKEN", "two\nlines").args(["--api", "https://127.0.0.1:1", "status"]);
+    let said = Said::from(command.output().unwrap());
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("STARTCLAW_TOKEN holds no token"), "{said:?}");
+}
+
 #[test]
 fn an_api_needs_a_token_and_tls() {
     let mut command = startclaw();

@@ -1,0 +1,41 @@
+//! Faults of the host that no instance is to blame for: an alert each, as long as they last.
+
+use startclaw_host::HostFault;
+
+use crate::Engine;
+
+impl Engine {
+    /// Asks the host for its faults, and fires or resolves their alerts.
+    pub(crate) async fn check_host(self) {
+        let faults = self.inner.host.faults().await;
+        for key in HostFault::KEYS {
+            let fault = faults.iter().find(|fault| fault.key == key);
+            if let Err(e) = self.tell_fault(key, fault).await {
+                tracing::warn!(error = %e, key, "an alert of the host could not be stored");
+            }
+        }
+    }
+
+    async fn tell_fault(
+        &self,
+        key: &str,
+        fault: Option<&HostFault>,
+    ) -> Result<(), startclaw_store::StoreError> {
+        let known = self.store().troubles().await?;
+        let known = known.iter().find(|alert| alert.key == key && alert.over_at.is_none());
+        match (fault, known) {
+            (Some(fault), None) => {
+                let detail = format!("{}. Remedy: {}", fault.detail, fault.remedy);
+                tracing::error!(key, "{detail}");
+                self.store().raise(key, &detail).await?;
+            }
+            (None, Some(_)) => {
+                tracing::info!(key, "the fault of the host is over");
+                self.store().clear(key).await?;
+            }
+            _ => return Ok(()),
+        }
+        self.inner.alerts.wake();
+        Ok(())
+    }
+}
