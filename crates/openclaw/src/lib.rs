@@ -9,7 +9,7 @@ mod probe;
 pub mod suspend;
 
 pub use config::{ConfigError, Setup, TelegramSetup, configuration};
-pub use exit::{Ending, ending};
+pub use exit::{DAMAGED, Ending, ending};
 pub use probe::has_started;
 
 /// The release that this version of StartClaw was built and tested with; also the image's tag.
@@ -29,6 +29,9 @@ pub const ADMIN_RPC_PATH: &str = "/api/v1/admin/rpc";
 
 /// The probe that admits traffic: it does not wait for channels such as Telegram.
 pub const STARTUP_PATH: &str = "/startupz";
+
+/// The sign of life, which says "live" and nothing else.
+pub const HEALTH_PATH: &str = "/healthz";
 
 /// The header in which we tell OpenClaw who the user is.
 pub const USER_HEADER: &str = "x-startclaw-user";
