@@ -7,6 +7,7 @@ mod listen;
 mod lock;
 mod logging;
 mod metrics;
+mod peers;
 mod supervisor;
 
 use std::{sync::Arc, time::Duration};
@@ -117,14 +118,17 @@ impl Daemon {
         tasks.spawn(accounts.clone().see_off(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
         let (known, people) = (engine.clone(), accounts.clone());
-        let admin = startclaw_api::router(known, people, Access::Socket, api.clone())
-            .into_make_service_with_connect_info::<Peer>();
+        let admin = startclaw_api::router(known, people, Access::Socket, api.clone());
+        let admin = startclaw_edge::drained(admin).into_make_service_with_connect_info::<Peer>();
         tasks.spawn(listen::serve("socket", socket, admin, stop.clone(), stop.clone()));
 
         let address = settings.edge.listen;
         let loopback = tokio::net::TcpListener::bind(address)
             .await
-            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?
+            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?;
+        let loopback = peers::Guarded::new(loopback, &settings.edge.caddy_user)
+            .await
+            .context("cannot guard edge.listen")?
             // Answers are small, and Caddy waits for each.
             .tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
