@@ -12,6 +12,7 @@ use axum::{
 };
 use startclaw_engine::Route;
 use startclaw_model::{InstanceState, Name};
+use startclaw_openclaw::USER_HEADER;
 
 use crate::{
     client, cookie,
@@ -24,8 +25,6 @@ use crate::{
 
 /// Where Caddy connects to.
 const UPSTREAM: &str = "x-startclaw-upstream";
-/// Who OpenClaw is told the person is.
-const USER: &str = "x-startclaw-user";
 /// The client's address as OpenClaw is told.
 const CLIENT: &str = "x-startclaw-client";
 
@@ -114,7 +113,7 @@ fn pass(upstream: &str, user: Option<String>, headers: &HeaderMap) -> Option<Res
     let client = client::outside_address(headers).to_string();
     out.insert(CLIENT, HeaderValue::from_str(&client).ok()?);
     if let Some(user) = user {
-        out.insert(USER, HeaderValue::from_str(&user).ok()?);
+        out.insert(USER_HEADER, HeaderValue::from_str(&user).ok()?);
         if let Some(cookies) = cookie::without_session(headers) {
             out.insert(header::COOKIE, cookies);
         }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{EdgeError, EdgeSettings, Tls, pages};
+use crate::{EdgeError, EdgeSettings, Tls, drain::UNREAD, pages};
 
 /// `templates/Caddyfile`, where each line says why it is there.
 #[derive(Template)]
@@ -18,6 +18,8 @@ struct Caddyfile<'a> {
     port_suffix: String,
     page: String,
     page_policy: String,
+    user_header: &'static str,
+    unread: String,
 }
 
 /// The Caddyfile for these settings.
@@ -39,6 +41,8 @@ pub fn render(settings: &EdgeSettings) -> Result<String, EdgeError> {
         port_suffix: settings.port_suffix(),
         page,
         page_policy,
+        user_header: startclaw_openclaw::USER_HEADER,
+        unread: UNREAD.to_string(),
     };
     Ok(text.render()? + "\n")
 }
@@ -68,6 +72,15 @@ mod tests {
         assert!(text.contains("dir \"https://acme-v02.api.letsencrypt.org/directory\""));
         assert!(text.contains("email \"ops@claws.example\""));
         assert!(text.contains("max-age=31536000"));
+    }
+
+    #[test]
+    fn at_the_address_for_certificate_questions_nothing_else_is_answered() {
+        let text = render(&EdgeSettings::default()).unwrap();
+        let site = text.split("http://127.0.0.1:9901 {").nth(1).unwrap();
+        let site = site.split("\n}\n").next().unwrap();
+        assert!(site.contains("path /ask") && site.contains("respond 404"), "{site}");
+        assert!(site.contains("request_header -X-*"), "{site}");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use startclaw_engine::Engine;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use crate::{EdgeSettings, ask, authorize, decide::Refusal, door, reply, site::Site};
+use crate::{
+    EdgeSettings, ask, authorize, decide::Refusal, door, drain::drained, reply, site::Site,
+};
 
 /// The largest form that is read: a ticket and its name.
 const MAX_FORM: usize = 4096;
@@ -61,11 +63,12 @@ pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
 }
 
 /// Puts the API beside the edge: requests for `api.DOMAIN` go to `api`, all others to `edge`.
+/// What this gives is what Caddy talks to, so bodies are read out before an answer.
 pub fn with_api(edge: Router, api: Router, settings: &EdgeSettings) -> Router {
-    by_site(settings.domain.clone(), move |site| match site {
+    drained(by_site(settings.domain.clone(), move |site| match site {
         Site::Api => api.clone(),
         Site::Front | Site::Instance(_) | Site::Foreign => edge.clone(),
-    })
+    }))
 }
 
 fn by_site(

@@ -27,6 +27,9 @@ pub struct EdgeSettings {
     pub bind: Vec<IpAddr>,
     /// Where the daemon listens for Caddy; an address on the loopback interface.
     pub listen: SocketAddr,
+    /// The user that Caddy runs as, a name or a number. Connections to `listen` of other users,
+    /// except root, are refused.
+    pub caddy_user: String,
     /// Where Caddy asks itself which certificates it may get; an address on the loopback
     /// interface. It passes the question on to `listen` and waits while the daemon restarts.
     pub ask_listen: SocketAddr,
@@ -76,6 +79,7 @@ impl Default for EdgeSettings {
             https_port: 443,
             bind: Vec::new(),
             listen: (Ipv4Addr::LOCALHOST, 9900).into(),
+            caddy_user: "startclaw-caddy".into(),
             ask_listen: (Ipv4Addr::LOCALHOST, 9901).into(),
             tls: Tls::Internal,
             acme: AcmeSettings::default(),

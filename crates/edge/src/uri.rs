@@ -4,6 +4,8 @@
 //! open. So what different readers read differently is refused, and the forbidden doors are
 //! looked for in every reading that anybody might have.
 
+use startclaw_openclaw::{ADMIN_RPC_PATH, HEALTH_PATH, STARTUP_PATH, WEBHOOK_PATH};
+
 /// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
@@ -19,10 +21,6 @@ pub(crate) enum Path {
     Ambiguous,
 }
 
-/// OpenClaw's control over plain HTTP; it is for us alone. Anywhere in the path, because the
-/// instance may serve under a base path.
-const ADMIN_RPC: [&str; 4] = ["api", "v1", "admin", "rpc"];
-
 /// Nobody encodes a path more often than this in good faith.
 const MAX_DECODINGS: usize = 4;
 
@@ -34,8 +32,8 @@ impl Path {
             None => (uri, None),
         };
         match (path, query) {
-            ("/telegram-webhook", None) => return Self::Webhook,
-            ("/healthz" | "/startupz", None) => return Self::Probe,
+            (WEBHOOK_PATH, None) => return Self::Webhook,
+            (HEALTH_PATH | STARTUP_PATH, None) => return Self::Probe,
             _ => {}
         }
         if !path.starts_with('/') || path.starts_with("//") || path.contains('#') {
@@ -103,7 +101,9 @@ fn leads_to_admin(reading: &[u8]) -> bool {
             name => stack.push(name.trim_end_matches('.').to_owned()),
         }
     }
-    stack.windows(ADMIN_RPC.len()).any(|w| w == ADMIN_RPC)
+    // Anywhere in the path, because the instance may serve under a base path.
+    let admin: Vec<&str> = ADMIN_RPC_PATH.split('/').filter(|s| !s.is_empty()).collect();
+    stack.windows(admin.len()).any(|w| w == admin)
 }
 
 #[cfg(test)]

@@ -108,9 +108,6 @@ pub(crate) struct Failure {
     pub oom_killed: bool,
 }
 
-/// Exit code of a damaged configuration or state.
-const DAMAGED: i64 = 78;
-
 /// Decides. Every answer but the waiting ones changes what the next look sees.
 pub(crate) fn next_step(look: &Look<'_>) -> Decision {
     // Before the backoff: a crash loop must not hide it.
@@ -231,7 +228,7 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
         ContainerState::Created => prepare(look, Step::StartContainer),
         ContainerState::Paused => Decision::Do(Step::ResumeContainer),
         ContainerState::Exited(exit)
-            if (exit.at >= look.born || exit.code == DAMAGED)
+            if (exit.at >= look.born || exit.code == startclaw_openclaw::DAMAGED)
                 && look.health.last_failure_at.is_none_or(|t| t < exit.at) =>
         {
             Decision::CountFailure(Failure {
@@ -240,11 +237,15 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
                 oom_killed: exit.oom_killed,
             })
         }
-        ContainerState::Exited(exit) if exit.code == DAMAGED && !look.health.repaired => {
+        ContainerState::Exited(exit)
+            if exit.code == startclaw_openclaw::DAMAGED && !look.health.repaired =>
+        {
             Decision::Do(Step::Repair)
         }
         // The doctor does not mend what it cannot read; its owner's file is kept beside a new one.
-        ContainerState::Exited(exit) if exit.code == DAMAGED && look.unreadable => {
+        ContainerState::Exited(exit)
+            if exit.code == startclaw_openclaw::DAMAGED && look.unreadable =>
+        {
             Decision::Do(Step::SetConfigAside)
         }
         ContainerState::Exited(_) => prepare(look, Step::StartContainer),

@@ -1,5 +1,8 @@
 //! What its exit codes mean.
 
+/// Exit code of a damaged configuration or state.
+pub const DAMAGED: i64 = 78;
+
 /// How a container ended, in OpenClaw's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
@@ -14,7 +17,7 @@ pub fn ending(code: i64, oom_killed: bool) -> Ending {
     let reason = match code {
         _ if oom_killed => "it ran out of memory: raise its memory_hard_mib".to_owned(),
         0 => "it ended by itself".to_owned(),
-        78 => "its configuration or state is damaged (exit code 78)".to_owned(),
+        DAMAGED => "its configuration or state is damaged (exit code 78)".to_owned(),
         137 => "it was killed (exit code 137)".to_owned(),
         143 => "it was told to end (exit code 143)".to_owned(),
         134 => "it aborted (exit code 134), most often because its own heap was full: raise its \
@@ -23,7 +26,7 @@ pub fn ending(code: i64, oom_killed: bool) -> Ending {
         139 => "it crashed (segmentation fault)".to_owned(),
         code => format!("it ended with exit code {code}"),
     };
-    Ending { reason, repairable: code == 78 && !oom_killed }
+    Ending { reason, repairable: code == DAMAGED && !oom_killed }
 }
 
 #[cfg(test)]

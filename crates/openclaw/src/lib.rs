@@ -11,7 +11,7 @@ mod scan;
 pub mod suspend;
 
 pub use config::{ConfigError, Setup, TelegramSetup, configuration};
-pub use exit::{Ending, ending};
+pub use exit::{DAMAGED, Ending, ending};
 pub use probe::has_started;
 pub use read::{CONFIG_DEPTH, CONFIG_LIMIT, CONFIG_VALUES};
 pub use scan::{Measure, measure};
@@ -33,6 +33,9 @@ pub const ADMIN_RPC_PATH: &str = "/api/v1/admin/rpc";
 
 /// The probe that admits traffic: it does not wait for channels such as Telegram.
 pub const STARTUP_PATH: &str = "/startupz";
+
+/// The sign of life, which says "live" and nothing else.
+pub const HEALTH_PATH: &str = "/healthz";
 
 /// The header in which we tell OpenClaw who the user is.
 pub const USER_HEADER: &str = "x-startclaw-user";

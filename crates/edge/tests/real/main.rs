@@ -15,6 +15,7 @@ mod signing_in;
 mod slow;
 mod stage;
 mod states;
+mod unread;
 mod upstream;
 
 /// Says so and returns from the test when real parts are not wanted.

@@ -43,9 +43,9 @@ fn the_daemon_holds_few_slow_forms_and_not_for_long() {
     stage.provision("demo", InstanceState::Live);
     let own = stage.origin("demo");
     let begun = Instant::now();
-    // Whoever is not on our page is not listened to.
+    // A form from another site is refused when its body is late, and not waited for longer.
     assert!(answer(slow(&stage, "https://evil.example")).starts_with("HTTP/1.1 403"));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 
     let mut held: Vec<_> = (0..80).map(|_| slow(&stage, &own)).collect();
     thread::sleep(Duration::from_millis(500));
@@ -56,7 +56,7 @@ fn the_daemon_holds_few_slow_forms_and_not_for_long() {
     let statuses: Vec<_> = held.drain(..).map(|s| answer(s)[..12].to_owned()).collect();
     let count = |status: &str| statuses.iter().filter(|s| s.ends_with(status)).count();
     assert_eq!((count("408"), count("503")), (64, 16), "{statuses:?}");
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     stage.sign_in("demo");
 }
 

@@ -7,6 +7,7 @@ mod listen;
 mod lock;
 mod logging;
 mod metrics;
+mod peers;
 mod systemd;
 
 use std::{sync::Arc, time::Duration};
@@ -125,14 +126,17 @@ impl Daemon {
         supervisor.spawn("account deletion", accounts.clone().see_off(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
         let (known, people) = (engine.clone(), accounts.clone());
-        let admin = startclaw_api::router(known, people, Access::Socket, api.clone())
-            .into_make_service_with_connect_info::<Peer>();
+        let admin = startclaw_api::router(known, people, Access::Socket, api.clone());
+        let admin = startclaw_edge::drained(admin).into_make_service_with_connect_info::<Peer>();
         supervisor.spawn("socket", listen::serve("socket", socket, admin, stop.clone()));
 
         let address = settings.edge.listen;
         let loopback = tokio::net::TcpListener::bind(address)
             .await
-            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?
+            .with_context(|| format!("cannot listen at {address} (edge.listen)"))?;
+        let loopback = peers::Guarded::new(loopback, &settings.edge.caddy_user)
+            .await
+            .context("cannot guard edge.listen")?
             // Answers are small, and Caddy waits for each.
             .tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
