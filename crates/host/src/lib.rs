@@ -23,8 +23,8 @@ use futures::stream::BoxStream;
 use startclaw_model::{Finding, InstanceId, Slot};
 
 pub use error::{HostError, HostErrorKind};
-pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe, excerpt};
 pub use fault::HostFault;
+pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe, excerpt};
 pub use plan::{Plan, SecretFile, Workload};
 pub use step::Step;
 pub use usage::{Disk, MachineUsage, Usage};

@@ -6,8 +6,8 @@ use bollard::errors::Error;
 use bollard::query_parameters::WaitContainerOptionsBuilder;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::{HostError, LogRequest, Plan, excerpt};
 use super::{DockerHost, calls::Call, client::failed, logs::read, names::ROLE_REPAIR};
+use crate::{HostError, LogRequest, Plan, excerpt};
 
 /// How long it may take. A migration of a large state takes minutes, a hang takes for ever.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
