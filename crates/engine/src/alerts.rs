@@ -33,12 +33,17 @@ impl Messenger for Nobody {
 
 /// What wakes the telling.
 #[derive(Debug, Default)]
-pub(crate) struct Alerts(Notify);
+pub(crate) struct Alerts {
+    wake: Notify,
+    /// Held while alerts are compared with states, and while both change together: in between
+    /// they do not agree.
+    pub comparing: tokio::sync::Mutex<()>,
+}
 
 impl Alerts {
     /// There may be something to tell.
     pub fn wake(&self) {
-        self.0.notify_one();
+        self.wake.notify_one();
     }
 }
 
@@ -69,7 +74,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = self.inner.stop.cancelled() => return,
-                () = self.inner.alerts.0.notified(), if failures == 0 => {}
+                () = self.inner.alerts.wake.notified(), if failures == 0 => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -97,6 +102,7 @@ impl Engine {
     /// Fires and resolves the alerts that follow from what is known just now. Compared with what
     /// is stored each time, so nothing is missed by a crash.
     async fn refresh_alerts(&self) -> Result<(), EngineError> {
+        let _comparing = self.inner.alerts.comparing.lock().await;
         let open = self.troubles().await?;
         let timing = &self.inner.settings.timing;
         let now = Timestamp::now();

@@ -55,17 +55,20 @@ impl Work<'_> {
             self.fall_back(&why).await?;
             return Ok(Outcome::AtOnce);
         }
-        // Before the state: who sees it failing finds the alert and the event.
-        if self.engine.store().raise(&instance_key(name), &reason).await? {
+        // Both at once, and the alert first: who sees it failing finds the alert.
+        let comparing = self.engine.inner.alerts.comparing.lock().await;
+        let news = self.engine.store().raise(&instance_key(name), &reason).await?;
+        self.engine.inner.live.update(id, |entry| {
+            entry.state = InstanceState::Failing;
+            entry.trouble = Some(reason.clone());
+        });
+        drop(comparing);
+        if news {
             self.engine.inner.alerts.wake();
             tracing::error!(%name, "{reason}");
             let about = Some((id, name));
             self.engine.record(EventKind::Broke, about, &Actor::system(), &reason).await;
         }
-        self.engine.inner.live.update(id, |entry| {
-            entry.state = InstanceState::Failing;
-            entry.trouble = Some(reason.clone());
-        });
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Err(reason.clone())).await?;
         }

@@ -39,7 +39,7 @@ async fn reason(engine: &Engine) -> String {
 
 async fn losses(engine: &Engine) -> usize {
     let events = engine.events(Some(&name("alice")), 100).await.unwrap();
-    events.iter().filter(|e| e.detail.contains("data are gone")).count()
+    events.iter().filter(|e| e.detail.starts_with("its data are gone")).count()
 }
 
 #[tokio::test]
