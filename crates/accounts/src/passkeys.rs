@@ -29,11 +29,14 @@ const PER_NETWORK: usize = 32;
 /// Passkeys that one account may have.
 const MOST: usize = 20;
 
+/// A registration under way: its id, its state, and when it began.
+type Registration = (String, Box<PasskeyRegistration>, Instant);
+
 /// What passkeys are made for and checked against.
 pub(crate) struct Passkeys {
     site: Webauthn,
     /// One for each account, so bounded by them: strangers cannot take the place.
-    registrations: Mutex<HashMap<AccountId, (String, Box<PasskeyRegistration>, Instant)>>,
+    registrations: Mutex<HashMap<AccountId, Registration>>,
     sign_ins: Mutex<SignIns>,
 }
 
