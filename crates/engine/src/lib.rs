@@ -6,6 +6,7 @@ mod alerts;
 mod backup;
 mod boots;
 mod decide;
+mod detached;
 mod error;
 mod healing;
 mod live;
@@ -74,6 +75,8 @@ struct Inner {
     walls: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Work of callers that completes when they are dropped.
+    calls: TaskTracker,
 }
 
 impl Engine {

@@ -88,6 +88,7 @@ impl Engine {
                 walls: std::sync::Mutex::new(None),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
+                calls: TaskTracker::new(),
             }),
         };
         for instance in engine.store().instances().await? {
@@ -126,6 +127,8 @@ impl Engine {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.calls.close();
+        self.inner.calls.wait().await;
     }
 
     async fn every<F: Future<Output = ()>>(self, period: Duration, run: impl Fn(Self) -> F) {
