@@ -17,6 +17,7 @@ mod reconcile;
 mod request;
 mod settings;
 mod status;
+mod submit;
 mod sweep;
 mod usage;
 mod verbs;

@@ -74,11 +74,13 @@ impl Engine {
         .boxed())
     }
 
-    /// Stores an operation's progress and tells whoever watches.
-    pub(crate) async fn save(&self, operation: &Operation) -> Result<(), EngineError> {
-        self.store().save_operation(operation).await?;
-        self.tell(operation);
-        Ok(())
+    /// Stores an operation's progress and tells whoever watches. `false` when it is over already.
+    pub(crate) async fn save(&self, operation: &Operation) -> Result<bool, EngineError> {
+        let open = self.store().save_operation(operation).await?;
+        if open {
+            self.tell(operation);
+        }
+        Ok(open)
     }
 
     /// Tells whoever watches how an operation is, without storing it.
@@ -94,8 +96,9 @@ impl Engine {
         outcome: Result<(), String>,
     ) -> Result<(), EngineError> {
         close(operation, outcome);
-        self.store().save_operation(operation).await?;
-        self.tell_finished(operation).await;
+        if self.store().save_operation(operation).await? {
+            self.tell_finished(operation).await;
+        }
         Ok(())
     }
 

@@ -192,7 +192,7 @@ impl Store {
     /// go with it.
     pub async fn give(&self, instance: &InstanceId, to: &AccountId) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE instances SET account_id = $1 WHERE id = $2
+            "UPDATE instances SET account_id = $1, revision = revision + 1 WHERE id = $2
              AND EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND state <> $3)",
         )
         .bind(to.as_str())

@@ -1,6 +1,6 @@
 //! Operations: what somebody asked for, and how far it is.
 
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection};
 use startclaw_model::{InstanceId, Name, Operation, OperationId, SnapshotId, Timestamp};
 
 use crate::{Store, StoreError, row};
@@ -120,17 +120,27 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// Writes how far an operation is.
-    pub async fn save_operation(&self, op: &Operation) -> Result<(), StoreError> {
+    /// The instances that have operations that are not over, also those that are gone.
+    pub async fn instances_with_open_operations(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let rows =
+            sqlx::query("SELECT DISTINCT instance_id FROM operations WHERE finished_at IS NULL")
+                .fetch_all(&self.read)
+                .await?;
+        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
+    }
+
+    /// Writes how far an operation is. `false` when it was over before: that stays.
+    pub async fn save_operation(&self, op: &Operation) -> Result<bool, StoreError> {
         let mut connection = self.write.acquire().await?;
         save(&mut connection, op).await
     }
 }
 
-pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<(), StoreError> {
-    sqlx::query(
+pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<bool, StoreError> {
+    let done = sqlx::query(
         "UPDATE operations SET state = $1, steps = $2, error = $3, started_at = $4,
-                               finished_at = $5, snapshot = $6 WHERE id = $7",
+                               finished_at = $5, snapshot = $6
+         WHERE id = $7 AND finished_at IS NULL",
     )
     .bind(row::word(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
@@ -141,5 +151,5 @@ pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<()
     .bind(op.id.as_str())
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
