@@ -25,7 +25,6 @@ impl Engine {
 
     /// Wakes the loop for this instance when dropped. Made before a commit, so that an error or
     /// panic behind the commit does not lose the request: a pass too many does no harm.
-    #[expect(dead_code, reason = "the verbs use it with the next change")]
     pub(crate) fn wake_on_drop(&self, id: &InstanceId) -> WakeOnDrop {
         WakeOnDrop { engine: self.clone(), id: id.clone() }
     }

@@ -167,8 +167,8 @@ impl Work<'_> {
     /// Stores what healing remembers, unless something else is wanted of the instance by now:
     /// that began with a clean slate. `false` then; the next look sees it.
     pub(super) async fn store_health(&mut self) -> Result<bool, EngineError> {
-        let Instance { id, health, desired, .. } = &self.instance;
-        let stored = self.engine.store().set_health(id, health, desired).await?;
+        let Instance { id, health, revision, .. } = &self.instance;
+        let stored = self.engine.store().set_health(id, health, *revision).await?;
         if stored {
             self.engine.inner.live.set_health(id, health);
         }

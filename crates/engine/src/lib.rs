@@ -20,6 +20,7 @@ mod reconcile;
 mod request;
 mod settings;
 mod status;
+mod submit;
 mod supervisor;
 mod sweep;
 mod usage;

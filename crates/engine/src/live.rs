@@ -44,12 +44,18 @@ impl Table {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an instance in, or its new wishes beside what is known of it.
+    /// Puts an instance in, or its new wishes beside what is known of it. A row that was read before
+    /// the one that is in here changes nothing.
     pub fn put(&self, instance: Arc<Instance>, place: Place, operation: Option<OperationId>) {
         let mut inner = self.write();
         inner.names.insert(instance.id.clone(), instance.name.clone());
         match inner.entries.get_mut(&instance.name) {
             Some(entry) if entry.instance.id == instance.id => {
+                // One that was removed and came back under its id begins with the first revision.
+                let same_life = entry.instance.created_at == instance.created_at;
+                if same_life && instance.revision < entry.instance.revision {
+                    return;
+                }
                 entry.instance = instance;
                 entry.operation = operation.or(entry.operation.take());
             }

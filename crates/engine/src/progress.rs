@@ -74,12 +74,13 @@ impl Engine {
         .boxed())
     }
 
-    /// Stores an operation's progress and tells those who watch it. One that is over stays as it ended.
-    pub(crate) async fn save(&self, operation: &Operation) -> Result<(), EngineError> {
-        if self.store().save_operation(operation).await? {
+    /// Stores an operation's progress and tells whoever watches. `false` when it is over already.
+    pub(crate) async fn save(&self, operation: &Operation) -> Result<bool, EngineError> {
+        let open = self.store().save_operation(operation).await?;
+        if open {
             self.tell(operation);
         }
-        Ok(())
+        Ok(open)
     }
 
     /// Tells whoever watches how an operation is, without storing it.

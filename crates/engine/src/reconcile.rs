@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     Engine, EngineError,
-    decide::{Decision, Look, Waiting, has_started, next_step},
+    decide::{Decision, Look, Waiting, backoff, has_started, next_step},
     live, plan,
     progress::{begin_step, close},
     queue::Due,
@@ -40,7 +40,16 @@ pub(crate) struct Memory {
     pub(super) troubles: u32,
     /// When lost data were last restored automatically.
     pub(super) restored_at: Option<Timestamp>,
+    /// What the last pass saw, and how often in a row.
+    seen: Option<(Seen, u32)>,
 }
+
+/// What a decision follows from: the revision, what healing remembers, and what is there.
+type Seen = (u64, Health, Observed);
+
+/// The same observation so often in a row, each followed at once by another pass, means that what
+/// is done has no effect. Fetching an image makes it twice.
+const SAME_LIMIT: u32 = 3;
 
 /// The memories of all workers. A worker takes an instance's out while it works on it.
 #[derive(Debug, Default)]
@@ -133,6 +142,7 @@ impl Engine {
         let mut open = self.store().open_operations(id).await?;
         let Some((instance, wrapped_key)) = self.store().instance_and_key(id).await? else {
             self.inner.live.remove(id);
+            self.close_orphans(open).await?;
             return Ok(Outcome::Gone);
         };
         open.retain(|operation| is_ours(operation, &instance));
@@ -142,9 +152,42 @@ impl Engine {
         let plan = plan::plan(&self.inner.settings, &instance, &place);
         let mut work = Work { engine: self, instance, wrapped_key, plan, open, memory };
         match self.inner.host.observe(&work.plan).await {
-            Ok(observed) => work.act(&place, observed).await,
+            Ok(observed) => {
+                let seen = (work.instance.revision, work.instance.health.clone(), observed.clone());
+                let outcome = work.act(&place, observed).await?;
+                Ok(self.pace(seen, outcome, memory))
+            }
             Err(e) => work.trouble(e).await,
         }
+    }
+
+    /// Slows a loop down that sees the same again and again.
+    fn pace(&self, seen: Seen, outcome: Outcome, memory: &mut Memory) -> Outcome {
+        let Outcome::AtOnce = outcome else {
+            memory.seen = None;
+            return outcome;
+        };
+        let times = match memory.seen.take() {
+            Some((before, times)) if before == seen => times.saturating_add(1),
+            _ => 1,
+        };
+        memory.seen = Some((seen, times));
+        if times < SAME_LIMIT {
+            return Outcome::AtOnce;
+        }
+        let timing = &self.inner.settings.timing;
+        tracing::error!(times, "a defect in StartClaw: a step has no effect; trying more slowly");
+        let wait = backoff(times - SAME_LIMIT + 1, timing.backoff_first, timing.backoff_limit);
+        Outcome::Again(wait)
+    }
+
+    /// Operations of an instance that is gone: nothing can be done for them any more.
+    async fn close_orphans(&self, open: Vec<Operation>) -> Result<(), EngineError> {
+        for mut operation in open {
+            let outcome = outcome_of_removal(operation.kind);
+            self.finish(&mut operation, outcome).await?;
+        }
+        Ok(())
     }
 
     /// The quick way for an instance that was settled and of which nothing else is wanted:
@@ -174,13 +217,12 @@ fn is_ours(operation: &Operation, instance: &Instance) -> bool {
         }
 }
 
-/// Whether the decision is among the last ones of a removal.
-fn removes_data(decision: &Decision, presence: Presence) -> bool {
-    presence == Presence::Absent
-        && matches!(
-            decision,
-            Decision::Do(Step::RemoveVolume | Step::RemoveOtherVolume(_)) | Decision::Gone
-        )
+/// How an operation ends when its instance is gone.
+fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {
+    match kind {
+        OperationKind::Deprovision => Ok(()),
+        _ => Err("the instance was deprovisioned meanwhile".to_owned()),
+    }
 }
 
 impl Work<'_> {
@@ -222,11 +264,7 @@ impl Work<'_> {
         if !boots {
             self.leave_boot();
         }
-        if removes_data(&decision, self.instance.desired.presence)
-            && self.engine.inner.jobs.is_busy(&self.instance.id)
-        {
-            // A restore under way would make a volume again behind the removal.
-            self.show(InstanceState::Removing);
+        if self.waits_for_job(&decision) {
             return Ok(Outcome::Again(self.engine.inner.settings.timing.trouble_first));
         }
         if self.begins_to_use_volume(&decision, &observed) {
@@ -253,6 +291,17 @@ impl Work<'_> {
             Decision::Settled => self.settled().await,
             Decision::Gone => self.gone().await,
         }
+    }
+
+    /// Whether the data of a removed instance have to wait for a job: a restore under way would
+    /// make a volume again that nothing knows.
+    fn waits_for_job(&self, decision: &Decision) -> bool {
+        let last = matches!(
+            decision,
+            Decision::Gone | Decision::Do(Step::RemoveVolume | Step::RemoveOtherVolume(_))
+        );
+        last && self.instance.desired.presence == Presence::Absent
+            && self.engine.inner.jobs.is_busy(&self.instance.id)
     }
 
     /// Takes one step.
@@ -421,13 +470,8 @@ impl Work<'_> {
     async fn gone(&mut self) -> Result<Outcome, EngineError> {
         let mut over = std::mem::take(&mut self.open);
         for operation in &mut over {
-            close(
-                operation,
-                match operation.kind {
-                    OperationKind::Deprovision => Ok(()),
-                    _ => Err("the instance was deprovisioned meanwhile".to_owned()),
-                },
-            );
+            let outcome = outcome_of_removal(operation.kind);
+            close(operation, outcome);
         }
         // In one transaction: no operation stays open without its instance, and whoever sees
         // it over can use the name again.

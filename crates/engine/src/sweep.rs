@@ -186,9 +186,28 @@ impl Engine {
         self.sweep_now().await;
     }
 
+    /// Wakes what the database holds and nobody woke the loop for: open operations, and instances
+    /// that the live table does not know.
+    async fn wake_forgotten(&self) -> Result<(), EngineError> {
+        let mut forgotten = self.store().instances_with_open_operations().await?;
+        for id in self.store().instance_ids().await? {
+            if self.inner.live.by_id(&id).is_none() {
+                forgotten.push(id);
+            }
+        }
+        for id in forgotten {
+            self.inner.queue.push(&id);
+        }
+        Ok(())
+    }
+
     /// Compares everything with one look at the whole host, and wakes who differs.
     async fn sweep_now(&self) {
         let begun = tokio::time::Instant::now();
+        // First, and also while the host does not answer: requests are shown at least.
+        if let Err(e) = self.wake_forgotten().await {
+            tracing::error!(error = ?e, "the database failed; looking for open operations later");
+        }
         let found = match self.inner.host.survey().await {
             Ok(found) => {
                 self.note_host(None);

@@ -1,17 +1,13 @@
 //! What can be asked: each verb stores what is wanted and an operation in one transaction,
 //! and wakes the loop. Nothing else happens while the caller waits.
 
-use std::sync::Arc;
-
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
     AccountId, Actor, Desired, Email, Event, EventKind, Farewell, Finding, InstanceId, Name,
     Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
 };
-use startclaw_store::{
-    Allowance, Idempotency, NameRate, NewInstance, Placed, SealedSecret, StoreError,
-};
+use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
 
 use crate::{
     Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
@@ -86,12 +82,10 @@ impl Engine {
             secrets,
         };
         let capacity = self.inner.host.capacity();
-        let placed = self
-            .store()
-            .provision(new, &operation, capacity, idempotency.as_ref())
-            .await
-            .map_err(|e| EngineError::of(&name, e))?;
-        self.placed(placed, "asked for provision").await
+        self.submit(operation, "asked for provision".into(), async move |engine, operation| {
+            engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await
+        })
+        .await
     }
 
     /// Asks for a fresh container.
@@ -105,7 +99,16 @@ impl Engine {
             d.epoch += 1;
             Ok(())
         };
-        self.change(actor, name, OperationKind::Restart, change, &[], &[], idempotency).await
+        self.change(
+            actor,
+            name,
+            OperationKind::Restart,
+            change,
+            Vec::new(),
+            Vec::new(),
+            idempotency,
+        )
+        .await
     }
 
     /// Asks for an instance and its data to go, after what `farewell` says is done with them.
@@ -118,13 +121,14 @@ impl Engine {
         farewell: Farewell,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        let change = |d: &mut Desired| {
+        let change = move |d: &mut Desired| {
             d.presence = Presence::Absent;
             d.farewell = farewell;
             Ok(())
         };
         let kind = OperationKind::Deprovision;
-        let changed = self.change(actor, name, kind, change, &[], &[], idempotency).await;
+        let changed =
+            self.change(actor, name, kind, change, Vec::new(), Vec::new(), idempotency).await;
         self.enforce_access().await;
         match changed {
             Err(EngineError::Removing(_)) => {
@@ -166,12 +170,12 @@ impl Engine {
             return Err(EngineError::NoInstance(name.clone()));
         };
         let sealed = self.seal(&wrapped_key, &instance.id, secret_name.clone(), &secret)?;
-        let change = |d: &mut Desired| {
+        let change = move |d: &mut Desired| {
             turn(d, &secret_name, true);
             Ok(())
         };
-        self.change(actor, name, OperationKind::SetSecrets, change, &[sealed], &[], idempotency)
-            .await
+        let kind = OperationKind::SetSecrets;
+        self.change(actor, name, kind, change, vec![sealed], Vec::new(), idempotency).await
     }
 
     /// Removes a secret. Removing `TELEGRAM_BOT_TOKEN` disconnects Telegram.
@@ -194,13 +198,14 @@ impl Engine {
         if !self.secrets(name).await?.iter().any(|s| s.name == *secret_name) {
             return Err(EngineError::NoSecret(name.clone()));
         }
-        let change = |d: &mut Desired| {
-            turn(d, secret_name, false);
+        let removed = vec![secret_name.clone()];
+        let secret_name = secret_name.clone();
+        let change = move |d: &mut Desired| {
+            turn(d, &secret_name, false);
             Ok(())
         };
-        let removed = [secret_name.clone()];
-        self.change(actor, name, OperationKind::SetSecrets, change, &[], &removed, idempotency)
-            .await
+        let kind = OperationKind::SetSecrets;
+        self.change(actor, name, kind, change, Vec::new(), removed, idempotency).await
     }
 
     /// The secrets of an instance, without their values.
@@ -313,11 +318,7 @@ impl Engine {
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
             let Some(done) = engine.store().give(&id, &to).await? else { return Ok(false) };
-            engine.inner.live.update(&id, |entry| {
-                let instance = Arc::make_mut(&mut entry.instance);
-                instance.account = Some(to);
-                instance.owner = done.owner;
-            });
+            engine.refresh(&id, None).await?;
             if done.changed {
                 engine.inner.queue.push(&id);
                 engine.enforce_access().await;
@@ -371,9 +372,9 @@ impl Engine {
         actor: &Actor,
         name: &Name,
         kind: OperationKind,
-        change: impl FnOnce(&mut Desired) -> Result<(), StoreError> + Send,
-        secrets: &[SealedSecret],
-        removed: &[SecretName],
+        change: impl FnOnce(&mut Desired) -> Result<(), StoreError> + Send + 'static,
+        secrets: Vec<SealedSecret>,
+        removed: Vec<SecretName>,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         // Before the look at the instance: a removal that is repeated finds none.
@@ -383,53 +384,12 @@ impl Engine {
         let idempotency = self.keyed(idempotency);
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let operation = Operation::new(kind, instance.id, name.clone(), actor.clone());
-        let placed = self
-            .store()
-            .change(&operation, change, secrets, removed, idempotency.as_ref())
-            .await
-            .map_err(|e| EngineError::of(name, e))?;
-        self.placed(placed, &format!("asked for {}", kind.as_str())).await
-    }
-
-    pub(crate) async fn repeated(
-        &self,
-        actor: &Actor,
-        name: &Name,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Option<Operation>, EngineError> {
-        let keyed = self.keyed(idempotency);
-        let before = self.store().repeated(actor, keyed.as_ref()).await;
-        before.map_err(|e| EngineError::of(name, e))
-    }
-
-    /// A request's digest covers its secrets, so it is keyed before it is stored: a weak secret
-    /// could be guessed from a plain one.
-    pub(crate) fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
-        idempotency.map(|given| Idempotency {
-            request_hash: self.inner.vault.keyed_digest(&given.request_hash),
-            ..given
+        let what = format!("asked for {}", kind.as_str());
+        self.submit(operation, what, async move |engine, operation| {
+            let key = idempotency.as_ref();
+            engine.store().change(&operation, change, &secrets, &removed, key).await
         })
-    }
-
-    /// Wakes the loop for a request that was stored.
-    pub(crate) async fn placed(
-        &self,
-        placed: Placed,
-        what: &str,
-    ) -> Result<Operation, EngineError> {
-        let operation = match placed {
-            Placed::Repeated(before) => return Ok(before),
-            Placed::New(operation) => operation,
-        };
-        if let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
-            && let Some(place) = self.inner.host.place(instance.slot)
-        {
-            self.inner.live.put(Arc::new(instance), place, Some(operation.id.clone()));
-        }
-        self.inner.queue.push(&operation.instance);
-        let about = Some((&operation.instance, &operation.name));
-        self.record(EventKind::Asked, about, &operation.actor, what).await;
-        Ok(operation)
+        .await
     }
 
     fn shown(&self, entry: &crate::live::Entry) -> InstanceStatus {

@@ -95,6 +95,9 @@ pub struct Instance {
     pub account: Option<AccountId>,
     /// Its place on the machine.
     pub slot: Slot,
+    /// Counts the changes of what is wanted of it and of whose it is.
+    #[serde(default)]
+    pub revision: u64,
     /// What is wanted of it.
     pub desired: Desired,
     /// What healing remembers about it.

@@ -246,7 +246,7 @@ impl Store {
         if before.account.as_ref() == Some(to) && before.owner == owner {
             return Ok(Some(Transfer { owner, changed: false }));
         }
-        sqlx::query("UPDATE instances SET account_id = $1, owner = $2 WHERE id = $3")
+        sqlx::query("UPDATE instances SET account_id = $1, owner = $2, revision = revision + 1 WHERE id = $3")
             .bind(to.as_str())
             .bind(owner.as_str())
             .bind(instance.as_str())

@@ -153,12 +153,7 @@ impl Store {
             secrets::remove(&mut tx, &operation.instance, name).await?;
         }
         // What was asked gets a fresh start: earlier failures do not delay it.
-        sqlx::query("UPDATE instances SET desired = $1, health = $2 WHERE id = $3")
-            .bind(serde_json::to_string(&desired)?)
-            .bind(serde_json::to_string(&Health::default())?)
-            .bind(operation.instance.as_str())
-            .execute(&mut *tx)
-            .await?;
+        set_desired(&mut tx, &operation.instance, &desired).await?;
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
@@ -207,18 +202,24 @@ impl Store {
         rows.iter().map(row::instance).collect()
     }
 
-    /// Stores what healing remembers, if `desired` is still what is wanted of the instance;
-    /// says whether it is.
+    /// The ids of all instances.
+    pub async fn instance_ids(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM instances").fetch_all(&self.read).await?;
+        rows.iter().map(|r| Ok(InstanceId(r.try_get("id")?))).collect()
+    }
+
+    /// Stores what healing remembers, if the instance still has this revision; says whether it
+    /// has.
     pub async fn set_health(
         &self,
         id: &InstanceId,
         health: &Health,
-        desired: &Desired,
+        revision: u64,
     ) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE instances SET health = $1 WHERE id = $2 AND desired = $3")
+        let done = sqlx::query("UPDATE instances SET health = $1 WHERE id = $2 AND revision = $3")
             .bind(serde_json::to_string(health)?)
             .bind(id.as_str())
-            .bind(serde_json::to_string(desired)?)
+            .bind(i64::try_from(revision).unwrap_or(i64::MAX))
             .execute(&self.write)
             .await?;
         Ok(done.rows_affected() > 0)
@@ -241,6 +242,24 @@ impl Store {
         }
         Ok(tx.commit().await?)
     }
+}
+
+/// Stores what is wanted of an instance. Its failures are forgotten with that, and it has a new
+/// revision.
+pub(crate) async fn set_desired(
+    tx: &mut SqliteConnection,
+    id: &InstanceId,
+    desired: &Desired,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE instances SET desired = $1, health = $2, revision = revision + 1 WHERE id = $3",
+    )
+    .bind(serde_json::to_string(desired)?)
+    .bind(serde_json::to_string(&Health::default())?)
+    .bind(id.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 async fn free_slot(tx: &mut SqliteConnection, capacity: u32) -> Result<Slot, StoreError> {

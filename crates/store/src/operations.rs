@@ -1,6 +1,6 @@
 //! Operations: what somebody asked for, and how far it is.
 
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection};
 use startclaw_model::{InstanceId, Name, Operation, OperationId, SnapshotId, Timestamp};
 
 use crate::{Store, StoreError, row};
@@ -120,8 +120,16 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// Writes the progress or the outcome of an operation that is still open. `false` when it is over or gone: then nothing
-    /// is written, and its worker has nothing left to do.
+    /// The instances that have operations that are not over, also those that are gone.
+    pub async fn instances_with_open_operations(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let rows =
+            sqlx::query("SELECT DISTINCT instance_id FROM operations WHERE finished_at IS NULL")
+                .fetch_all(&self.read)
+                .await?;
+        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
+    }
+
+    /// Writes how far an operation is. `false` when it was over before: that stays.
     pub async fn save_operation(&self, op: &Operation) -> Result<bool, StoreError> {
         let mut connection = self.write.acquire().await?;
         save(&mut connection, op).await

@@ -43,12 +43,15 @@ pub(crate) fn name(text: String) -> Result<Name, StoreError> {
 
 pub(crate) fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
     let slot: i64 = row.try_get("slot")?;
+    let revision: i64 = row.try_get("revision")?;
     Ok(Instance {
         id: InstanceId(row.try_get("id")?),
         name: name(row.try_get("name")?)?,
         owner: from_word(row.try_get("owner")?)?,
         account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
         slot: Slot(u32::try_from(slot).map_err(|_| StoreError::Value(format!("slot {slot}")))?),
+        revision: u64::try_from(revision)
+            .map_err(|_| StoreError::Value(format!("revision {revision}")))?,
         desired: json(row, "desired")?,
         health: json(row, "health")?,
         created_at: time(row, "created_at")?,

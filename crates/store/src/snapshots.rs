@@ -242,12 +242,7 @@ impl Store {
         let Some(found) = found else { return Ok(None) };
         let mut desired: Desired = row::json(&found, "desired")?;
         if change(&mut desired) {
-            sqlx::query("UPDATE instances SET desired = $1, health = $2 WHERE id = $3")
-                .bind(serde_json::to_string(&desired)?)
-                .bind(serde_json::to_string(&startclaw_model::Health::default())?)
-                .bind(id.as_str())
-                .execute(&mut *tx)
-                .await?;
+            crate::instances::set_desired(&mut tx, id, &desired).await?;
             tx.commit().await?;
         }
         Ok(Some(desired))

@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 
 use rand::seq::IndexedRandom;
 use startclaw_model::{
-    Actor, EventKind, Finding, Instance, InstanceId, InstanceState, Name, Operation, OperationKind,
-    Presence, Timestamp,
+    Actor, Finding, Instance, InstanceId, InstanceState, Name, Operation, OperationKind, Presence,
+    Timestamp,
 };
 use startclaw_store::Drill;
 
@@ -52,14 +52,7 @@ impl Engine {
         let kind = OperationKind::Drill;
         let operation =
             Operation::new(kind, instance.id.clone(), instance.name.clone(), actor.clone());
-        let placed = self.store().place_job(&operation).await;
-        let (operation, fresh) = placed.map_err(|e| EngineError::of(&instance.name, e))?;
-        if fresh {
-            self.inner.jobs.wake();
-            let about = Some((&instance.id, &instance.name));
-            self.record(EventKind::Asked, about, actor, "asked for drill").await;
-        }
-        Ok(operation)
+        self.submit_job(operation).await
     }
 
     /// Asks for drills when they are due and nothing else goes on, until the engine stops.

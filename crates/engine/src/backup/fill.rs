@@ -40,7 +40,9 @@ impl Engine {
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
                 Err(e) if is_tried_again(&instance, &e, attempt) => {
                     fail_step(&mut operation, &e.message);
-                    self.save(&operation).await?;
+                    if !self.save(&operation).await? {
+                        return Ok(());
+                    }
                     let timing = &self.inner.settings.timing;
                     let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
                     if !self.pause(wait).await {

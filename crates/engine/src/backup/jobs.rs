@@ -77,7 +77,8 @@ impl Jobs {
         self.state().busy.insert(id.clone()).then(|| Claim { jobs: self, id: id.clone() })
     }
 
-    pub(crate) fn is_busy(&self, id: &InstanceId) -> bool {
+    /// Whether a job has this instance.
+    pub fn is_busy(&self, id: &InstanceId) -> bool {
         self.state().busy.contains(id)
     }
 

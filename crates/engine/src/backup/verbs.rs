@@ -1,8 +1,8 @@
 //! What can be asked about backups.
 
 use startclaw_model::{
-    Actor, EventKind, Farewell, InstanceId, Name, Operation, OperationKind, Owner, Presence,
-    SecretName, Snapshot, SnapshotChoice, Timestamp,
+    Actor, Farewell, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
+    Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
 
@@ -45,14 +45,7 @@ impl Engine {
         }
         let operation =
             Operation::new(OperationKind::Backup, instance.id.clone(), name.clone(), actor.clone());
-        let (operation, fresh) =
-            self.store().place_job(&operation).await.map_err(|e| EngineError::of(name, e))?;
-        if fresh {
-            self.inner.jobs.wake();
-            let about = Some((&instance.id, name));
-            self.record(EventKind::Asked, about, actor, "asked for backup").await;
-        }
-        Ok(operation)
+        self.submit_job(operation).await
     }
 
     /// The snapshots of the instance of this name, or of the one that had it last; newest first.
@@ -106,7 +99,7 @@ impl Engine {
         self.check_replaced(&instance.id).await?;
         // A lost volume is not kept to come back to.
         let lost = self.lost_data(&instance).await.is_some();
-        let change = |desired: &mut startclaw_model::Desired| {
+        let change = move |desired: &mut startclaw_model::Desired| {
             if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
                 return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
             }
@@ -121,7 +114,16 @@ impl Engine {
                 ))
             }
         };
-        self.change(actor, name, OperationKind::Restore, change, &[], &[], idempotency).await
+        self.change(
+            actor,
+            name,
+            OperationKind::Restore,
+            change,
+            Vec::new(),
+            Vec::new(),
+            idempotency,
+        )
+        .await
     }
 
     /// What else is asked to be done with an instance's data while it is being removed.
@@ -183,15 +185,11 @@ impl Engine {
             desired.volumes.begin();
             Ok(())
         };
-        let placed = self
-            .store()
-            .change(&operation, change, &[], &[], idempotency.as_ref())
-            .await
-            .map_err(|e| EngineError::of(name, e))?;
         let what = format!("asked for restore of {}", snapshot.id.short());
-        let operation = self.placed(placed, &what).await?;
-        self.inner.jobs.wake();
-        Ok(operation)
+        self.submit(operation, what, async move |engine, operation| {
+            engine.store().change(&operation, change, &[], &[], idempotency.as_ref()).await
+        })
+        .await
     }
 
     async fn restore_as(
@@ -212,15 +210,11 @@ impl Engine {
         operation.snapshot = Some(snapshot.id.clone());
         operation.source = Some(from);
         let capacity = self.inner.host.capacity();
-        let placed = self
-            .store()
-            .provision(new, &operation, capacity, idempotency.as_ref())
-            .await
-            .map_err(|e| EngineError::of(&name, e))?;
         let what = format!("asked for restore of {} as {name}", snapshot.id.short());
-        let operation = self.placed(placed, &what).await?;
-        self.inner.jobs.wake();
-        Ok(operation)
+        self.submit(operation, what, async move |engine, operation| {
+            engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await
+        })
+        .await
     }
 
     /// The instance that begins with a snapshot. One that was deprovisioned comes back as

@@ -104,6 +104,11 @@ impl Machine {
         Recovery::new(vault, Arc::new(self.repositories.clone()), &settings.backup).unwrap()
     }
 
+    /// The vault, with the master key of this machine.
+    pub fn vault(&self) -> Vault {
+        Vault::load(&self.dir.path().join("master.key"), true).unwrap()
+    }
+
     /// The database, while no daemon has it.
     pub async fn database(&self) -> Store {
         Store::open(&self.dir.path().join("startclaw.db")).await.unwrap()

@@ -1,0 +1,121 @@
+//! The spec of a container that exists never changes without need: another digest replaces the
+//! container of every tenant at the next start.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use startclaw_model::{
+    Actor, Desired, Farewell, InstanceId, InstanceState, Limits, ModelProvider, Operation,
+    OperationKind, Owner, Presence, Profile, ProviderKind, Replaced, Timestamp, Volumes,
+};
+use startclaw_store::NewInstance;
+use support::*;
+
+const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+
+const PLAIN: &str = "5c71ffd2e2e7eb7fbed30059570c9d577a3db87cf28f2bd738e409e6364a260b";
+const FULL: &str = "76b4381e16f0d20ec30adda8f1b561ec4d83877113bfdcf6b0afae0becf18daf";
+const CONNECTED: &str = "7992cf12e6ebb668da087de98ea2efe6d39eca74a53b1b573786daa233281fc3";
+
+fn plain() -> Desired {
+    Desired {
+        presence: Presence::Present,
+        epoch: 1,
+        secrets_revision: 1,
+        profile: Profile {
+            version: "2026.9.6".into(),
+            provider: None,
+            api_key: false,
+            telegram: false,
+            limits: Limits::default(),
+        },
+        volumes: Volumes::default(),
+        farewell: Farewell::Over,
+    }
+}
+
+fn full() -> Desired {
+    Desired {
+        presence: Presence::Present,
+        epoch: 12,
+        secrets_revision: 34,
+        profile: Profile {
+            version: "2026.9.6".into(),
+            provider: Some(ModelProvider {
+                kind: ProviderKind::Custom,
+                model: Some("echo-1".into()),
+                base_url: Some("https://llm.example.com/v1".into()),
+            }),
+            api_key: true,
+            telegram: false,
+            limits: Limits { memory_soft_mib: 640, memory_hard_mib: 4096, cpus: 1.25, pids: 1000 },
+        },
+        volumes: Volumes {
+            current: 3,
+            last: 5,
+            filling: None,
+            replaced: Some(Replaced {
+                generation: 2,
+                until: Timestamp::from_millis(4_000_000_000_000),
+                on_trial: false,
+            }),
+        },
+        farewell: Farewell::Over,
+    }
+}
+
+fn connected() -> Desired {
+    let mut desired = plain();
+    desired.secrets_revision = 2;
+    desired.volumes.current = 1;
+    desired.volumes.last = 1;
+    desired.profile.version = "2026.10.1-beta.2".into();
+    desired.profile.provider =
+        Some(ModelProvider { kind: ProviderKind::Anthropic, model: None, base_url: None });
+    desired.profile.api_key = true;
+    desired.profile.telegram = true;
+    // Limits whose CPUs are a whole number.
+    desired.profile.limits.cpus = 2.0;
+    desired
+}
+
+/// The specs of the containers that the engine makes for these, in the slots from 0.
+async fn specs(all: [Desired; 3]) -> Vec<String> {
+    let machine = Machine::new();
+    let store = machine.database().await;
+    let vault = machine.vault();
+    let mut ids = Vec::new();
+    for (n, desired) in all.into_iter().enumerate() {
+        let id = InstanceId(format!("0198f0a0-1111-7222-8333-44445555666{n}"));
+        let name = name(NAMES[n]);
+        let operation =
+            Operation::new(OperationKind::Provision, id.clone(), name.clone(), Actor::system());
+        let new = NewInstance {
+            id: id.clone(),
+            name,
+            owner: Owner::parse("alice@example.com").unwrap(),
+            account: None,
+            quota: None,
+            desired,
+            wrapped_key: vault.new_data_key(&id).unwrap(),
+            secrets: Vec::new(),
+        };
+        store.provision(new, &operation, 10, None).await.unwrap();
+        ids.push(id);
+    }
+    store.close().await;
+    let engine = machine.start().await;
+    for name in NAMES {
+        becomes(&engine, name, InstanceState::Live).await;
+    }
+    let mut world = machine.host.world();
+    ids.iter().map(|id| world.thing(id).container.clone().unwrap().spec).collect()
+}
+
+/// The digests are those that version 0.1.0 (889fdb7) made of the same instances. Where what we
+/// write into OpenClaw's configuration changes on purpose, they change too, and every container is
+/// replaced once.
+#[tokio::test]
+async fn the_spec_of_an_existing_container_never_changes() {
+    assert_eq!(specs([plain(), full(), connected()]).await, [PLAIN, FULL, CONNECTED]);
+}
