@@ -125,7 +125,7 @@ impl DockerHost {
         let info = info.map_err(|e| failed("ask Docker about this machine", e).message)?;
         if info.live_restore_enabled != Some(true) {
             return Err("without live-restore, a restart of Docker ends every instance, so it is \
-                        left to you"
+                        left to the operator"
                 .to_owned());
         }
         let command = &self.settings.restart_command;
