@@ -19,6 +19,7 @@ mod queue;
 mod reconcile;
 mod request;
 mod settings;
+mod spec;
 mod status;
 mod submit;
 mod supervisor;

@@ -1,15 +1,10 @@
 //! From what is wanted to what the host is told.
 
-use serde_json::json;
-use sha2::{Digest, Sha256};
 use startclaw_host::{Place, Plan, SecretFile, Workload};
 use startclaw_model::{Instance, Secret, SecretName};
 use startclaw_openclaw::{self as openclaw, Setup, TelegramSetup};
 
-use crate::{Engine, EngineError, EngineSettings};
-
-/// Counts changes of what a container is made of that the digest below cannot see.
-const SHAPE: u32 = 1;
+use crate::{Engine, EngineError, EngineSettings, spec};
 
 /// The address people reach `name` at.
 pub(crate) fn origin(settings: &EngineSettings, name: &startclaw_model::Name) -> String {
@@ -40,19 +35,7 @@ pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place
     // What of the configuration is ours changes with our settings, and then has to be written,
     // which needs a stopped container. A new file holds all of it.
     let ours = openclaw::configuration(None, &setup(settings, instance, place)).unwrap_or_default();
-    let spec = json!([
-        SHAPE,
-        instance.id,
-        image,
-        desired.profile.limits,
-        desired.epoch,
-        desired.secrets_revision,
-        desired.volumes.current,
-        instance.slot,
-        [place.gateway.to_string(), place.webhook.to_string(), place.proxy.to_string()],
-        format!("{workload:?}"),
-        hex(&Sha256::digest(&ours)),
-    ]);
+    let spec = spec::digest(instance, place, &image, &workload, &ours);
     Plan {
         id: instance.id.clone(),
         name: instance.name.clone(),
@@ -61,7 +44,7 @@ pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place
         isolated: false,
         image,
         limits: desired.profile.limits,
-        spec: hex(&Sha256::digest(spec.to_string())),
+        spec,
         secrets_revision: desired.secrets_revision,
         secrets: Vec::new(),
         workload,
@@ -85,10 +68,6 @@ pub(crate) fn workload() -> Workload {
         stop_grace: openclaw::STOP_GRACE,
         repair_command: openclaw::REPAIR_COMMAND.iter().map(|&s| s.to_owned()).collect(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Engine {

@@ -217,11 +217,14 @@ fn is_ours(operation: &Operation, instance: &Instance) -> bool {
         }
 }
 
+/// Why an operation fails whose instance is removed before it is over.
+pub(crate) const REMOVED: &str = "the instance was deprovisioned meanwhile";
+
 /// How an operation ends when its instance is gone.
 fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {
     match kind {
         OperationKind::Deprovision => Ok(()),
-        _ => Err("the instance was deprovisioned meanwhile".to_owned()),
+        _ => Err(REMOVED.to_owned()),
     }
 }
 

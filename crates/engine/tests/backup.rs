@@ -335,6 +335,38 @@ async fn a_purge_forgets_the_backups_too() {
     assert!(matches!(engine.backups(&alice).await, Err(EngineError::NoInstance(_))));
 }
 
+/// The removal overtakes a restore that is about to make its volume.
+#[tokio::test]
+async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation() {
+    for farewell in [Farewell::Over, Farewell::Purge] {
+        let machine = Machine::new();
+        let engine = machine.start().await;
+        provisioned(&engine, "alice").await;
+        backed_up(&engine, "alice").await;
+        let begun = Arc::new(AtomicBool::new(false));
+        let tell = begun.clone();
+        machine.host.set_faults(Faults::by(move |_, step| {
+            if matches!(step, Some(Step::CreateVolume)) && !tell.swap(true, Ordering::SeqCst) {
+                // Longer than a removal takes.
+                return Fault::Lag(std::time::Duration::from_millis(500));
+            }
+            Fault::None
+        }));
+        let request =
+            RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
+        let restore = engine.restore(&Actor::system(), request, None).await.unwrap();
+        until("the volume is about to be made", async || begun.load(Ordering::SeqCst)).await;
+        let gone = engine.deprovision(&Actor::system(), &name("alice"), farewell, None).await;
+        assert_eq!(over(&engine, &gone.unwrap()).await.state, OperationState::Succeeded);
+        assert_eq!(over(&engine, &restore).await.state, OperationState::Failed);
+        // Its end waits for the jobs.
+        engine.shutdown().await;
+        assert_eq!(machine.host.world().ids(), [], "{farewell:?}");
+        let store = machine.database().await;
+        assert_eq!(store.instances_with_open_operations().await.unwrap(), []);
+    }
+}
+
 #[tokio::test]
 async fn a_last_backup_that_fails_keeps_the_data_until_somebody_does_without() {
     let machine = Machine::new();

@@ -20,6 +20,7 @@ use crate::{
     decide::{backoff, has_started},
     plan,
     progress::fail_step,
+    reconcile::REMOVED,
 };
 
 /// How often a drill is tried before it fails.
@@ -48,14 +49,13 @@ impl Engine {
             let instance = found.map(|(instance, _)| instance);
             let Some(instance) = instance.filter(|i| i.desired.presence == Presence::Present)
             else {
-                self.store().clear(&trouble(&operation.name)).await?;
-                let why = "the instance is being removed";
-                return self.finish(&mut operation, Err(why.into())).await;
+                return self.end_removed(operation).await;
             };
             let done = self.rehearse_once(&instance, &mut operation).await;
             match done {
                 // What is left behind is begun anew by the next daemon.
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(_) if self.is_to_go(&instance.id) => return self.end_removed(operation).await,
                 Err(e) if passes(&e) && attempt < TRIES => {
                     fail_step(&mut operation, &e.message);
                     self.save(&operation).await?;
@@ -69,6 +69,17 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The instance is to go: that is no failure of its backup.
+    async fn end_removed(&self, mut operation: Operation) -> Result<(), EngineError> {
+        self.store().clear(&trouble(&operation.name)).await?;
+        self.finish(&mut operation, Err(REMOVED.into())).await
+    }
+
+    fn is_to_go(&self, id: &InstanceId) -> bool {
+        let entry = self.inner.live.by_id(id);
+        entry.is_none_or(|entry| entry.instance.desired.presence == Presence::Absent)
     }
 
     async fn rehearse_once(
@@ -172,6 +183,10 @@ impl Engine {
             let seen = host.observe(plan).await.map_err(unavailable)?;
             if has_started(&seen.probe) {
                 return Ok(());
+            }
+            if self.is_to_go(&instance.id) {
+                // Its removal waits for this.
+                return Err(no_boot(REMOVED.into()));
             }
             match seen.container.map(|c| c.state) {
                 Some(ContainerState::Exited(exit)) => {
