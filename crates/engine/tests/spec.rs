@@ -51,6 +51,7 @@ fn full() -> Desired {
             limits: Limits { memory_soft_mib: 640, memory_hard_mib: 4096, cpus: 1.25, pids: 1000 },
         },
         volumes: Volumes {
+            unused: false,
             current: 3,
             last: 5,
             filling: None,

@@ -1,4 +1,5 @@
 //! A background task that ends takes the engine with it, so that the daemon is started again.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
