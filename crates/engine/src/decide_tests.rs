@@ -140,7 +140,9 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
             Decision::CountFailure(failure) => health.last_failure_at = Some(failure.at),
             Decision::Wait(time, _) => now = now.plus(time),
-            Decision::Settled | Decision::Gone | Decision::BidFarewell => break,
+            Decision::Settled | Decision::Gone | Decision::BidFarewell | Decision::DataLost(_) => {
+                break;
+            }
         }
     }
     let left = host.world().thing(&plan.id).clone();
