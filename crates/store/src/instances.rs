@@ -323,3 +323,54 @@ async fn remember(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIGRATION: &str = include_str!("../migrations/0007_unused_volumes.sql");
+    /// What version 0.1.0 stored.
+    const DESIRED: &str = r#"{"presence":"present","epoch":0,"secrets_revision":1,"profile":{"version":"1","provider":null,"api_key":false,"telegram":false,"limits":{"memory_soft_mib":512,"memory_hard_mib":2048,"cpus":0.5,"pids":512}}}"#;
+
+    #[tokio::test]
+    async fn of_what_an_older_version_stored_only_an_instance_that_never_was_live_has_no_data() {
+        let store = Store::in_memory().await.unwrap();
+        let rows = [("new", "running"), ("failed", "failed"), ("live", "succeeded"), ("old", "")];
+        for (slot, (id, state)) in (0_i64..).zip(rows) {
+            sqlx::query(
+                "INSERT INTO instances (id, name, owner, slot, desired, health, wrapped_key, created_at)
+                 VALUES ($1, $1, 'a', $2, $3, '{}', '', 0)",
+            )
+            .bind(id)
+            .bind(slot)
+            .bind(DESIRED)
+            .execute(&store.write)
+            .await
+            .unwrap();
+            if state.is_empty() {
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO operations (id, kind, instance_id, name, actor, state, steps, created_at)
+                 VALUES ($1, 'provision', $1, $1, 'a', $2, '[]', 0)",
+            )
+            .bind(id)
+            .bind(state)
+            .execute(&store.write)
+            .await
+            .unwrap();
+        }
+        sqlx::raw_sql(MIGRATION).execute(&store.write).await.unwrap();
+        for (id, _) in rows {
+            let row = sqlx::query("SELECT desired FROM instances WHERE id = $1")
+                .bind(id)
+                .fetch_one(&store.read)
+                .await
+                .unwrap();
+            let stored: String = row.try_get("desired").unwrap();
+            let desired: Desired = serde_json::from_str(&stored).unwrap();
+            assert_eq!(desired.volumes.holds_data(), id == "live" || id == "old", "{id}");
+            assert_eq!(serde_json::to_string(&desired).unwrap(), stored, "as we write it");
+        }
+    }
+}

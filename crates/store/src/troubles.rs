@@ -137,10 +137,8 @@ impl Store {
 mod tests {
     use super::*;
 
-    async fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("startclaw.db")).await.unwrap();
-        (dir, store)
+    async fn store() -> Store {
+        Store::in_memory().await.unwrap()
     }
 
     async fn only(store: &Store) -> Trouble {
@@ -151,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_alert_that_is_resolved_while_it_is_told_is_told_as_resolved_too() {
-        let (_dir, store) = store().await;
+        let store = store().await;
         assert!(store.raise("a", "down").await.unwrap());
         assert!(!store.raise("a", "down").await.unwrap(), "the same again is no news");
         let fired = only(&store).await;
@@ -167,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_alert_that_fires_again_while_its_end_is_told_is_told_again() {
-        let (_dir, store) = store().await;
+        let store = store().await;
         store.raise("a", "down").await.unwrap();
         let fired = only(&store).await;
         store.begin_telling(&fired).await.unwrap();
@@ -183,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_did_not_get_through_is_told_later_or_forgotten_when_it_is_over() {
-        let (_dir, store) = store().await;
+        let store = store().await;
         for over in [false, true] {
             store.raise("a", "down").await.unwrap();
             let fired = only(&store).await;
