@@ -23,8 +23,9 @@ pub struct Repository {
 /// What one worker does, from its start to its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    /// The repository it works on.
-    pub repository: Repository,
+    /// The repository it works on; none for [`Work::CheckDatabases`], which opens what a tenant
+    /// wrote and has no need of the place or key of a repository.
+    pub repository: Option<Repository>,
     /// What it may use.
     pub limits: WorkerLimits,
     /// What it does.

@@ -1,7 +1,7 @@
 //! Failures: counted once, waited out, reported, and in the end forgiven.
 
 use futures::StreamExt;
-use startclaw_host::{HostError, HostErrorKind, LogRequest, Step};
+use startclaw_host::{HostError, HostErrorKind, LogRequest, Step, excerpt};
 use startclaw_model::{
     Actor, EventKind, Instance, InstanceState, MAX_LOG_LINES, Presence, Timestamp,
 };
@@ -58,7 +58,10 @@ impl Work<'_> {
     /// Counts a container that ended by itself, once.
     pub(super) async fn count(&mut self, failure: Failure) -> Result<Outcome, EngineError> {
         let ending = startclaw_openclaw::ending(failure.code, failure.oom_killed);
-        let reason = self.memory.ended_for.take().unwrap_or(ending.reason);
+        let mut reason = self.memory.ended_for.take().unwrap_or(ending.reason);
+        if let Some(why) = &self.unreadable {
+            reason = format!("{reason}; {why}");
+        }
         let last_log = self.last_log().await;
         self.note_failure(failure.at, reason, last_log).await?;
         Ok(Outcome::AtOnce)
@@ -101,7 +104,8 @@ impl Work<'_> {
         let request = LogRequest { tail: MAX_LOG_LINES, follow: false };
         match self.engine.inner.host.logs(&self.instance.id, request).await {
             Ok(lines) => {
-                lines.filter_map(async |line| line.ok()).take(MAX_LOG_LINES).collect().await
+                let lines = lines.filter_map(async |line| line.ok().map(excerpt));
+                lines.take(MAX_LOG_LINES).collect().await
             }
             Err(_) => Vec::new(),
         }
@@ -162,6 +166,14 @@ impl Work<'_> {
             let what = "its container was gone or out of date and is made again";
             self.engine.record(EventKind::Broke, about, &Actor::system(), what).await;
         }
+    }
+
+    /// Tells the owner that the configuration file is quarantined, and why.
+    pub(super) async fn note_quarantine(&self) {
+        let about = Some((&self.instance.id, &self.instance.name));
+        let why = self.unreadable.as_deref().unwrap_or("its configuration is not readable");
+        let what = format!("{why}; the file is kept beside a new one");
+        self.engine.record(EventKind::Broke, about, &Actor::system(), &what).await;
     }
 
     /// Stores what healing remembers, unless something else is wanted of the instance by now:

@@ -75,6 +75,8 @@ pub(crate) struct Work<'a> {
     /// The operations that what is wanted includes, oldest first.
     pub(super) open: Vec<Operation>,
     pub(super) memory: &'a mut Memory,
+    /// Why its configuration file cannot be read, if it cannot.
+    pub(super) unreadable: Option<String>,
 }
 
 /// What a pass came to.
@@ -150,7 +152,8 @@ impl Engine {
         let Some(place) = self.inner.host.place(instance.slot) else { return Ok(Outcome::Gone) };
         self.inner.live.put(Arc::new(instance.clone()), place, open.first().map(|o| o.id.clone()));
         let plan = plan::plan(&self.inner.settings, &instance, &place);
-        let mut work = Work { engine: self, instance, wrapped_key, plan, open, memory };
+        let mut work =
+            Work { engine: self, instance, wrapped_key, plan, open, memory, unreadable: None };
         match self.inner.host.observe(&work.plan).await {
             Ok(observed) => {
                 let seen = (work.instance.revision, work.instance.health.clone(), observed.clone());
@@ -239,7 +242,7 @@ impl Work<'_> {
         let current = observed.config.as_deref();
         let wanted = startclaw_openclaw::configuration(current, &setup);
         // An unreadable file is its owner's: OpenClaw and its doctor get to see it first.
-        let unreadable = wanted.is_err();
+        self.unreadable = wanted.as_ref().err().map(ToString::to_string);
         let config =
             wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
         if has_started(&observed.probe) || observed.probe == Probe::Blocked {
@@ -252,7 +255,7 @@ impl Work<'_> {
             spec: &self.plan.spec,
             secrets_revision: self.plan.secrets_revision,
             config: config.as_ref(),
-            unreadable,
+            unreadable: self.unreadable.is_some(),
             observed: &observed,
             health: &self.instance.health,
             silent_since: self.memory.silent_since,
@@ -330,6 +333,9 @@ impl Work<'_> {
             if !self.store_health().await? {
                 return Ok(Outcome::AtOnce);
             }
+        }
+        if step == Step::SetConfigAside {
+            self.note_quarantine().await;
         }
         if step == Step::WriteSecrets {
             self.plan.secrets = self.engine.secret_files(&self.instance, &self.wrapped_key).await?;

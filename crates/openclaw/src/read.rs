@@ -4,7 +4,7 @@
 //! overflows and memory that runs out, both of which abort the process, and time. The size bounds
 //! time and strings, the depth bounds the stack, the number of values bounds memory (a value takes
 //! up to 600 bytes, as the only one of its object). All three are known before the parser runs, so
-//! it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 256 KiB.
+//! it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 512 KiB.
 
 use std::io::{self, Write};
 

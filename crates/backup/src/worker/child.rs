@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 use startclaw_model::Timestamp;
@@ -59,7 +59,10 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
         speaker.line(&Line::Failed(e));
         return ExitCode::FAILURE;
     }
-    limit(job.limits);
+    if let Err(e) = limit(job.limits) {
+        speaker.line(&Line::Failed(e));
+        return ExitCode::FAILURE;
+    }
     let meter = Arc::new(Meter::default());
     let (talk, commands) = Talk::new(speaker.clone());
     thread::spawn(move || {
@@ -117,29 +120,53 @@ fn tick(meter: &Meter, speaker: &Speaker) {
 }
 
 /// A worker that wants more than it may have ends; nobody else does.
-fn limit(limits: WorkerLimits) {
-    let bytes = limits.memory_mib.saturating_mul(1 << 20);
-    let _ = setrlimit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) });
-    let _ = rustix::process::nice(NICE);
-    keep_to(limits.threads.max(1));
+///
+/// Without the bound on memory there is no work; the rest is only fairness, so that it fails is
+/// written to stderr, which the daemon logs.
+fn limit(limits: WorkerLimits) -> Result<(), BackupError> {
+    let set = |resource, bytes: u64| {
+        // Where the hard limit is lower already, it cannot be raised, and need not be.
+        let bytes = getrlimit(resource).maximum.map_or(bytes, |hard| hard.min(bytes));
+        setrlimit(resource, Rlimit { current: Some(bytes), maximum: Some(bytes) })
+    };
+    set(Resource::Data, limits.memory_mib.saturating_mul(1 << 20)).map_err(|e| {
+        let text = format!("cannot limit the memory of the worker: {e}");
+        BackupError::new(BackupErrorKind::Unavailable, text)
+    })?;
+    // A dump of its memory would hold keys.
+    warn("forbid core dumps", set(Resource::Core, 0));
+    warn("lower the worker's priority", rustix::process::nice(NICE));
+    warn("keep the worker to some CPUs", keep_to(limits.threads.max(1)));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
     // Only the first one counts, which this is.
     let _ = pool.build_global();
+    Ok(())
+}
+
+fn warn<T>(what: &str, done: rustix::io::Result<T>) {
+    if let Err(e) = done {
+        eprintln!("cannot {what}: {e}");
+    }
 }
 
 /// Keeps this thread, and those that it starts, to so many CPUs, the same for all workers: whatever
 /// they compute, the others are the users'. No cgroup is needed for that, of which the daemon would
 /// need its own part of the tree from systemd.
-fn keep_to(cpus: usize) {
-    let Ok(allowed) = sched_getaffinity(None) else { return };
+fn keep_to(cpus: usize) -> rustix::io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
     let mut kept = CpuSet::new();
     let last = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu)).take(cpus);
     last.for_each(|cpu| kept.set(cpu));
-    let _ = sched_setaffinity(None, &kept);
+    sched_setaffinity(None, &kept)
 }
 
 fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupError> {
-    let repository = &job.repository;
+    let Some(repository) = &job.repository else {
+        return match &job.work {
+            Work::CheckDatabases { .. } => check_databases(meter),
+            _ => Err(BackupError::new(BackupErrorKind::Died, "the job names no repository")),
+        };
+    };
     match &job.work {
         Work::Take { root, live, exclude, check } => {
             let opened = repository::open(repository, Make::Fresh, meter)?;
@@ -191,9 +218,13 @@ fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupE
             }
             None => Ok(Report::Listed(Vec::new())),
         },
-        Work::CheckDatabases { .. } => databases::check(meter)
-            .map(|(good, unknown)| Report::DatabasesChecked { good, unknown }),
+        Work::CheckDatabases { .. } => check_databases(meter),
     }
+}
+
+fn check_databases(meter: &Arc<Meter>) -> Result<Report, BackupError> {
+    let (good, unknown) = databases::check(meter)?;
+    Ok(Report::DatabasesChecked { good, unknown })
 }
 
 fn there(opened: Option<Opened>, repository: &Repository) -> Result<Opened, BackupError> {

@@ -2,6 +2,7 @@
 
 mod child;
 mod parent;
+mod pipe;
 mod talk;
 
 pub use child::run_worker;

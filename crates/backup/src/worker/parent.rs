@@ -3,12 +3,17 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command as Process},
+    task::JoinHandle,
 };
 use zeroize::Zeroizing;
 
+use super::pipe::{drain, read_line};
 use crate::{BackupError, BackupErrorKind, Command, Event, Job, Report, job::Line};
+
+/// The longest that a worker's stderr may stay open after its end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How workers are started.
 #[derive(Debug, Clone)]
@@ -23,7 +28,9 @@ pub struct Workers {
 pub struct Running {
     child: Child,
     input: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
+    output: BufReader<ChildStdout>,
+    /// The end of what it writes to stderr, which is read all the time: a full pipe would stop it.
+    errors: JoinHandle<String>,
     stall: Duration,
 }
 
@@ -43,7 +50,13 @@ impl Workers {
             let text = format!("cannot start a worker ({}): {e}", self.program.display());
             BackupError::new(BackupErrorKind::Unavailable, text)
         };
-        let mut child = Process::new(&self.program)
+        let mut process = Process::new(&self.program);
+        if job.repository.is_none() {
+            // It opens what a tenant wrote: nothing of ours is in its reach, such as the
+            // credentials of a bucket.
+            process.env_clear();
+        }
+        let mut child = process
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -51,14 +64,16 @@ impl Workers {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| wrong(&e))?;
-        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut input), Some(output), Some(errors)) = pipes else {
             return Err(wrong(&"it has no pipes"));
         };
         let mut line = Zeroizing::new(serde_json::to_vec(job).map_err(|e| wrong(&e))?);
         line.push(b'\n');
         input.write_all(&line).await.map_err(|e| wrong(&e))?;
-        let lines = BufReader::new(output).lines();
-        Ok(Running { child, input, lines, stall: self.stall })
+        let errors = tokio::spawn(drain(errors));
+        let output = BufReader::new(output);
+        Ok(Running { child, input, output, errors, stall: self.stall })
     }
 }
 
@@ -69,8 +84,15 @@ impl Running {
     /// What the job failed with; [`BackupErrorKind::Stalled`] and [`BackupErrorKind::Died`] when
     /// the worker itself failed.
     pub async fn next(&mut self) -> Result<Event, BackupError> {
-        let line = match tokio::time::timeout(self.stall, self.lines.next_line()).await {
+        let line = match tokio::time::timeout(self.stall, read_line(&mut self.output)).await {
             Ok(Ok(Some(line))) => line,
+            Ok(Err(e)) if e.kind() == std::io::ErrorKind::InvalidData => {
+                let _ = self.child.kill().await;
+                return Err(BackupError::new(
+                    BackupErrorKind::Died,
+                    format!("the worker sent {e}"),
+                ));
+            }
             Ok(Ok(None) | Err(_)) => return Err(self.died().await),
             Err(_) => {
                 let _ = self.child.kill().await;
@@ -81,7 +103,7 @@ impl Running {
                 return Err(BackupError::new(BackupErrorKind::Stalled, text));
             }
         };
-        match serde_json::from_str(&line) {
+        match serde_json::from_slice(&line) {
             Ok(Line::Event(event)) => Ok(event),
             Ok(Line::Failed(error)) => Err(error),
             Err(_) => {
@@ -131,10 +153,12 @@ impl Running {
 
     async fn died(&mut self) -> BackupError {
         let _ = self.child.start_kill();
-        let mut last = String::new();
-        if let Some(errors) = self.child.stderr.take() {
-            let _ = errors.take(4096).read_to_string(&mut last).await;
-        }
+        // A process that the worker started could hold the pipe open.
+        let last = match tokio::time::timeout(LAST_WORDS, &mut self.errors).await {
+            Ok(Ok(last)) => last,
+            _ => String::new(),
+        };
+        self.errors.abort();
         let end = self.child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string());
         if last.contains("memory allocation") {
             let text = "the worker met its memory limit: raise backup.worker_memory_mib";

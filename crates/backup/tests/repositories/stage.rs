@@ -95,7 +95,7 @@ pub fn workers_with(stall: Duration) -> Workers {
 
 pub fn job(repository: &Repository, work: Work) -> Job {
     let limits = WorkerLimits { memory_mib: 1024, threads: 2 };
-    Job { repository: repository.clone(), limits, work }
+    Job { repository: Some(repository.clone()), limits, work }
 }
 
 pub async fn start(repository: &Repository, work: Work) -> Running {

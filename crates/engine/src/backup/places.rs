@@ -102,11 +102,11 @@ pub(crate) fn repository_key(vault: &Vault, id: &str) -> RepositoryKey {
 }
 
 impl Engine {
-    /// A job on a repository.
-    pub(super) fn job(&self, repository: Repository, work: Work) -> Job {
+    /// A job, on a repository if it needs one.
+    pub(super) fn job(&self, repository: impl Into<Option<Repository>>, work: Work) -> Job {
         let settings = &self.inner.settings.backup;
         Job {
-            repository,
+            repository: repository.into(),
             limits: WorkerLimits {
                 memory_mib: settings.worker_memory_mib,
                 threads: settings.threads(),

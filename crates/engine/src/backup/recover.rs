@@ -148,7 +148,7 @@ impl Recovery {
     }
 
     async fn run(&self, repository: Repository, work: Work) -> Result<Report, BackupError> {
-        let job = Job { repository, limits: self.limits, work };
+        let job = Job { repository: Some(repository), limits: self.limits, work };
         let mut attempt = 0;
         loop {
             attempt += 1;

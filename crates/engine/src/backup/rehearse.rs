@@ -5,8 +5,8 @@
 //! volume of the living one. The sweep clears it away when a crash left it behind.
 
 use futures::StreamExt;
-use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
-use startclaw_host::{ContainerState, Data, Found, LogRequest, Plan, SecretFile, Step};
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
+use startclaw_host::{ContainerState, Data, Found, LogRequest, Plan, SecretFile, Step, excerpt};
 use startclaw_model::{
     Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, Timestamp,
 };
@@ -124,7 +124,7 @@ impl Engine {
         operation.snapshot = Some(newest.id.clone());
         let repository = self.last_repository(instance.id.as_str());
         let data = self.pour(plan, repository, &newest.id, operation).await?;
-        self.check_databases(instance, data, operation).await?;
+        self.check_databases(data, operation).await?;
         self.step(operation, "boot").await;
         let booted = self.unless_stopped(self.boot_scratch(instance, plan)).await;
         let booted = booted.unwrap_or_else(|| Err(super::take::stopped()));
@@ -139,13 +139,13 @@ impl Engine {
 
     async fn check_databases(
         &self,
-        instance: &Instance,
         data: Data,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         self.step(operation, "databases").await;
+        // Who opens a tenant's databases has no need of the repository or its key.
         let work = Work::CheckDatabases { root: data.root, uid: data.uid };
-        match self.run(self.last_repository(instance.id.as_str()), work).await? {
+        match self.run(None::<Repository>, work).await? {
             Report::DatabasesChecked { good, unknown } => {
                 if let Some(step) = operation.steps.last_mut() {
                     step.detail = Some(match unknown {
@@ -214,7 +214,8 @@ impl Engine {
     async fn last_lines(&self, id: &InstanceId) -> String {
         let request = LogRequest { tail: LINES, follow: false };
         let Ok(lines) = self.inner.host.logs(id, request).await else { return "nothing".into() };
-        let lines: Vec<_> = lines.filter_map(async |line| line.ok()).take(LINES).collect().await;
+        let lines = lines.filter_map(async |line| line.ok().map(excerpt));
+        let lines: Vec<_> = lines.take(LINES).collect().await;
         if lines.is_empty() { "nothing".into() } else { lines.join("\n") }
     }
 

@@ -47,7 +47,7 @@ impl SimulatedRepositories {
     }
 
     fn report(&self, job: &Job) -> Result<Report, BackupError> {
-        let own = place(&job.repository);
+        let own = job.repository.as_ref().map(place).unwrap_or_default();
         let mut all = self.all();
         Ok(match &job.work {
             Work::Take { .. } => {

@@ -138,7 +138,7 @@ impl Engine {
     /// Does a job that asks nothing, to its end.
     pub(super) async fn run(
         &self,
-        repository: Repository,
+        repository: impl Into<Option<Repository>>,
         work: Work,
     ) -> Result<Report, BackupError> {
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;

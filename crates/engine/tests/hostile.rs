@@ -1,0 +1,64 @@
+//! What a tenant writes harms its own instance at most.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use startclaw_engine::Engine;
+use startclaw_host::simulated::Behaviour;
+use startclaw_model::{InstanceId, InstanceState};
+use support::*;
+
+/// What overflows the stack of a parser that recurses; an overflow ends the test program.
+fn too_deep() -> bytes::Bytes {
+    vec![b'['; 20_000].into()
+}
+
+/// Puts the file into the volume of an instance whose container has ended with `code`.
+fn write_and_end(machine: &Machine, id: &InstanceId, code: i64, next: Behaviour) {
+    let mut world = machine.host.world();
+    let thing = world.thing(id);
+    thing.behaviour = next;
+    let volume = thing.mounted;
+    thing.volumes.insert(volume, Some(too_deep()));
+    world.end(id, code, false);
+}
+
+async fn reason(engine: &Engine, text: &str) -> String {
+    engine.status(&name(text)).await.unwrap().reason.unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_nested_too_deep_is_shown_and_stops_no_other_instance() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    write_and_end(&machine, &id, 1, Behaviour::Exits(1));
+    becomes(&engine, "alice", InstanceState::Failing).await;
+    let why = reason(&engine, "alice").await;
+    assert!(why.contains("openclaw.json is not readable: nested deeper than 64 levels"), "{why}");
+    provisioned(&engine, "bob").await;
+    engine.shutdown().await;
+    // Again with the file there from the start.
+    let engine = machine.start().await;
+    becomes(&engine, "bob", InstanceState::Live).await;
+    becomes(&engine, "alice", InstanceState::Failing).await;
+    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_openclaw_refuses_too_is_quarantined_and_its_owner_told() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    write_and_end(&machine, &id, 78, Behaviour::Healthy);
+    until("it has a configuration of ours again", async || {
+        let config = machine.host.world().thing(&id).config();
+        config.is_some_and(|c| c != too_deep())
+    })
+    .await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    let events = engine.events(Some(&name("alice")), 50).await.unwrap();
+    let told = events.iter().any(|e| e.detail.contains("kept beside a new one"));
+    assert!(told, "{events:?}");
+}

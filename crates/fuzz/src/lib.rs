@@ -1,0 +1,71 @@
+//! Fuzz targets: the readers of what tenants write. Each takes any bytes, and panics where a rule
+//! is broken. `tests/corpus.rs` runs them over mutated seeds.
+
+use serde_json::Value;
+use startclaw_model::{ModelProvider, Owner, ProviderKind};
+use startclaw_openclaw::{
+    CONFIG_DEPTH, CONFIG_LIMIT, Setup, TelegramSetup, configuration, measure,
+};
+
+/// Every target, by its name.
+pub const TARGETS: [(&str, fn(&[u8])); 2] = [("config", config), ("scan", scan)];
+
+fn setup(full: bool) -> Option<Setup> {
+    Some(Setup {
+        owner: Owner::parse("alice@example.com").ok()?,
+        origin: "https://alice.example.com".to_owned(),
+        proxy: [10, 87, 0, 1].into(),
+        provider: full.then(|| ModelProvider {
+            kind: ProviderKind::Custom,
+            model: Some("echo-1".to_owned()),
+            base_url: Some("http://10.0.0.1:9/v1".to_owned()),
+        }),
+        has_api_key: full,
+        telegram: full.then(TelegramSetup::default),
+        has_secrets: full,
+    })
+}
+
+/// Reading an owner's file and putting our keys back: what comes out is small, holds our keys, and
+/// stays as it is when it is read again.
+pub fn config(data: &[u8]) {
+    for full in [false, true] {
+        let Some(setup) = setup(full) else { return };
+        let Ok(written) = configuration(Some(data), &setup) else { continue };
+        assert!(written.len() <= CONFIG_LIMIT);
+        let Ok(value) = serde_json::from_slice::<Value>(&written) else {
+            panic!("what was written is no JSON")
+        };
+        assert_eq!(value.pointer("/gateway/auth/mode"), Some(&"trusted-proxy".into()));
+        assert_eq!(value.pointer("/gateway/auth/token"), None);
+        if let Ok(again) = configuration(Some(&written), &setup) {
+            assert!(again == written, "it is not stable");
+        }
+    }
+}
+
+/// Measuring a text against the parser: what the parser takes is exactly as deep as was measured,
+/// and has no more values.
+pub fn scan(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let found = measure(text);
+    // Deeper ones must not reach the parser.
+    if found.depth > CONFIG_DEPTH {
+        return;
+    }
+    let Ok(value) = json5::from_str::<Value>(text) else { return };
+    let (depth, values) = shape(&value);
+    assert!(values <= found.values, "{values} values, measured {}", found.values);
+    // Of two equal keys only the second one's value is left.
+    assert!(depth <= found.depth, "{depth} deep, measured {}", found.depth);
+}
+
+fn shape(value: &Value) -> (usize, usize) {
+    let inner: Vec<_> = match value {
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::Object(map) => map.values().map(shape).collect(),
+        _ => return (0, 1),
+    };
+    let depth = inner.iter().map(|(depth, _)| depth).max().map_or(0, |depth| *depth);
+    (depth + 1, inner.iter().map(|(_, values)| values).sum::<usize>() + 1)
+}
