@@ -7,8 +7,11 @@ use startclaw_openclaw::{
     CONFIG_DEPTH, CONFIG_LIMIT, Setup, TelegramSetup, configuration, measure,
 };
 
+/// Reads one input; a panic is a finding.
+pub type Target = fn(&[u8]);
+
 /// Every target, by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 2] = [("config", config), ("scan", scan)];
+pub const TARGETS: [(&str, Target); 2] = [("config", config), ("scan", scan)];
 
 fn setup(full: bool) -> Option<Setup> {
     Some(Setup {
