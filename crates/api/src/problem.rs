@@ -272,7 +272,7 @@ impl From<EngineError> for Problem {
             }
             EngineError::Removing(_) => Self::new(Kind::Removing, text),
             EngineError::Conflict(_) | EngineError::Quota(_) => Self::new(Kind::Conflict, text),
-            EngineError::NoAccess => Self::new(Kind::Unauthenticated, text),
+            EngineError::NoAccess => Self::new(Kind::NotFound, text),
             EngineError::TooManyStreams => {
                 Self::new(Kind::Unavailable, text).with(header::RETRY_AFTER, "5")
             }

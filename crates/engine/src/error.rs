@@ -33,8 +33,8 @@ pub enum EngineError {
     /// The instance is being removed.
     #[error("{0} is being removed; wait until that is done")]
     Removing(Name),
-    /// Access was lost while the request was on its way.
-    #[error("access to this was withdrawn")]
+    /// It is gone, or access to it was lost, while the request was on its way.
+    #[error("this does not exist any more, or access to it was withdrawn")]
     NoAccess,
     /// One caller has many streams open.
     #[error("too many streams are open for one caller; close one first")]

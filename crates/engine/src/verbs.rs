@@ -318,11 +318,12 @@ impl Engine {
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
             let Some(done) = engine.store().give(&id, &to).await? else { return Ok(false) };
-            engine.refresh(&id, None).await?;
             if done.changed {
+                // Before what can fail: both read the database.
                 engine.inner.queue.push(&id);
                 engine.enforce_access().await;
             }
+            engine.refresh(&id, None).await?;
             Ok(true)
         })
         .await

@@ -185,12 +185,17 @@ impl Stage {
         self.house.host.world().disconnected.iter().filter(|slot| **slot == self.slot).count()
     }
 
+    /// Whether what was open is not any more: it was cut, or its container is gone.
+    fn is_cut(&self) -> bool {
+        self.cuts() > 0 || self.house.host.world().thing(&self.id).is_gone()
+    }
+
     async fn check_lost(&self, case: &str, at_once: bool) {
         let Held { ticket, cookie, streams } = &self.held;
         if !at_once {
-            until(&format!("{case}: connections are cut"), async || self.cuts() > 0).await;
+            until(&format!("{case}: connections are cut"), async || self.is_cut()).await;
         }
-        assert!(self.cuts() > 0, "{case}: open connections were not cut");
+        assert!(self.is_cut(), "{case}: open connections were not cut");
         let inside = self.life.engine.session(&self.id, cookie.expose()).await.unwrap();
         assert!(inside.is_none(), "{case}: the cookie still opens it");
         let entered = self.life.engine.enter(&self.id, &name(SHOP), ticket.expose()).await.unwrap();
