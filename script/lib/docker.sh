@@ -41,8 +41,6 @@ start_docker() {
     else
         say "Starting dockerd in the background (no systemd here); its log is $docker_log."
         mkdir -p "$(dirname "$docker_log")"
-        # For root and its group, like the other logs.
-        install -m 0640 /dev/null "$docker_log"
         detached dockerd >>"$docker_log" 2>&1
     fi
 }

@@ -485,6 +485,8 @@ impl Work<'_> {
         // In one transaction: no operation stays open without its instance, and whoever sees
         // it over can use the name again.
         self.engine.store().forget(&self.instance.id, &over).await?;
+        // The mark of what is to be cut went with the instance.
+        self.engine.sessions().forget(std::slice::from_ref(&self.instance.id));
         self.engine.inner.live.remove(&self.instance.id);
         for operation in &over {
             self.engine.tell_finished(operation).await;

@@ -86,7 +86,9 @@ async fn specs(all: [Desired; 3]) -> Vec<String> {
     let store = machine.database().await;
     let vault = machine.vault();
     let mut ids = Vec::new();
-    for (n, desired) in all.into_iter().enumerate() {
+    for (n, mut desired) in all.into_iter().enumerate() {
+        // The simulated host has no volume yet.
+        desired.volumes.unused = true;
         let id = InstanceId(format!("0198f0a0-1111-7222-8333-44445555666{n}"));
         let name = name(NAMES[n]);
         let operation =
