@@ -21,7 +21,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
         p.apply(&plan, step).await;
         p.observe(&plan).await
     };
-    assert_eq!(p.observe(&plan).await, Observed::default());
+    assert_eq!(p.observe(&plan).await, p.nothing(&plan));
     let seen = twice(Step::CreateVolume).await;
     assert!(seen.volume && seen.volume_ready);
     assert!(twice(Step::CreateNetwork).await.network);
@@ -67,7 +67,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert_eq!(twice(Step::RemoveContainer).await.container, None);
     assert!(!twice(Step::RemoveNetwork).await.network);
     assert_eq!(twice(Step::RemoveSecrets).await.secrets, None);
-    assert_eq!(twice(Step::RemoveVolume).await, Observed::default());
+    assert_eq!(twice(Step::RemoveVolume).await, p.nothing(&plan));
     assert_eq!(p.host.survey().await.unwrap(), []);
 }
 
@@ -118,11 +118,11 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
     let label = format!("schost17.instance={}", plan.id);
     // What a crash between Docker's making it and its being given away leaves.
     let make = || run("docker", &["volume", "create", "--label", &label, &object]);
-    let half = Observed { volume: true, ..Observed::default() };
+    let half = Observed { volume: true, volume_empty: true, ..p.nothing(&plan) };
     make();
     assert_eq!(p.observe(&plan).await, half);
     p.apply(&plan, Step::RemoveVolume).await;
-    assert_eq!(p.observe(&plan).await, Observed::default());
+    assert_eq!(p.observe(&plan).await, p.nothing(&plan));
     make();
     p.apply(&plan, Step::CreateVolume).await;
     assert_eq!(p.observe(&plan).await, Observed { volume_ready: true, ..half.clone() });
@@ -139,11 +139,11 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
 
     // A folder that is gone, with its disk maybe, is not replaced by an empty one.
     std::fs::remove_dir(&root).unwrap();
-    assert_eq!(p.observe(&plan).await, half);
+    assert_eq!(p.observe(&plan).await, Observed { volume_empty: false, ..half });
     let error = p.host.apply(&plan, &Step::CreateVolume).await.unwrap_err();
     assert!(error.message.contains("mounted"), "{error}");
     p.apply(&plan, Step::RemoveVolume).await;
-    assert_eq!(p.observe(&plan).await, Observed::default());
+    assert_eq!(p.observe(&plan).await, p.nothing(&plan));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +203,7 @@ async fn what_is_left_of_an_older_instance_of_that_name_is_not_taken_for_this_on
     let old = p.plan("twin", 0, &["sleep", "infinity"]);
     p.bring_up(&old).await;
     let new = p.plan("twin", 1, &["sleep", "infinity"]);
-    assert_eq!(p.observe(&new).await, Observed::default());
+    assert_eq!(p.observe(&new).await, p.nothing(&new));
     p.bring_up(&new).await;
     p.apply(&old, Step::RemoveContainer).await;
     assert_eq!(p.container(&new).await.state, ContainerState::Running);

@@ -135,6 +135,11 @@ impl Platform {
         self.host.observe(plan).await.unwrap()
     }
 
+    /// What is observed of an instance of which nothing is there.
+    pub fn nothing(&self, plan: &Plan) -> Observed {
+        Observed { volume_name: self.object(plan), ..Observed::default() }
+    }
+
     pub async fn container(&self, plan: &Plan) -> Container {
         self.observe(plan).await.container.unwrap()
     }
