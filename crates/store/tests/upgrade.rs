@@ -208,3 +208,11 @@ async fn it_is_written_to_as_a_new_one() {
     assert!(matches!(store.provision(new, &made, 10, None).await, Ok(Placed::New(_))));
     assert_eq!(store.instance(&name("dave")).await.unwrap().slot.0, 1, "the slot that bob had");
 }
+
+/// A new master key is made for such a database only: nothing is sealed or derived with a lost one.
+#[tokio::test]
+async fn a_database_is_new_until_it_stored_something_that_needs_the_master_key() {
+    assert!(Store::in_memory().await.unwrap().is_new().await.unwrap());
+    let (store, _dir) = opened().await;
+    assert!(!store.is_new().await.unwrap());
+}
