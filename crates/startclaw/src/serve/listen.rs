@@ -74,7 +74,7 @@ fn group_id(groups: &str, wanted: &str) -> Option<u32> {
     })
 }
 
-/// Serves until `close`; when it ends, it stops the rest of the daemon.
+/// Serves until `close`.
 pub async fn serve<L, M, S>(what: &'static str, listener: L, make: M, close: CancellationToken)
 where
     L: Listener,
