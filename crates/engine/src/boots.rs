@@ -4,9 +4,10 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use startclaw_model::InstanceId;
+use startclaw_model::{InstanceId, Timestamp};
 
 /// The gate before the boots.
 #[derive(Debug)]
@@ -76,6 +77,30 @@ impl Boots {
     }
 }
 
+/// Starts of an instance in an hour that boot without limits. A boot has 30 CPU-seconds at most,
+/// so these are 5 % of one CPU.
+const UNLIMITED_STARTS: usize = 6;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// When an instance was started lately. Without it, whoever starts again and again has the CPU
+/// without a limit all the time.
+#[derive(Debug, Default)]
+pub(crate) struct RecentStarts(VecDeque<Timestamp>);
+
+impl RecentStarts {
+    pub fn note(&mut self, now: Timestamp) {
+        if self.0.len() > UNLIMITED_STARTS {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+    }
+
+    /// Whether it was started so often in the last hour that it boots under its limits.
+    pub fn are_many(&self, now: Timestamp) -> bool {
+        self.0.iter().filter(|at| now.since(**at) < HOUR).count() > UNLIMITED_STARTS
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +119,23 @@ mod tests {
         assert!(!boots.enter(&id(3), false), "it is not its turn");
         assert!(boots.enter(&id(2), false));
         assert_eq!(boots.leave(&id(2)), Some(id(3)));
+    }
+
+    #[test]
+    fn the_seventh_start_in_an_hour_is_one_too_many() {
+        let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+        let mut starts = RecentStarts::default();
+        for minute in 0..6 {
+            starts.note(at(minute));
+        }
+        assert!(!starts.are_many(at(6)));
+        starts.note(at(6));
+        assert!(starts.are_many(at(6)));
+        assert!(!starts.are_many(at(60)), "the first is an hour ago");
+        for minute in 61..70 {
+            starts.note(at(minute));
+        }
+        assert!(starts.are_many(at(70)) && starts.0.len() == 7);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use startclaw_host::{Container, ContainerState, Observed, Probe, Step};
+use startclaw_host::{Container, ContainerState, Enforced, Observed, Probe, Step};
 use startclaw_model::{Farewell, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
@@ -29,6 +29,8 @@ pub(crate) struct Look<'a> {
     pub observed: &'a Observed,
     /// What healing remembers.
     pub health: &'a Health,
+    /// Whether it was started so often lately that it boots under its CPU limit.
+    pub boots_limited: bool,
     /// Since when a container that had booted does not answer, as this daemon saw.
     pub silent_since: Option<Timestamp>,
     /// When this daemon began: what ended before, ended with the machine, or because somebody
@@ -257,7 +259,10 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
 fn watch(look: &Look<'_>, container: &Container) -> Decision {
     let timing = look.timing;
     if has_started(&look.observed.probe) {
-        return if container.limited { Decision::Settled } else { Decision::Do(Step::Limit) };
+        return match container.enforced {
+            Enforced::All => Decision::Settled,
+            Enforced::Nothing | Enforced::Cpu => Decision::Do(Step::Limit),
+        };
     }
     if look.observed.probe == Probe::Blocked {
         let wait = Waiting::Host(
@@ -265,14 +270,9 @@ fn watch(look: &Look<'_>, container: &Container) -> Decision {
         );
         return Decision::Wait(timing.probe_every, wait);
     }
-    // The CPU limit comes into force when a boot is over, so it tells a boot from a silence.
-    if !container.limited {
-        let booting = container.started_at.map_or(Duration::ZERO, |t| look.now.since(t));
-        return if booting >= timing.boot_limit {
-            Decision::End(format!("it did not start within {} s", timing.boot_limit.as_secs()))
-        } else {
-            Decision::Wait(timing.boot_poll, Waiting::Boot)
-        };
+    // All limits come into force when a boot is over, so they tell a boot from a silence.
+    if container.enforced != Enforced::All {
+        return boot(look, container);
     }
     match look.silent_since {
         Some(since) if look.now.since(since) >= timing.silence_limit => {
@@ -280,6 +280,25 @@ fn watch(look: &Look<'_>, container: &Container) -> Decision {
         }
         _ => Decision::Wait(timing.probe_every.min(timing.silence_limit / 4), Waiting::Answer),
     }
+}
+
+/// A boot is without limits, and so for no longer than one needs: whoever never answers would
+/// have the whole host.
+fn boot(look: &Look<'_>, container: &Container) -> Decision {
+    let timing = look.timing;
+    let booting = container.started_at.map_or(Duration::ZERO, |t| look.now.since(t));
+    if booting >= timing.boot_limit {
+        let limit = timing.boot_limit.as_secs();
+        return Decision::End(format!("it did not start within {limit} s"));
+    }
+    let spent = match container.cpu_used {
+        Some(used) => used >= timing.boot_cpu,
+        None => booting >= timing.boot_share,
+    };
+    if container.enforced == Enforced::Nothing && (spent || look.boots_limited) {
+        return Decision::Do(Step::LimitCpu);
+    }
+    Decision::Wait(timing.boot_poll, Waiting::Boot)
 }
 
 fn is_alive(container: &Container) -> bool {

@@ -3,7 +3,7 @@
 use futures::executor::block_on;
 use proptest::prelude::*;
 use startclaw_host::{
-    Exit, Host, Plan, Workload,
+    Enforced, Exit, Host, Plan, Workload,
     simulated::{SimulatedHost, Thing},
 };
 use startclaw_model::{InstanceId, Limits, Name, Slot};
@@ -57,6 +57,10 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
+fn any_enforced() -> impl Strategy<Value = Enforced> {
+    prop_oneof![Just(Enforced::Nothing), Just(Enforced::Cpu), Just(Enforced::All)]
+}
+
 fn any_container() -> impl Strategy<Value = Container> {
     let state = prop_oneof![
         Just(ContainerState::Created),
@@ -66,12 +70,13 @@ fn any_container() -> impl Strategy<Value = Container> {
             |(code, oom_killed)| ContainerState::Exited(Exit { code, oom_killed, at: at(1000) })
         ),
     ];
-    (state, prop_oneof![Just(SPEC), Just("old")], any::<bool>(), any::<bool>()).prop_map(
-        |(state, spec, limited, started)| Container {
+    (state, prop_oneof![Just(SPEC), Just("old")], any_enforced(), any::<bool>()).prop_map(
+        |(state, spec, enforced, started)| Container {
             started_at: (started || !matches!(state, ContainerState::Created)).then(|| at(500)),
             state,
             spec: spec.into(),
-            limited,
+            enforced,
+            cpu_used: None,
         },
     )
 }
@@ -124,6 +129,7 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             unreadable: observed.config.as_deref() == Some(b"old"),
             observed: &observed,
             health: &health,
+            boots_limited: false,
             silent_since: None,
             born: at(700),
             now,
@@ -162,7 +168,7 @@ proptest! {
         prop_assert_eq!(left.secrets, Some(REVISION));
         let container = left.container.unwrap();
         prop_assert_eq!(container.spec, SPEC);
-        prop_assert!(container.limited && container.state == ContainerState::Running);
+        prop_assert!(container.enforced == Enforced::All && container.state == ContainerState::Running);
     }
 
     /// Whatever is there, an unwanted instance goes without a rest.
@@ -192,7 +198,7 @@ proptest! {
     }
 }
 
-fn running(limited: bool, started_at: i64) -> Observed {
+fn running(enforced: Enforced, started_at: i64) -> Observed {
     Observed {
         volume: true,
         volume_name: String::new(),
@@ -206,7 +212,8 @@ fn running(limited: bool, started_at: i64) -> Observed {
         container: Some(Container {
             state: ContainerState::Running,
             spec: SPEC.into(),
-            limited,
+            enforced,
+            cpu_used: None,
             started_at: Some(at(started_at)),
         }),
         probe: Probe::Silent,
@@ -225,6 +232,7 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
         unreadable: false,
         observed,
         health: &health,
+        boots_limited: false,
         silent_since,
         born: at(0),
         now,
@@ -246,6 +254,7 @@ fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_ther
         unreadable: false,
         observed: &empty,
         health: &health,
+        boots_limited: false,
         silent_since: None,
         born: at(0),
         now: at(0),
@@ -268,13 +277,14 @@ fn data_go_after_their_farewell_and_not_before_the_container() {
             unreadable: false,
             observed,
             health: &health,
+            boots_limited: false,
             silent_since: None,
             born: at(0),
             now: at(0),
             timing: &timing,
         })
     };
-    let up = running(true, 0);
+    let up = running(Enforced::All, 0);
     assert_eq!(decide(&up, Farewell::Backup), Decision::Do(Step::StopContainer));
     let down = Observed { volume: true, other_volumes: vec![2], ..Observed::default() };
     assert_eq!(decide(&down, Farewell::Backup), Decision::BidFarewell);
@@ -284,16 +294,42 @@ fn data_go_after_their_farewell_and_not_before_the_container() {
 #[test]
 fn a_boot_is_waited_for_and_ended_when_it_takes_too_long() {
     let timing = Timing::default();
-    let booting = running(false, 0);
+    let booting = running(Enforced::Nothing, 0);
     assert!(matches!(decide(&booting, None, at(5000)), Decision::Wait(_, Waiting::Boot)));
-    let late = at(0).plus(timing.boot_limit);
-    assert!(matches!(decide(&booting, None, late), Decision::End(_)));
+    for enforced in [Enforced::Nothing, Enforced::Cpu] {
+        let late = decide(&running(enforced, 0), None, at(0).plus(timing.boot_limit));
+        assert!(matches!(late, Decision::End(_)));
+    }
+}
+
+#[test]
+fn a_boot_that_used_its_cpu_time_continues_under_the_limit() {
+    let timing = Timing::default();
+    let with = |enforced, cpu_used| {
+        let mut observed = running(enforced, 0);
+        observed.container.as_mut().unwrap().cpu_used = cpu_used;
+        observed
+    };
+    let little = with(Enforced::Nothing, Some(timing.boot_cpu / 2));
+    // On a busy host a boot takes long, and that is not its fault.
+    let late = at(0).plus(timing.boot_share * 2);
+    assert!(matches!(decide(&little, None, late), Decision::Wait(_, Waiting::Boot)));
+    let spent = with(Enforced::Nothing, Some(timing.boot_cpu));
+    assert_eq!(decide(&spent, None, at(1000)), Decision::Do(Step::LimitCpu));
+    let unknown = with(Enforced::Nothing, None);
+    assert!(matches!(decide(&unknown, None, at(1000)), Decision::Wait(_, Waiting::Boot)));
+    assert_eq!(decide(&unknown, None, late), Decision::Do(Step::LimitCpu));
+    let limited = with(Enforced::Cpu, None);
+    assert!(matches!(decide(&limited, None, late), Decision::Wait(_, Waiting::Boot)));
+    let mut started = limited;
+    started.probe = Probe::Answer { status: 200, body: r#"{"ok":true,"status":"started"}"#.into() };
+    assert_eq!(decide(&started, None, late), Decision::Do(Step::Limit));
 }
 
 #[test]
 fn a_live_instance_that_falls_silent_is_given_time_and_then_ended() {
     let timing = Timing::default();
-    let silent = running(true, 0);
+    let silent = running(Enforced::All, 0);
     let since = at(1_000_000);
     assert!(matches!(decide(&silent, None, since), Decision::Wait(_, Waiting::Answer)));
     let soon = since.plus(timing.silence_limit / 2);
@@ -324,6 +360,7 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
             unreadable: false,
             observed,
             health,
+            boots_limited: false,
             silent_since: None,
             born: at(0),
             now: at(1000),
@@ -333,7 +370,7 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
     let fresh = Health::default();
     let waits = Health { retry_at: Some(at(5000)), failures: 2, ..Health::default() };
     let missing = Observed { network: true, ..Observed::default() };
-    let empty = Observed { volume: true, volume_empty: true, ..running(true, 0) };
+    let empty = Observed { volume: true, volume_empty: true, ..running(Enforced::All, 0) };
     let stopped = Observed { container: None, ..empty.clone() };
     for health in [&fresh, &waits] {
         assert_eq!(decide(&used, &missing, health), Decision::DataLost(Loss::Missing));

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     Engine, EngineError,
+    boots::RecentStarts,
     decide::{Decision, Look, Waiting, backoff, has_started, next_step},
     live, plan,
     progress::{begin_step, close},
@@ -38,6 +39,8 @@ pub(crate) struct Memory {
     pub(super) ended_for: Option<String>,
     /// Troubles with the host in a row.
     pub(super) troubles: u32,
+    /// When it was started lately.
+    starts: RecentStarts,
     /// When lost data were last restored automatically.
     pub(super) restored_at: Option<Timestamp>,
     /// What the last pass saw, and how often in a row.
@@ -156,7 +159,7 @@ impl Engine {
             Work { engine: self, instance, wrapped_key, plan, open, memory, unreadable: None };
         match self.inner.host.observe(&work.plan).await {
             Ok(observed) => {
-                let seen = (work.instance.revision, work.instance.health.clone(), observed.clone());
+                let seen = work.seen(&observed);
                 let outcome = work.act(&place, observed).await?;
                 Ok(self.pace(seen, outcome, memory))
             }
@@ -232,6 +235,15 @@ fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {
 }
 
 impl Work<'_> {
+    /// What `pace` compares: without what changes by itself.
+    fn seen(&self, observed: &Observed) -> Seen {
+        let mut observed = observed.clone();
+        if let Some(container) = &mut observed.container {
+            container.cpu_used = None;
+        }
+        (self.instance.revision, self.instance.health.clone(), observed)
+    }
+
     async fn act(
         &mut self,
         place: &startclaw_host::Place,
@@ -258,6 +270,7 @@ impl Work<'_> {
             unreadable: self.unreadable.is_some(),
             observed: &observed,
             health: &self.instance.health,
+            boots_limited: self.memory.starts.are_many(now),
             silent_since: self.memory.silent_since,
             born: self.engine.inner.born,
             now,
@@ -348,6 +361,9 @@ impl Work<'_> {
         match done {
             Ok(()) => {
                 self.memory.troubles = 0;
+                if step == Step::StartContainer {
+                    self.memory.starts.note(Timestamp::now());
+                }
                 Ok(Outcome::AtOnce)
             }
             Err(e) if e.kind == HostErrorKind::NoImage && step != Step::FetchImage => {

@@ -76,6 +76,8 @@ pub struct Timing {
     /// How long a boot may take before the container is replaced. A boot needs about 8 CPU
     /// seconds; on a busy machine with many at once that can become minutes.
     pub boot_limit: Duration,
+    /// CPU time that a boot has without a limit: three times what one needs.
+    pub boot_cpu: Duration,
     /// How long a boot keeps its place among the few that go on side by side.
     pub boot_share: Duration,
     /// Between two probes of a live instance.
@@ -117,6 +119,7 @@ impl Default for Timing {
         Self {
             boot_poll: Duration::from_millis(100),
             boot_limit: Duration::from_secs(300),
+            boot_cpu: Duration::from_secs(30),
             boot_share: Duration::from_secs(30),
             probe_every: Duration::from_secs(10),
             silence_limit: Duration::from_secs(60),

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use startclaw_backup::{BackupError, BackupErrorKind, Job};
 use startclaw_engine::RestoreRequest;
 use startclaw_host::{
-    ContainerState, Step,
+    ContainerState, Enforced, Step,
     simulated::{Fault, Faults},
 };
 use startclaw_model::{
@@ -173,7 +173,7 @@ proptest! {
                 prop_assert_eq!(left.len(), 1);
                 prop_assert_eq!(thing.starts, 2, "it was started once more");
                 let container = thing.container.unwrap();
-                prop_assert!(container.state == ContainerState::Running && container.limited);
+                prop_assert!(container.state == ContainerState::Running && container.enforced == Enforced::All);
             }
             Verb::Deprovision => prop_assert!(left.is_empty(), "{:?}", left),
         }
@@ -266,7 +266,7 @@ proptest! {
             prop_assert!(thing.volumes.contains_key(&0), "the volume before is kept");
         } else {
             prop_assert_eq!(thing.starts, 1, "it was never restarted");
-            prop_assert!(thing.volumes.len() == 1 && container.limited);
+            prop_assert!(thing.volumes.len() == 1 && container.enforced == Enforced::All);
             if done {
                 prop_assert!(backups.iter().any(|b| Some(&b.id) == last.snapshot.as_ref()), "{:?}", last);
             }

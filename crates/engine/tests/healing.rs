@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use startclaw_host::{
-    Change, ContainerState,
+    Change, ContainerState, Enforced,
     simulated::{Behaviour, Fault, Faults},
 };
 use startclaw_model::{Actor, InstanceState, OperationState};
@@ -38,7 +38,9 @@ async fn a_container_or_network_that_somebody_removed_is_made_again_without_a_wo
     machine.host.world().thing(&id).container = None;
     until("it has a container", async || {
         let thing = machine.host.world().thing(&id).clone();
-        thing.container.is_some_and(|c| c.state == ContainerState::Running && c.limited)
+        thing
+            .container
+            .is_some_and(|c| c.state == ContainerState::Running && c.enforced == Enforced::All)
     })
     .await;
     machine.host.world().thing(&id).network = false;
@@ -57,6 +59,38 @@ async fn a_container_that_hangs_is_replaced_and_the_reason_said() {
     becomes(&engine, "alice", InstanceState::Live).await;
     let events = engine.events(Some(&name("alice")), 50).await.unwrap();
     assert!(events.iter().any(|e| e.detail.contains("did not answer")), "{events:?}");
+}
+
+/// A tenant that never answers must not have the host for as long as it likes.
+#[tokio::test]
+async fn a_boot_that_never_ends_has_no_more_cpu_than_a_boot_needs() {
+    let mut machine = Machine::new();
+    machine.settings.timing.boot_limit = LIMIT * 10;
+    machine.host.world().next_behaviour = Behaviour::Hangs;
+    let engine = machine.start().await;
+    let id = engine.provision(&Actor::system(), request("alice"), None).await.unwrap().instance;
+    let enforced = || machine.host.world().thing(&id).container.clone().map(|c| c.enforced);
+    until("its CPU is limited", async || enforced() == Some(Enforced::Cpu)).await;
+    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    assert_eq!(enforced(), Some(Enforced::All));
+}
+
+#[tokio::test]
+async fn one_that_is_started_again_and_again_boots_under_its_cpu_limit() {
+    let mut machine = Machine::new();
+    machine.settings.timing.boot_cpu = LIMIT;
+    machine.settings.timing.boot_limit = LIMIT * 10;
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    for _ in 0..6 {
+        let asked = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
+        assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    }
+    machine.host.world().thing(&id).behaviour = Behaviour::Hangs;
+    engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
+    let enforced = || machine.host.world().thing(&id).container.clone().map(|c| c.enforced);
+    until("its CPU is limited", async || enforced() == Some(Enforced::Cpu)).await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use startclaw_model::{Finding, InstanceId, Slot};
 
 pub use error::{HostError, HostErrorKind};
 pub use fault::HostFault;
-pub use observed::{Container, ContainerState, Exit, Found, Observed, Probe, excerpt};
+pub use observed::{Container, ContainerState, Enforced, Exit, Found, Observed, Probe, excerpt};
 pub use plan::{Plan, SecretFile, Workload};
 pub use step::Step;
 pub use usage::{Disk, MachineUsage, Usage};

@@ -1,5 +1,7 @@
 //! What a host says is there.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Timestamp};
 
@@ -43,10 +45,25 @@ pub struct Container {
     pub state: ContainerState,
     /// The [`Plan::spec`](crate::Plan::spec) it was made from.
     pub spec: String,
-    /// Whether the CPU limit is in force (it is lifted for the boot).
-    pub limited: bool,
+    /// Which of its limits are in force.
+    pub enforced: Enforced,
+    /// CPU time that it used since it was started, of all cores together. Read only while the CPU
+    /// limit is lifted; `None` also when the host cannot say.
+    pub cpu_used: Option<Duration>,
     /// When it was started last.
     pub started_at: Option<Timestamp>,
+}
+
+/// Which limits of a container are in force. They are lifted for its boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enforced {
+    /// None: it boots.
+    #[default]
+    Nothing,
+    /// The CPU limit: it used more than a boot needs, and has not booted.
+    Cpu,
+    /// The CPU limit and the soft memory limit: it has booted.
+    All,
 }
 
 /// What a container does.

@@ -27,6 +27,9 @@ pub enum Step {
     CreateContainer,
     /// Lift the CPU limit and the soft memory limit, and start the container.
     StartContainer,
+    /// Put the CPU limit into force, of a container that has not booted. The soft memory limit
+    /// stays lifted: on cgroup v1 Node takes it for all the memory there is.
+    LimitCpu,
     /// Put the CPU limit and the soft memory limit into force.
     Limit,
     /// Freeze the running container, for this long at most: then something that does not depend
@@ -65,6 +68,7 @@ impl Step {
             Self::SetConfigAside => "set-config-aside",
             Self::CreateContainer => "container",
             Self::StartContainer => "start",
+            Self::LimitCpu => "limit-cpu",
             Self::Limit => "limits",
             Self::PauseContainer { .. } => "pause",
             Self::ResumeContainer => "resume",

@@ -21,6 +21,7 @@ pub fn timing() -> Timing {
     Timing {
         boot_poll: ms(1),
         boot_limit: ms(300),
+        boot_cpu: ms(100),
         boot_share: ms(50),
         probe_every: ms(5),
         silence_limit: ms(40),

@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 use super::names::{ROLE_DRILL, ROLE_INSTANCE};
 use super::profile::{CPU_LIFTED, cpu_quota, mib};
 use super::{DockerHost, calls::Call, client::failed, client::found};
-use crate::{HostError, Plan};
+use crate::{Enforced, HostError, Plan};
 
 /// How long Docker may go on with a removal that it has begun.
 const REMOVAL: Duration = Duration::from_secs(30);
@@ -114,8 +114,12 @@ impl DockerHost {
         }
     }
 
+    pub(super) async fn limit_cpu(&self, plan: &Plan) -> Result<(), HostError> {
+        self.set_limits(plan, cpu_quota(plan.limits.cpus), plan.limits.memory_hard_mib).await
+    }
+
     pub(super) async fn limit(&self, plan: &Plan) -> Result<(), HostError> {
-        self.set_limits(plan, cpu_quota(plan.limits.cpus), plan.limits.memory_soft_mib).await
+        self.set_limits(plan, cpu_quota(plan.limits.cpus), enforced_soft_mib(plan)).await
     }
 
     async fn set_limits(
@@ -238,6 +242,22 @@ pub(super) fn label<'a>(container: &'a ContainerInspectResponse, key: &str) -> O
 
 pub(super) fn status(container: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
     container.state.as_ref()?.status
+}
+
+/// The soft memory limit after the boot: below the hard one, which stands there during the boot,
+/// so that the one is told from the other.
+fn enforced_soft_mib(plan: &Plan) -> u64 {
+    plan.limits.memory_soft_mib.min(plan.limits.memory_hard_mib - 1)
+}
+
+/// Which limits are in force.
+pub(super) fn enforced(container: &ContainerInspectResponse, plan: &Plan) -> Enforced {
+    let soft = container.host_config.as_ref().and_then(|host| host.memory_reservation);
+    match quota(container) > 0 {
+        false => Enforced::Nothing,
+        true if soft == Some(mib(enforced_soft_mib(plan))) => Enforced::All,
+        true => Enforced::Cpu,
+    }
 }
 
 pub(super) fn quota(container: &ContainerInspectResponse) -> i64 {

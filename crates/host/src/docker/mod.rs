@@ -252,6 +252,7 @@ impl Host for DockerHost {
             Step::WriteConfig(content) => self.write_config(plan, content.clone()).await,
             Step::CreateContainer => self.create_container(plan).await,
             Step::StartContainer => self.start_container(plan).await,
+            Step::LimitCpu => self.limit_cpu(plan).await,
             Step::Limit => self.limit(plan).await,
             Step::PauseContainer { at_most } => self.pause_container(plan, *at_most).await,
             Step::ResumeContainer => self.resume_container(plan).await,

@@ -12,10 +12,10 @@ use startclaw_model::{InstanceId, Timestamp};
 
 use super::calls::Call;
 use super::client::{blocking, failed};
-use super::container::{label, quota, status};
+use super::container::{enforced, label, status};
 use super::names::ROLE_REPAIR;
-use super::{DockerHost, volume};
-use crate::{Container, ContainerState, Exit, Found, HostError, Observed, Plan, Probe};
+use super::{DockerHost, usage, volume};
+use crate::{Container, ContainerState, Enforced, Exit, Found, HostError, Observed, Plan, Probe};
 
 /// The exit code of a process that was ended by SIGKILL, as the kernel does for memory.
 const KILLED: i64 = 137;
@@ -28,7 +28,7 @@ impl DockerHost {
             self.volume_root(plan),
             self.other_volumes(plan),
         )?;
-        let container = container.map(|found| self.describe(&found));
+        let container = container.map(|found| self.describe(plan, &found));
         let state = container.as_ref().map(|container| &container.state);
         let quiet = !matches!(state, Some(ContainerState::Running | ContainerState::Paused));
         let running = state == Some(&ContainerState::Running);
@@ -64,13 +64,16 @@ impl DockerHost {
         })
     }
 
-    fn describe(&self, container: &ContainerInspectResponse) -> Container {
+    fn describe(&self, plan: &Plan, container: &ContainerInspectResponse) -> Container {
         let state = container.state.clone().unwrap_or_default();
         let time = |text: Option<String>| {
             // Docker says "year 1" for never.
             text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.as_millis() > 0)
         };
         let code = state.exit_code.unwrap_or_default();
+        let enforced = enforced(container, plan);
+        let booting = enforced == Enforced::Nothing
+            && status(container) == Some(ContainerStateStatusEnum::RUNNING);
         Container {
             state: match status(container) {
                 Some(ContainerStateStatusEnum::CREATED) => ContainerState::Created,
@@ -87,7 +90,8 @@ impl DockerHost {
                 }),
             },
             spec: label(container, &self.names.spec_label()).unwrap_or_default().to_owned(),
-            limited: quota(container) > 0,
+            enforced,
+            cpu_used: booting.then(|| usage::cpu_of(container.id.as_deref()?)).flatten(),
             started_at: time(state.started_at),
         }
     }

@@ -113,6 +113,12 @@ fn of_cgroup(root: &Path, container: &str) -> Option<Usage> {
     places.iter().find_map(|place| version_2(&root.join(place)).or_else(|| version_1(root, place)))
 }
 
+/// CPU time that a container used since it was started, all cores together; `None` where its
+/// cgroup is not found. Kernel memory is read, no disk.
+pub(super) fn cpu_of(container: &str) -> Option<Duration> {
+    of_cgroup(Path::new(CGROUPS), container).map(|usage| usage.cpu)
+}
+
 fn version_2(folder: &Path) -> Option<Usage> {
     let memory = number(folder.join("memory.current"))?;
     let files = field(&text(folder.join("memory.stat"))?, "inactive_file").unwrap_or_default();

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
 use crate::{
-    Container, ContainerState, Exit, Found, HostError, MachineUsage, Observed, Plan, Probe, Step,
-    Usage,
+    Container, ContainerState, Enforced, Exit, Found, HostError, MachineUsage, Observed, Plan,
+    Probe, Step, Usage,
 };
 
 /// How an instance's container behaves.
@@ -159,7 +159,7 @@ impl World {
             secrets: thing.secrets,
             config: if running { None } else { config },
             probe: thing.probe(boot, now),
-            container: thing.container.clone(),
+            container: thing.seen_container(now),
         }
     }
 
@@ -197,6 +197,15 @@ impl World {
 }
 
 impl Thing {
+    /// The container, which uses one CPU all the time until it is limited.
+    fn seen_container(&self, now: Timestamp) -> Option<Container> {
+        let mut container = self.container.clone()?;
+        let boots =
+            container.state == ContainerState::Running && container.enforced == Enforced::Nothing;
+        container.cpu_used = container.started_at.filter(|_| boots).map(|at| now.since(at));
+        Some(container)
+    }
+
     fn probe(&self, boot: Duration, now: Timestamp) -> Probe {
         let Some(container) = &self.container else { return Probe::NotAsked };
         match (&container.state, container.started_at) {
@@ -245,12 +254,14 @@ impl Thing {
                 self.container = Some(Container {
                     state: ContainerState::Created,
                     spec: plan.spec.clone(),
-                    limited: false,
+                    enforced: Enforced::Nothing,
+                    cpu_used: None,
                     started_at: None,
                 });
             }
             Step::StartContainer => self.start(now)?,
-            Step::Limit => self.on_container(|c| c.limited = true),
+            Step::LimitCpu => self.on_container(|c| c.enforced = Enforced::Cpu),
+            Step::Limit => self.on_container(|c| c.enforced = Enforced::All),
             Step::PauseContainer { at_most } => {
                 if self.container.as_ref().is_some_and(|c| c.state == ContainerState::Running) {
                     self.on_container(|c| c.state = ContainerState::Paused);
@@ -320,7 +331,7 @@ impl Thing {
         };
         self.on_container(|c| {
             c.state = state;
-            c.limited = false;
+            c.enforced = Enforced::Nothing;
             c.started_at = Some(now);
         });
         Ok(())

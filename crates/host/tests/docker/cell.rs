@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
-use startclaw_host::{ContainerState, Host, LogRequest, Probe, Step};
+use startclaw_host::{ContainerState, Enforced, Host, LogRequest, Probe, Step};
 use startclaw_model::Limits;
 
 use super::platform::{CANARY, Platform, SERVER, run, works};
@@ -113,13 +113,18 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
     assert!(tasks <= 101, "{tasks}");
 
     // The CPU is lifted for the boot, limited afterwards, lifted for the next boot.
-    assert!(!p.container(&plan).await.limited);
+    let booting = p.container(&plan).await;
+    assert_eq!(booting.enforced, Enforced::Nothing);
+    assert!(booting.cpu_used.is_some(), "what a boot uses is seen");
+    let kept = || p.inspect(&plan, "{{.HostConfig.MemoryReservation}}");
+    let (soft, hard) = (plan.limits.memory_soft_mib << 20, plan.limits.memory_hard_mib << 20);
+    p.apply(&plan, Step::LimitCpu).await;
+    assert_eq!(p.container(&plan).await.enforced, Enforced::Cpu);
+    assert_eq!(kept(), hard.to_string(), "a boot under the CPU limit has its memory");
     let busy = "timeout 2 bash -c 'while :; do :; done'; cat /proc/self/cgroup >/dev/null; times";
     p.apply(&plan, Step::Limit).await;
     p.apply(&plan, Step::Limit).await;
-    assert!(p.container(&plan).await.limited);
-    let soft = plan.limits.memory_soft_mib << 20;
-    let kept = || p.inspect(&plan, "{{.HostConfig.MemoryReservation}}");
+    assert_eq!(p.container(&plan).await.enforced, Enforced::All);
     assert_eq!(kept(), soft.to_string(), "the soft limit is in force after the boot");
     let spent = || -> u64 {
         let pid = p.pid(&plan);
@@ -146,8 +151,7 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
     assert!(used < Duration::from_millis(1_500), "{used:?} of CPU in 2 s");
     p.apply(&plan, Step::StopContainer).await;
     p.apply(&plan, Step::StartContainer).await;
-    assert!(!p.container(&plan).await.limited);
-    let hard = plan.limits.memory_hard_mib << 20;
+    assert_eq!(p.container(&plan).await.enforced, Enforced::Nothing);
     assert_eq!(kept(), hard.to_string(), "and lifted while it boots");
 
     // Memory: the kernel ends it at the ceiling, and that is what is reported.

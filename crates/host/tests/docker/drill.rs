@@ -1,6 +1,6 @@
 //! A container that only shows that it comes up: beside the living one, and out of everybody's reach.
 
-use startclaw_host::{ContainerState, Host, Plan, Probe, SecretFile, Step};
+use startclaw_host::{ContainerState, Enforced, Host, Plan, Probe, SecretFile, Step};
 use startclaw_model::{InstanceId, Secret};
 
 use super::platform::{CANARY, Platform, SERVER, run, works};
@@ -34,7 +34,7 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
     let seen = p.until(&drill, |seen| answers(&seen.probe)).await;
     let container = seen.container.unwrap();
     assert_eq!(container.state, ContainerState::Running);
-    assert!(container.limited, "it boots under its CPU limit");
+    assert_eq!(container.enforced, Enforced::Cpu, "it boots under its CPU limit");
     assert!(answers(&p.host.probe(&drill).await.unwrap()));
     assert_eq!(p.inspect(&drill, r#"{{index .Config.Labels "schost22.role"}}"#), "drill");
     assert_eq!(

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use startclaw_host::{
-    Change, Container, ContainerState, Host, HostErrorKind, ImageState, LogRequest, Observed,
-    Probe, Step, docker::DockerSettings,
+    Change, Container, ContainerState, Enforced, Host, HostErrorKind, ImageState, LogRequest,
+    Observed, Probe, Step, docker::DockerSettings,
 };
 use startclaw_model::AddressPool;
 
@@ -37,7 +37,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert_eq!(started.state, ContainerState::Running);
     assert!(started.started_at.is_some());
     p.until(&plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
-    assert!(twice(Step::Limit).await.container.unwrap().limited);
+    assert!(twice(Step::Limit).await.container.unwrap().enforced == Enforced::All);
 
     let found = p.host.survey().await.unwrap();
     assert_eq!(found.len(), 1);

@@ -258,6 +258,7 @@ pub(crate) fn label(step: &str) -> String {
         "container" => "Building the container",
         "start" => "Starting the container",
         "boot" => "OpenClaw boots",
+        "limit-cpu" => "Setting the CPU limit",
         "limits" => "Setting the limits",
         "live" => "Going live",
         "stop" => "Stopping the one before",
