@@ -11,8 +11,8 @@ use reqwest::{Certificate, Client};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-/// Between two looks at somebody who starts; the same for all who are compared.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// Between two checks of somebody who starts; the same for all who are compared.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How long one look may take: somebody who is not there yet may leave it without an answer.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// A start that takes longer has failed.
@@ -68,7 +68,7 @@ pub async fn started(
             }
             last = format!("{status} {body}");
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
     anyhow::bail!("{url} did not start in {START_LIMIT:?}; last it said {last}")
 }

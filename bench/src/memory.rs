@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Watches the processes whose command line has one of some words in it.
 pub struct Watch {
@@ -27,7 +27,7 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
                 most.fetch_max(resident(words), Ordering::Relaxed);
-                sleep(LOOK_EVERY);
+                sleep(POLL_INTERVAL);
             }
         });
         Self { over, peak, thread: Some(thread) }

@@ -88,7 +88,7 @@ impl fmt::Display for Boot {
             f,
             "{} starts of each, in turn, of the same image. The clock stops at the first `/startupz` that says started. StartClaw: from\n\
              `POST /provision` at the socket, with a sign-in link, over HTTPS at the instance's own address with a certificate made for it, to a\n\
-             container with all its walls. The others: at the published port. `docker run`: without any limit, its configuration made before.\n\
+             container with full isolation. The others: at the published port. `docker run`: without any limit, its configuration made before.\n\
              `openclaw fleet create`: from the start of the command. None has a key yet: an OpenClaw whose first configuration names secrets looks for\n\
              older state first, which takes it 1.5 s more, by whatever it was started.\n",
             self.ours.len()

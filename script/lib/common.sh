@@ -54,7 +54,7 @@ quietly() {
 }
 
 # Holds the named lock until the script ends, so that two runs at once wait for each other rather than mix.
-# What the script starts and waits for inherits it; what goes on after the script must not: see detached.
+# What the script starts and waits for inherits it; what continues after the script must not: see detached.
 hold_lock() {
     local name=$1 directory=/run/lock/startclaw lock
     mkdir -p "$directory"
@@ -65,7 +65,7 @@ hold_lock() {
     fi
 }
 
-# Starts a command that goes on after the script, on its own. It inherits no file but its output: it would hold the locks of
+# Starts a command that continues after the script, on its own. It inherits no file but its output: it would hold the locks of
 # this script, and of the one that called it, for as long as it runs. Redirect its output.
 detached() {
     (

@@ -9,7 +9,7 @@ rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' "$project_root/Cargo.toml"
 }
 
-# The toolchain that the project is developed and tested with; rustup takes it by itself from rust-toolchain.toml.
+# The toolchain that the project is developed and tested with; rustup takes it on its own from rust-toolchain.toml.
 rust_pinned() {
     sed -n 's/^channel = "\(.*\)"/\1/p' "$project_root/rust-toolchain.toml"
 }

@@ -21,7 +21,7 @@ service_command() {
     esac
 }
 
-# What a service was started from, in one hash: while it is the same, the service need not be started anew.
+# What a service was started from, in one hash: while it is the same, the service need not be started again.
 service_hash() {
     {
         service_command "$1"

@@ -47,7 +47,7 @@ function hurry() {
 // Waits until nothing is excused any more by a click that was: it is for half a second.
 export const unexcused = (page) => page.waitForTimeout(600);
 
-// Comes to a page anew in every size and theme, and stays until live data have arrived. `reach` brings a tab there.
+// Comes to a page again in every size and theme, and stays until live data have arrived. `reach` brings a tab there.
 export async function comeAndStay(context, reach) {
   const looks = Object.values(SIZES).flatMap((viewport) => THEMES.map((colorScheme) => ({ viewport, colorScheme })));
   await Promise.all(

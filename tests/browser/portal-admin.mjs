@@ -44,13 +44,13 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
   await field(theirs.page, "Password").fill(password);
   await theirs.page.getByRole("button", { name: "Sign in", exact: true }).click();
   seen.keptOut = await theirs.page.getByRole("alert").first().innerText();
-  await press(page, "Let it sign in again");
-  await page.getByText("The account can be used again.").waitFor();
+  await press(page, "Resume the account");
+  await page.getByText("The account is active again.").waitFor();
   await signIn(theirs.page, site, user, password);
   seen.again = where(theirs.page);
 
   // A link to set a password: once.
-  await press(page, "Make a reset link");
+  await press(page, "Create a reset link");
   const reset = await page.locator("code.once").innerText();
   await one.page.goto(reset);
   await field(one.page, "New password").fill(newPassword);
@@ -63,7 +63,7 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
 
   // An invitation: once.
   await follow(page, "Invites");
-  await press(page, "Make a link");
+  await press(page, "Create a link");
   const invitation = await page.locator("code.once").innerText();
   await page.goto(`${site}/admin/invites`);
   seen.shownOnce = (await page.content()).includes(invitation);
@@ -72,7 +72,7 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
   const accept = async (page, email) => {
     await field(page, "E-mail").fill(email);
     await field(page, "Password").fill(password);
-    await press(page, "Make my account");
+    await press(page, "Create my account");
     await page.waitForLoadState();
   };
   await accept(one.page, guest);

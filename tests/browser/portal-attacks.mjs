@@ -43,7 +43,7 @@ drive(async ({ site, evil, email, password, person }) => {
     site,
   );
 
-  // Planting, on somebody who is signed in and on somebody who is about to.
+  // Planting, on a signed-in user and on somebody who is about to.
   await plant(page);
   seen.kept = JSON.stringify(await session(victim)) === JSON.stringify(before);
   await victim.page.goto(`${site}/account`);

@@ -6,7 +6,7 @@ import { faultsOf, firstPaint, weight } from "./axe.mjs";
 import { drive, field, outside, press, signIn } from "./browser.mjs";
 import { comeAndStay, unexcused } from "./jumps.mjs";
 
-// What pages become: a form that was refused or answered, its other steps, and a log that goes on.
+// What pages become: a form that was refused or answered, its other steps, and a log that continues.
 async function refused(page) {
   await field(page, "Current password").fill("wrong, I am afraid");
   await field(page, "New password").fill("short");
@@ -29,8 +29,8 @@ async function thirdStep(page) {
 async function tokenAnswered(page) {
   await thirdStep(page);
   await unexcused(page);
-  await field(page, "Bot token (may be left empty)").fill("123456789:AAE");
-  await field(page, "Bot token (may be left empty)").blur();
+  await field(page, "Bot token (optional)").fill("123456789:AAE");
+  await field(page, "Bot token (optional)").blur();
   await page.locator("#telegram-answer", { hasText: "." }).waitFor();
 }
 // Lines come, one that is shown and one that waits. Nothing is pressed by the mouse: what moves just after it would not count.

@@ -34,7 +34,7 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await follow(page, "Get your OpenClaw");
   await field(page, "E-mail").fill(email);
   await field(page, "Password").fill(password);
-  await press(page, "Make my account");
+  await press(page, "Create my account");
 
   // Three steps, one at a time, each with its check.
   await page.waitForURL(`${site}/new`);
@@ -47,7 +47,7 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await press(page, "Next");
   seen.steps.push(await page.locator("[data-wizard-text]").innerText());
   await page.getByRole("radio", { name: /^Another/ }).check();
-  await field(page, "Address of the server").fill(baseUrl);
+  await field(page, "Server URL").fill(baseUrl);
   await field(page, "Model").fill("echo-1");
   await field(page, "API key").fill(key);
   await field(page, "API key").blur();
@@ -55,8 +55,8 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   seen.keyAnswer = await page.locator("#key-answer").innerText();
   await press(page, "Next");
   seen.steps.push(await page.locator("[data-wizard-text]").innerText());
-  await field(page, "Bot token (may be left empty)").fill(token);
-  await field(page, "Bot token (may be left empty)").blur();
+  await field(page, "Bot token (optional)").fill(token);
+  await field(page, "Bot token (optional)").blur();
   await page.locator("#telegram-answer .good").waitFor();
   seen.telegramAnswer = await page.locator("#telegram-answer").innerText();
   await press(page, "Create my OpenClaw");
@@ -87,17 +87,17 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await page.goto(home);
   await press(page, "Restart");
   seen.restart = await watchOperation(page, "restart");
-  await follow(page, "Look after alice");
+  await follow(page, "Manage alice");
   await press(page, "Back up now");
   seen.backup = await watchOperation(page, "backup");
   await outside({ say: "herons" });
   await page.goto(home);
   seen.keys = await page.locator(".secrets").innerText();
   await follow(page, "Restore");
-  await page.getByRole("heading", { name: "Go back to an earlier alice?" }).waitFor();
+  await page.getByRole("heading", { name: "Restore alice?" }).waitFor();
   await press(page, "Restore this backup");
   seen.restore = await watchOperation(page, "restore");
-  await follow(page, "Look after alice");
+  await follow(page, "Manage alice");
   await page.locator(".state-card").getByText("Live").waitFor();
   seen.restored = await outside({ say: "storks" });
 

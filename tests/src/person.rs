@@ -1,4 +1,4 @@
-//! Somebody with an account, as a program sees the pages: forms and links, without a browser.
+//! Somebody with an account, as a program sees the portal: forms and links, without a browser.
 
 use reqwest::{Client, Response, header};
 
@@ -7,7 +7,7 @@ use crate::Platform;
 /// A password that may be chosen.
 pub const PASSWORD: &str = "four words in a row";
 
-/// Somebody who is signed in.
+/// A signed-in user.
 pub struct Person {
     client: Client,
     site: String,
@@ -54,7 +54,7 @@ impl Person {
         request.header("cookie", &self.cookie).send().await.expect("the page answers")
     }
 
-    /// A page's text, without what changes by itself: the addresses on it, of links and forms.
+    /// A page's text, without what changes on its own: the addresses on it, of links and forms.
     pub async fn addresses(&self, path: &str) -> Vec<String> {
         let page = self.get(path).await.text().await.expect("a text");
         let found = page.split(['"', '\'']).filter(|part| part.starts_with('/'));
@@ -86,7 +86,7 @@ impl Person {
         request.send().await.expect("the page answers")
     }
 
-    /// Makes an instance of their own on the pages. Gives the operation's id.
+    /// Makes an instance of their own on the portal. Gives the operation's id.
     pub async fn make(&self, name: &str) -> String {
         let made = self.post("/new", &[("name", name), ("provider", "none")]).await;
         let status = made.status();

@@ -73,7 +73,7 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
     assert_eq!(platform.page("alice", &cookie).await, Some(200));
     let steps: Vec<_> =
         taken["steps"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["read", "rest", "pause", "store"]);
+    assert_eq!(steps, ["scan", "quiesce", "freeze", "commit"]);
     println!("{:#}", taken["steps"]);
     // It had rested, and takes work again.
     chat.say("repeat herons", "echo: herons").await;
@@ -146,7 +146,7 @@ async fn plain_restic_opens_it_with_the_master_key(platform: &Platform) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Deprovision takes a last backup; restore brings the instance back with its secrets.
+/// Deprovision takes a final backup; restore brings the instance back with its secrets.
 async fn a_removed_one_comes_back(
     platform: &Platform,
     chat: &Chat<'_>,
@@ -189,7 +189,7 @@ async fn a_frozen_instance_goes_on_by_itself_when_the_daemon_stays_away() {
     platform.kill_daemon();
     let socket = "unix:///var/run/docker.sock";
     let watchdog = std::process::Command::new(end_to_end::platform::program())
-        .args(["thaw", "--docker", socket, "--container", &container, "--after", "2"])
+        .args(["unfreeze", "--docker", socket, "--container", &container, "--after", "2"])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

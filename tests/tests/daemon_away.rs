@@ -1,4 +1,4 @@
-//! The daemon killed and started again, as people with open pages see it; and walls that
+//! The daemon killed and started again, as people with open pages see it; and firewall rules that
 //! somebody tears down.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -51,7 +51,7 @@ async fn without_the_daemon_websockets_stay_open_and_requests_wait() {
     let health = socket.ask(&question, |said| said["id"] == "2").await;
     assert_eq!(health["ok"], true, "{health:#}");
     assert_eq!(platform.run_of("alice"), before, "a new daemon leaves alone what lives");
-    assert_eq!(platform.events("alice", "broke").await, [""; 0]);
+    assert_eq!(platform.events("alice", "failed").await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn walls_that_somebody_tears_down_are_put_up_again() {
         })
         .await;
     }
-    assert!(platform.metric("startclaw_walls_mended_total").await >= 2.0);
+    assert!(platform.metric("startclaw_firewall_repairs_total").await >= 2.0);
 }
 
 /// Runs `nft`; `None` when it fails.

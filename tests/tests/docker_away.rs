@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use end_to_end::{Platform, platform::is_real, relay::Relay, until};
 
-/// A probe comes every ten seconds, a look at everything every thirty.
+/// A probe comes every ten seconds, a full sweep every thirty.
 const NOTICED: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn docker_stopped_and_started_again_and_everything_returns() {
     // Docker is away and the container lives on.
     relay.cut().await;
     until("the daemon has noticed", NOTICED, async || {
-        platform.daemon_log().contains("the host cannot be surveyed").then_some(())
+        platform.daemon_log().contains("cannot list instances on the host").then_some(())
     })
     .await;
     assert_eq!(platform.page("alice", &cookie).await, Some(200));

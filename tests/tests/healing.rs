@@ -26,18 +26,18 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
     platform.docker(&["kill", &platform.container("alice")]);
     let status = platform.renewed("alice", &before, &cookie).await;
     assert_eq!(status["failures"], 1, "{status:#}");
-    assert_eq!(platform.events("alice", "broke").await, ["it was killed (exit code 137)"]);
-    assert_eq!(platform.events("alice", "healed").await.len(), 1);
+    assert_eq!(platform.events("alice", "failed").await, ["it was killed (exit code 137)"]);
+    assert_eq!(platform.events("alice", "recovered").await.len(), 1);
 
     // Somebody removes it by hand.
     let before = platform.run_of("alice");
     platform.docker(&["rm", "--force", &platform.container("alice")]);
     platform.renewed("alice", &before, &cookie).await;
     // Docker kills it before it removes it, so it may have been seen to end.
-    let broke = platform.events("alice", "broke").await;
-    let gone = broke.last().is_some_and(|b| b.contains("container was gone"));
+    let failed = platform.events("alice", "failed").await;
+    let gone = failed.last().is_some_and(|b| b.contains("container was gone"));
     let ended = platform.status("alice").await["failures"] == 2;
-    assert!(gone || ended, "{broke:?}");
+    assert!(gone || ended, "{failed:?}");
     assert_eq!(platform.objects("container").len(), 1);
 
     // The kernel ends its gateway for memory. Another instance, because the first failure of
@@ -55,9 +55,9 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
     let eat = "const a=[];for(;;)a.push(Buffer.alloc(64<<20,1))";
     platform.docker(&["exec", &platform.container("bob"), "node", "-e", eat]);
     platform.renewed("bob", &before, &cookie).await;
-    let broke = platform.events("bob", "broke").await;
-    assert!(broke.len() == 1 && broke[0].contains("memory"), "{broke:?}");
-    assert_eq!(platform.events("bob", "healed").await.len(), 1);
+    let failed = platform.events("bob", "failed").await;
+    assert!(failed.len() == 1 && failed[0].contains("memory"), "{failed:?}");
+    assert_eq!(platform.events("bob", "recovered").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,9 +77,9 @@ async fn one_that_hangs_is_replaced() {
         let _ = Command::new("kill").args(["-STOP", &process]).status();
     }
     platform.renewed("alice", &before, &cookie).await;
-    let broke = platform.events("alice", "broke").await;
-    assert_eq!(broke, ["it did not answer for 60 s"]);
-    assert_eq!(platform.events("alice", "healed").await.len(), 1);
+    let failed = platform.events("alice", "failed").await;
+    assert_eq!(failed, ["it did not answer for 60 s"]);
+    assert_eq!(platform.events("alice", "recovered").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn damage_is_repaired_once_and_what_stays_damaged_says_why() {
     let mut platform = Platform::start(9, &[], "").await;
     // One instance for each damage, because a repair is tried once in ten minutes.
     mended_by_the_doctor(&platform).await;
-    set_aside(&platform).await;
+    quarantine(&platform).await;
     failing(&mut platform).await;
 }
 
@@ -108,7 +108,7 @@ async fn mended_by_the_doctor(platform: &Platform) {
 }
 
 /// A file that nobody can read.
-async fn set_aside(platform: &Platform) {
+async fn quarantine(platform: &Platform) {
     platform.provision("bob").await;
     let cookie = platform.sign_in("bob").await;
     let before = platform.run_of("bob");
@@ -152,7 +152,7 @@ async fn failing(platform: &mut Platform) {
     assert_eq!(platform.metric(REPAIRS).await, 0.0, "repairs by the new daemon");
     assert_eq!(platform.status("carol").await["state"], "failing");
 
-    // Its owner mends it and does not want to wait.
+    // Its owner repairs it and does not want to wait.
     change_config(platform, "carol", |config| {
         config["channels"]["telegram"].as_object_mut().expect("an object").remove("nonsense");
     });

@@ -73,8 +73,8 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     assert!(by_hand.contains(key.trim()), "age itself opens it");
 
     let doctor = platform.json(&["doctor", "--json"]).await;
-    let backups = doctor["findings"].as_array().unwrap().iter().find(|f| f["check"] == "backups");
-    assert_eq!(backups.unwrap()["verdict"], "good", "{doctor:#}");
+    let backups = doctor["checks"].as_array().unwrap().iter().find(|f| f["name"] == "backups");
+    assert_eq!(backups.unwrap()["status"], "ok", "{doctor:#}");
     until("the metrics tell of it", OPERATION, async || {
         let metric = "startclaw_last_backup_timestamp_seconds{name=\"bob\"}";
         platform.metrics().await.contains(metric).then_some(())
@@ -115,7 +115,7 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
 
 /// Says something to the bot and waits for the answer.
 async fn say(platform: &Platform, telegram: &fake::telegram::Telegram, text: &str, answer: &str) {
-    // Until the webhook is set anew, there is nobody at the old one.
+    // Until the webhook is set again, there is nobody at the old one.
     until(&format!("{text:?} is taken"), ANSWER, async || {
         let webhook = telegram.webhook()?;
         let sent = platform

@@ -40,7 +40,7 @@ impl Platform {
         let (_, asked) = self.platform.api("POST", "/backup", Some(json!({ "name": NAME }))).await;
         let done = over(&self.platform, &asked).await?;
         Ok(Day {
-            held: step(&done, "pause")?,
+            held: step(&done, "freeze")?,
             took: whole(&done)?,
             stored: volume::size(&repository).saturating_sub(before),
             memory: watch.end(),

@@ -1,4 +1,4 @@
-//! A bare `docker run`, as fast as this image starts here: no limits, no walls, no proxy, and
+//! A bare `docker run`, as fast as this image starts here: no limits, no firewall, no proxy, and
 //! its configuration made before the clock runs.
 
 use std::{

@@ -35,7 +35,7 @@ impl Platform {
     }
 
     /// Provisions one, waits for its answer at its address, removes it; gives how long the
-    /// answer took. Each has a name of its own, so that its certificate is made anew as well.
+    /// answer took. Each has a name of its own, so that its certificate is recreated as well.
     pub async fn start_instance(
         &mut self,
         round: usize,

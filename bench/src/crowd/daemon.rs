@@ -31,7 +31,7 @@ const BUCKETS: [f64; 17] = [
     60.0, 300.0,
 ];
 /// Between two looks whether all are live.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -52,7 +52,7 @@ struct Machine {
 }
 
 /// A daemon's life.
-struct Life {
+struct TestDaemon {
     engine: Engine,
     store: Store,
     stop: CancellationToken,
@@ -105,7 +105,7 @@ fn say(value: &serde_json::Value) {
 }
 
 impl Machine {
-    async fn start(&self) -> anyhow::Result<Life> {
+    async fn start(&self) -> anyhow::Result<TestDaemon> {
         let store = Store::open(&self.dir.join("startclaw.db")).await?;
         let vault = Vault::load(&self.dir.join("master.key"), true)?;
         let settings = EngineSettings {
@@ -127,7 +127,7 @@ impl Machine {
         let engine = Engine::start(
             store.clone(),
             vault,
-            startclaw_engine::Outside::simulated(self.host.clone()),
+            startclaw_engine::Dependencies::simulated(self.host.clone()),
             settings,
         )
         .await?;
@@ -154,11 +154,11 @@ impl Machine {
         let serving = tokio::spawn(
             axum::serve(listener, service).with_graceful_shutdown(ended).into_future(),
         );
-        Ok(Life { engine, store, stop, serving })
+        Ok(TestDaemon { engine, store, stop, serving })
     }
 }
 
-impl Life {
+impl TestDaemon {
     async fn end(self) {
         self.stop.cancel();
         self.engine.shutdown().await;
@@ -175,7 +175,7 @@ pub async fn all_live(engine: &Engine, count: usize) {
         if engine.route(name).is_some_and(|r| r.state == InstanceState::Live) {
             waiting.pop();
         } else {
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

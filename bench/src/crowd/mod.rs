@@ -27,7 +27,7 @@ const ASKERS: usize = 16;
 pub struct Sizes {
     instances: usize,
     /// Requests for one instance, spread evenly over `spread`: that is longer than the daemon
-    /// takes from one look at everything to the next, so that some requests meet it.
+    /// takes from one full sweep to the next, so that some requests meet it.
     one: u32,
     spread: Duration,
     /// Requests for all.

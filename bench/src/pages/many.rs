@@ -7,7 +7,8 @@ use futures::{TryStreamExt, stream};
 use reqwest::{Client, header::COOKIE};
 use startclaw_accounts::{AccountSettings, Accounts, Origin};
 use startclaw_engine::{
-    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Timing,
+    BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
+    Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, Email, Name, Owner, Secret};
@@ -55,7 +56,8 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
         timing: Timing::default(),
     };
     let host = SimulatedHost::new(u32::try_from(sizes.instances)?, BOOT);
-    let engine = Engine::start(store.clone(), vault, Outside::simulated(host), settings).await?;
+    let engine =
+        Engine::start(store.clone(), vault, Dependencies::simulated(host), settings).await?;
     let accounts = Accounts::new(store, engine.clone(), AccountSettings::default(), SITE)
         .map_err(anyhow::Error::msg)?;
     let cookie = people(&engine, &accounts, sizes.instances).await?;

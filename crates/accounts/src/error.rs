@@ -5,10 +5,10 @@ use std::time::Duration;
 use startclaw_engine::EngineError;
 use startclaw_store::StoreError;
 
-/// A request that was not carried out. The texts are for whoever asked.
+/// A request that was not carried out. The texts are for the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// A field is wrong.
+    /// Invalid field.
     #[error("{message}")]
     Invalid {
         /// The field.
@@ -17,42 +17,42 @@ pub enum AccountError {
         message: String,
     },
     /// Address and password do not belong together; which of them is wrong is not said.
-    #[error("this address and this password do not belong together")]
+    #[error("wrong e-mail address or password")]
     Refused,
     /// A passkey that does not open anything here.
-    #[error("this passkey is not known here; sign in with your password")]
+    #[error("unknown passkey; sign in with your password")]
     UnknownPasskey,
     /// An admin keeps the account out.
-    #[error("this account is suspended; ask whoever runs this platform")]
+    #[error("this account is suspended; contact your administrator")]
     Suspended,
     /// Too often.
-    #[error("that was tried too often; try again in {seconds} seconds")]
+    #[error("too many attempts; try again in {seconds} seconds")]
     Slow {
         /// How long to wait.
         seconds: u64,
     },
     /// Nobody can sign up, or not without an invitation.
-    #[error("an account can be made by invitation only; ask whoever runs this platform for one")]
+    #[error("sign-up is by invitation only; ask your administrator for an invitation")]
     Closed,
     /// The link was used, is too old, or was never one.
-    #[error("this link does not work any more; ask for a new one")]
+    #[error("this link has expired or was already used; request a new one")]
     DeadLink,
     /// There is no such account, session, passkey or invitation.
-    #[error("there is no such {0}")]
+    #[error("{0} not found")]
     Missing(&'static str),
     /// What the engine says of an instance.
     #[error("{0}")]
     Instance(#[source] EngineError),
     /// The last admin cannot be taken away.
     #[error(
-        "this is the last admin; make another one first, or do it as the operator (startclaw accounts …)"
+        "this is the last admin; grant admin rights to another account first, or do it as the operator (startclaw accounts …)"
     )]
     LastAdmin,
     /// Too many people at this moment.
-    #[error("too many people sign in at this moment; try again in a few seconds")]
+    #[error("too many sign-ins in progress; try again in a few seconds")]
     Busy,
     /// Something of ours failed; the cause is in the daemon's log.
-    #[error("something of ours failed; try again in a moment")]
+    #[error("internal error; try again in a moment")]
     Inside(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -3,8 +3,8 @@
 //! Who somebody is, is decided here and nowhere else; what they may touch follows from
 //! [`SignedIn`]. Instances are the engine's; an account only has its name on them.
 
+mod deletion;
 mod error;
-mod leaving;
 mod links;
 mod mail;
 mod manage;
@@ -30,7 +30,7 @@ pub use error::AccountError;
 pub use links::FreshLink;
 pub use manage::AccountInfo;
 pub use passkeys::Ceremony;
-pub use sessions::{FreshSession, SESSION_LIFE, SignedIn};
+pub use sessions::{FreshSession, SESSION_LIFETIME, SignedIn};
 pub use settings::{AccountSettings, MailSettings, SignUp};
 pub use startclaw_store::{AccountSession, Link, LinkKind, Passkey, Usage};
 pub use throttle::{Throttle, network_of};
@@ -41,11 +41,11 @@ const BY_NETWORK: (u32, Duration) = (20, Duration::from_secs(300));
 const BY_STRANGERS: (u32, Duration) = (10, Duration::from_secs(900));
 /// Failed sign-ins to one account from one device that signed in to it before.
 const BY_DEVICE: (u32, Duration) = (10, Duration::from_secs(900));
-/// Sign-ins with a passkey begun from one network, and their window. One is begun at each load of the
-/// sign-in page.
+/// Sign-ins with a passkey begun from one network, and their window. One is begun at each load of
+/// the sign-in page.
 const CEREMONIES: (u32, Duration) = (100, Duration::from_secs(300));
 /// Accounts made, and links asked for, from one network.
-const ASKED: (u32, Duration) = (10, Duration::from_secs(3600));
+const REQUESTS: (u32, Duration) = (10, Duration::from_secs(3600));
 
 /// Where a request comes from.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ struct Inner {
     store: Store,
     engine: Engine,
     settings: AccountSettings,
-    /// Where the pages are, such as `https://example.com`.
+    /// Where the portal is, such as `https://example.com`.
     site: String,
     hasher: password::Hasher,
     mailer: Option<mail::Mailer>,
@@ -77,11 +77,11 @@ struct Inner {
     asked: Throttle<IpAddr>,
     ceremonies: Throttle<IpAddr>,
     /// Somebody leaves.
-    leaving: Notify,
+    deletion_requested: Notify,
 }
 
 impl Accounts {
-    /// Puts it together. `site` is where the pages are, such as `https://example.com:8443`.
+    /// Puts it together. `site` is where the portal is, such as `https://example.com:8443`.
     ///
     /// # Errors
     /// What is wrong with the settings, in words.
@@ -105,9 +105,9 @@ impl Accounts {
                 by_network: Throttle::new(BY_NETWORK.0, BY_NETWORK.1),
                 by_strangers: Throttle::new(BY_STRANGERS.0, BY_STRANGERS.1),
                 by_device: Throttle::new(BY_DEVICE.0, BY_DEVICE.1),
-                asked: Throttle::new(ASKED.0, ASKED.1),
+                asked: Throttle::new(REQUESTS.0, REQUESTS.1),
                 ceremonies: Throttle::new(CEREMONIES.0, CEREMONIES.1),
-                leaving: Notify::new(),
+                deletion_requested: Notify::new(),
             }),
         })
     }
@@ -127,7 +127,7 @@ impl Accounts {
     }
 
     /// Counts something that costs us or others, and refuses it when it was asked too often.
-    fn count_asked(&self, origin: &Origin) -> Result<(), AccountError> {
+    fn count_request(&self, origin: &Origin) -> Result<(), AccountError> {
         let (network, now) = (network_of(origin.address), Instant::now());
         if let Some(wait) = self.inner.asked.pause(&network, now) {
             return Err(AccountError::slow(wait));

@@ -35,7 +35,7 @@ impl Accounts {
         email: Option<Email>,
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
-        let whom = email.as_ref().map_or("whoever has it", Email::as_str);
+        let whom = email.as_ref().map_or("anyone with the link", Email::as_str);
         let what = format!("made an invitation for {whom}");
         let link = self.make_link(LinkKind::Invite, None, email, actor, life).await?;
         self.note_by(actor, &what).await;
@@ -90,7 +90,7 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let email =
             Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
-        self.count_asked(origin)?;
+        self.count_request(origin)?;
         let accounts = self.clone();
         tokio::spawn(async move {
             if let Err(e) = accounts.send_password_link(&email).await {
@@ -155,7 +155,7 @@ impl Accounts {
         account: &Account,
         origin: &Origin,
     ) -> Result<(), AccountError> {
-        self.count_asked(origin)?;
+        self.count_request(origin)?;
         self.send_confirmation(account).await
     }
 
@@ -179,8 +179,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets a password by a link, and signs in. Whoever has the link could read the address's mail, or got it
-    /// from an admin: so the address counts as confirmed.
+    /// Sets a password by a link, and signs in. Whoever has the link could read the address's mail,
+    /// or got it from an admin: so the address counts as confirmed.
     ///
     /// # Errors
     /// [`AccountError::DeadLink`], [`AccountError::Suspended`]; [`AccountError::Invalid`] for a
@@ -211,7 +211,7 @@ impl Accounts {
         let link = self.store().link(&hash, Timestamp::now()).await?;
         let id = link.filter(|link| link.kind == kind).and_then(|link| link.account);
         let account = self.store().account(&id.ok_or(AccountError::DeadLink)?).await?;
-        let stays = account.filter(|account| account.state != AccountState::Leaving);
+        let stays = account.filter(|account| account.state != AccountState::PendingDeletion);
         Ok((hash, stays.ok_or(AccountError::DeadLink)?))
     }
 

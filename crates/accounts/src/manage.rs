@@ -10,7 +10,6 @@ use crate::{AccountError, Accounts, FreshLink};
 /// An account with what it has and may have.
 #[derive(Debug, Clone)]
 pub struct AccountInfo {
-    /// The account.
     pub account: Account,
     /// What it has.
     pub usage: Usage,
@@ -91,7 +90,7 @@ impl Accounts {
         AccountInfo { account, usage, quota }
     }
 
-    /// Keeps somebody out, or lets them in again. Their instances go on.
+    /// Keeps somebody out, or lets them in again. Their instances continue.
     ///
     /// # Errors
     /// [`AccountError::LastAdmin`]; [`AccountError::Missing`] for one that leaves.
@@ -103,7 +102,7 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let wanted = if suspend { AccountState::Suspended } else { AccountState::Active };
         let change = move |account: &mut Account| {
-            if account.state != AccountState::Leaving {
+            if account.state != AccountState::PendingDeletion {
                 account.state = wanted;
             }
         };
@@ -150,21 +149,21 @@ impl Accounts {
     ///
     /// # Errors
     /// What the engine says of the instance; [`AccountError::Missing`] for an account that leaves.
-    pub async fn give(
+    pub async fn transfer(
         &self,
         actor: &Actor,
         name: &Name,
         account: &Account,
     ) -> Result<(), AccountError> {
-        if !self.inner.engine.give(name, &account.id).await? {
+        if !self.inner.engine.transfer(name, &account.id).await? {
             return Err(AccountError::Missing("account"));
         }
         self.note_by(actor, &format!("gave {name} to {}", account.email)).await;
         Ok(())
     }
 
-    /// Changes an account, ends what it may no longer access, and answers what it is now. An operator
-    /// at the socket needs no admin account, so may take the last one away.
+    /// Changes an account, ends what it may no longer access, and answers what it is now. An
+    /// operator at the socket needs no admin account, so may take the last one away.
     pub(crate) async fn change(
         &self,
         actor: &Actor,

@@ -22,14 +22,14 @@ use crate::{AccountError, Accounts, FreshSession, Origin, SignedIn, network_of, 
 
 /// How long somebody may take to touch their key.
 const CEREMONY: Duration = Duration::from_secs(300);
-/// Sign-ins under way at most; beyond it the oldest gives way.
+/// Sign-ins in progress at most; beyond it the oldest gives way.
 const SIGN_INS: usize = 8192;
-/// Sign-ins under way from one network; beyond it its oldest gives way.
+/// Sign-ins in progress from one network; beyond it its oldest gives way.
 const PER_NETWORK: usize = 32;
 /// Passkeys that one account may have.
 const MOST: usize = 20;
 
-/// A registration under way: its id, its state, and when it began.
+/// A registration in progress: its id, its state, and when it began.
 type Registration = (String, Box<PasskeyRegistration>, Instant);
 
 /// What passkeys are made for and checked against.
@@ -40,8 +40,8 @@ pub(crate) struct Passkeys {
     sign_ins: Mutex<SignIns>,
 }
 
-/// Sign-ins under way, which strangers begin: bounded by network and in all. A new one takes an old
-/// one's place instead of being refused, so that nobody is locked out by others.
+/// Sign-ins in progress, which strangers begin: bounded by network and in all. A new one takes an
+/// old one's place instead of being refused, so that nobody is locked out by others.
 #[derive(Default)]
 struct SignIns {
     begun: HashMap<String, (Box<DiscoverableAuthentication>, IpAddr)>,
@@ -156,7 +156,7 @@ impl Accounts {
             .start_passkey_registration(id, email, email, Some(known))
             .map_err(AccountError::inside)?;
         let mut options = serde_json::to_value(options).map_err(AccountError::inside)?;
-        // The browser must find it by itself when signing in.
+        // The browser must find it on its own when signing in.
         let selection = &mut options["publicKey"]["authenticatorSelection"];
         selection["residentKey"] = json!("required");
         selection["requireResidentKey"] = json!(true);

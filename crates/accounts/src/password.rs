@@ -15,8 +15,8 @@ use crate::AccountError;
 pub(crate) const SHORTEST: usize = 10;
 /// The longest password, in bytes: more would only cost us.
 const LONGEST: usize = 256;
-/// Hashes at the same time: each takes 19 MiB and some 30 ms of a core (argon2id with the crate's own
-/// parameters, which are OWASP's: m = 19 MiB, t = 2, p = 1).
+/// Hashes at the same time: each takes 19 MiB and some 30 ms of a core (argon2id with the crate's
+/// own parameters, which are OWASP's: m = 19 MiB, t = 2, p = 1).
 const AT_ONCE: usize = 2;
 /// How many wait for that at most, at some 15 ms each.
 const WAITING: usize = 64;

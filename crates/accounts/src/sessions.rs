@@ -11,16 +11,15 @@ use startclaw_store::AccountSession;
 use crate::{AccountError, Accounts, Origin};
 
 /// How long a session lasts.
-pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How exactly it is noted when a session was seen.
 const SEEN_EVERY: Duration = Duration::from_secs(300);
 /// What a browser says of itself is kept up to so many characters.
 const DEVICE: usize = 200;
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Who.
     pub account: Account,
     /// With which session.
     pub session: AccountSession,
@@ -43,7 +42,7 @@ impl SignedIn {
     }
 
     /// Whether this person may see the instance `name` of `owner`: their own, or any for an admin.
-    pub fn sees(&self, name: &Name, owner: Option<&AccountId>) -> bool {
+    pub fn can_access(&self, name: &Name, owner: Option<&AccountId>) -> bool {
         self.principal().can_access(name, owner)
     }
 }
@@ -81,7 +80,7 @@ impl Accounts {
                 address: origin.address.to_string(),
                 created_at: now,
                 seen_at: now,
-                expires_at: now.plus(SESSION_LIFE),
+                expires_at: now.plus(SESSION_LIFETIME),
             })
             .await?;
         if !opened {
@@ -95,7 +94,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Only for what failed inside.
-    pub async fn who(
+    pub async fn authenticate(
         &self,
         cookie: &str,
         origin: &Origin,
@@ -165,8 +164,8 @@ impl Accounts {
         .await
     }
 
-    /// Runs a change that may take access away to its end, also when the caller is dropped, and then
-    /// enforces it.
+    /// Runs a change that may take access away to its end, also when the caller is dropped, and
+    /// then enforces it.
     pub(crate) async fn owned<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, AccountError>> + Send + 'static,

@@ -52,7 +52,7 @@ impl SignUp {
 #[serde(default, deny_unknown_fields)]
 pub struct MailSettings {
     /// The server: `smtps://mail.example.com` (TLS from the start), `smtp://mail.example.com`
-    /// (STARTTLS, which must be there), with `:PORT` if it is not the usual one; on this machine
+    /// (STARTTLS, which must be there), with `:PORT` if it is not the usual one; on this host
     /// also `smtp+plain://127.0.0.1:25`. No mail is sent when empty.
     pub server: String,
     /// Who signs in there; nobody when empty.

@@ -114,7 +114,7 @@ impl Accounts {
     /// What a device is known by that signed in to this account: it follows from the account, and
     /// opens nothing.
     pub(crate) fn device_mark(&self, account: &Account) -> Secret {
-        Secret::new(digest(&self.inner.engine.keyed_text(&format!("device/{}", account.id))))
+        Secret::new(digest(&self.inner.engine.hmac(&format!("device/{}", account.id))))
     }
 }
 
@@ -123,6 +123,6 @@ pub(crate) fn admit(account: Account) -> Result<Account, AccountError> {
     match account.state {
         AccountState::Active => Ok(account),
         AccountState::Suspended => Err(AccountError::Suspended),
-        AccountState::Leaving => Err(AccountError::Refused),
+        AccountState::PendingDeletion => Err(AccountError::Refused),
     }
 }

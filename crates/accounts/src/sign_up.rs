@@ -34,7 +34,7 @@ impl Accounts {
         if invited_as.as_ref().is_some_and(|only| *only != email) {
             return Err(AccountError::invalid("email", "the invitation is for another address"));
         }
-        self.count_asked(origin)?;
+        self.count_request(origin)?;
         let hash = self.inner.hasher.hash(password).await?;
         let account = Account {
             id: AccountId::new(),

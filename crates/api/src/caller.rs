@@ -37,7 +37,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 }
 
 /// A scope as a type.
-pub(crate) trait Wanted: Send + Sync {
+pub(crate) trait RequiredScope: Send + Sync {
     const SCOPE: Scope;
 }
 
@@ -48,13 +48,13 @@ pub(crate) enum Write {}
 /// Change who may.
 pub(crate) enum Admin {}
 
-impl Wanted for Read {
+impl RequiredScope for Read {
     const SCOPE: Scope = Scope::Read;
 }
-impl Wanted for Write {
+impl RequiredScope for Write {
     const SCOPE: Scope = Scope::Write;
 }
-impl Wanted for Admin {
+impl RequiredScope for Admin {
     const SCOPE: Scope = Scope::Admin;
 }
 
@@ -104,7 +104,7 @@ impl<W> Caller<W> {
     }
 
     /// Refuses an instance that the caller may not see, as if it did not exist.
-    pub(crate) fn see(&self, name: &Name) -> Result<(), Problem> {
+    pub(crate) fn require_access(&self, name: &Name) -> Result<(), Problem> {
         if Principal::Token(self.scopes.clone()).can_access(name, None) {
             Ok(())
         } else {
@@ -121,15 +121,15 @@ impl<W> Caller<W> {
 
     /// The instances a list is about: the one that was asked for, else the only one the
     /// caller may see, else all.
-    pub(crate) fn narrow(&self, asked: Option<Name>) -> Result<Option<Name>, Problem> {
+    pub(crate) fn filter(&self, asked: Option<Name>) -> Result<Option<Name>, Problem> {
         if let Some(name) = &asked {
-            self.see(name)?;
+            self.require_access(name)?;
         }
         Ok(asked.or_else(|| self.scopes.instance.clone()))
     }
 
     /// Refuses a token of one instance where the whole machine is meant.
-    pub(crate) fn everywhere(&self) -> Result<(), Problem> {
+    pub(crate) fn require_global(&self) -> Result<(), Problem> {
         match &self.scopes.instance {
             None => Ok(()),
             Some(_) => Err(Problem::new(
@@ -140,7 +140,7 @@ impl<W> Caller<W> {
     }
 }
 
-impl<W: Wanted> FromRequestParts<Shared> for Caller<W> {
+impl<W: RequiredScope> FromRequestParts<Shared> for Caller<W> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
@@ -150,7 +150,7 @@ impl<W: Wanted> FromRequestParts<Shared> for Caller<W> {
         };
         tracing::Span::current().record("actor", actor.as_str());
         if !scopes.allow(W::SCOPE) {
-            let scope = word(W::SCOPE);
+            let scope = scope_name(W::SCOPE);
             let detail = format!("this needs a token with the scope {scope}");
             let challenge = format!(
                 "Bearer realm=\"startclaw\", error=\"insufficient_scope\", scope=\"{scope}\""
@@ -163,7 +163,7 @@ impl<W: Wanted> FromRequestParts<Shared> for Caller<W> {
     }
 }
 
-const fn word(scope: Scope) -> &'static str {
+const fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "read",
         Scope::Write => "write",

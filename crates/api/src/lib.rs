@@ -3,6 +3,8 @@
 //! Thin: it checks who asks, calls the engine and shapes the answer. The same routes are
 //! served at the Unix socket and at `https://api.DOMAIN`; see [`Access`].
 
+#![warn(missing_docs)]
+
 mod caller;
 pub mod client;
 mod document;

@@ -17,7 +17,7 @@ use crate::{
     shared::Shared,
 };
 
-/// How long a request may take until its answer begins; streams go on after that.
+/// How long a request may take until its answer begins; streams continue after that.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The outermost layer.
@@ -42,7 +42,7 @@ pub(crate) async fn outermost(
     let response = finish(response, &method, &id);
     let taken = began.elapsed();
     measure(&shared, &method, route, response.status(), taken);
-    span.in_scope(|| tell(&response, &method, taken));
+    span.in_scope(|| log_response(&response, &method, taken));
     response
 }
 
@@ -60,7 +60,7 @@ async fn answer(shared: &Shared, request: Request, next: Next) -> Response {
     }
 }
 
-/// Turns what the router says by itself into problem documents, and adds what all answers carry.
+/// Turns what the router says on its own into problem documents, and adds what all answers carry.
 fn finish(response: Response, method: &Method, id: &str) -> Response {
     let mut response = match response.extensions().get::<Problem>().cloned() {
         Some(problem) => problem.answer(Some(id)),
@@ -113,7 +113,7 @@ fn measure(shared: &Shared, method: &Method, route: String, status: StatusCode, 
     .record(taken);
 }
 
-fn tell(response: &Response, method: &Method, taken: Duration) {
+fn log_response(response: &Response, method: &Method, taken: Duration) {
     let status = response.status().as_u16();
     let ms = (taken.as_secs_f64() * 10_000.0).round() / 10.0;
     let problem = response.extensions().get::<Problem>();

@@ -32,7 +32,7 @@ pub enum Kind {
     NameTaken,
     /// The instance is being removed.
     Removing,
-    /// It does not go together with what is under way.
+    /// It does not go together with what is in progress.
     Conflict,
     /// The request took too long to arrive.
     Slow,
@@ -42,11 +42,11 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The `Idempotency-Key` was used with a different request.
     KeyReused,
-    /// Too many bad tokens from one address; `Retry-After` says when to go on.
+    /// Too many bad tokens from one address; `Retry-After` says when to continue.
     TooManyAttempts,
-    /// The machine has no place for another instance.
+    /// The host has no place for another instance.
     Full,
-    /// Too much at once, or the host does not answer; `Retry-After` says when to try again.
+    /// Too many requests, or the host does not answer; `Retry-After` says when to try again.
     Unavailable,
     /// Something failed inside; the daemon's log says what.
     Internal,
@@ -78,17 +78,21 @@ impl Kind {
     const fn facts(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::Malformed => ("malformed", S::BAD_REQUEST, "The request cannot be read"),
-            Self::Invalid => ("invalid", S::UNPROCESSABLE_ENTITY, "A field is wrong"),
-            Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "Who are you?"),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "This token may not do that"),
+            Self::Malformed => ("malformed", S::BAD_REQUEST, "Malformed request"),
+            Self::Invalid => ("invalid", S::UNPROCESSABLE_ENTITY, "Invalid field"),
+            Self::Unauthenticated => {
+                ("unauthenticated", S::UNAUTHORIZED, "Authentication required")
+            }
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Insufficient scope"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {
-                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Wrong method for this path")
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
             }
-            Self::NameTaken => ("name-taken", S::CONFLICT, "The name is taken"),
+            Self::NameTaken => ("name-taken", S::CONFLICT, "Name already in use"),
             Self::Removing => ("removing", S::CONFLICT, "The instance is being removed"),
-            Self::Conflict => ("conflict", S::CONFLICT, "Not together with what is under way"),
+            Self::Conflict => {
+                ("conflict", S::CONFLICT, "Conflict: another operation is in progress")
+            }
             Self::Slow => ("slow", S::REQUEST_TIMEOUT, "The request took too long to arrive"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
@@ -100,9 +104,9 @@ impl Kind {
             Self::TooManyAttempts => {
                 ("too-many-attempts", S::TOO_MANY_REQUESTS, "Too many bad tokens")
             }
-            Self::Full => ("full", S::INSUFFICIENT_STORAGE, "The machine is full"),
-            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Not just now"),
-            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Something failed inside"),
+            Self::Full => ("full", S::INSUFFICIENT_STORAGE, "Host at capacity"),
+            Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Service unavailable"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
         }
     }
 
@@ -190,7 +194,7 @@ impl Problem {
 
     /// Something of ours that failed. `cause` goes to the log, nothing of it outside.
     pub fn internal(cause: impl Into<String>) -> Self {
-        let detail = "something failed inside StartClaw; the daemon's log says what";
+        let detail = "internal error; see the daemon's log";
         Self::new(Kind::Internal, detail).because(cause)
     }
 
@@ -337,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named() {
-        let problem = Problem::field("limits.pids", "pids lies between 64 and 32768");
+        let problem = Problem::field("limits.pids", "pids must be between 64 and 32768");
         let document = problem.document(Some("1"));
         assert_eq!(document.field.as_deref(), Some("limits.pids"));
         assert_eq!(document.status, 422);

@@ -58,7 +58,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::accounts::resume))
         .routes(routes!(routes::accounts::admin))
         .routes(routes!(routes::accounts::quota))
-        .routes(routes!(routes::accounts::give))
+        .routes(routes!(routes::accounts::transfer))
         .routes(routes!(
             routes::invitations::list,
             routes::invitations::create,

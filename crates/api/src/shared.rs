@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use startclaw_accounts::{Accounts, Throttle};
 use startclaw_engine::Engine;
-use startclaw_model::{Finding, Limits};
+use startclaw_model::{Check, Limits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ impl Access {
 }
 
 /// Checks that the engine cannot do: Caddy, ports, the clock.
-pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Finding>> + Send + Sync>;
+pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Check>> + Send + Sync>;
 
 /// What the daemon tells the API.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! Answers that go on: bounded in number, and ended when the daemon stops.
+//! Answers that continue: bounded in number, and ended when the daemon stops.
 
 use axum::{
     extract::FromRequestParts,

@@ -15,7 +15,7 @@ use crate::{BackupError, BackupErrorKind, Storage, destination::Destination, obj
 /// How long one request may take, and how long a part of a transfer may bring nothing.
 const REQUEST: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(20);
-/// How often a request that failed is tried again, within about half a minute. More is the
+/// How often a request that failed is retried, within about half a minute. More is the
 /// daemon's business, which knows what else there is to do.
 const RETRIES: usize = 5;
 

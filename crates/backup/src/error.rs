@@ -3,7 +3,7 @@
 use rustic_core::{ErrorKind, RusticError};
 use serde::{Deserialize, Serialize};
 
-/// What kind of trouble it is, and so what can be done.
+/// Kind of error, and so what can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupErrorKind {
@@ -33,7 +33,7 @@ pub enum BackupErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct BackupError {
-    /// What kind of trouble.
+    /// Kind of error.
     pub kind: BackupErrorKind,
     /// What failed, on what, and what to do. Holds no secret.
     pub message: String,

@@ -47,7 +47,6 @@ pub struct WorkerLimits {
 pub enum Work {
     /// Take a snapshot.
     Take {
-        /// The folder.
         root: PathBuf,
         /// Whether somebody writes to the folder: then there are two passes, and before the second
         /// the worker says [`Event::Ready`] and waits for [`Command::Go`].
@@ -66,7 +65,6 @@ pub enum Work {
     Restore {
         /// The snapshot's id, or `latest`.
         snapshot: String,
-        /// The folder.
         root: PathBuf,
         /// Whose the files are to be, user and group.
         uid: u32,
@@ -86,9 +84,9 @@ pub enum Work {
     /// List the snapshots.
     List,
     /// Check every SQLite database in a folder that nobody else uses; the repository is not
-    /// touched. What a crash of their writers left is mended by that, as it is when they are opened.
+    /// touched. What a crash of their writers left is repaired by that, as it is when they are
+    /// opened.
     CheckDatabases {
-        /// The folder.
         root: PathBuf,
         /// Whose the files are, user and group. The worker becomes that user first.
         uid: u32,
@@ -103,7 +101,6 @@ pub enum ReadData {
     Nothing,
     /// One of so many parts, counted from 1; together they are all.
     Part {
-        /// Which.
         n: u32,
         /// Of how many.
         of: u32,
@@ -207,7 +204,6 @@ pub struct SnapshotInfo {
     /// Its id, the same in every repository that it is copied to: 32 hexadecimal digits. In plain
     /// restic it is a tag.
     pub id: String,
-    /// When.
     pub taken_at: Timestamp,
     /// Files in it.
     pub files: u64,

@@ -29,7 +29,7 @@ impl Meter {
         self.live();
     }
 
-    /// Begins anew, with what is to be done where that is known.
+    /// Begins again, with what is to be done where that is known.
     pub fn begin(&self, total: u64) {
         self.files.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);

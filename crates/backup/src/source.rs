@@ -2,7 +2,7 @@
 //!
 //! Its owner may have put anything there and may change it while we look. So nothing is opened by
 //! a path: each name is looked up in the open folder that holds it, no link is followed, and what
-//! was opened is judged by itself. rustic skips what cannot be read without a word; here it is
+//! was opened is judged on its own. rustic skips what cannot be read without a word; here it is
 //! counted and named, because a snapshot that lacks a file is no backup.
 
 use std::{

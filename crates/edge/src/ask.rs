@@ -11,12 +11,12 @@ use startclaw_model::InstanceState;
 use crate::{router::Edge, site::Site};
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct AskQuery {
     domain: String,
 }
 
 /// 200 for the domain, the API and each instance that is not being removed; 404 otherwise.
-pub(crate) async fn ask(State(edge): State<Edge>, Query(asked): Query<Asked>) -> StatusCode {
+pub(crate) async fn ask(State(edge): State<Edge>, Query(asked): Query<AskQuery>) -> StatusCode {
     let known = match Site::of_name(&asked.domain, &edge.settings.domain) {
         Site::Front | Site::Api => true,
         Site::Instance(name) => edge

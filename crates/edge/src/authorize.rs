@@ -15,9 +15,9 @@ use startclaw_model::{InstanceState, Name};
 use startclaw_openclaw::USER_HEADER;
 
 use crate::{
+    authorize_request::AuthorizeRequest,
     client, cookie,
-    decide::{Decision, Refusal, decide},
-    question::Question,
+    decide::{Decision, Rejection, decide},
     reply,
     router::{Edge, host},
     site::Site,
@@ -42,7 +42,7 @@ pub(crate) async fn authorize(State(edge): State<Edge>, headers: HeaderMap) -> R
 }
 
 async fn answer(edge: &Edge, headers: &HeaderMap) -> (Response, &'static str) {
-    let Some(question) = Question::of(headers) else {
+    let Some(request) = AuthorizeRequest::of(headers) else {
         // Only Caddy asks here, and it always says all of it.
         return (StatusCode::BAD_REQUEST.into_response(), "malformed");
     };
@@ -51,44 +51,49 @@ async fn answer(edge: &Edge, headers: &HeaderMap) -> (Response, &'static str) {
         _ => None,
     };
     let decision = match &name {
-        Some(name) => judge(edge, &question, name, headers).await,
-        None => Decision::Refuse(Refusal::NoInstance),
+        Some(name) => decide_access(edge, &request, name, headers).await,
+        None => Decision::Refuse(Rejection::NoInstance),
     };
     match decision {
         Decision::Pass { upstream, user } => match pass(&upstream.to_string(), user, headers) {
             Some(response) => (response, "pass"),
-            None => (reply::refuse(&Refusal::Trouble, name.as_ref(), question.page), "trouble"),
+            None => (reply::refuse(&Rejection::Internal, name.as_ref(), request.page), "internal"),
         },
-        Decision::Refuse(refusal @ Refusal::SignIn) if let Some(name) = &name => {
+        Decision::Refuse(refusal @ Rejection::SignIn) if let Some(name) = &name => {
             let site = edge.settings.site_origin();
-            (reply::sign_in(name, question.page, &site), reply::label(&refusal))
+            (reply::sign_in(name, request.page, &site), reply::label(&refusal))
         }
         Decision::Refuse(refusal) => {
-            (reply::refuse(&refusal, name.as_ref(), question.page), reply::label(&refusal))
+            (reply::refuse(&refusal, name.as_ref(), request.page), reply::label(&refusal))
         }
     }
 }
 
-async fn judge(edge: &Edge, question: &Question, name: &Name, headers: &HeaderMap) -> Decision {
-    let Some(route) = settled(edge, name).await else {
-        return Decision::Refuse(Refusal::NoInstance);
+async fn decide_access(
+    edge: &Edge,
+    request: &AuthorizeRequest,
+    name: &Name,
+    headers: &HeaderMap,
+) -> Decision {
+    let Some(route) = wait_until_known(edge, name).await else {
+        return Decision::Refuse(Rejection::NoInstance);
     };
     let session = match cookie::session(headers) {
         Some(value) => match edge.engine.session(&route.id, value).await {
             Ok(session) => session,
             Err(e) => {
                 tracing::error!(error = ?e, %name, "a session could not be looked up");
-                return Decision::Refuse(Refusal::Trouble);
+                return Decision::Refuse(Rejection::Internal);
             }
         },
         None => None,
     };
     let origin = edge.settings.instance_origin(name);
-    decide(question, &route, &origin, session.as_ref().map(|s| s.identity.as_str()))
+    decide(request, &route, &origin, session.as_ref().map(|s| s.identity.as_str()))
 }
 
 /// The instance's route, once it is known how the instance is.
-async fn settled(edge: &Edge, name: &Name) -> Option<Route> {
+async fn wait_until_known(edge: &Edge, name: &Name) -> Option<Route> {
     let until = Instant::now() + SETTLING;
     let mut permit = None;
     loop {

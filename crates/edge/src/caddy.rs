@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use startclaw_model::Finding;
+use startclaw_model::Check;
 use tokio::{net::TcpStream, process::Command, time::timeout};
 
 use crate::{EdgeError, EdgeSettings, Tls, handshake, render};
@@ -37,10 +37,10 @@ pub fn write_caddyfile(settings: &EdgeSettings, path: &Path) -> Result<bool, Edg
 }
 
 /// Checks all that the edge needs to work.
-pub async fn check(settings: &EdgeSettings) -> Vec<Finding> {
+pub async fn check(settings: &EdgeSettings) -> Vec<Check> {
     let mut findings = vec![check_version().await];
     if let Err(e) = settings.check() {
-        findings.push(Finding::bad("edge", e.to_string(), "correct the setting and restart"));
+        findings.push(Check::error("edge", e.to_string(), "correct the setting and restart"));
         return findings;
     }
     let mut listening = true;
@@ -50,7 +50,7 @@ pub async fn check(settings: &EdgeSettings) -> Vec<Finding> {
         ("certificate questions", settings.ask_listen),
     ] {
         let finding = check_port(what, address).await;
-        listening &= finding.mend.is_none();
+        listening &= finding.fix.is_none();
         findings.push(finding);
     }
     if listening {
@@ -59,29 +59,29 @@ pub async fn check(settings: &EdgeSettings) -> Vec<Finding> {
     findings
 }
 
-async fn check_version() -> Finding {
-    let mend = "install Caddy 2.11 or newer; script/bootstrap does";
+async fn check_version() -> Check {
+    let fix = "install Caddy 2.11 or newer; script/bootstrap does";
     let output = Command::new("caddy").arg("version").stdin(Stdio::null()).output();
     let text = match timeout(Duration::from_secs(10), output).await {
         Ok(Ok(output)) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).trim().to_owned()
         }
         Ok(Ok(output)) => {
-            return Finding::bad(
+            return Check::error(
                 "caddy",
                 format!("caddy version ended with {}", output.status),
-                mend,
+                fix,
             );
         }
-        Ok(Err(e)) => return Finding::bad("caddy", format!("caddy cannot be run: {e}"), mend),
-        Err(_) => return Finding::bad("caddy", "caddy version did not end", mend),
+        Ok(Err(e)) => return Check::error("caddy", format!("caddy cannot be run: {e}"), fix),
+        Err(_) => return Check::error("caddy", "caddy version did not end", fix),
     };
     match parse_version(&text) {
         Some(version) if version >= OLDEST => {
-            Finding::good("caddy", format!("Caddy {}.{}", version.0, version.1))
+            Check::ok("caddy", format!("Caddy {}.{}", version.0, version.1))
         }
-        Some(_) => Finding::bad("caddy", format!("Caddy is too old: {text}"), mend),
-        None => Finding::warning("caddy", format!("the version cannot be read: {text}"), mend),
+        Some(_) => Check::error("caddy", format!("Caddy is too old: {text}"), fix),
+        None => Check::warning("caddy", format!("the version cannot be read: {text}"), fix),
     }
 }
 
@@ -91,16 +91,16 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-async fn check_port(what: &str, address: SocketAddr) -> Finding {
+async fn check_port(what: &str, address: SocketAddr) -> Check {
     let check = "ports";
     match timeout(Duration::from_secs(3), TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Finding::good(check, format!("{address} answers ({what})")),
-        Ok(Err(e)) => Finding::bad(
+        Ok(Ok(_)) => Check::ok(check, format!("{address} answers ({what})")),
+        Ok(Err(e)) => Check::error(
             check,
             format!("nothing answers at {address} ({what}): {e}"),
             "start Caddy (systemctl start startclaw-caddy, or script/up); if it does not stay up, its log says why (often the port is taken)",
         ),
-        Err(_) => Finding::bad(
+        Err(_) => Check::error(
             check,
             format!("no answer at {address} ({what})"),
             "look whether a firewall rule on this machine drops local connections",
@@ -108,13 +108,13 @@ async fn check_port(what: &str, address: SocketAddr) -> Finding {
     }
 }
 
-async fn check_served_certificate(settings: &EdgeSettings) -> Finding {
+async fn check_served_certificate(settings: &EdgeSettings) -> Check {
     let domain = &settings.domain;
     let root = settings.internal_root();
     if settings.tls == Tls::Internal
         && std::fs::File::open(&root).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
     {
-        return Finding::warning(
+        return Check::warning(
             "certificate",
             format!("not checked: this user may not read {}", root.display()),
             "run startclaw doctor as root, or start the daemon, which checks it",
@@ -126,7 +126,7 @@ async fn check_served_certificate(settings: &EdgeSettings) -> Finding {
         Tls::Acme => Duration::from_secs(7 * 24 * 3600),
     };
     match handshake::check_certificate(settings, domain, ahead).await {
-        Ok(()) => Finding::good(
+        Ok(()) => Check::ok(
             "certificate",
             match settings.tls {
                 Tls::Acme => format!("{domain} has a good certificate"),
@@ -136,7 +136,7 @@ async fn check_served_certificate(settings: &EdgeSettings) -> Finding {
                 ),
             },
         ),
-        Err(reason) => Finding::bad(
+        Err(reason) => Check::error(
             "certificate",
             format!("the certificate of {domain}: {reason}"),
             match settings.tls {
@@ -177,7 +177,7 @@ mod tests {
         let settings =
             EdgeSettings { https_port: 31999, http_port: 31998, ..EdgeSettings::default() };
         let findings = check(&settings).await;
-        let bad = findings.iter().filter(|f| f.check == "ports" && f.mend.is_some()).count();
+        let bad = findings.iter().filter(|f| f.name == "ports" && f.fix.is_some()).count();
         assert!(bad >= 2, "{findings:?}");
     }
 }

@@ -9,8 +9,8 @@ use axum::http::HeaderMap;
 /// can be nobody's address.
 pub(crate) const SAME_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// The client's address. Caddy puts it last in `X-Forwarded-For`; what stands before is the client's
-/// own word and does not count.
+/// The client's address. Caddy puts it last in `X-Forwarded-For`; what stands before is the
+/// client's own word and does not count.
 pub fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     let ip: IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;

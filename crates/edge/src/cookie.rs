@@ -4,7 +4,7 @@
 //! The instance must not see it either, because what runs there is the tenant's business.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use startclaw_engine::SESSION_LIFE;
+use startclaw_engine::SESSION_LIFETIME;
 
 /// The name of the session cookie.
 pub const SESSION_COOKIE: &str = "__Host-startclaw";
@@ -56,7 +56,7 @@ pub(crate) fn without_session(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The header that begins a session.
 pub(crate) fn set(value: &str) -> Option<HeaderValue> {
-    let life = SESSION_LIFE.as_secs();
+    let life = SESSION_LIFETIME.as_secs();
     let text =
         format!("{SESSION_COOKIE}={value}; Path=/; Max-Age={life}; Secure; HttpOnly; SameSite=Lax");
     let mut header = HeaderValue::from_str(&text).ok()?;

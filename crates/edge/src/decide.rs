@@ -6,12 +6,12 @@ use axum::http::Method;
 use startclaw_engine::Route;
 use startclaw_model::InstanceState;
 
-use crate::{question::Question, uri::Path};
+use crate::{authorize_request::AuthorizeRequest, uri::Path};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It goes on to this address, as this person; or as nobody.
+    /// It continues to this address, as this person; or as nobody.
     Pass {
         /// Where the instance listens.
         upstream: SocketAddr,
@@ -19,12 +19,12 @@ pub(crate) enum Decision {
         user: Option<String>,
     },
     /// It goes no further.
-    Refuse(Refusal),
+    Refuse(Rejection),
 }
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// There is no instance of this name.
     NoInstance,
     /// Its address can be read in more than one way.
@@ -44,47 +44,47 @@ pub(crate) enum Refusal {
     /// Too many ask for the same at this moment.
     Busy,
     /// Something of ours failed.
-    Trouble,
+    Internal,
 }
 
 /// Decides about a request to the instance at `route`, whose own origin is `origin`, from
-/// somebody who is signed in as `user`.
+/// a signed-in user as `user`.
 pub(crate) fn decide(
-    question: &Question,
+    request: &AuthorizeRequest,
     route: &Route,
     origin: &str,
     user: Option<&str>,
 ) -> Decision {
     use Decision::{Pass, Refuse};
-    match question.path {
-        Path::Ambiguous => return Refuse(Refusal::Ambiguous),
-        Path::Hidden => return Refuse(Refusal::Hidden),
+    match request.path {
+        Path::Ambiguous => return Refuse(Rejection::Ambiguous),
+        Path::Hidden => return Refuse(Rejection::Hidden),
         Path::Webhook | Path::Probe | Path::Inside => {}
     }
     match route.state {
         InstanceState::Live => {}
-        InstanceState::Unknown | InstanceState::Starting => return Refuse(Refusal::Starting),
+        InstanceState::Unknown | InstanceState::Starting => return Refuse(Rejection::Starting),
         InstanceState::Failing => {
-            return Refuse(Refusal::Failing(user.and_then(|_| route.reason.clone())));
+            return Refuse(Rejection::Failing(user.and_then(|_| route.reason.clone())));
         }
-        InstanceState::Removing => return Refuse(Refusal::Removing),
+        InstanceState::Removing => return Refuse(Rejection::Removing),
     }
-    match question.path {
+    match request.path {
         // Telegram cannot sign in; OpenClaw checks the secret that Telegram sends along.
-        Path::Webhook if route.telegram && question.method == Method::POST && !question.upgrade => {
-            return Pass { upstream: route.place.webhook, user: None };
+        Path::Webhook if route.telegram && request.method == Method::POST && !request.upgrade => {
+            return Pass { upstream: route.endpoints.webhook, user: None };
         }
         // Anybody may ask whether it is alive; as nobody, so that it tells no details.
-        Path::Probe if question.only_reads() => {
-            return Pass { upstream: route.place.gateway, user: None };
+        Path::Probe if request.only_reads() => {
+            return Pass { upstream: route.endpoints.gateway, user: None };
         }
         _ => {}
     }
-    let Some(user) = user else { return Refuse(Refusal::SignIn) };
-    if !comes_from_own_pages(question, origin) {
-        return Refuse(Refusal::CrossSite);
+    let Some(user) = user else { return Refuse(Rejection::SignIn) };
+    if !comes_from_own_pages(request, origin) {
+        return Refuse(Rejection::CrossSite);
     }
-    Pass { upstream: route.place.gateway, user: Some(user.to_owned()) }
+    Pass { upstream: route.endpoints.gateway, user: Some(user.to_owned()) }
 }
 
 /// Whether a signed-in person's browser sent this for the instance's own pages.
@@ -93,19 +93,19 @@ pub(crate) fn decide(
 /// carry the session cookie in spite of `SameSite`. What changes something, and a WebSocket,
 /// therefore needs the instance's own origin; and what only reads must not be embedded by
 /// another origin, as a frame or otherwise. Links from anywhere still work.
-fn comes_from_own_pages(question: &Question, origin: &str) -> bool {
-    if question.origin.as_deref().is_some_and(|o| o != origin) {
+fn comes_from_own_pages(request: &AuthorizeRequest, origin: &str) -> bool {
+    if request.origin.as_deref().is_some_and(|o| o != origin) {
         return false;
     }
-    let site = question.fetch.site.as_deref();
-    if !question.only_reads() {
-        return question.origin.is_some() && site.is_none_or(|s| s == "same-origin");
+    let site = request.fetch.site.as_deref();
+    if !request.only_reads() {
+        return request.origin.is_some() && site.is_none_or(|s| s == "same-origin");
     }
     match site {
         None | Some("same-origin" | "none") => true,
         Some(_) => {
-            question.fetch.mode.as_deref() == Some("navigate")
-                && question.fetch.dest.as_deref() == Some("document")
+            request.fetch.mode.as_deref() == Some("navigate")
+                && request.fetch.dest.as_deref() == Some("document")
         }
     }
 }

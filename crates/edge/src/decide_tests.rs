@@ -1,5 +1,5 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use startclaw_host::Place;
+use startclaw_host::Endpoints;
 use startclaw_model::{InstanceId, Name};
 
 use super::*;
@@ -14,7 +14,7 @@ fn route(state: InstanceState) -> Route {
         state,
         reason: Some("the model key is wrong".to_owned()),
         telegram: true,
-        place: Place {
+        endpoints: Endpoints {
             gateway: ([127, 0, 0, 1], 18001).into(),
             webhook: ([127, 0, 0, 1], 28001).into(),
             proxy: [10, 87, 0, 1].into(),
@@ -23,7 +23,7 @@ fn route(state: InstanceState) -> Route {
 }
 
 /// A request as Caddy describes it: `METHOD URI`, then header lines.
-fn question(text: &str) -> Question {
+fn request(text: &str) -> AuthorizeRequest {
     let mut lines = text.split('|').map(str::trim);
     let (method, uri) = lines.next().unwrap().split_once(' ').unwrap();
     let mut headers = HeaderMap::new();
@@ -36,11 +36,11 @@ fn question(text: &str) -> Question {
             HeaderValue::from_str(value).unwrap(),
         );
     }
-    Question::of(&headers).unwrap()
+    AuthorizeRequest::of(&headers).unwrap()
 }
 
 fn live(text: &str, user: Option<&str>) -> Decision {
-    decide(&question(text), &route(InstanceState::Live), ORIGIN, user)
+    decide(&request(text), &route(InstanceState::Live), ORIGIN, user)
 }
 
 fn gateway(user: Option<&str>) -> Decision {
@@ -51,7 +51,7 @@ fn gateway(user: Option<&str>) -> Decision {
 fn the_owner_enters_and_a_stranger_is_asked_to_sign_in() {
     for uri in ["GET /", "GET /chat?x=1", "HEAD /", "GET /readyz", "GET /telegram-webhook"] {
         assert_eq!(live(uri, OWNER), gateway(OWNER), "{uri}");
-        assert_eq!(live(uri, None), Decision::Refuse(Refusal::SignIn), "{uri}");
+        assert_eq!(live(uri, None), Decision::Refuse(Rejection::SignIn), "{uri}");
     }
 }
 
@@ -61,7 +61,7 @@ fn telegram_delivers_without_signing_in_and_as_nobody() {
     assert_eq!(live("POST /telegram-webhook", None), webhook);
     assert_eq!(live("POST /telegram-webhook", OWNER), webhook);
 
-    let sign_in = Decision::Refuse(Refusal::SignIn);
+    let sign_in = Decision::Refuse(Rejection::SignIn);
     for other in [
         "GET /telegram-webhook",
         "PUT /telegram-webhook",
@@ -73,8 +73,8 @@ fn telegram_delivers_without_signing_in_and_as_nobody() {
         assert_eq!(live(other, None), sign_in, "{other}");
     }
     let without = Route { telegram: false, ..route(InstanceState::Live) };
-    let question = question("POST /telegram-webhook");
-    assert_eq!(decide(&question, &without, ORIGIN, None), sign_in);
+    let request = request("POST /telegram-webhook");
+    assert_eq!(decide(&request, &without, ORIGIN, None), sign_in);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn anybody_may_ask_whether_it_is_alive() {
     for other in
         ["POST /healthz", "GET /healthz?x", "GET /healthz | Upgrade: websocket", "GET /readyz"]
     {
-        assert_eq!(live(other, None), Decision::Refuse(Refusal::SignIn), "{other}");
+        assert_eq!(live(other, None), Decision::Refuse(Rejection::SignIn), "{other}");
     }
 }
 
@@ -96,7 +96,7 @@ fn the_admin_rpc_is_not_there_even_for_the_owner() {
         let Decision::Refuse(refusal) = live(&format!("{uri} | Origin: {ORIGIN}"), OWNER) else {
             panic!("{uri} passed");
         };
-        assert!(matches!(refusal, Refusal::Hidden | Refusal::Ambiguous), "{uri}");
+        assert!(matches!(refusal, Rejection::Hidden | Rejection::Ambiguous), "{uri}");
     }
 }
 
@@ -124,7 +124,7 @@ fn only_its_own_pages_change_something_or_open_a_websocket() {
         "GET /ws | Upgrade: websocket",
         "GET /ws | Upgrade: websocket | Origin: https://mallory.localhost:8443",
     ] {
-        assert_eq!(live(bad, OWNER), Decision::Refuse(Refusal::CrossSite), "{bad}");
+        assert_eq!(live(bad, OWNER), Decision::Refuse(Rejection::CrossSite), "{bad}");
     }
 }
 
@@ -147,33 +147,33 @@ fn links_from_anywhere_work_and_embedding_does_not() {
         "GET / | Sec-Fetch-Site: same-site",
         "GET / | Origin: https://mallory.localhost:8443",
     ] {
-        assert_eq!(live(bad, OWNER), Decision::Refuse(Refusal::CrossSite), "{bad}");
+        assert_eq!(live(bad, OWNER), Decision::Refuse(Rejection::CrossSite), "{bad}");
     }
 }
 
 #[test]
 fn an_instance_that_is_not_up_lets_nobody_in_and_tells_strangers_nothing() {
-    let get = question("GET /");
+    let get = request("GET /");
     for text in ["GET /", "POST /telegram-webhook", "GET /healthz"] {
         for (state, refusal) in [
-            (InstanceState::Unknown, Refusal::Starting),
-            (InstanceState::Starting, Refusal::Starting),
-            (InstanceState::Failing, Refusal::Failing(None)),
-            (InstanceState::Removing, Refusal::Removing),
+            (InstanceState::Unknown, Rejection::Starting),
+            (InstanceState::Starting, Rejection::Starting),
+            (InstanceState::Failing, Rejection::Failing(None)),
+            (InstanceState::Removing, Rejection::Removing),
         ] {
-            let decision = decide(&question(text), &route(state), ORIGIN, None);
+            let decision = decide(&request(text), &route(state), ORIGIN, None);
             assert_eq!(decision, Decision::Refuse(refusal), "{text} while {state:?}");
         }
     }
     let owners = decide(&get, &route(InstanceState::Failing), ORIGIN, OWNER);
     let reason = Some("the model key is wrong".to_owned());
-    assert_eq!(owners, Decision::Refuse(Refusal::Failing(reason)));
+    assert_eq!(owners, Decision::Refuse(Rejection::Failing(reason)));
 }
 
 #[test]
 fn a_page_is_for_people_who_look_at_one() {
-    assert!(question("GET / | Accept: text/html,*/*").page);
-    assert!(question("GET / | Accept: text/html | Sec-Fetch-Mode: navigate").page);
+    assert!(request("GET / | Accept: text/html,*/*").page);
+    assert!(request("GET / | Accept: text/html | Sec-Fetch-Mode: navigate").page);
     for not in [
         "GET /",
         "GET / | Accept: */*",
@@ -181,6 +181,6 @@ fn a_page_is_for_people_who_look_at_one() {
         "POST / | Accept: text/html",
         "GET / | Accept: text/html | Upgrade: websocket",
     ] {
-        assert!(!question(not).page, "{not}");
+        assert!(!request(not).page, "{not}");
     }
 }

@@ -6,18 +6,18 @@
 //! and at which address the instance listens (`/authorize`).
 
 mod ask;
+mod auth_routes;
 mod authorize;
+mod authorize_request;
 mod caddy;
 mod caddyfile;
 mod client;
 mod cookie;
 mod decide;
-mod door;
 mod drain;
 mod error;
 mod handshake;
 mod pages;
-mod question;
 mod reply;
 mod router;
 mod settings;

@@ -31,7 +31,7 @@ pub(crate) struct Message {
     pub quoted: Option<String>,
     /// After how many seconds the page loads itself again.
     pub refresh: Option<u32>,
-    /// Show that something is under way.
+    /// Show that something is in progress.
     pub waiting: bool,
 }
 
@@ -51,7 +51,7 @@ impl Message {
     }
 }
 
-/// What Caddy shows by itself when it reaches neither the instance nor us: the page and its
+/// What Caddy shows on its own when it reaches neither the instance nor us: the page and its
 /// content security policy.
 pub(crate) fn unreachable() -> Result<(String, String), askama::Error> {
     let page = Message {
@@ -65,30 +65,30 @@ pub(crate) fn unreachable() -> Result<(String, String), askama::Error> {
 /// The page that a sign-in link leads to.
 #[derive(Debug, Template)]
 #[template(path = "enter.html")]
-struct EnterPage<'a> {
+struct SignInPage<'a> {
     name: &'a Name,
     ticket: &'a str,
 }
 
-/// Shows a button that uses the ticket. Opening the link alone must not use it, because
+/// Shows a button that uses the login token. Opening the link alone must not use it, because
 /// messengers and mail filters open links to look what is there.
-pub(crate) fn enter(name: &Name, ticket: &str) -> Response {
-    let page_ = EnterPage { name, ticket };
+pub(crate) fn sign_in(name: &Name, ticket: &str) -> Response {
+    let page_ = SignInPage { name, ticket };
     // The form's request must carry its origin, which "no-referrer" would blank out. The
-    // address with the ticket in it is sent nowhere.
+    // address with the login token in it is sent nowhere.
     page(&page_, StatusCode::OK, &policy(Some(&SCRIPT_DIGEST), "'self'"), "strict-origin")
 }
 
 /// The page that asks before it signs out.
 #[derive(Debug, Template)]
 #[template(path = "leave.html")]
-struct LeavePage<'a> {
+struct SignOutPage<'a> {
     name: &'a Name,
 }
 
 /// Shows a button that ends the session.
-pub(crate) fn leave(name: &Name) -> Response {
-    let page_ = LeavePage { name };
+pub(crate) fn sign_out(name: &Name) -> Response {
+    let page_ = SignOutPage { name };
     page(&page_, StatusCode::OK, &policy(None, "'self'"), "strict-origin")
 }
 
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_inline_is_what_the_policy_allows() {
         let name = Name::parse("demo").unwrap();
-        let page = EnterPage { name: &name, ticket: "t" };
+        let page = SignInPage { name: &name, ticket: "t" };
         let html = page.render().unwrap();
         let between = |a: &str, b: &str| html.split_once(a).unwrap().1.split_once(b).unwrap().0;
         assert_eq!(digest(between("<style>", "</style>")), *STYLE_DIGEST);

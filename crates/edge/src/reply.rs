@@ -7,7 +7,7 @@ use axum::{
 use serde_json::json;
 use startclaw_model::Name;
 
-use crate::{decide::Refusal, pages::Message};
+use crate::{decide::Rejection, pages::Message};
 
 /// Seconds until a starting instance is looked at again.
 const SOON: u32 = 2;
@@ -15,30 +15,31 @@ const SOON: u32 = 2;
 const LATER: u32 = 15;
 
 /// The word for a refusal, for metrics.
-pub(crate) const fn label(refusal: &Refusal) -> &'static str {
+pub(crate) const fn label(refusal: &Rejection) -> &'static str {
     match refusal {
-        Refusal::NoInstance => "no-instance",
-        Refusal::Ambiguous => "ambiguous",
-        Refusal::Hidden => "hidden",
-        Refusal::SignIn => "sign-in",
-        Refusal::CrossSite => "cross-site",
-        Refusal::Starting => "starting",
-        Refusal::Failing(_) => "failing",
-        Refusal::Removing => "removing",
-        Refusal::Busy => "busy",
-        Refusal::Trouble => "trouble",
+        Rejection::NoInstance => "no-instance",
+        Rejection::Ambiguous => "ambiguous",
+        Rejection::Hidden => "hidden",
+        Rejection::SignIn => "sign-in",
+        Rejection::CrossSite => "cross-site",
+        Rejection::Starting => "starting",
+        Rejection::Failing(_) => "failing",
+        Rejection::Removing => "removing",
+        Rejection::Busy => "busy",
+        Rejection::Internal => "internal",
     }
 }
 
 /// The answer to a request that goes no further. `name` is the instance it was for.
-pub(crate) fn refuse(refusal: &Refusal, name: Option<&Name>, page: bool) -> Response {
+pub(crate) fn refuse(refusal: &Rejection, name: Option<&Name>, page: bool) -> Response {
     let (status, message) = describe(refusal, name);
     answer(status, &message, page)
 }
 
-/// The answer to whoever is not signed in to the instance `name`: the pages at `site` let its owner in.
+/// The answer to whoever is not signed in to the instance `name`: the portal at `site` let its
+/// owner in.
 pub(crate) fn sign_in(name: &Name, page: bool, site: &str) -> Response {
-    let (status, message) = describe(&Refusal::SignIn, Some(name));
+    let (status, message) = describe(&Rejection::SignIn, Some(name));
     let href = format!("{site}/instances/{name}");
     let link = Some((href, format!("Sign in, then open {name}")));
     answer(status, &Message { link, ..message }, page)
@@ -72,40 +73,40 @@ fn problem(status: StatusCode, message: &Message) -> Response {
     (status, headers, body.to_string()).into_response()
 }
 
-fn describe(refusal: &Refusal, name: Option<&Name>) -> (StatusCode, Message) {
+fn describe(refusal: &Rejection, name: Option<&Name>) -> (StatusCode, Message) {
     let name = name.map_or("this instance", Name::as_str);
     match refusal {
-        Refusal::NoInstance => (
+        Rejection::NoInstance => (
             StatusCode::NOT_FOUND,
-            Message::new("Nothing lives here", &["There is no instance at this address."]),
+            Message::new("Instance not found", &["There is no instance at this address."]),
         ),
-        Refusal::Ambiguous => (
+        Rejection::Ambiguous => (
             StatusCode::BAD_REQUEST,
-            Message::new("This address is malformed", &["Check the link that brought you here."]),
+            Message::new("Malformed address", &["Check the link that brought you here."]),
         ),
-        Refusal::Hidden => {
+        Rejection::Hidden => {
             (StatusCode::NOT_FOUND, Message::new("Not found", &["There is nothing at this path."]))
         }
-        Refusal::SignIn => (
+        Rejection::SignIn => (
             StatusCode::UNAUTHORIZED,
             Message {
                 quoted: Some(format!("startclaw open {name}")),
                 ..Message::new(
                     format!("Sign in to {name}"),
                     &[
-                        "This device is not signed in. With an account here you open it from your own pages; else you get in with a sign-in link, which whoever runs this platform makes with:",
+                        "This device is not signed in. Open the instance from the portal, or ask your administrator for a sign-in link, created with:",
                     ],
                 )
             },
         ),
-        Refusal::CrossSite => (
+        Rejection::CrossSite => (
             StatusCode::FORBIDDEN,
             Message::new(
-                "Not from here",
-                &["Another site's page sent this request. Open the instance in a tab of its own."],
+                "Request blocked",
+                &["The request came from another site. Open the instance in its own tab."],
             ),
         ),
-        Refusal::Starting => (
+        Rejection::Starting => (
             StatusCode::SERVICE_UNAVAILABLE,
             Message {
                 refresh: Some(SOON),
@@ -113,7 +114,7 @@ fn describe(refusal: &Refusal, name: Option<&Name>) -> (StatusCode, Message) {
                 ..Message::new(format!("{name} is starting"), &["That takes a few seconds."])
             },
         ),
-        Refusal::Failing(reason) => (
+        Rejection::Failing(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
             Message {
                 refresh: Some(LATER),
@@ -121,33 +122,33 @@ fn describe(refusal: &Refusal, name: Option<&Name>) -> (StatusCode, Message) {
                 ..Message::new(
                     format!("{name} does not start"),
                     &[
-                        "Something is wrong with it. It is tried again by itself; whoever runs this platform sees why with “startclaw status”.",
+                        "Retrying automatically. The administrator can see the reason with “startclaw status”.",
                     ],
                 )
             },
         ),
-        Refusal::Removing => (
+        Rejection::Removing => (
             StatusCode::GONE,
-            Message::new(format!("{name} is being removed"), &["It does not come back."]),
+            Message::new(
+                format!("{name} is being removed"),
+                &["It cannot be restored from this page."],
+            ),
         ),
-        Refusal::Busy => (
+        Rejection::Busy => (
             StatusCode::SERVICE_UNAVAILABLE,
             Message {
                 refresh: Some(SOON),
                 ..Message::new(
-                    "Too many sign in at this moment",
-                    &["Please open the link again in a moment. It was not used up."],
+                    "Too many sign-ins",
+                    &["Open the link again in a moment. It is still valid."],
                 )
             },
         ),
-        Refusal::Trouble => (
+        Rejection::Internal => (
             StatusCode::SERVICE_UNAVAILABLE,
             Message {
                 refresh: Some(SOON),
-                ..Message::new(
-                    "Something of ours does not work",
-                    &["Please try again in a moment."],
-                )
+                ..Message::new("Service unavailable", &["Please try again in a moment."])
             },
         ),
     }

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::{
-    EdgeSettings, ask, authorize, decide::Refusal, door, drain::drained, reply, site::Site,
+    EdgeSettings, ask, auth_routes, authorize, decide::Rejection, drain::drained, reply, site::Site,
 };
 
-/// The largest form that is read: a ticket and its name.
+/// The largest form that is read: a login token and its name.
 const MAX_FORM: usize = 4096;
 /// How long any answer may take; the longest wait is for an instance to be looked at, 8 s.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -37,8 +37,8 @@ pub(crate) struct Edge {
 }
 
 /// Everything that Caddy sends to the daemon, except the API: its questions, the doors of the
-/// instances, and `front`, the pages of the domain itself. Serve it at [`EdgeSettings::listen`]
-/// only: whoever reaches it is believed to be Caddy.
+/// instances, and `front`, the portal. Serve it at [`EdgeSettings::listen`] only: whoever reaches
+/// it is believed to be Caddy.
 pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
     let domain = settings.domain.clone();
     let edge = Edge {
@@ -50,8 +50,8 @@ pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
     let rest = Router::new()
         .route("/ask", get(ask::ask))
         .route("/authorize", get(authorize::authorize))
-        .route("/.startclaw/enter", get(door::look).post(door::enter))
-        .route("/.startclaw/leave", get(door::ask_to_leave).post(door::leave))
+        .route("/.startclaw/enter", get(auth_routes::sign_in_page).post(auth_routes::sign_in))
+        .route("/.startclaw/leave", get(auth_routes::sign_out_page).post(auth_routes::sign_out))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(from_fn(in_time))
@@ -89,9 +89,9 @@ pub(crate) fn host(headers: &HeaderMap) -> &str {
 /// Gives up what takes too long, so that nobody can hold on to the daemon's connections.
 async fn in_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(ANSWER, next.run(request)).await;
-    answer.unwrap_or_else(|_| reply::refuse(&Refusal::Trouble, None, true))
+    answer.unwrap_or_else(|_| reply::refuse(&Rejection::Internal, None, true))
 }
 
 async fn nothing() -> Response {
-    reply::refuse(&Refusal::Hidden, None, true)
+    reply::refuse(&Rejection::Hidden, None, true)
 }

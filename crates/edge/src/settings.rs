@@ -16,14 +16,14 @@ use crate::EdgeError;
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeSettings {
     /// The domain whose subdomains the instances are. Its DNS, and that of `*.DOMAIN`, points
-    /// to this machine. `localhost` needs no DNS.
+    /// to this host. `localhost` needs no DNS.
     pub domain: String,
     /// The port for HTTP, which only sends browsers to HTTPS and answers ACME challenges.
     /// A public certificate authority reaches it as port 80.
     pub http_port: u16,
     /// The port for HTTPS. A public certificate authority reaches it as port 443.
     pub https_port: u16,
-    /// The addresses that Caddy listens on; all of the machine's when empty.
+    /// The addresses that Caddy listens on; all of the host's when empty.
     pub bind: Vec<IpAddr>,
     /// Where the daemon listens for Caddy; an address on the loopback interface.
     pub listen: SocketAddr,
@@ -179,7 +179,7 @@ impl EdgeSettings {
         self.storage.join("pki/authorities/local/root.crt")
     }
 
-    /// An address at which Caddy can be reached from this machine, with this port.
+    /// An address at which Caddy can be reached from this host, with this port.
     pub(crate) fn local(&self, port: u16) -> SocketAddr {
         let ip = self.bind.first().copied().filter(|ip| !ip.is_unspecified());
         SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)

@@ -76,7 +76,7 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Free of what readers treat differently: control characters, backslashes (a slash to some),
-/// bytes that are no UTF-8, and dot segments (which every browser resolves by itself).
+/// bytes that are no UTF-8, and dot segments (which every browser resolves on its own).
 fn is_clear(reading: &[u8]) -> bool {
     std::str::from_utf8(reading).is_ok()
         && !reading.iter().any(|b| b.is_ascii_control() || *b == b'\\')

@@ -1,4 +1,4 @@
-//! Who may come in: sign-in tickets and sessions of people, tokens of programs.
+//! Access: login tokens and sessions of people, API tokens of programs.
 //!
 //! All of them are random 256-bit values; the database holds SHA-256 digests only, which for
 //! values of that size is as good as a slow hash and costs microseconds.
@@ -17,14 +17,14 @@ use startclaw_store::{NewToken, Session, StoredToken};
 
 use crate::{Engine, EngineError};
 
-/// How long a sign-in ticket can be used.
-pub const TICKET_LIFE: Duration = Duration::from_secs(5 * 60);
+/// How long a login token can be used.
+pub const LOGIN_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// How long a session lasts.
-pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a session is believed without asking the database. One that ends is forgotten at once.
-const BELIEVED: Duration = Duration::from_secs(10);
+const CACHE_TTL: Duration = Duration::from_secs(10);
 /// Sessions kept in memory at most; beyond it the memory is emptied and filled again.
-const REMEMBERED: usize = 20_000;
+const CACHE_CAPACITY: usize = 20_000;
 /// What tokens begin with, so that people and secret scanners know one when they see it.
 const TOKEN_PREFIX: &str = "sclaw_";
 
@@ -51,7 +51,7 @@ impl SessionCache {
         let found = cache
             .sessions
             .get(hash)
-            .filter(|(session, seen)| now.since(*seen) < BELIEVED && session.expires_at > now);
+            .filter(|(session, seen)| now.since(*seen) < CACHE_TTL && session.expires_at > now);
         (found.map(|(session, _)| session.clone()), cache.endings)
     }
 
@@ -61,7 +61,7 @@ impl SessionCache {
         if cache.endings != endings {
             return;
         }
-        if cache.sessions.len() >= REMEMBERED {
+        if cache.sessions.len() >= CACHE_CAPACITY {
             cache.sessions.clear();
         }
         cache.sessions.insert(hash.to_owned(), (session.clone(), now));
@@ -75,9 +75,9 @@ impl SessionCache {
     }
 }
 
-/// A one-time ticket into an instance.
+/// A one-time login token for an instance.
 #[derive(Debug, Clone)]
-pub struct Ticket {
+pub struct LoginToken {
     /// What the link carries.
     pub value: Secret,
     /// The link itself.
@@ -113,58 +113,59 @@ pub fn digest(value: &str) -> String {
 }
 
 impl Engine {
-    /// A one-time ticket with which its bearer enters the instance as its owner. What is entered
-    /// with one made from `account_session`, the digest of a session of an account, ends with that;
-    /// what is entered with one that a token made ends with the token.
-    pub async fn mint_ticket(
+    /// A one-time login token with which its bearer enters the instance as its owner. What is
+    /// entered with one made from `account_session`, the digest of a session of an account, ends
+    /// with that; what is entered with one that a token made ends with the token.
+    pub async fn create_login_token(
         &self,
         actor: &Actor,
         name: &Name,
         account_session: Option<String>,
-    ) -> Result<Ticket, EngineError> {
+    ) -> Result<LoginToken, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let value = random();
-        let expires_at = Timestamp::now().plus(TICKET_LIFE);
-        let leave = Session {
+        let expires_at = Timestamp::now().plus(LOGIN_TOKEN_LIFETIME);
+        let grant = Session {
             instance: instance.id,
             identity: instance.owner.to_string(),
             account_session,
             token: actor.token_id().map(str::to_owned),
             expires_at,
         };
-        if !self.store().add_ticket(&digest(&value), &leave).await? {
-            return Err(match leave.account_session {
+        if !self.store().add_login_token(&digest(&value), &grant).await? {
+            return Err(match grant.account_session {
                 Some(_) => EngineError::Conflict("you have signed out; sign in again".into()),
                 None => EngineError::NoInstance(name.clone()),
             });
         }
-        let about = Some((&leave.instance, name));
-        self.record(EventKind::Changed, about, actor, "made a sign-in link").await;
+        let about = Some((&grant.instance, name));
+        self.record(EventKind::Changed, about, actor, "created a sign-in link").await;
         let origin = crate::plan::origin(&self.inner.settings, name);
         let link = Secret::new(format!("{origin}/.startclaw/enter?ticket={value}"));
-        Ok(Ticket { value: Secret::new(value), link, expires_at })
+        Ok(LoginToken { value: Secret::new(value), link, expires_at })
     }
 
-    /// Takes a ticket of `instance` and opens a session; `None` when the ticket was used,
-    /// has ended, or is another instance's.
-    pub async fn enter(
+    /// Redeems a login token of `instance` for a session; `None` when the token was used,
+    /// has expired, or belongs to another instance.
+    pub async fn sign_in(
         &self,
         instance: &InstanceId,
         name: &Name,
         ticket: &str,
     ) -> Result<Option<(Secret, Session)>, EngineError> {
         let now = Timestamp::now();
-        let Some(leave) = self.store().take_ticket(&digest(ticket), instance, now).await? else {
+        let Some(grant) = self.store().take_login_token(&digest(ticket), instance, now).await?
+        else {
             return Ok(None);
         };
         let value = random();
-        let session = Session { expires_at: now.plus(SESSION_LIFE), ..leave };
+        let session = Session { expires_at: now.plus(SESSION_LIFETIME), ..grant };
         if !self.store().add_session(&digest(&value), &session).await? {
             // They signed out, or the instance went, while they came in.
             return Ok(None);
         }
         let about = Some((instance, name));
-        self.record(EventKind::Entered, about, &Actor::system(), &session.identity).await;
+        self.record(EventKind::SignedIn, about, &Actor::system(), &session.identity).await;
         Ok(Some((Secret::new(value), session)))
     }
 
@@ -191,7 +192,7 @@ impl Engine {
     }
 
     /// Ends a session.
-    pub async fn leave(&self, cookie: &str) -> Result<(), EngineError> {
+    pub async fn sign_out(&self, cookie: &str) -> Result<(), EngineError> {
         let (engine, hash) = (self.clone(), digest(cookie));
         self.detached(async move {
             if engine.store().remove_session(&hash).await? {

@@ -1,10 +1,10 @@
-//! Alerts: somebody hears of a trouble once when it comes, and once when it is over.
+//! Alerts: a notification is sent once when an alert fires, and once when it is resolved.
 
 use std::{sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
 use startclaw_model::{InstanceState, Name, Timestamp};
-use startclaw_store::Trouble;
+use startclaw_store::Alert;
 use tokio::sync::Notify;
 
 use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
@@ -13,25 +13,25 @@ use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Who is told of troubles.
+/// Receives notifications of alerts.
 #[async_trait]
-pub trait Messenger: Send + Sync + 'static {
-    /// Tells it; the error is for the log and holds no secret.
-    async fn tell(&self, text: &str) -> Result<(), String>;
+pub trait Notifier: Send + Sync + 'static {
+    /// Sends a notification; the error is for the log and holds no secret.
+    async fn notify(&self, text: &str) -> Result<(), String>;
 }
 
-/// A messenger for nobody: troubles are in the log, the status and the metrics only.
+/// Sends nothing: alerts are in the log, the status and the metrics only.
 #[derive(Debug, Clone, Copy)]
-pub struct Nobody;
+pub struct NoopNotifier;
 
 #[async_trait]
-impl Messenger for Nobody {
-    async fn tell(&self, _: &str) -> Result<(), String> {
+impl Notifier for NoopNotifier {
+    async fn notify(&self, _: &str) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// What wakes the telling.
+/// Wakes the sender of notifications.
 #[derive(Debug, Default)]
 pub(crate) struct Alerts {
     wake: Notify,
@@ -41,24 +41,24 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
-    /// There may be something to tell.
+    /// There may be something to send.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 }
 
 impl Engine {
-    /// The troubles there are.
-    pub async fn troubles(&self) -> Result<Vec<Trouble>, EngineError> {
-        let all = self.store().troubles().await?;
-        Ok(all.into_iter().filter(|t| t.over_at.is_none()).collect())
+    /// The unresolved alerts.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, EngineError> {
+        let all = self.store().alerts().await?;
+        Ok(all.into_iter().filter(|t| t.resolved_at.is_none()).collect())
     }
 
-    /// Tells what is to be told, until the engine stops.
-    pub(crate) async fn tell_troubles(self) {
+    /// Sends pending notifications until the engine stops.
+    pub(crate) async fn send_alerts(self) {
         let mut failures = 0;
         loop {
-            let wait = match self.tell_all().await {
+            let wait = match self.send_pending_alerts().await {
                 Ok(()) => {
                     failures = 0;
                     self.inner.settings.timing.sweep_every
@@ -66,7 +66,7 @@ impl Engine {
                 Err(why) => {
                     failures += 1;
                     if failures == 1 {
-                        tracing::warn!(why, "an alert did not get through; trying again");
+                        tracing::warn!(why, "cannot deliver an alert; retrying");
                     }
                     backoff(failures, FIRST, LONGEST)
                 }
@@ -80,20 +80,20 @@ impl Engine {
         }
     }
 
-    async fn tell_all(&self) -> Result<(), String> {
+    async fn send_pending_alerts(&self) -> Result<(), String> {
         self.refresh_alerts().await.map_err(|e| e.to_string())?;
-        let all = self.store().troubles().await.map_err(|e| e.to_string())?;
-        let there = all.iter().filter(|t| t.over_at.is_none()).count();
-        metrics::gauge!("startclaw_troubles").set(u32::try_from(there).unwrap_or(u32::MAX));
-        for trouble in &all {
-            let Some(text) = words(trouble) else { continue };
+        let all = self.store().alerts().await.map_err(|e| e.to_string())?;
+        let there = all.iter().filter(|t| t.resolved_at.is_none()).count();
+        metrics::gauge!("startclaw_alerts").set(u32::try_from(there).unwrap_or(u32::MAX));
+        for alert in &all {
+            let Some(text) = message(alert) else { continue };
             // Noted before it is sent, which takes seconds: what is resolved meanwhile is told as
             // resolved, too.
-            if !self.store().begin_telling(trouble).await.map_err(|e| e.to_string())? {
+            if !self.store().begin_telling(alert).await.map_err(|e| e.to_string())? {
                 continue;
             }
-            let sent = self.inner.messenger.tell(&text).await;
-            let noted = self.store().end_telling(trouble, sent.is_ok()).await;
+            let sent = self.inner.notifier.notify(&text).await;
+            let noted = self.store().end_telling(alert, sent.is_ok()).await;
             sent.and(noted.map_err(|e| e.to_string()))?;
         }
         Ok(())
@@ -103,10 +103,11 @@ impl Engine {
     /// is stored each time, so nothing is missed by a crash.
     async fn refresh_alerts(&self) -> Result<(), EngineError> {
         let _comparing = self.inner.alerts.comparing.lock().await;
-        let open = self.troubles().await?;
+        let open = self.alerts().await?;
         let timing = &self.inner.settings.timing;
         let now = Timestamp::now();
-        let mut conditions = vec![("firewall".to_owned(), self.no_walls().map(|e| e.message))];
+        let mut conditions =
+            vec![("firewall".to_owned(), self.firewall_error().map(|e| e.message))];
         // Trouble of a moment is waited out.
         let host = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lasting = |(since, why): (Timestamp, String)| {
@@ -129,9 +130,9 @@ impl Engine {
             let fired = open.iter().find(|t| t.key == key);
             match why {
                 Some(why) if fired.is_none_or(|t| t.detail != why) => {
-                    self.store().raise(&key, &why).await?;
+                    self.store().fire(&key, &why).await?;
                 }
-                None if fired.is_some() => drop(self.store().clear(&key).await?),
+                None if fired.is_some() => drop(self.store().resolve(&key).await?),
                 _ => {}
             }
         }
@@ -139,9 +140,9 @@ impl Engine {
     }
 
     /// Resolves alerts about instances of which nothing is left that they could be about.
-    async fn resolve_of_gone(&self, open: &[Trouble]) -> Result<(), EngineError> {
+    async fn resolve_of_gone(&self, open: &[Alert]) -> Result<(), EngineError> {
         let archived: Vec<_> = self.store().archives().await?.into_iter().map(|a| a.name).collect();
-        for Trouble { key, .. } in open {
+        for Alert { key, .. } in open {
             let Some((kind, about)) = key.split_once('/') else { continue };
             // The control plane's and those of an upload, which bear an id, are no names.
             let Ok(name) = Name::parse(about.split('/').next().unwrap_or(about)) else { continue };
@@ -152,7 +153,7 @@ impl Engine {
                 _ => false,
             };
             if over && about != CONTROL_PLANE {
-                self.store().clear(key).await?;
+                self.store().resolve(key).await?;
             }
         }
         Ok(())
@@ -164,11 +165,11 @@ pub(crate) fn instance_key(name: &Name) -> String {
     format!("instance/{name}")
 }
 
-/// What is said of a trouble; `None` when all has been said.
-fn words(trouble: &Trouble) -> Option<String> {
-    let Trouble { key, detail, since, over_at, told } = trouble;
-    match over_at {
-        None if *told => None,
+/// Text of the notification; `None` when all has been sent.
+fn message(alert: &Alert) -> Option<String> {
+    let Alert { key, detail, since, resolved_at, notified } = alert;
+    match resolved_at {
+        None if *notified => None,
         None => Some(format!("StartClaw: {key}: {detail}")),
         Some(over) => {
             let lasted = over.since(*since).as_secs() / 60;
@@ -184,18 +185,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trouble_is_told_once_and_once_when_it_is_over() {
+    fn an_alert_is_sent_once_and_once_when_it_is_resolved() {
         let at = Timestamp::from_millis;
-        let came = Trouble {
+        let came = Alert {
             key: "bucket".into(),
             detail: "it is away".into(),
             since: at(0),
-            over_at: None,
-            told: false,
+            resolved_at: None,
+            notified: false,
         };
-        assert_eq!(words(&came).unwrap(), "StartClaw: bucket: it is away");
-        assert_eq!(words(&Trouble { told: true, ..came.clone() }), None);
-        let over = Trouble { told: true, over_at: Some(at(600_000)), ..came };
-        assert_eq!(words(&over).unwrap(), "StartClaw: bucket: over after 10 min (it is away)");
+        assert_eq!(message(&came).unwrap(), "StartClaw: bucket: it is away");
+        assert_eq!(message(&Alert { notified: true, ..came.clone() }), None);
+        let over = Alert { notified: true, resolved_at: Some(at(600_000)), ..came };
+        assert_eq!(message(&over).unwrap(), "StartClaw: bucket: over after 10 min (it is away)");
     }
 }

@@ -1,22 +1,22 @@
-//! What to do next: a pure function of what is wanted, what is there, and what is remembered.
+//! What to do next: a pure function of the desired state, what is there, and what is remembered.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use startclaw_host::{Container, ContainerState, Enforced, Observed, Probe, Step};
-use startclaw_model::{Farewell, Health, Presence, Timestamp, Volumes};
+use startclaw_model::{DeletionPolicy, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
 
 /// Everything the decision depends on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look<'a> {
+pub(crate) struct Inputs<'a> {
     /// Whether the instance is to exist.
     pub presence: Presence,
     /// Which of its volumes is which.
     pub volumes: &'a Volumes,
-    /// What is done with its data before it goes.
-    pub farewell: Farewell,
+    /// What is done with its data before it is removed.
+    pub deletion_policy: DeletionPolicy,
     /// The spec its container is to have.
     pub spec: &'a str,
     /// The revision its secrets are to have.
@@ -33,9 +33,9 @@ pub(crate) struct Look<'a> {
     pub boots_limited: bool,
     /// Since when a container that had booted does not answer, as this daemon saw.
     pub silent_since: Option<Timestamp>,
-    /// When this daemon began: what ended before, ended with the machine, or because somebody
+    /// When this daemon began: what ended before, ended with the host, or because somebody
     /// stopped everything.
-    pub born: Timestamp,
+    pub started_at: Timestamp,
     /// Now.
     pub now: Timestamp,
     /// How long things take.
@@ -56,9 +56,9 @@ pub(crate) enum Decision {
     /// Its data are gone: nothing is started.
     DataLost(Loss),
     /// Its container is gone and its data are to go: first what is to be done with them.
-    BidFarewell,
+    RunPreDelete,
     /// Everything is as it is to be.
-    Settled,
+    Converged,
     /// Nothing is left of it.
     Gone,
 }
@@ -99,7 +99,7 @@ pub(crate) fn loss(volumes: &Volumes, observed: &Observed) -> Option<Loss> {
     }
 }
 
-/// A container that ended by itself.
+/// A container that exited unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// When it ended; a failure is known by its time and counted once.
@@ -110,31 +110,31 @@ pub(crate) struct Failure {
     pub oom_killed: bool,
 }
 
-/// Decides. Every answer but the waiting ones changes what the next look sees.
-pub(crate) fn next_step(look: &Look<'_>) -> Decision {
+/// Decides. Every answer but the waiting ones changes what the next pass sees.
+pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
     // Before the backoff: a crash loop must not hide it.
-    if look.presence == Presence::Present
-        && let Some(loss) = loss(look.volumes, look.observed)
+    if inputs.presence == Presence::Present
+        && let Some(loss) = loss(inputs.volumes, inputs.observed)
     {
-        return match &look.observed.container {
+        return match &inputs.observed.container {
             Some(container) if is_alive(container) => Decision::Do(Step::StopContainer),
             _ => Decision::DataLost(loss),
         };
     }
-    if let Some(retry_at) = look.health.retry_at
-        && retry_at > look.now
+    if let Some(retry_at) = inputs.health.retry_at
+        && retry_at > inputs.now
     {
-        return Decision::Wait(retry_at.since(look.now), Waiting::Backoff);
+        return Decision::Wait(retry_at.since(inputs.now), Waiting::Backoff);
     }
-    match look.presence {
-        Presence::Absent => take_down(look),
-        Presence::Present => bring_up(look),
+    match inputs.presence {
+        Presence::Absent => take_down(inputs),
+        Presence::Present => bring_up(inputs),
     }
 }
 
 /// The way to nothing: container, network, secrets, and the data last.
-fn take_down(look: &Look<'_>) -> Decision {
-    let observed = look.observed;
+fn take_down(inputs: &Inputs<'_>) -> Decision {
+    let observed = inputs.observed;
     if let Some(container) = &observed.container {
         return Decision::Do(if is_alive(container) {
             Step::StopContainer
@@ -148,12 +148,12 @@ fn take_down(look: &Look<'_>) -> Decision {
     if observed.secrets.is_some() {
         return Decision::Do(Step::RemoveSecrets);
     }
-    if !look.farewell.is_over() {
-        return Decision::BidFarewell;
+    if !inputs.deletion_policy.is_none() {
+        return Decision::RunPreDelete;
     }
     if observed.other_volumes_unknown {
         let wait = Waiting::Host("Docker does not say which volumes are left of it");
-        return Decision::Wait(look.timing.probe_every, wait);
+        return Decision::Wait(inputs.timing.probe_every, wait);
     }
     if let Some(other) = observed.other_volumes.first() {
         return Decision::Do(Step::RemoveOtherVolume(*other));
@@ -164,21 +164,21 @@ fn take_down(look: &Look<'_>) -> Decision {
     Decision::Gone
 }
 
-/// The way to a live instance: the mission's order of volume, config, container.
-fn bring_up(look: &Look<'_>) -> Decision {
-    let observed = look.observed;
+/// The way to a live instance: in the order volume, config, container.
+fn bring_up(inputs: &Inputs<'_>) -> Decision {
+    let observed = inputs.observed;
     let container = observed.container.as_ref();
-    if look.volumes.is_unfilled() && container.is_none() {
-        return Decision::Wait(look.timing.sweep_every, Waiting::Restore);
+    if inputs.volumes.awaits_restore() && container.is_none() {
+        return Decision::Wait(inputs.timing.sweep_every, Waiting::Restore);
     }
     // One that is not needed goes when the container surely is not on it any more.
-    let moved = container.is_none_or(|c| c.spec == look.spec);
-    let stale = observed.other_volumes.iter().find(|v| !look.volumes.keeps(**v));
+    let moved = container.is_none_or(|c| c.spec == inputs.spec);
+    let stale = observed.other_volumes.iter().find(|v| !inputs.volumes.keeps(**v));
     if let Some(stale) = stale.filter(|_| moved) {
         return Decision::Do(Step::RemoveOtherVolume(*stale));
     }
     if !observed.volume || !observed.network {
-        // A container on a volume or network that is gone cannot be mended, only made again.
+        // A container on a volume or network that is gone cannot be repaired, only made again.
         if let Some(container) = container {
             return Decision::Do(if is_alive(container) {
                 Step::StopContainer
@@ -194,44 +194,44 @@ fn bring_up(look: &Look<'_>) -> Decision {
     }
     // Half-made by a crash, or changed from inside; what runs on it is not disturbed for that.
     if !observed.volume_ready && !container.is_some_and(is_alive) {
-        return Decision::Do(if look.volumes.holds_data() {
+        return Decision::Do(if inputs.volumes.holds_data() {
             Step::OwnVolume
         } else {
             Step::CreateVolume
         });
     }
-    if observed.secrets != Some(look.secrets_revision) {
+    if observed.secrets != Some(inputs.secrets_revision) {
         return Decision::Do(Step::WriteSecrets);
     }
     match &observed.container {
-        Some(container) if container.spec != look.spec => {
+        Some(container) if container.spec != inputs.spec => {
             if is_alive(container) {
                 Decision::Do(Step::StopContainer)
             } else {
-                prepare(look, Step::CreateContainer)
+                prepare(inputs, Step::CreateContainer)
             }
         }
-        None => prepare(look, Step::CreateContainer),
-        Some(container) => keep_up(look, container),
+        None => prepare(inputs, Step::CreateContainer),
+        Some(container) => keep_running(inputs, container),
     }
 }
 
 /// A step before which the configuration has to be right.
-fn prepare(look: &Look<'_>, then: Step) -> Decision {
-    match look.config {
+fn prepare(inputs: &Inputs<'_>, then: Step) -> Decision {
+    match inputs.config {
         Some(content) => Decision::Do(Step::WriteConfig(content.clone())),
         None => Decision::Do(then),
     }
 }
 
 /// From a container of the right spec to one that is live.
-fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
+fn keep_running(inputs: &Inputs<'_>, container: &Container) -> Decision {
     match &container.state {
-        ContainerState::Created => prepare(look, Step::StartContainer),
+        ContainerState::Created => prepare(inputs, Step::StartContainer),
         ContainerState::Paused => Decision::Do(Step::ResumeContainer),
         ContainerState::Exited(exit)
-            if (exit.at >= look.born || exit.code == startclaw_openclaw::DAMAGED)
-                && look.health.last_failure_at.is_none_or(|t| t < exit.at) =>
+            if (exit.at >= inputs.started_at || exit.code == startclaw_openclaw::DAMAGED)
+                && inputs.health.last_failure_at.is_none_or(|t| t < exit.at) =>
         {
             Decision::CountFailure(Failure {
                 at: exit.at,
@@ -240,31 +240,32 @@ fn keep_up(look: &Look<'_>, container: &Container) -> Decision {
             })
         }
         ContainerState::Exited(exit)
-            if exit.code == startclaw_openclaw::DAMAGED && !look.health.repaired =>
+            if exit.code == startclaw_openclaw::DAMAGED && !inputs.health.repaired =>
         {
             Decision::Do(Step::Repair)
         }
-        // The doctor does not mend what it cannot read; its owner's file is kept beside a new one.
+        // The doctor does not repair what it cannot read; its owner's file is kept beside a new
+        // one.
         ContainerState::Exited(exit)
-            if exit.code == startclaw_openclaw::DAMAGED && look.unreadable =>
+            if exit.code == startclaw_openclaw::DAMAGED && inputs.unreadable =>
         {
-            Decision::Do(Step::SetConfigAside)
+            Decision::Do(Step::QuarantineConfig)
         }
-        ContainerState::Exited(_) => prepare(look, Step::StartContainer),
-        ContainerState::Running => watch(look, container),
+        ContainerState::Exited(_) => prepare(inputs, Step::StartContainer),
+        ContainerState::Running => watch(inputs, container),
     }
 }
 
 /// A running container: booting, live, or silent.
-fn watch(look: &Look<'_>, container: &Container) -> Decision {
-    let timing = look.timing;
-    if has_started(&look.observed.probe) {
+fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
+    let timing = inputs.timing;
+    if has_started(&inputs.observed.probe) {
         return match container.enforced {
-            Enforced::All => Decision::Settled,
-            Enforced::Nothing | Enforced::Cpu => Decision::Do(Step::Limit),
+            Enforced::All => Decision::Converged,
+            Enforced::Nothing | Enforced::Cpu => Decision::Do(Step::ApplyLimits),
         };
     }
-    if look.observed.probe == Probe::Blocked {
+    if inputs.observed.probe == Probe::Blocked {
         let wait = Waiting::Host(
             "it runs, but the network of this host does not lead to it; see: startclaw doctor",
         );
@@ -272,10 +273,10 @@ fn watch(look: &Look<'_>, container: &Container) -> Decision {
     }
     // All limits come into force when a boot is over, so they tell a boot from a silence.
     if container.enforced != Enforced::All {
-        return boot(look, container);
+        return boot(inputs, container);
     }
-    match look.silent_since {
-        Some(since) if look.now.since(since) >= timing.silence_limit => {
+    match inputs.silent_since {
+        Some(since) if inputs.now.since(since) >= timing.silence_limit => {
             Decision::End(format!("it did not answer for {} s", timing.silence_limit.as_secs()))
         }
         _ => Decision::Wait(timing.probe_every.min(timing.silence_limit / 4), Waiting::Answer),
@@ -284,9 +285,9 @@ fn watch(look: &Look<'_>, container: &Container) -> Decision {
 
 /// A boot is without limits, and so for no longer than one needs: whoever never answers would
 /// have the whole host.
-fn boot(look: &Look<'_>, container: &Container) -> Decision {
-    let timing = look.timing;
-    let booting = container.started_at.map_or(Duration::ZERO, |t| look.now.since(t));
+fn boot(inputs: &Inputs<'_>, container: &Container) -> Decision {
+    let timing = inputs.timing;
+    let booting = container.started_at.map_or(Duration::ZERO, |t| inputs.now.since(t));
     if booting >= timing.boot_limit {
         let limit = timing.boot_limit.as_secs();
         return Decision::End(format!("it did not start within {limit} s"));
@@ -295,8 +296,8 @@ fn boot(look: &Look<'_>, container: &Container) -> Decision {
         Some(used) => used >= timing.boot_cpu,
         None => booting >= timing.boot_share,
     };
-    if container.enforced == Enforced::Nothing && (spent || look.boots_limited) {
-        return Decision::Do(Step::LimitCpu);
+    if container.enforced == Enforced::Nothing && (spent || inputs.boots_limited) {
+        return Decision::Do(Step::ApplyCpuLimit);
     }
     Decision::Wait(timing.boot_poll, Waiting::Boot)
 }

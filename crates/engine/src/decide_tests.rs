@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use startclaw_host::{
     Enforced, Exit, Host, Plan, Workload,
-    simulated::{SimulatedHost, Thing},
+    simulated::{SimInstance, SimulatedHost},
 };
 use startclaw_model::{InstanceId, Limits, Name, Slot};
 
@@ -20,7 +20,7 @@ const VOLUMES: Volumes = Volumes {
     replaced: Some(startclaw_model::Replaced {
         generation: 2,
         until: Timestamp::from_millis(0),
-        on_trial: false,
+        on_probation: false,
     }),
     unused: true,
 };
@@ -81,17 +81,17 @@ fn any_container() -> impl Strategy<Value = Container> {
     )
 }
 
-fn any_thing() -> impl Strategy<Value = Thing> {
+fn any_thing() -> impl Strategy<Value = SimInstance> {
     let secrets = prop_oneof![Just(None), Just(Some(1)), Just(Some(REVISION))];
     let config = prop_oneof![Just(None), Just(Some(Bytes::from("old")))];
     let volumes = prop::collection::btree_map(0u64..4, config, 0..4);
     (volumes, any::<bool>(), secrets, prop::option::of(any_container())).prop_map(
-        |(volumes, network, secrets, container)| Thing {
+        |(volumes, network, secrets, container)| SimInstance {
             volumes,
             network,
             secrets,
             container,
-            ..Thing::default()
+            ..SimInstance::default()
         },
     )
 }
@@ -109,20 +109,20 @@ fn any_health() -> impl Strategy<Value = Health> {
 }
 
 /// Takes steps on a host with this on it until nothing is left to do; says which.
-fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, Thing) {
+fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decision>, SimInstance) {
     let host = SimulatedHost::new(10, Duration::ZERO);
     let plan = plan();
-    *host.world().thing(&plan.id) = thing;
+    *host.state().instance(&plan.id) = thing;
     let timing = Timing::default();
     let wanted = Bytes::from("new");
     let mut now = at(2000);
     let mut taken = Vec::new();
     for _ in 0..30 {
         let observed = block_on(host.observe(&plan)).unwrap();
-        let decision = next_step(&Look {
+        let decision = next_step(&Inputs {
             presence,
             volumes: &VOLUMES,
-            farewell: Farewell::Over,
+            deletion_policy: DeletionPolicy::None,
             spec: SPEC,
             secrets_revision: REVISION,
             config: (observed.config.as_ref() != Some(&wanted)).then_some(&wanted),
@@ -131,7 +131,7 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             health: &health,
             boots_limited: false,
             silent_since: None,
-            born: at(700),
+            started_at: at(700),
             now,
             timing: &timing,
         });
@@ -146,12 +146,15 @@ fn run(presence: Presence, thing: Thing, mut health: Health) -> (Vec<Decision>, 
             Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
             Decision::CountFailure(failure) => health.last_failure_at = Some(failure.at),
             Decision::Wait(time, _) => now = now.plus(time),
-            Decision::Settled | Decision::Gone | Decision::BidFarewell | Decision::DataLost(_) => {
+            Decision::Converged
+            | Decision::Gone
+            | Decision::RunPreDelete
+            | Decision::DataLost(_) => {
                 break;
             }
         }
     }
-    let left = host.world().thing(&plan.id).clone();
+    let left = host.state().instance(&plan.id).clone();
     (taken, left)
 }
 
@@ -162,7 +165,7 @@ proptest! {
     #[test]
     fn every_state_leads_to_a_live_instance(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Present, thing, health);
-        prop_assert_eq!(taken.last(), Some(&Decision::Settled), "{:?}", taken);
+        prop_assert_eq!(taken.last(), Some(&Decision::Converged), "{:?}", taken);
         prop_assert!(left.volumes.contains_key(&0) && left.network);
         prop_assert!(left.volumes.keys().all(|v| VOLUMES.keeps(*v)), "{:?}", left.volumes);
         prop_assert_eq!(left.secrets, Some(REVISION));
@@ -222,10 +225,10 @@ fn running(enforced: Enforced, started_at: i64) -> Observed {
 
 fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) -> Decision {
     let (health, timing) = (Health::default(), Timing::default());
-    next_step(&Look {
+    next_step(&Inputs {
         presence: Presence::Present,
         volumes: &VOLUMES,
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
         spec: SPEC,
         secrets_revision: REVISION,
         config: None,
@@ -234,7 +237,7 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
         health: &health,
         boots_limited: false,
         silent_since,
-        born: at(0),
+        started_at: at(0),
         now,
         timing: &timing,
     })
@@ -244,10 +247,10 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
 fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_there() {
     let (health, timing) = (Health::default(), Timing::default());
     let empty = Observed { volume: true, volume_ready: true, network: true, ..Observed::default() };
-    let decision = next_step(&Look {
+    let decision = next_step(&Inputs {
         presence: Presence::Present,
         volumes: &Volumes::to_be_filled(),
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
         spec: SPEC,
         secrets_revision: REVISION,
         config: None,
@@ -256,7 +259,7 @@ fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_ther
         health: &health,
         boots_limited: false,
         silent_since: None,
-        born: at(0),
+        started_at: at(0),
         now: at(0),
         timing: &timing,
     });
@@ -264,13 +267,13 @@ fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_ther
 }
 
 #[test]
-fn data_go_after_their_farewell_and_not_before_the_container() {
+fn data_go_after_the_pre_delete_step_and_not_before_the_container() {
     let (health, timing) = (Health::default(), Timing::default());
-    let decide = |observed: &Observed, farewell| {
-        next_step(&Look {
+    let decide = |observed: &Observed, policy| {
+        next_step(&Inputs {
             presence: Presence::Absent,
             volumes: &VOLUMES,
-            farewell,
+            deletion_policy: policy,
             spec: SPEC,
             secrets_revision: REVISION,
             config: None,
@@ -279,16 +282,16 @@ fn data_go_after_their_farewell_and_not_before_the_container() {
             health: &health,
             boots_limited: false,
             silent_since: None,
-            born: at(0),
+            started_at: at(0),
             now: at(0),
             timing: &timing,
         })
     };
     let up = running(Enforced::All, 0);
-    assert_eq!(decide(&up, Farewell::Backup), Decision::Do(Step::StopContainer));
+    assert_eq!(decide(&up, DeletionPolicy::FinalBackup), Decision::Do(Step::StopContainer));
     let down = Observed { volume: true, other_volumes: vec![2], ..Observed::default() };
-    assert_eq!(decide(&down, Farewell::Backup), Decision::BidFarewell);
-    assert_eq!(decide(&down, Farewell::Over), Decision::Do(Step::RemoveOtherVolume(2)));
+    assert_eq!(decide(&down, DeletionPolicy::FinalBackup), Decision::RunPreDelete);
+    assert_eq!(decide(&down, DeletionPolicy::None), Decision::Do(Step::RemoveOtherVolume(2)));
 }
 
 #[test]
@@ -315,15 +318,15 @@ fn a_boot_that_used_its_cpu_time_continues_under_the_limit() {
     let late = at(0).plus(timing.boot_share * 2);
     assert!(matches!(decide(&little, None, late), Decision::Wait(_, Waiting::Boot)));
     let spent = with(Enforced::Nothing, Some(timing.boot_cpu));
-    assert_eq!(decide(&spent, None, at(1000)), Decision::Do(Step::LimitCpu));
+    assert_eq!(decide(&spent, None, at(1000)), Decision::Do(Step::ApplyCpuLimit));
     let unknown = with(Enforced::Nothing, None);
     assert!(matches!(decide(&unknown, None, at(1000)), Decision::Wait(_, Waiting::Boot)));
-    assert_eq!(decide(&unknown, None, late), Decision::Do(Step::LimitCpu));
+    assert_eq!(decide(&unknown, None, late), Decision::Do(Step::ApplyCpuLimit));
     let limited = with(Enforced::Cpu, None);
     assert!(matches!(decide(&limited, None, late), Decision::Wait(_, Waiting::Boot)));
     let mut started = limited;
     started.probe = Probe::Answer { status: 200, body: r#"{"ok":true,"status":"started"}"#.into() };
-    assert_eq!(decide(&started, None, late), Decision::Do(Step::Limit));
+    assert_eq!(decide(&started, None, late), Decision::Do(Step::ApplyLimits));
 }
 
 #[test]
@@ -350,10 +353,10 @@ fn the_backoff_doubles_up_to_its_limit() {
 fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
     let (timing, used) = (Timing::default(), Volumes::default());
     let decide = |volumes: &Volumes, observed: &Observed, health: &Health| {
-        next_step(&Look {
+        next_step(&Inputs {
             presence: Presence::Present,
             volumes,
-            farewell: Farewell::Over,
+            deletion_policy: DeletionPolicy::None,
             spec: SPEC,
             secrets_revision: REVISION,
             config: None,
@@ -362,7 +365,7 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
             health,
             boots_limited: false,
             silent_since: None,
-            born: at(0),
+            started_at: at(0),
             now: at(1000),
             timing: &timing,
         })

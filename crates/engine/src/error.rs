@@ -3,7 +3,7 @@
 use startclaw_model::{Name, OperationId, Timestamp};
 use startclaw_store::StoreError;
 
-/// A request that was not carried out. The texts are for whoever asked; what lies inside
+/// A request that was not carried out. The texts are for the caller; what lies inside
 /// ([`EngineError::Inside`]) goes to the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -16,22 +16,22 @@ pub enum EngineError {
         message: String,
     },
     /// There is no instance of this name, or the caller may not see it.
-    #[error("there is no instance named {0}")]
+    #[error("instance {0} not found")]
     NoInstance(Name),
     /// There is no such operation, or the caller may not see it.
-    #[error("there is no operation {0}")]
+    #[error("operation {0} not found")]
     NoOperation(OperationId),
     /// There is no such token.
-    #[error("there is no token {0}")]
+    #[error("token {0} not found")]
     NoToken(String),
     /// There is no such secret.
     #[error("{0} has no secret of this name")]
     NoSecret(Name),
     /// The name belongs to another instance.
-    #[error("an instance named {0} exists already; choose another name or deprovision it first")]
+    #[error("instance {0} already exists; choose another name or deprovision it first")]
     NameTaken(Name),
     /// The instance is being removed.
-    #[error("{0} is being removed; wait until that is done")]
+    #[error("{0} is being removed; wait until it is gone")]
     Removing(Name),
     /// It is gone, or access to it was lost, while the request was on its way.
     #[error("this does not exist any more, or access to it was withdrawn")]
@@ -47,14 +47,14 @@ pub enum EngineError {
         /// When it can be asked again.
         at: Timestamp,
     },
-    /// It does not go together with what is under way.
+    /// It does not go together with what is in progress.
     #[error("{0}")]
     Conflict(String),
     /// It would be more than the account may have.
     #[error("{0}")]
     Quota(String),
-    /// The machine has no slot left.
-    #[error("the machine is full; deprovision an instance or add a machine")]
+    /// The host has no slot left.
+    #[error("the host is at capacity; deprovision an instance or add a host")]
     Full,
     /// The settings leave an instance without a port or network.
     #[error(
@@ -65,10 +65,10 @@ pub enum EngineError {
     #[error("this Idempotency-Key was used before with a different request; use a new key")]
     KeyReused,
     /// The host cannot do it just now.
-    #[error("the host does not answer just now; try again")]
+    #[error("the host is temporarily unavailable; try again")]
     HostUnavailable(#[source] startclaw_host::HostError),
     /// Something of ours failed; the cause is in the daemon's log.
-    #[error("something failed inside StartClaw; the daemon's log says what")]
+    #[error("internal error; see the daemon's log")]
     Inside(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -81,7 +81,7 @@ impl EngineError {
         Self::Inside(Box::new(e))
     }
 
-    /// What a failed change of the instance `name` means for whoever asked.
+    /// What a failed change of the instance `name` means for the caller.
     pub(crate) fn of(name: &Name, e: StoreError) -> Self {
         match e {
             StoreError::NameTaken => Self::NameTaken(name.clone()),

@@ -2,8 +2,8 @@
 //! no longer have.
 //!
 //! Level-triggered: a pass asks the database about each open stream, and cuts the connections of
-//! every instance that a transaction marked. Whoever takes access away runs a pass at once; the loop
-//! runs one now and then, and at the start, for what a crash or a dropped request left.
+//! every instance that a transaction marked. Whoever takes access away runs a pass at once; the
+//! loop runs one now and then, and at the start, for what a crash or a dropped request left.
 
 use std::{
     collections::HashMap,
@@ -77,7 +77,8 @@ struct Grant {
 pub(crate) struct Grants {
     open: Mutex<HashMap<u64, Grant>>,
     next: AtomicU64,
-    /// The cuts that were made or are under way: for which loss of access, and whether the second.
+    /// The cuts that were made or are in progress: for which loss of access, and whether the
+    /// second.
     cuts: Mutex<HashMap<InstanceId, (Timestamp, bool)>>,
     changed: Notify,
 }
@@ -193,12 +194,12 @@ impl Engine {
     async fn access_pass(&self) {
         let now = Timestamp::now();
         if let Err(e) = self.store().expire_sessions(now).await {
-            tracing::error!(error = %e, "sessions whose time is over are still there; trying again");
+            tracing::error!(error = %e, "sessions whose time is over are still there; retrying");
         }
         let marked = match self.store().disconnects().await {
             Ok(marked) => marked,
             Err(e) => {
-                tracing::error!(error = %e, "it is not known whose connections are to be cut; trying again");
+                tracing::error!(error = %e, "it is not known whose connections are to be cut; retrying");
                 Vec::new()
             }
         };
@@ -236,7 +237,7 @@ impl Engine {
                 Ok(true) => {}
                 Ok(false) => ended.cancel(),
                 Err(e) => {
-                    tracing::error!(error = %e, "a stream could not be checked; trying again")
+                    tracing::error!(error = %e, "a stream could not be checked; retrying")
                 }
             }
         }
@@ -276,8 +277,8 @@ impl Engine {
         })
     }
 
-    /// Cuts the open connections of an instance: Caddy asked when a WebSocket began, and does not ask
-    /// again. Whoever may still be there comes back by itself.
+    /// Cuts the open connections of an instance: Caddy asked when a WebSocket began, and does not
+    /// ask again. Whoever may still be there comes back on its own.
     async fn cut(&self, marked: &Disconnect, now: Timestamp) {
         let second = now.since(marked.at) >= CONNECTED;
         {
@@ -299,7 +300,7 @@ impl Engine {
         if let Some(error) = &failed {
             lock(&self.inner.grants.cuts).remove(&marked.instance);
             if now.since(marked.at) < GIVEN_UP {
-                tracing::error!(instance = %marked.instance, error, "open connections of a caller who lost access were not cut; trying again");
+                tracing::error!(instance = %marked.instance, error, "open connections of a caller who lost access were not cut; retrying");
                 return;
             }
         }

@@ -18,16 +18,17 @@ impl Work<'_> {
         self.instance.health.failures >= self.engine.inner.settings.timing.failing_after
     }
 
-    /// The operations that wait for an instance that does not come up are over; the trying goes on.
-    pub(super) async fn give_up(&mut self) -> Result<(), EngineError> {
+    /// The operations that wait for an instance that does not come up are over; the trying
+    /// continues.
+    pub(super) async fn fail_operations(&mut self) -> Result<(), EngineError> {
         if self.instance.desired.presence == Presence::Absent {
             // A removal is over when all is gone, not before.
             return Ok(());
         }
         let why =
             self.instance.health.reason.clone().unwrap_or_else(|| "it does not come up".into());
-        if self.instance.desired.volumes.is_on_trial() {
-            return self.fall_back(&why).await;
+        if self.instance.desired.volumes.is_on_probation() {
+            return self.rollback(&why).await;
         }
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Err(why.clone())).await?;
@@ -36,11 +37,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// It does not come up on the volume that was restored: it goes on with the one before, which
+    /// It does not come up on the volume that was restored: it continues with the one before, which
     /// nobody touched.
-    pub(super) async fn fall_back(&mut self, why: &str) -> Result<(), EngineError> {
+    pub(super) async fn rollback(&mut self, why: &str) -> Result<(), EngineError> {
         let id = self.instance.id.clone();
-        self.engine.store().amend(&id, |desired| desired.volumes.fall_back()).await?;
+        self.engine.store().amend(&id, |desired| desired.volumes.rollback()).await?;
         let error = format!(
             "{} did not come up with what was restored ({why}), and goes on as it was before",
             self.instance.name
@@ -49,16 +50,16 @@ impl Work<'_> {
             self.engine.finish(&mut operation, Err(error.clone())).await?;
         }
         let about = Some((&self.instance.id, &self.instance.name));
-        self.engine.record(EventKind::Broke, about, &Actor::system(), &error).await;
+        self.engine.record(EventKind::Failed, about, &Actor::system(), &error).await;
         self.engine.inner.live.update(&id, |e| e.operation = None);
         self.engine.inner.queue.push(&id);
         Ok(())
     }
 
-    /// Counts a container that ended by itself, once.
+    /// Counts a container that exited unexpectedly, once.
     pub(super) async fn count(&mut self, failure: Failure) -> Result<Outcome, EngineError> {
         let ending = startclaw_openclaw::ending(failure.code, failure.oom_killed);
-        let mut reason = self.memory.ended_for.take().unwrap_or(ending.reason);
+        let mut reason = self.state.ended_for.take().unwrap_or(ending.reason);
         if let Some(why) = &self.unreadable {
             reason = format!("{reason}; {why}");
         }
@@ -95,7 +96,7 @@ impl Work<'_> {
         // The first of its kind and the one that makes it failing; the others say nothing new.
         if another_reason || failures == timing.failing_after {
             let about = Some((&self.instance.id, &self.instance.name));
-            self.engine.record(EventKind::Broke, about, &Actor::system(), &reason).await;
+            self.engine.record(EventKind::Failed, about, &Actor::system(), &reason).await;
         }
         Ok(())
     }
@@ -111,14 +112,14 @@ impl Work<'_> {
         }
     }
 
-    /// The host failed. Trouble that may pass is waited out and counts for nothing; trouble
-    /// that stays is a failure like a container that does not come up.
-    pub(super) async fn trouble(&mut self, e: HostError) -> Result<Outcome, EngineError> {
+    /// The host failed. A transient error is waited out and does not count; an error that stays is
+    /// a failure like a container that does not come up.
+    pub(super) async fn host_failed(&mut self, e: HostError) -> Result<Outcome, EngineError> {
         let timing = &self.engine.inner.settings.timing;
-        self.memory.troubles = self.memory.troubles.saturating_add(1);
+        self.state.host_errors = self.state.host_errors.saturating_add(1);
         if e.kind == HostErrorKind::Unavailable {
-            if self.memory.troubles == 1 {
-                tracing::warn!(name = %self.instance.name, error = %e, "the host failed; trying again");
+            if self.state.host_errors == 1 {
+                tracing::warn!(name = %self.instance.name, error = %e, "the host failed; retrying");
                 if self.open.first().is_some_and(|o| o.steps.is_empty()) {
                     self.begin("host").await?;
                 }
@@ -129,9 +130,9 @@ impl Work<'_> {
                     self.engine.save(operation).await?;
                 }
             }
-            self.show_trouble(e.message).await;
+            self.show_host_error(e.message).await;
             let wait =
-                backoff(self.memory.troubles, timing.trouble_first, timing.backoff_limit / 10);
+                backoff(self.state.host_errors, timing.host_retry_first, timing.backoff_limit / 10);
             return Ok(Outcome::Again(wait));
         }
         let last_log = self.last_log().await;
@@ -140,11 +141,11 @@ impl Work<'_> {
     }
 
     /// The host cannot be asked, but the instance can: what it says itself is what is shown.
-    async fn show_trouble(&self, trouble: String) {
+    async fn show_host_error(&self, error: String) {
         let probe = self.engine.inner.host.probe(&self.plan).await;
         let answers = probe.is_ok_and(|probe| has_started(&probe));
         self.engine.inner.live.update(&self.instance.id, |entry| {
-            entry.trouble = Some(trouble);
+            entry.host_error = Some(error);
             entry.state = match entry.state {
                 InstanceState::Unknown if answers => InstanceState::Live,
                 InstanceState::Live if !answers => InstanceState::Starting,
@@ -154,7 +155,7 @@ impl Work<'_> {
     }
 
     /// A container that has to be made although nobody asked for anything was taken away.
-    pub(super) async fn note_loss(&self, step: &Step) {
+    pub(super) async fn record_loss(&self, step: &Step) {
         let was_live = self
             .engine
             .inner
@@ -164,7 +165,7 @@ impl Work<'_> {
         if *step == Step::CreateContainer && self.open.is_empty() && was_live {
             let about = Some((&self.instance.id, &self.instance.name));
             let what = "its container was gone or out of date and is made again";
-            self.engine.record(EventKind::Broke, about, &Actor::system(), what).await;
+            self.engine.record(EventKind::Failed, about, &Actor::system(), what).await;
         }
     }
 
@@ -173,11 +174,11 @@ impl Work<'_> {
         let about = Some((&self.instance.id, &self.instance.name));
         let why = self.unreadable.as_deref().unwrap_or("its configuration is not readable");
         let what = format!("{why}; the file is kept beside a new one");
-        self.engine.record(EventKind::Broke, about, &Actor::system(), &what).await;
+        self.engine.record(EventKind::Failed, about, &Actor::system(), &what).await;
     }
 
     /// Stores what healing remembers, unless something else is wanted of the instance by now:
-    /// that began with a clean slate. `false` then; the next look sees it.
+    /// that began with a clean slate. `false` then; the next pass sees it.
     pub(super) async fn store_health(&mut self) -> Result<bool, EngineError> {
         let Instance { id, health, revision, .. } = &self.instance;
         let stored = self.engine.store().set_health(id, health, *revision).await?;

@@ -21,17 +21,17 @@ impl Engine {
         key: &str,
         fault: Option<&HostFault>,
     ) -> Result<(), startclaw_store::StoreError> {
-        let known = self.store().troubles().await?;
-        let known = known.iter().find(|alert| alert.key == key && alert.over_at.is_none());
+        let known = self.store().alerts().await?;
+        let known = known.iter().find(|alert| alert.key == key && alert.resolved_at.is_none());
         match (fault, known) {
             (Some(fault), None) => {
                 let detail = format!("{}. Remedy: {}", fault.detail, fault.remedy);
                 tracing::error!(key, "{detail}");
-                self.store().raise(key, &detail).await?;
+                self.store().fire(key, &detail).await?;
             }
             (None, Some(_)) => {
                 tracing::info!(key, "the fault of the host is over");
-                self.store().clear(key).await?;
+                self.store().resolve(key).await?;
             }
             _ => return Ok(()),
         }

@@ -1,10 +1,10 @@
-//! Decides and does: what is wanted of every instance is stored, what is there is asked of
+//! Decides and does: the desired state of every instance is stored, what is there is asked of
 //! the host, and the loop in here takes one step after the other until both agree.
 
 mod access;
 mod alerts;
 mod backup;
-mod boots;
+mod boot_limiter;
 mod decide;
 mod detached;
 mod error;
@@ -35,8 +35,8 @@ use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use access::{FreshToken, SESSION_LIFE, TICKET_LIFE, Ticket, digest, random};
-pub use alerts::{Messenger, Nobody};
+pub use access::{FreshToken, LOGIN_TOKEN_LIFETIME, LoginToken, SESSION_LIFETIME, digest, random};
+pub use alerts::{NoopNotifier, Notifier};
 pub use backup::{
     BackupSettings, CONTROL_PLANE, DATABASE, Recovered, Recovery, Repositories, RestoreRequest,
     Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
@@ -46,10 +46,10 @@ pub use grants::{AccessGuard, Holder, Subject};
 pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
-pub use startclaw_store::{Idempotency, Session, StoredToken, Trouble};
+pub use startclaw_store::{Alert, Idempotency, Session, StoredToken};
 pub use status::{InstanceStatus, Route};
 pub use supervisor::Supervisor;
-pub use sweep::Outside;
+pub use sweep::Dependencies;
 pub use usage::{MachineHistory, Sample};
 pub use verbs::SecretInfo;
 
@@ -68,22 +68,22 @@ struct Inner {
     grants: Arc<grants::Grants>,
     live: live::Table,
     queue: queue::Queue,
-    memories: reconcile::Memories,
+    worker_states: reconcile::WorkerStates,
     progress: progress::Progress,
     /// When this engine began.
-    born: Timestamp,
-    boots: boots::Boots,
-    places: backup::Places,
+    started_at: Timestamp,
+    boot_limiter: boot_limiter::BootLimiter,
+    layout: backup::RepositoryLayout,
     repositories: Arc<dyn Repositories>,
     jobs: backup::Jobs,
     control_plane: backup::ControlPlane,
-    messenger: Arc<dyn Messenger>,
+    notifier: Arc<dyn Notifier>,
     alerts: alerts::Alerts,
     history: usage::History,
     /// Why the host cannot be asked, and since when, if it cannot.
     host_trouble: Mutex<Option<(Timestamp, String)>>,
-    /// Why the walls around instances do not stand, if they do not.
-    walls: Mutex<Option<String>>,
+    /// Why the firewall rules of instances are not in place, if they are not.
+    firewall_error: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     supervisor: Supervisor,

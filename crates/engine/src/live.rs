@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use startclaw_host::Place;
+use startclaw_host::Endpoints;
 use startclaw_model::{
     Health, Instance, InstanceId, InstanceState, Name, OperationId, Presence, Timestamp,
 };
@@ -15,11 +15,11 @@ use startclaw_model::{
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub instance: Arc<Instance>,
-    pub place: Place,
+    pub endpoints: Endpoints,
     pub state: InstanceState,
     pub since: Timestamp,
-    /// Trouble that is not the instance's own: the host does not answer, a step failed.
-    pub trouble: Option<String>,
+    /// An error that is not the instance's own: the host does not answer, a step failed.
+    pub host_error: Option<String>,
     pub operation: Option<OperationId>,
     /// When its newest snapshot was taken.
     pub last_backup: Option<Timestamp>,
@@ -44,9 +44,14 @@ impl Table {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an instance in, or its new wishes beside what is known of it. A row that was read before
-    /// the one that is in here changes nothing.
-    pub fn put(&self, instance: Arc<Instance>, place: Place, operation: Option<OperationId>) {
+    /// Puts an instance in, or its new wishes beside what is known of it. A row that was read
+    /// before the one that is in here changes nothing.
+    pub fn put(
+        &self,
+        instance: Arc<Instance>,
+        endpoints: Endpoints,
+        operation: Option<OperationId>,
+    ) {
         let mut inner = self.write();
         inner.names.insert(instance.id.clone(), instance.name.clone());
         match inner.entries.get_mut(&instance.name) {
@@ -62,10 +67,10 @@ impl Table {
             _ => {
                 let entry = Entry {
                     instance: instance.clone(),
-                    place,
+                    endpoints,
                     state: InstanceState::Unknown,
                     since: Timestamp::now(),
-                    trouble: None,
+                    host_error: None,
                     operation,
                     last_backup: None,
                 };
@@ -131,6 +136,6 @@ impl Entry {
     pub fn reason(&self) -> Option<String> {
         let own =
             || self.instance.health.reason.clone().filter(|_| self.state != InstanceState::Live);
-        self.trouble.clone().or_else(own)
+        self.host_error.clone().or_else(own)
     }
 }

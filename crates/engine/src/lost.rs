@@ -51,23 +51,23 @@ impl Work<'_> {
             ),
         };
         let reason = format!("{why}; {advice}");
-        if self.instance.desired.volumes.is_on_trial() {
-            self.fall_back(&why).await?;
+        if self.instance.desired.volumes.is_on_probation() {
+            self.rollback(&why).await?;
             return Ok(Outcome::AtOnce);
         }
         // Both at once, and the alert first: who sees it failing finds the alert.
         let comparing = self.engine.inner.alerts.comparing.lock().await;
-        let news = self.engine.store().raise(&instance_key(name), &reason).await?;
+        let news = self.engine.store().fire(&instance_key(name), &reason).await?;
         self.engine.inner.live.update(id, |entry| {
             entry.state = InstanceState::Failing;
-            entry.trouble = Some(reason.clone());
+            entry.host_error = Some(reason.clone());
         });
         drop(comparing);
         if news {
             self.engine.inner.alerts.wake();
             tracing::error!(%name, "{reason}");
             let about = Some((id, name));
-            self.engine.record(EventKind::Broke, about, &Actor::system(), &reason).await;
+            self.engine.record(EventKind::Failed, about, &Actor::system(), &reason).await;
         }
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Err(reason.clone())).await?;
@@ -78,18 +78,18 @@ impl Work<'_> {
         Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
     }
 
-    /// Restores the newest backup, if that is wanted and not under way; not again at once after
+    /// Restores the newest backup, if that is wanted and not in progress; not again at once after
     /// a restore that failed.
     async fn restore_lost(&mut self) -> Result<(), EngineError> {
         let settings = &self.engine.inner.settings;
         let now = Timestamp::now();
         let lately =
-            self.memory.restored_at.is_some_and(|at| now.since(at) < settings.timing.backoff_limit);
+            self.state.restored_at.is_some_and(|at| now.since(at) < settings.timing.backoff_limit);
         let filling = self.instance.desired.volumes.filling.is_some();
         if !settings.instances.restore_lost_volume || lately || filling {
             return Ok(());
         }
-        self.memory.restored_at = Some(now);
+        self.state.restored_at = Some(now);
         let request = RestoreRequest {
             name: self.instance.name.clone(),
             snapshot: SnapshotChoice::Latest,
@@ -114,7 +114,7 @@ impl Engine {
     /// What of the instance's data is lost, in words; `None` when nothing is, or when the host
     /// cannot say.
     pub(crate) async fn lost_data(&self, instance: &Instance) -> Option<String> {
-        let place = self.inner.host.place(instance.slot)?;
+        let place = self.inner.host.endpoints(instance.slot)?;
         let plan = plan::plan(&self.inner.settings, instance, &place);
         let observed = self.inner.host.observe(&plan).await.ok()?;
         let loss = loss(&instance.desired.volumes, &observed)?;
@@ -128,13 +128,13 @@ impl Engine {
         let Some(replaced) = volumes.replaced.filter(|_| volumes.filling.is_none()) else {
             return Ok(());
         };
-        let Some(place) = self.inner.host.place(instance.slot) else { return Ok(()) };
+        let Some(place) = self.inner.host.endpoints(instance.slot) else { return Ok(()) };
         let plan = Plan {
             volume: replaced.generation,
             ..plan::plan(&self.inner.settings, &instance, &place)
         };
         // Only an answer is taken for a loss.
-        if !matches!(self.inner.host.data(&plan).await, Ok(None)) {
+        if !matches!(self.inner.host.volume_mount(&plan).await, Ok(None)) {
             return Ok(());
         }
         let mut lost = false;
@@ -149,7 +149,7 @@ impl Engine {
             let what =
                 "the volume from before the last restore is missing: that restore cannot be undone";
             let about = Some((&instance.id, &instance.name));
-            self.record(EventKind::Broke, about, &Actor::system(), what).await;
+            self.record(EventKind::Failed, about, &Actor::system(), what).await;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! From what is wanted to what the host is told.
+//! From the desired state to what the host is told.
 
-use startclaw_host::{Place, Plan, SecretFile, Workload};
+use startclaw_host::{Endpoints, Plan, SecretFile, Workload};
 use startclaw_model::{Instance, Secret, SecretName};
 use startclaw_openclaw::{self as openclaw, Setup, TelegramSetup};
 
@@ -12,12 +12,16 @@ pub(crate) fn origin(settings: &EngineSettings, name: &startclaw_model::Name) ->
 }
 
 /// What the configuration follows from.
-pub(crate) fn setup(settings: &EngineSettings, instance: &Instance, place: &Place) -> Setup {
+pub(crate) fn setup(
+    settings: &EngineSettings,
+    instance: &Instance,
+    endpoints: &Endpoints,
+) -> Setup {
     let profile = &instance.desired.profile;
     Setup {
         owner: instance.owner.clone(),
         origin: origin(settings, &instance.name),
-        proxy: place.proxy,
+        proxy: endpoints.proxy,
         provider: profile.provider.clone(),
         has_api_key: profile.api_key,
         telegram: profile
@@ -28,14 +32,15 @@ pub(crate) fn setup(settings: &EngineSettings, instance: &Instance, place: &Plac
 }
 
 /// The plan of an instance, without its secrets: they are opened only when they are written.
-pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, place: &Place) -> Plan {
+pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, endpoints: &Endpoints) -> Plan {
     let desired = &instance.desired;
     let workload = workload();
     let image = format!("{}:{}", settings.instances.image, desired.profile.version);
     // What of the configuration is ours changes with our settings, and then has to be written,
     // which needs a stopped container. A new file holds all of it.
-    let ours = openclaw::configuration(None, &setup(settings, instance, place)).unwrap_or_default();
-    let spec = spec::digest(instance, place, &image, &workload, &ours);
+    let ours =
+        openclaw::configuration(None, &setup(settings, instance, endpoints)).unwrap_or_default();
+    let spec = spec::digest(instance, endpoints, &image, &workload, &ours);
     Plan {
         id: instance.id.clone(),
         name: instance.name.clone(),

@@ -1,4 +1,4 @@
-//! Operations as they go: steps are written down, and whoever watches is told.
+//! Operations as they go: steps are written down, and subscribers are notified.
 
 use futures::{Stream, StreamExt, stream};
 use startclaw_model::{
@@ -9,14 +9,14 @@ use tokio::sync::broadcast;
 use crate::{Engine, EngineError};
 
 /// Changes that a slow watcher may fall behind before it reads the database instead.
-const BEHIND: usize = 1024;
+const CHANNEL_CAPACITY: usize = 1024;
 
 /// Where changes of operations are told.
 pub(crate) struct Progress(broadcast::Sender<Operation>);
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(broadcast::channel(BEHIND).0)
+        Self(broadcast::channel(CHANNEL_CAPACITY).0)
     }
 }
 
@@ -74,17 +74,17 @@ impl Engine {
         .boxed())
     }
 
-    /// Stores an operation's progress and tells whoever watches. `false` when it is over already.
+    /// Stores an operation's progress and notifies subscribers. `false` when it is over already.
     pub(crate) async fn save(&self, operation: &Operation) -> Result<bool, EngineError> {
         let open = self.store().save_operation(operation).await?;
         if open {
-            self.tell(operation);
+            self.publish(operation);
         }
         Ok(open)
     }
 
-    /// Tells whoever watches how an operation is, without storing it.
-    pub(crate) fn tell(&self, operation: &Operation) {
+    /// Notifies subscribers how an operation is, without storing it.
+    pub(crate) fn publish(&self, operation: &Operation) {
         // Nobody watching is fine.
         let _ = self.inner.progress.0.send(operation.clone());
     }
@@ -97,14 +97,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         close(operation, outcome);
         if self.store().save_operation(operation).await? {
-            self.tell_finished(operation).await;
+            self.publish_finished(operation).await;
         }
         Ok(())
     }
 
     /// Tells everybody that an operation, stored as such, is over.
-    pub(crate) async fn tell_finished(&self, operation: &Operation) {
-        self.tell(operation);
+    pub(crate) async fn publish_finished(&self, operation: &Operation) {
+        self.publish(operation);
         let took = operation.finished_at.unwrap_or_default().since(operation.created_at);
         let kind = operation.kind.as_str();
         metrics::histogram!("startclaw_operation_seconds",

@@ -31,7 +31,7 @@ struct Item {
     due: Option<Instant>,
     busy: bool,
     /// Somebody pushed it since it was taken last.
-    news: bool,
+    dirty: bool,
 }
 
 /// An instance that is due.
@@ -39,7 +39,7 @@ struct Item {
 pub(crate) struct Due {
     pub id: InstanceId,
     /// Something came up: it is not just its time.
-    pub news: bool,
+    pub dirty: bool,
 }
 
 impl Queue {
@@ -55,7 +55,7 @@ impl Queue {
     fn push_at(&self, id: &InstanceId, when: Instant) {
         let mut state = self.state();
         let item = state.items.entry(id.clone()).or_default();
-        item.news = true;
+        item.dirty = true;
         if item.due.is_some_and(|due| due <= when) {
             return;
         }
@@ -104,7 +104,7 @@ impl Queue {
             if current && let Some(item) = state.items.get_mut(&id) {
                 item.busy = true;
                 item.due = None;
-                return Ok(Due { id, news: std::mem::take(&mut item.news) });
+                return Ok(Due { id, dirty: std::mem::take(&mut item.dirty) });
             }
         }
         Err(None)
@@ -130,19 +130,19 @@ impl Queue {
 
     /// Takes an instance out of the workers' hands, once none has it. They get it back, to look
     /// at it at once, when the hold is dropped.
-    pub async fn hold(&self, id: &InstanceId) -> Hold<'_> {
+    pub async fn lock(&self, id: &InstanceId) -> InstanceLock<'_> {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.try_hold(id) {
-                return Hold { queue: self, id: id.clone() };
+            if self.try_lock(id) {
+                return InstanceLock { queue: self, id: id.clone() };
             }
             freed.await;
         }
     }
 
-    fn try_hold(&self, id: &InstanceId) -> bool {
+    fn try_lock(&self, id: &InstanceId) -> bool {
         let mut state = self.state();
         let item = state.items.entry(id.clone()).or_default();
         let free = !item.busy;
@@ -158,15 +158,15 @@ impl Queue {
 }
 
 /// An instance that no worker touches.
-pub(crate) struct Hold<'a> {
+pub(crate) struct InstanceLock<'a> {
     queue: &'a Queue,
     id: InstanceId,
 }
 
-impl Drop for Hold<'_> {
+impl Drop for InstanceLock<'_> {
     fn drop(&mut self) {
         if let Some(item) = self.queue.state().items.get_mut(&self.id) {
-            item.news = true;
+            item.dirty = true;
         }
         self.queue.done(&self.id, Some(Instant::now()));
     }
@@ -205,9 +205,9 @@ mod tests {
         queue.push(&id(1));
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
         queue.done(&id(1), Some(Instant::now() + Duration::from_secs(9)));
-        assert_eq!(queue.next().await, Due { id: id(1), news: true });
+        assert_eq!(queue.next().await, Due { id: id(1), dirty: true });
         queue.done(&id(1), Some(Instant::now()));
-        assert_eq!(queue.next().await, Due { id: id(1), news: false });
+        assert_eq!(queue.next().await, Due { id: id(1), dirty: false });
         queue.done(&id(1), None);
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
     }
@@ -217,12 +217,12 @@ mod tests {
         let queue = Queue::default();
         queue.push(&id(1));
         let due = queue.next().await;
-        assert!(tokio::time::timeout(Duration::from_secs(1), queue.hold(&id(1))).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.lock(&id(1))).await.is_err());
         queue.done(&due.id, Some(Instant::now()));
-        let hold = queue.hold(&id(1)).await;
+        let hold = queue.lock(&id(1)).await;
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
         drop(hold);
-        assert_eq!(queue.next().await, Due { id: id(1), news: true });
+        assert_eq!(queue.next().await, Due { id: id(1), dirty: true });
     }
 
     #[tokio::test]

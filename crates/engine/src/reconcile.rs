@@ -1,6 +1,6 @@
-//! The loop: look, decide, do one step, look again, until nothing is left to do.
+//! The loop: observe, decide, apply one step, observe again, until nothing is left to do.
 //!
-//! A crash anywhere in here needs no recovery: the next look sees what is there.
+//! A crash anywhere in here needs no recovery: the next pass sees what is there.
 
 use std::{
     collections::HashMap,
@@ -18,27 +18,27 @@ use tokio::time::Instant;
 
 use crate::{
     Engine, EngineError,
-    boots::RecentStarts,
-    decide::{Decision, Look, Waiting, backoff, has_started, next_step},
+    boot_limiter::RecentStarts,
+    decide::{Decision, Inputs, Waiting, backoff, has_started, next_step},
     live, plan,
     progress::{begin_step, close},
     queue::Due,
 };
 
-/// Probes of a booting instance between two whole looks.
-const QUICK_LOOKS: u32 = 10;
+/// Probes of a booting instance between two full observations.
+const QUICK_PROBES: u32 = 10;
 
-/// What a worker keeps of an instance between two looks; a new daemon starts without it.
+/// State that a worker keeps of an instance between two passes; a new daemon starts without it.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// The plan of a settled instance: it is probed with it alone until something comes up.
-    pub(super) settled: Option<Plan>,
+pub(crate) struct WorkerState {
+    /// The plan of a converged instance: only probed with it until something changes.
+    pub(super) converged: Option<Plan>,
     /// Since when a booted container does not answer.
     pub(super) silent_since: Option<Timestamp>,
     /// Why we ended the container, for the report of its end.
     pub(super) ended_for: Option<String>,
-    /// Troubles with the host in a row.
-    pub(super) troubles: u32,
+    /// Consecutive errors of the host.
+    pub(super) host_errors: u32,
     /// When it was started lately.
     starts: RecentStarts,
     /// When lost data were last restored automatically.
@@ -54,18 +54,18 @@ type Seen = (u64, Health, Observed);
 /// is done has no effect. Fetching an image makes it twice.
 const SAME_LIMIT: u32 = 3;
 
-/// The memories of all workers. A worker takes an instance's out while it works on it.
+/// The state of all workers. A worker takes an instance's entry while it works on it.
 #[derive(Debug, Default)]
-pub(crate) struct Memories(Mutex<HashMap<InstanceId, Memory>>);
+pub(crate) struct WorkerStates(Mutex<HashMap<InstanceId, WorkerState>>);
 
-impl Memories {
-    fn take(&self, id: &InstanceId) -> Memory {
+impl WorkerStates {
+    fn take(&self, id: &InstanceId) -> WorkerState {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(id).unwrap_or_default()
     }
 
-    fn put(&self, id: &InstanceId, memory: Memory) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), memory);
+    fn put(&self, id: &InstanceId, state: WorkerState) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), state);
     }
 }
 
@@ -75,9 +75,9 @@ pub(crate) struct Work<'a> {
     pub(super) instance: Instance,
     pub(super) wrapped_key: String,
     pub(super) plan: Plan,
-    /// The operations that what is wanted includes, oldest first.
+    /// The operations that the desired state includes, oldest first.
     pub(super) open: Vec<Operation>,
-    pub(super) memory: &'a mut Memory,
+    pub(super) state: &'a mut WorkerState,
     /// Why its configuration file cannot be read, if it cannot.
     pub(super) unreadable: Option<String>,
 }
@@ -101,7 +101,7 @@ impl Engine {
                 () = self.inner.stop.cancelled() => return,
                 due = self.inner.queue.next() => due,
             };
-            let work = std::panic::AssertUnwindSafe(self.look_after(&due)).catch_unwind();
+            let work = std::panic::AssertUnwindSafe(self.reconcile(&due)).catch_unwind();
             let again = work.await.unwrap_or_else(|_| {
                 tracing::error!(instance = %due.id, "a defect in StartClaw: the look at this instance panicked");
                 Some(self.inner.settings.timing.backoff_limit)
@@ -110,40 +110,40 @@ impl Engine {
         }
     }
 
-    /// Looks after one instance until it has to wait; says for how long.
-    async fn look_after(&self, due: &Due) -> Option<Duration> {
+    /// Reconciles one instance until it has to wait; returns for how long.
+    async fn reconcile(&self, due: &Due) -> Option<Duration> {
         let id = &due.id;
-        let mut memory = self.inner.memories.take(id);
-        if due.news {
-            // What came up is not in what was settled: look at all of it.
-            memory.settled = None;
+        let mut state = self.inner.worker_states.take(id);
+        if due.dirty {
+            // Something changed since it converged: observe all of it.
+            state.converged = None;
         }
         let again = loop {
             if self.inner.stop.is_cancelled() {
                 break None;
             }
-            match self.pass(id, &mut memory).await {
+            match self.pass(id, &mut state).await {
                 Ok(Outcome::AtOnce) => {}
                 Ok(Outcome::Again(wait)) => break Some(wait),
                 Ok(Outcome::Gone) => return None,
                 Err(e) => {
-                    tracing::error!(instance = %id, error = ?e, "the database or the vault failed; trying again");
+                    tracing::error!(instance = %id, error = ?e, "the database or the vault failed; retrying");
                     break Some(
-                        self.inner.settings.timing.trouble_first.max(Duration::from_millis(50)),
+                        self.inner.settings.timing.host_retry_first.max(Duration::from_millis(50)),
                     );
                 }
             }
         };
-        self.inner.memories.put(id, memory);
+        self.inner.worker_states.put(id, state);
         again
     }
 
-    /// One look and at most one step.
-    async fn pass(&self, id: &InstanceId, memory: &mut Memory) -> Result<Outcome, EngineError> {
-        if let Some(outcome) = self.probe_settled(memory).await {
+    /// One observation and at most one step.
+    async fn pass(&self, id: &InstanceId, state: &mut WorkerState) -> Result<Outcome, EngineError> {
+        if let Some(outcome) = self.probe_converged(state).await {
             return Ok(outcome);
         }
-        // Operations before the instance: what is wanted then includes all of them.
+        // Operations before the instance: the desired state then includes all of them.
         let mut open = self.store().open_operations(id).await?;
         let Some((instance, wrapped_key)) = self.store().instance_and_key(id).await? else {
             self.inner.live.remove(id);
@@ -152,32 +152,38 @@ impl Engine {
         };
         open.retain(|operation| is_ours(operation, &instance));
         // The start has made sure that every slot has a place, and `provision` stays below the capacity.
-        let Some(place) = self.inner.host.place(instance.slot) else { return Ok(Outcome::Gone) };
-        self.inner.live.put(Arc::new(instance.clone()), place, open.first().map(|o| o.id.clone()));
-        let plan = plan::plan(&self.inner.settings, &instance, &place);
+        let Some(endpoints) = self.inner.host.endpoints(instance.slot) else {
+            return Ok(Outcome::Gone);
+        };
+        self.inner.live.put(
+            Arc::new(instance.clone()),
+            endpoints,
+            open.first().map(|o| o.id.clone()),
+        );
+        let plan = plan::plan(&self.inner.settings, &instance, &endpoints);
         let mut work =
-            Work { engine: self, instance, wrapped_key, plan, open, memory, unreadable: None };
+            Work { engine: self, instance, wrapped_key, plan, open, state, unreadable: None };
         match self.inner.host.observe(&work.plan).await {
             Ok(observed) => {
                 let seen = work.seen(&observed);
-                let outcome = work.act(&place, observed).await?;
-                Ok(self.pace(seen, outcome, memory))
+                let outcome = work.act(&endpoints, observed).await?;
+                Ok(self.pace(seen, outcome, state))
             }
-            Err(e) => work.trouble(e).await,
+            Err(e) => work.host_failed(e).await,
         }
     }
 
     /// Slows a loop down that sees the same again and again.
-    fn pace(&self, seen: Seen, outcome: Outcome, memory: &mut Memory) -> Outcome {
+    fn pace(&self, seen: Seen, outcome: Outcome, state: &mut WorkerState) -> Outcome {
         let Outcome::AtOnce = outcome else {
-            memory.seen = None;
+            state.seen = None;
             return outcome;
         };
-        let times = match memory.seen.take() {
+        let times = match state.seen.take() {
             Some((before, times)) if before == seen => times.saturating_add(1),
             _ => 1,
         };
-        memory.seen = Some((seen, times));
+        state.seen = Some((seen, times));
         if times < SAME_LIMIT {
             return Outcome::AtOnce;
         }
@@ -197,22 +203,22 @@ impl Engine {
     }
 
     /// The quick way for an instance that was settled and of which nothing else is wanted:
-    /// one probe. `None` when it needs a whole look.
-    async fn probe_settled(&self, memory: &mut Memory) -> Option<Outcome> {
-        let plan = memory.settled.as_ref()?;
+    /// one probe. `None` when it needs a full observation.
+    async fn probe_converged(&self, state: &mut WorkerState) -> Option<Outcome> {
+        let plan = state.converged.as_ref()?;
         if let Ok(probe) = self.inner.host.probe(plan).await
             && has_started(&probe)
         {
-            memory.silent_since = None;
+            state.silent_since = None;
             return Some(Outcome::Again(self.inner.settings.timing.probe_every));
         }
-        memory.settled = None;
+        state.converged = None;
         None
     }
 }
 
-/// Whether an operation is over when what is wanted is there. A backup or drill is over when it is
-/// made, and a restore is not ours before its volume is filled; but a removal ends them all.
+/// Whether an operation is over when the desired state is there. A backup or drill is over when it
+/// is made, and a restore is not ours before its volume is filled; but a removal ends them all.
 fn is_ours(operation: &Operation, instance: &Instance) -> bool {
     let desired = &instance.desired;
     desired.presence == Presence::Absent
@@ -235,7 +241,7 @@ fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {
 }
 
 impl Work<'_> {
-    /// What `pace` compares: without what changes by itself.
+    /// What `pace` compares: without what changes on its own.
     fn seen(&self, observed: &Observed) -> Seen {
         let mut observed = observed.clone();
         if let Some(container) = &mut observed.container {
@@ -246,11 +252,11 @@ impl Work<'_> {
 
     async fn act(
         &mut self,
-        place: &startclaw_host::Place,
+        endpoints: &startclaw_host::Endpoints,
         observed: Observed,
     ) -> Result<Outcome, EngineError> {
         let now = Timestamp::now();
-        let setup = plan::setup(&self.engine.inner.settings, &self.instance, place);
+        let setup = plan::setup(&self.engine.inner.settings, &self.instance, endpoints);
         let current = observed.config.as_deref();
         let wanted = startclaw_openclaw::configuration(current, &setup);
         // An unreadable file is its owner's: OpenClaw and its doctor get to see it first.
@@ -258,21 +264,21 @@ impl Work<'_> {
         let config =
             wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
         if has_started(&observed.probe) || observed.probe == Probe::Blocked {
-            self.memory.silent_since = None;
+            self.state.silent_since = None;
         }
-        let decision = next_step(&Look {
+        let decision = next_step(&Inputs {
             presence: self.instance.desired.presence,
             volumes: &self.instance.desired.volumes,
-            farewell: self.instance.desired.farewell,
+            deletion_policy: self.instance.desired.deletion_policy,
             spec: &self.plan.spec,
             secrets_revision: self.plan.secrets_revision,
             config: config.as_ref(),
             unreadable: self.unreadable.is_some(),
             observed: &observed,
             health: &self.instance.health,
-            boots_limited: self.memory.starts.are_many(now),
-            silent_since: self.memory.silent_since,
-            born: self.engine.inner.born,
+            boots_limited: self.state.starts.are_many(now),
+            silent_since: self.state.silent_since,
+            started_at: self.engine.inner.started_at,
             now,
             timing: &self.engine.inner.settings.timing,
         });
@@ -281,10 +287,10 @@ impl Work<'_> {
             Decision::Do(Step::StartContainer) | Decision::Wait(_, Waiting::Boot)
         );
         if !boots {
-            self.leave_boot();
+            self.release_boot();
         }
         if self.waits_for_job(&decision) {
-            return Ok(Outcome::Again(self.engine.inner.settings.timing.trouble_first));
+            return Ok(Outcome::Again(self.engine.inner.settings.timing.host_retry_first));
         }
         if self.begins_to_use_volume(&decision, &observed) {
             return self.mark_volume_used().await;
@@ -293,7 +299,7 @@ impl Work<'_> {
             Decision::Do(step) => self.take(step).await,
             Decision::DataLost(loss) => self.data_lost(loss, &observed.volume_name).await,
             Decision::End(why) => {
-                self.memory.ended_for = Some(why);
+                self.state.ended_for = Some(why);
                 self.take(Step::StopContainer).await
             }
             Decision::CountFailure(failure) => self.count(failure).await,
@@ -301,18 +307,18 @@ impl Work<'_> {
                 let begun = observed.container.and_then(|c| c.started_at);
                 self.wait(time, waiting, begun).await
             }
-            Decision::BidFarewell => {
-                // Its steps are the farewell's own to tell.
+            Decision::RunPreDelete => {
+                // The pre-delete step reports its own steps.
                 self.show(InstanceState::Removing);
-                self.engine.inner.jobs.say_farewell(&self.instance.id);
+                self.engine.inner.jobs.request_pre_delete(&self.instance.id);
                 Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
             }
-            Decision::Settled => self.settled().await,
+            Decision::Converged => self.converged().await,
             Decision::Gone => self.gone().await,
         }
     }
 
-    /// Whether the data of a removed instance have to wait for a job: a restore under way would
+    /// Whether the data of a removed instance have to wait for a job: a restore in progress would
     /// make a volume again that nothing knows.
     fn waits_for_job(&self, decision: &Decision) -> bool {
         let last = matches!(
@@ -326,11 +332,11 @@ impl Work<'_> {
     /// Takes one step.
     async fn take(&mut self, step: Step) -> Result<Outcome, EngineError> {
         if step == Step::StartContainer {
-            if let Some(e) = self.engine.no_walls() {
-                return self.trouble(e).await;
+            if let Some(e) = self.engine.firewall_error() {
+                return self.host_failed(e).await;
             }
             let failed = self.instance.health.failures > 0;
-            if !self.engine.inner.boots.enter(&self.instance.id, failed) {
+            if !self.engine.inner.boot_limiter.acquire(&self.instance.id, failed) {
                 self.begin("queue").await?;
                 self.show(InstanceState::Starting);
                 // Whoever leaves wakes the next; this is for the case that nobody does.
@@ -338,7 +344,7 @@ impl Work<'_> {
             }
         }
         self.begin(step.name()).await?;
-        self.note_loss(&step).await;
+        self.record_loss(&step).await;
         self.show(InstanceState::Starting);
         if step == Step::Repair {
             // Before, not after: a crash in between must not make it twice.
@@ -347,7 +353,7 @@ impl Work<'_> {
                 return Ok(Outcome::AtOnce);
             }
         }
-        if step == Step::SetConfigAside {
+        if step == Step::QuarantineConfig {
             self.note_quarantine().await;
         }
         if step == Step::WriteSecrets {
@@ -360,9 +366,9 @@ impl Work<'_> {
             .record(begun.elapsed().as_secs_f64());
         match done {
             Ok(()) => {
-                self.memory.troubles = 0;
+                self.state.host_errors = 0;
                 if step == Step::StartContainer {
-                    self.memory.starts.note(Timestamp::now());
+                    self.state.starts.note(Timestamp::now());
                 }
                 Ok(Outcome::AtOnce)
             }
@@ -370,16 +376,16 @@ impl Work<'_> {
                 self.begin(Step::FetchImage.name()).await?;
                 match self.engine.inner.host.apply(&self.plan, &Step::FetchImage).await {
                     Ok(()) => Ok(Outcome::AtOnce),
-                    Err(e) => self.trouble(e).await,
+                    Err(e) => self.host_failed(e).await,
                 }
             }
-            Err(e) => self.trouble(e).await,
+            Err(e) => self.host_failed(e).await,
         }
     }
 
     /// Lets the next instance boot, if this one had the right to or waited for it.
-    fn leave_boot(&self) {
-        if let Some(next) = self.engine.inner.boots.leave(&self.instance.id) {
+    fn release_boot(&self) {
+        if let Some(next) = self.engine.inner.boot_limiter.release(&self.instance.id) {
             self.engine.inner.queue.push(&next);
         }
     }
@@ -397,7 +403,7 @@ impl Work<'_> {
                 self.show(InstanceState::Starting);
                 // One that takes far longer than a boot does must not keep the others waiting.
                 if begun.is_some_and(|t| Timestamp::now().since(t) > timing.boot_share) {
-                    self.leave_boot();
+                    self.release_boot();
                 }
                 return Ok(self.until_started(time).await);
             }
@@ -405,29 +411,29 @@ impl Work<'_> {
                 let failing = self.is_failing();
                 self.show(if failing { InstanceState::Failing } else { InstanceState::Starting });
                 if failing {
-                    self.give_up().await?;
+                    self.fail_operations().await?;
                 }
             }
             Waiting::Answer => {
-                self.memory.silent_since.get_or_insert_with(Timestamp::now);
+                self.state.silent_since.get_or_insert_with(Timestamp::now);
             }
             Waiting::Restore => self.show(InstanceState::Starting),
             Waiting::Host(fault) => {
-                self.memory.silent_since = None;
+                self.state.silent_since = None;
                 self.show(InstanceState::Starting);
                 self.engine.inner.live.update(&self.instance.id, |entry| {
-                    entry.trouble = Some(fault.to_owned());
+                    entry.host_error = Some(fault.to_owned());
                 });
             }
         }
         Ok(Outcome::Again(time))
     }
 
-    /// Asks only the booting instance itself for a while: a whole look takes CPU time that the
-    /// boot is short of. Then the worker is given back, for what came up meanwhile and for the
+    /// Asks only the booting instance itself for a while: a full observation takes CPU time that
+    /// the boot is short of. Then the worker is given back, for what came up meanwhile and for the
     /// other instances.
     async fn until_started(&self, every: Duration) -> Outcome {
-        for _ in 0..QUICK_LOOKS {
+        for _ in 0..QUICK_PROBES {
             tokio::time::sleep(every).await;
             // One that takes connections and says nothing costs seconds each time.
             let probe = self.engine.inner.host.probe(&self.plan).await;
@@ -440,17 +446,17 @@ impl Work<'_> {
     }
 
     /// Everything is as it is to be: operations are over, failures forgiven after a while.
-    async fn settled(&mut self) -> Result<Outcome, EngineError> {
+    async fn converged(&mut self) -> Result<Outcome, EngineError> {
         let timing = self.engine.inner.settings.timing.clone();
         let was_broken = self.instance.health.failures > 0;
-        self.memory.ended_for = None;
-        self.memory.troubles = 0;
+        self.state.ended_for = None;
+        self.state.host_errors = 0;
         let id = self.instance.id.clone();
-        if self.instance.desired.volumes.is_on_trial() {
+        if self.instance.desired.volumes.is_on_probation() {
             self.engine
                 .store()
                 .amend(&id, |desired| {
-                    desired.volumes.prove();
+                    desired.volumes.confirm();
                     true
                 })
                 .await?;
@@ -460,13 +466,11 @@ impl Work<'_> {
         // Before the state: who sees it live again finds the event.
         if was_broken && before != Some(InstanceState::Live) {
             let about = Some((&self.instance.id, &self.instance.name));
-            self.engine
-                .record(EventKind::Healed, about, &Actor::system(), "it is live again")
-                .await;
+            self.engine.record(EventKind::Recovered, about, &Actor::system(), "live again").await;
         }
         self.engine.inner.live.update(&id, |entry| {
             entry.state = InstanceState::Live;
-            entry.trouble = None;
+            entry.host_error = None;
             entry.operation = None;
         });
         // After the state: who hears that an operation succeeded finds the instance live.
@@ -479,14 +483,14 @@ impl Work<'_> {
         let health = &mut self.instance.health;
         let quiet = health
             .last_failure_at
-            .is_none_or(|t| Timestamp::now().since(t) >= timing.forgiven_after);
+            .is_none_or(|t| Timestamp::now().since(t) >= timing.failures_reset_after);
         if *health != Health::default() && quiet {
             *health = Health::default();
             self.store_health().await?;
         }
         // Failures that are not forgiven yet are looked at again, the long way.
         if self.instance.health == Health::default() {
-            self.memory.settled = Some(self.plan.clone());
+            self.state.converged = Some(self.plan.clone());
         }
         Ok(Outcome::Again(timing.probe_every))
     }
@@ -505,12 +509,12 @@ impl Work<'_> {
         self.engine.sessions().forget(std::slice::from_ref(&self.instance.id));
         self.engine.inner.live.remove(&self.instance.id);
         for operation in &over {
-            self.engine.tell_finished(operation).await;
+            self.engine.publish_finished(operation).await;
         }
         Ok(Outcome::Gone)
     }
 
-    /// Shows a step to whoever waits for the operation at hand.
+    /// Shows a step to clients that wait for the operation at hand.
     pub(super) async fn begin(&mut self, step: &str) -> Result<(), EngineError> {
         let Some(operation) = self.open.first_mut() else { return Ok(()) };
         if begin_step(operation, step) {
@@ -522,13 +526,13 @@ impl Work<'_> {
     pub(super) fn show(&self, state: InstanceState) {
         let state = match (state, self.instance.desired.presence) {
             (_, Presence::Absent) => InstanceState::Removing,
-            // An instance that fails for long stays failing while it is tried again.
+            // An instance that fails for long stays failing while it is retried.
             (InstanceState::Starting, _) if self.is_failing() => InstanceState::Failing,
             (state, _) => state,
         };
         self.engine.inner.live.update(&self.instance.id, |entry: &mut live::Entry| {
             entry.state = state;
-            entry.trouble = None;
+            entry.host_error = None;
         });
     }
 }

@@ -37,8 +37,8 @@ pub struct InstanceSettings {
     /// Where Telegram's Bot API is reached; Telegram's own when empty. A private Bot API
     /// server also needs a place in `docker.allow` when its address is private.
     pub telegram_api: String,
-    /// How many instances may boot at the same time; 0 means one for each CPU, at least two. A boot takes
-    /// about 8 seconds of one CPU.
+    /// How many instances may boot at the same time; 0 means one for each CPU, at least two. A boot
+    /// takes about 8 seconds of one CPU.
     pub boots: usize,
     /// How many new names one account may use in a week; 0 for any number. Each new name needs a
     /// certificate, and a public authority signs only so many a week for a whole domain (Let's
@@ -71,14 +71,14 @@ impl Default for InstanceSettings {
 /// How long things take. The defaults are for real machines; tests shrink them.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// Between two looks at an instance that is booting.
+    /// Between two checks of an instance that is booting.
     pub boot_poll: Duration,
     /// How long a boot may take before the container is replaced. A boot needs about 8 CPU
     /// seconds; on a busy machine with many at once that can become minutes.
     pub boot_limit: Duration,
     /// CPU time that a boot has without a limit: three times what one needs.
     pub boot_cpu: Duration,
-    /// How long a boot keeps its place among the few that go on side by side.
+    /// How long a boot keeps its place among the few that run in parallel.
     pub boot_share: Duration,
     /// Between two probes of a live instance.
     pub probe_every: Duration,
@@ -92,21 +92,21 @@ pub struct Timing {
     /// Failures in a row from which on an instance counts as failing.
     pub failing_after: u32,
     /// How long an instance must be live until its earlier failures are forgotten.
-    pub forgiven_after: Duration,
-    /// The first wait after trouble with the host; doubles up to `backoff_limit`.
-    pub trouble_first: Duration,
-    /// Between two looks at everything.
+    pub failures_reset_after: Duration,
+    /// The first wait after an error of the host; doubles up to `backoff_limit`.
+    pub host_retry_first: Duration,
+    /// Between two checks of everything.
     pub sweep_every: Duration,
-    /// Between two checks of the walls around instances.
-    pub guard_every: Duration,
-    /// Between two looks at what instances and the machine use.
+    /// Interval of the check of instances' firewall rules.
+    pub firewall_every: Duration,
+    /// Between two checks of what instances and the host use.
     pub usage_every: Duration,
     /// How long operations and events are kept.
     pub history: Duration,
     /// How long an instance is asked to rest before it is frozen all the same.
-    pub rest_limit: Duration,
+    pub quiesce_limit: Duration,
     /// Between two such questions.
-    pub rest_again: Duration,
+    pub quiesce_again: Duration,
     /// How long an instance may be frozen for a backup. What changes in a day is read in tenths
     /// of a second; requests wait that long.
     pub pause_limit: Duration,
@@ -126,14 +126,14 @@ impl Default for Timing {
             backoff_first: Duration::from_secs(1),
             backoff_limit: Duration::from_secs(300),
             failing_after: 3,
-            forgiven_after: Duration::from_secs(600),
-            trouble_first: Duration::from_millis(500),
+            failures_reset_after: Duration::from_secs(600),
+            host_retry_first: Duration::from_millis(500),
             sweep_every: Duration::from_secs(30),
-            guard_every: Duration::from_secs(5),
+            firewall_every: Duration::from_secs(5),
             usage_every: Duration::from_secs(60),
             history: Duration::from_secs(90 * 24 * 3600),
-            rest_limit: Duration::from_secs(60),
-            rest_again: Duration::from_secs(2),
+            quiesce_limit: Duration::from_secs(60),
+            quiesce_again: Duration::from_secs(2),
             pause_limit: Duration::from_secs(10),
             backup_again: Duration::from_secs(20),
         }

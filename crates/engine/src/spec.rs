@@ -1,13 +1,13 @@
-//! The digest by which a container is known to be made from what is wanted. Its encoding is frozen:
-//! it follows from the text below and not from the names or order of any type's fields, because
-//! another digest replaces the container of every tenant. The names in it are those of the types
-//! in the first version.
+//! The digest by which a container is known to be made from the desired state. Its encoding is
+//! frozen: it follows from the text below and not from the names or order of any type's fields,
+//! because another digest replaces the container of every tenant. The names in it are those of the
+//! types in the first version.
 
 use std::{fmt::Write as _, time::Duration};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use startclaw_host::{Place, Workload};
+use startclaw_host::{Endpoints, Workload};
 use startclaw_model::{Instance, Limits};
 
 /// Counts changes of what a container is made of that the digest cannot see.
@@ -17,7 +17,7 @@ const SHAPE: u32 = 1;
 /// our settings and then has to be written, which needs a stopped container.
 pub(crate) fn digest(
     instance: &Instance,
-    place: &Place,
+    place: &Endpoints,
     image: &str,
     workload: &Workload,
     configuration: &[u8],

@@ -1,7 +1,7 @@
 //! How instances are, for people and for the edge.
 
 use serde::Serialize;
-use startclaw_host::Place;
+use startclaw_host::Endpoints;
 use startclaw_model::{
     AccountId, InstanceId, InstanceState, Limits, Name, OperationId, Owner, Profile, Timestamp,
 };
@@ -9,9 +9,7 @@ use startclaw_model::{
 /// How one instance is.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceStatus {
-    /// Its id.
     pub id: InstanceId,
-    /// Its name.
     pub name: Name,
     /// Who it belongs to, as OpenClaw is told.
     pub owner: Owner,
@@ -23,7 +21,7 @@ pub struct InstanceStatus {
     pub reason: Option<String>,
     /// The last lines of its log, when it is failing.
     pub last_log: Vec<String>,
-    /// When it is tried again, when it is failing.
+    /// When it is retried, when it is failing.
     pub retry_at: Option<Timestamp>,
     /// Since when it is in this state, as far as this daemon saw.
     pub since: Timestamp,
@@ -36,13 +34,13 @@ pub struct InstanceStatus {
     /// Its OpenClaw version, provider, Telegram and limits.
     #[serde(flatten)]
     pub profile: Profile,
-    /// The operation that is under way.
+    /// The operation that is in progress.
     pub operation: Option<OperationId>,
     /// Until when the volume that a restore replaced can come back.
     pub undo_until: Option<Timestamp>,
     /// When its newest backup was made.
     pub last_backup: Option<Timestamp>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
 }
 
@@ -56,9 +54,7 @@ impl InstanceStatus {
 /// What the edge needs to know of an instance, from memory.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The instance.
     pub id: InstanceId,
-    /// Its name.
     pub name: Name,
     /// How it is.
     pub state: InstanceState,
@@ -67,5 +63,5 @@ pub struct Route {
     /// Whether it listens at the webhook port.
     pub telegram: bool,
     /// Where it is reached.
-    pub place: Place,
+    pub endpoints: Endpoints,
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use startclaw_model::{Actor, EventKind, InstanceId, Name, Operation, OperationId};
-use startclaw_store::{Idempotency, Placed, StoreError};
+use startclaw_store::{Idempotency, StoreError, Submission};
 
 use crate::{Engine, EngineError};
 
@@ -18,7 +18,7 @@ impl Engine {
         store: impl FnOnce(Self, Operation) -> F + Send + 'static,
     ) -> Result<Operation, EngineError>
     where
-        F: Future<Output = Result<Placed, StoreError>> + Send,
+        F: Future<Output = Result<Submission, StoreError>> + Send,
     {
         let engine = self.clone();
         self.detached(async move {
@@ -26,18 +26,18 @@ impl Engine {
             let _wake = engine.wake_on_drop(&operation.instance);
             let placed = store(engine.clone(), operation).await;
             match placed.map_err(|e| EngineError::of(&name, e))? {
-                Placed::Repeated(before) => {
+                Submission::Replayed(before) => {
                     engine.wake_again(&before);
                     Ok(before)
                 }
-                Placed::New(operation) => {
+                Submission::Accepted(operation) => {
                     let shown = engine.refresh(&operation.instance, Some(&operation.id)).await;
                     if let Err(e) = shown {
                         // It is stored: the caller has its answer, and the sweep shows it.
                         tracing::error!(error = ?e, "a new request is not shown yet");
                     }
                     let about = Some((&operation.instance, &name));
-                    engine.record(EventKind::Asked, about, &operation.actor, &what).await;
+                    engine.record(EventKind::Requested, about, &operation.actor, &what).await;
                     Ok(operation)
                 }
             }
@@ -45,7 +45,7 @@ impl Engine {
         .await
     }
 
-    /// Stores a backup or drill that is to be made, or answers the one under way.
+    /// Stores a backup or drill that is to be made, or answers the one in progress.
     pub(crate) async fn submit_job(&self, operation: Operation) -> Result<Operation, EngineError> {
         let engine = self.clone();
         self.detached(async move {
@@ -53,9 +53,9 @@ impl Engine {
             let placed = engine.store().place_job(&operation).await;
             let (placed, fresh) = placed.map_err(|e| EngineError::of(&operation.name, e))?;
             if fresh {
-                let what = format!("asked for {}", placed.kind.as_str());
+                let what = format!("requested {}", placed.kind.as_str());
                 let about = Some((&placed.instance, &placed.name));
-                engine.record(EventKind::Asked, about, &placed.actor, &what).await;
+                engine.record(EventKind::Requested, about, &placed.actor, &what).await;
             }
             Ok(placed)
         })
@@ -69,7 +69,7 @@ impl Engine {
         operation: Option<&OperationId>,
     ) -> Result<(), EngineError> {
         if let Some((instance, _)) = self.store().instance_and_key(id).await?
-            && let Some(place) = self.inner.host.place(instance.slot)
+            && let Some(place) = self.inner.host.endpoints(instance.slot)
         {
             self.inner.live.put(Arc::new(instance), place, operation.cloned());
         }
@@ -85,7 +85,7 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Option<Operation>, EngineError> {
         let keyed = self.keyed(idempotency);
-        let before = self.store().repeated(actor, keyed.as_ref()).await;
+        let before = self.store().replayed(actor, keyed.as_ref()).await;
         let before = before.map_err(|e| EngineError::of(name, e))?;
         if let Some(before) = &before {
             self.wake_again(before);
@@ -104,7 +104,7 @@ impl Engine {
     /// could be guessed from a plain one.
     pub(crate) fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
         idempotency.map(|given| Idempotency {
-            request_hash: self.inner.vault.keyed_digest(&given.request_hash),
+            request_hash: self.inner.vault.hmac(&given.request_hash),
             ..given
         })
     }

@@ -1,5 +1,6 @@
-//! Background tasks by name. The end of one, by a panic or by a mistake, stops all of them: a daemon that lacks a loop looks
-//! healthy and does only part of its work, while one that ends is started again.
+//! Background tasks by name. The end of one, by a panic or by a mistake, stops all of them: a
+//! daemon that lacks a loop looks healthy and does only part of its work, while one that ends is
+//! started again.
 
 use std::{
     panic::AssertUnwindSafe,

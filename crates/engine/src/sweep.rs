@@ -1,5 +1,5 @@
-//! What keeps the loop going: the start, the host's changes, and a look at everything now and
-//! then, for whatever nobody told us.
+//! What wakes the loop: the start, the host's events, and a periodic sweep for changes without an
+//! event.
 
 use std::{
     collections::HashMap,
@@ -8,40 +8,40 @@ use std::{
 };
 
 use futures::StreamExt;
-use startclaw_host::{Change, Found, Host, HostError};
+use startclaw_host::{Host, HostError, HostEvent, InventoryItem};
 use startclaw_model::{InstanceState, Timestamp};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Engine, EngineError, EngineSettings, Inner, Messenger, Nobody, Repositories,
-    SimulatedRepositories, Supervisor, access, alerts, backup, boots, live, plan, progress, queue,
-    reconcile, usage,
+    Engine, EngineError, EngineSettings, Inner, NoopNotifier, Notifier, Repositories,
+    SimulatedRepositories, Supervisor, access, alerts, backup, boot_limiter, live, plan, progress,
+    queue, reconcile, usage,
 };
 
-/// Instances that are worked on side by side. Most of their time they wait for the host.
+/// Instances that are worked on in parallel. Most of their time they wait for the host.
 const WORKERS: usize = 32;
-/// How often what nobody needs any more is cleared away.
-const TIDY_EVERY: Duration = Duration::from_secs(3600);
+/// Interval of the removal of expired records.
+const GC_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What the engine works with and that is not its own.
-pub struct Outside {
+/// The dependencies of the engine.
+pub struct Dependencies {
     /// Where instances live.
     pub host: Arc<dyn Host>,
     /// Who works on backups.
     pub repositories: Arc<dyn Repositories>,
-    /// Who is told of troubles.
-    pub messenger: Arc<dyn Messenger>,
+    /// Receives notifications of alerts.
+    pub notifier: Arc<dyn Notifier>,
 }
 
-impl Outside {
-    /// A host of which no backup leaves the memory, and nobody who is told of troubles.
+impl Dependencies {
+    /// A host whose backups stay in memory, with no notifications.
     pub fn simulated(host: impl Host) -> Self {
         Self {
             host: Arc::new(host),
             repositories: Arc::new(SimulatedRepositories::default()),
-            messenger: Arc::new(Nobody),
+            notifier: Arc::new(NoopNotifier),
         }
     }
 }
@@ -51,11 +51,12 @@ impl Engine {
     pub async fn start(
         store: Store,
         vault: Vault,
-        outside: Outside,
+        outside: Dependencies,
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
-        let Outside { host, repositories, messenger } = outside;
-        let places = backup::Places::new(&settings.backup).map_err(EngineError::inside)?;
+        let Dependencies { host, repositories, notifier: messenger } = outside;
+        let places =
+            backup::RepositoryLayout::new(&settings.backup).map_err(EngineError::inside)?;
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let boots = match settings.instances.boots {
             0 => cpus.max(2),
@@ -75,35 +76,35 @@ impl Engine {
                 grants: Arc::default(),
                 live: live::Table::default(),
                 queue: queue::Queue::default(),
-                memories: reconcile::Memories::default(),
+                worker_states: reconcile::WorkerStates::default(),
                 progress: progress::Progress::default(),
-                born: Timestamp::now(),
-                boots: boots::Boots::new(boots),
-                places,
+                started_at: Timestamp::now(),
+                boot_limiter: boot_limiter::BootLimiter::new(boots),
+                layout: places,
                 repositories,
                 jobs: backup::Jobs::new(side_by_side),
                 control_plane: backup::ControlPlane::default(),
-                messenger,
+                notifier: messenger,
                 alerts: alerts::Alerts::default(),
                 history: usage::History::default(),
                 host_trouble: std::sync::Mutex::new(None),
-                walls: std::sync::Mutex::new(None),
+                firewall_error: std::sync::Mutex::new(None),
                 stop,
                 tasks,
                 calls: TaskTracker::new(),
             }),
         };
         for instance in engine.store().instances().await? {
-            let Some(place) = engine.inner.host.place(instance.slot) else {
+            let Some(endpoints) = engine.inner.host.endpoints(instance.slot) else {
                 return Err(EngineError::NoPlace(instance.name));
             };
             let id = instance.id.clone();
-            engine.inner.live.put(Arc::new(instance), place, None);
+            engine.inner.live.put(Arc::new(instance), endpoints, None);
             engine.inner.live.update(&id, |entry| entry.last_backup = newest.get(&id).copied());
             engine.inner.queue.push(&id);
         }
-        // Before anything is started: no instance runs without its walls.
-        engine.clone().guard().await;
+        // Before anything is started: no instance runs without its firewall rules.
+        engine.clone().check_firewall().await;
         let tasks = &engine.inner.supervisor;
         for _ in 0..WORKERS {
             tasks.spawn("worker", engine.clone().work());
@@ -112,22 +113,22 @@ impl Engine {
         tasks.spawn("host events", engine.clone().listen());
         tasks.spawn("access", engine.clone().keep_access());
         tasks.spawn("sweep", engine.clone().every(timing.sweep_every, Self::sweep));
-        tasks.spawn("firewall", engine.clone().every(timing.guard_every, Self::guard));
+        tasks.spawn("firewall", engine.clone().every(timing.firewall_every, Self::check_firewall));
         // Apart from the firewall: a repair of the host takes longer than that can wait.
-        tasks.spawn("host check", engine.clone().every(timing.guard_every, Self::check_host));
-        tasks.spawn("garbage collection", engine.clone().every(TIDY_EVERY, Self::tidy));
+        tasks.spawn("host check", engine.clone().every(timing.firewall_every, Self::check_host));
+        tasks.spawn("garbage collection", engine.clone().every(GC_INTERVAL, Self::collect_garbage));
         tasks.spawn("backup jobs", engine.clone().run_jobs());
         tasks.spawn("nightly backups", engine.clone().run_nightly());
         tasks.spawn("restore tests", engine.clone().run_drills());
-        tasks.spawn("uploads", engine.clone().catch_up());
+        tasks.spawn("uploads", engine.clone().upload_loop());
         tasks.spawn("control plane backup", engine.clone().keep_control_plane());
-        tasks.spawn("archives", engine.clone().tidy_daily());
-        tasks.spawn("alerts", engine.clone().tell_troubles());
-        tasks.spawn("usage", engine.clone().every(timing.usage_every, Self::look_at_usage));
+        tasks.spawn("archives", engine.clone().collect_archives_daily());
+        tasks.spawn("alerts", engine.clone().send_alerts());
+        tasks.spawn("usage", engine.clone().every(timing.usage_every, Self::sample_usage));
         Ok(engine)
     }
 
-    /// Stops: what is under way is finished up to the end of its step.
+    /// Stops: what is in progress is finished up to the end of its step.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -160,7 +161,7 @@ impl Engine {
 
     /// Follows the host's changes.
     async fn listen(self) {
-        let mut changes = self.inner.host.changes();
+        let mut changes = self.inner.host.watch();
         loop {
             let change = tokio::select! {
                 biased;
@@ -168,14 +169,14 @@ impl Engine {
                 change = changes.next() => change,
             };
             match change {
-                Some(Change::Instance(id)) => self.wake(&id),
-                Some(Change::Everything) => self.sweep_now().await,
+                Some(HostEvent::Instance(id)) => self.wake(&id),
+                Some(HostEvent::Everything) => self.sweep_now().await,
                 None => return,
             }
         }
     }
 
-    /// Has an instance looked at the long way.
+    /// Wakes the reconciliation of an instance.
     fn wake(&self, id: &startclaw_model::InstanceId) {
         if self.inner.live.by_id(id).is_some() {
             self.inner.queue.push(id);
@@ -201,25 +202,26 @@ impl Engine {
         Ok(())
     }
 
-    /// Compares everything with one look at the whole host, and wakes who differs.
+    /// Compares all instances with one inventory of the host, and wakes those that differ.
     async fn sweep_now(&self) {
         let begun = tokio::time::Instant::now();
         // First, and also while the host does not answer: requests are shown at least.
         if let Err(e) = self.wake_forgotten().await {
             tracing::error!(error = ?e, "the database failed; looking for open operations later");
         }
-        let found = match self.inner.host.survey().await {
+        let found = match self.inner.host.inventory().await {
             Ok(found) => {
                 self.note_host(None);
                 found
             }
             Err(e) => {
                 self.note_host(Some(e.message.clone()));
-                tracing::warn!(error = %e, "the host cannot be surveyed; trying again");
+                tracing::warn!(error = %e, "cannot list instances on the host; retrying");
                 return;
             }
         };
-        let mut found: HashMap<_, Found> = found.into_iter().map(|f| (f.id.clone(), f)).collect();
+        let mut found: HashMap<_, InventoryItem> =
+            found.into_iter().map(|f| (f.id.clone(), f)).collect();
         let mut states: HashMap<InstanceState, u32> = HashMap::new();
         for entry in self.inner.live.all() {
             let seen = found.remove(&entry.instance.id);
@@ -229,7 +231,7 @@ impl Engine {
             }
         }
         for stray in found.into_values() {
-            if !self.clear_stray(&stray).await {
+            if !self.remove_stray_test_instance(&stray).await {
                 // Never removed: it may be all that is left of somebody's data.
                 tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
             }
@@ -260,9 +262,9 @@ impl Engine {
         }
     }
 
-    fn is_whole(&self, entry: &live::Entry, seen: Option<&Found>) -> bool {
+    fn is_whole(&self, entry: &live::Entry, seen: Option<&InventoryItem>) -> bool {
         let Some(seen) = seen else { return false };
-        let wanted = plan::plan(&self.inner.settings, &entry.instance, &entry.place).spec;
+        let wanted = plan::plan(&self.inner.settings, &entry.instance, &entry.endpoints).spec;
         seen.volume
             && seen.network
             && seen.container.as_ref().is_some_and(|(spec, running)| *running && *spec == wanted)
@@ -288,44 +290,44 @@ impl Engine {
         metrics::gauge!("startclaw_queue").set(f64::from(backlog));
     }
 
-    async fn guard(self) {
-        let trouble = match self.inner.host.guard().await {
+    async fn check_firewall(self) {
+        let error = match self.inner.host.ensure_firewall().await {
             Ok(false) => None,
             Ok(true) => {
-                metrics::counter!("startclaw_walls_mended_total").increment(1);
-                tracing::warn!("the firewall rules around instances were put in place");
+                metrics::counter!("startclaw_firewall_repairs_total").increment(1);
+                tracing::warn!("firewall rules of instances repaired");
                 None
             }
             Err(e) => Some(e.message),
         };
-        let mut walls = self.inner.walls.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.is_some() && *walls != trouble {
-            tracing::error!(error = ?trouble, "the firewall rules around instances cannot be checked; nothing is started without them");
+        let mut current = self.inner.firewall_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_some() && *current != error {
+            tracing::error!(error = ?error, "cannot verify the firewall rules of instances; no instance is started without them");
         }
-        if walls.is_some() != trouble.is_some() {
+        if current.is_some() != error.is_some() {
             self.inner.alerts.wake();
         }
-        *walls = trouble;
+        *current = error;
     }
 
     /// Notes whether the host can be asked. It becomes an alert when it lasts.
-    fn note_host(&self, trouble: Option<String>) {
+    fn note_host(&self, error: Option<String>) {
         let mut noted = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let since = noted.as_ref().map_or_else(Timestamp::now, |(since, _)| *since);
-        *noted = trouble.map(|why| (since, why));
+        *noted = error.map(|why| (since, why));
     }
 
-    /// Why no instance may be started just now: its walls do not stand.
-    pub(crate) fn no_walls(&self) -> Option<HostError> {
-        let walls = self.inner.walls.lock().unwrap_or_else(PoisonError::into_inner);
-        walls
+    /// Why no instance may be started: the firewall rules are not in place.
+    pub(crate) fn firewall_error(&self) -> Option<HostError> {
+        let current = self.inner.firewall_error.lock().unwrap_or_else(PoisonError::into_inner);
+        current
             .as_ref()
             .map(|why| HostError::unavailable(format!("the firewall is not in place: {why}")))
     }
 
-    async fn tidy(self) {
+    async fn collect_garbage(self) {
         if let Err(e) =
-            self.store().tidy(Timestamp::now(), self.inner.settings.timing.history).await
+            self.store().collect_garbage(Timestamp::now(), self.inner.settings.timing.history).await
         {
             tracing::warn!(error = %e, "old records could not be cleared away");
         }

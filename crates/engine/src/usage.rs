@@ -1,5 +1,5 @@
-//! What instances and the machine used over the last hours, for charts. It is kept in memory only,
-//! and begins anew with the daemon.
+//! What instances and the host used over the last hours, for charts. It is kept in memory only,
+//! and begins again with the daemon.
 //!
 //! A point takes 8 bytes, so an instance takes 2.9 kB. A thousand with six hours each were measured
 //! to take 3.5 MB in all.
@@ -16,14 +16,13 @@ use startclaw_model::{InstanceId, Name, Timestamp};
 use crate::Engine;
 
 /// How many looks are remembered: six hours, at one a minute.
-const LOOKS: usize = 360;
+const SAMPLES: usize = 360;
 /// How long one look may take: a gap in a chart is better than a look that holds up the next.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What was used at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// When.
     pub at: Timestamp,
     /// Memory in use, in MiB.
     pub memory_mib: u32,
@@ -32,7 +31,7 @@ pub struct Sample {
     pub cpu_thousandths: u32,
 }
 
-/// What the machine has and uses.
+/// What the host has and uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MachineHistory {
     /// How it was at the last look; none before the first.
@@ -55,16 +54,16 @@ impl Point {
 
 /// The points of one chart; the last belongs to the last look.
 #[derive(Debug)]
-struct Ring {
+struct RingBuffer {
     points: VecDeque<Point>,
     /// The CPU time at the last look, and when that was.
     before: Option<(Duration, Instant)>,
 }
 
-impl Ring {
+impl RingBuffer {
     fn new() -> Self {
         // As large as it gets: growing by doubling would take more.
-        Self { points: VecDeque::with_capacity(LOOKS), before: None }
+        Self { points: VecDeque::with_capacity(SAMPLES), before: None }
     }
 
     fn push(&mut self, seen: Option<(u64, Duration)>, now: Instant) {
@@ -77,7 +76,7 @@ impl Ring {
             let memory_mib = u32::try_from(memory >> 20).unwrap_or(u32::MAX - 1);
             Some(Point { memory_mib, cpu_thousandths: thousandths(used, now - at) })
         });
-        if self.points.len() == LOOKS {
+        if self.points.len() == SAMPLES {
             self.points.pop_front();
         }
         self.points.push_back(point.unwrap_or(Point::NONE));
@@ -97,14 +96,14 @@ pub(crate) struct History(Mutex<Inner>);
 struct Inner {
     /// When was looked, oldest first.
     looks: VecDeque<Timestamp>,
-    instances: HashMap<InstanceId, Ring>,
-    machine: Option<Ring>,
+    instances: HashMap<InstanceId, RingBuffer>,
+    machine: Option<RingBuffer>,
     machine_now: Option<MachineUsage>,
 }
 
 impl Inner {
     /// The samples of one chart, oldest first.
-    fn samples(&self, ring: &Ring) -> Vec<Sample> {
+    fn samples(&self, ring: &RingBuffer) -> Vec<Sample> {
         // Whoever came later has fewer points: both end with the last look.
         let skipped = self.looks.len().saturating_sub(ring.points.len());
         let looks = self.looks.iter().skip(skipped);
@@ -134,7 +133,7 @@ impl History {
         at: (Timestamp, Instant),
     ) {
         let mut inner = self.lock();
-        if inner.looks.len() == LOOKS {
+        if inner.looks.len() == SAMPLES {
             inner.looks.pop_front();
         }
         inner.looks.push_back(at.0);
@@ -146,12 +145,12 @@ impl History {
             ring.push(usage.map(|u| (u.memory, u.cpu)), at.1);
         }
         for (id, usage) in seen {
-            let ring = inner.instances.entry(id).or_insert_with(Ring::new);
+            let ring = inner.instances.entry(id).or_insert_with(RingBuffer::new);
             ring.push(Some((usage.memory, usage.cpu)), at.1);
         }
         let used =
             |m: MachineUsage| (m.memory_total.saturating_sub(m.memory_available), m.cpu_busy);
-        inner.machine.get_or_insert_with(Ring::new).push(machine.map(used), at.1);
+        inner.machine.get_or_insert_with(RingBuffer::new).push(machine.map(used), at.1);
         inner.machine_now = machine.or(inner.machine_now);
     }
 }
@@ -166,7 +165,7 @@ impl Engine {
         ring.map(|ring| inner.samples(ring)).unwrap_or_default()
     }
 
-    /// What the machine used over the last six hours, and what it has.
+    /// What the host used over the last six hours, and what it has.
     pub fn machine_usage(&self) -> MachineHistory {
         let inner = self.inner.history.lock();
         let samples = inner.machine.as_ref().map(|ring| inner.samples(ring)).unwrap_or_default();
@@ -174,7 +173,7 @@ impl Engine {
     }
 
     /// Looks at what everybody uses.
-    pub(crate) async fn look_at_usage(self) {
+    pub(crate) async fn sample_usage(self) {
         let host = &self.inner.host;
         let look = async { tokio::join!(host.usage(), host.machine()) };
         let none = (Ok(Vec::new()), Ok(None));
@@ -194,18 +193,18 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// Looks at instances with so many MiB each that use half a core.
-    struct Looks {
+    struct Sampler {
         history: History,
         begun: Instant,
         count: u32,
     }
 
-    impl Looks {
+    impl Sampler {
         fn new() -> Self {
             Self { history: History::default(), begun: Instant::now(), count: 0 }
         }
 
-        fn look(&mut self, there: &[&str], running: &[(&str, u64)]) {
+        fn sample(&mut self, there: &[&str], running: &[(&str, u64)]) {
             let id = |text: &str| InstanceId(text.to_owned());
             let usage = |mib: u64| Usage { memory: mib << 20, cpu: MINUTE / 2 * self.count };
             let seen = running.iter().map(|(i, mib)| (id(i), usage(*mib))).collect();
@@ -228,38 +227,38 @@ mod tests {
 
     #[test]
     fn a_chart_has_gaps_where_nothing_ran() {
-        let mut looks = Looks::new();
-        looks.look(&["a"], &[]);
-        looks.look(&["a"], &[("a", 100)]);
-        looks.look(&["a"], &[("a", 200)]);
-        looks.look(&["a"], &[("a", 300)]);
-        looks.look(&["a"], &[]);
-        looks.look(&["a"], &[("a", 400)]);
-        looks.look(&["a"], &[("a", 500)]);
+        let mut looks = Sampler::new();
+        looks.sample(&["a"], &[]);
+        looks.sample(&["a"], &[("a", 100)]);
+        looks.sample(&["a"], &[("a", 200)]);
+        looks.sample(&["a"], &[("a", 300)]);
+        looks.sample(&["a"], &[]);
+        looks.sample(&["a"], &[("a", 400)]);
+        looks.sample(&["a"], &[("a", 500)]);
         // The first look after a start only sees from where to count.
         assert_eq!(looks.of("a"), [(2, 200, 500), (3, 300, 500), (6, 500, 500)]);
     }
 
     #[test]
     fn six_hours_are_kept_and_what_goes_is_forgotten() {
-        let mut looks = Looks::new();
+        let mut looks = Sampler::new();
         for n in 0..1000 {
-            looks.look(&["a", "b"], &[("a", n), ("b", 1), ("stray", 1)]);
+            looks.sample(&["a", "b"], &[("a", n), ("b", 1), ("stray", 1)]);
         }
         let samples = looks.of("a");
-        assert_eq!(samples.len(), LOOKS);
+        assert_eq!(samples.len(), SAMPLES);
         assert_eq!((samples[0].0, samples[359].0), (640, 999));
         assert_eq!(looks.of("stray"), [], "on the host, but in no database");
-        looks.look(&["a"], &[("a", 1), ("b", 1)]);
+        looks.sample(&["a"], &[("a", 1), ("b", 1)]);
         assert_eq!(looks.of("b"), []);
         let inner = looks.history.lock();
-        assert_eq!((inner.instances.len(), inner.looks.len()), (1, LOOKS));
-        assert_eq!(inner.instances[&InstanceId("a".into())].points.capacity(), LOOKS);
+        assert_eq!((inner.instances.len(), inner.looks.len()), (1, SAMPLES));
+        assert_eq!(inner.instances[&InstanceId("a".into())].points.capacity(), SAMPLES);
     }
 
     #[test]
     fn a_new_container_counts_from_nothing() {
-        let (mut ring, now) = (Ring::new(), Instant::now());
+        let (mut ring, now) = (RingBuffer::new(), Instant::now());
         ring.push(Some((1 << 20, Duration::from_secs(500))), now);
         ring.push(Some((1 << 20, Duration::from_secs(6))), now + MINUTE);
         assert_eq!(ring.points[1], Point { memory_mib: 1, cpu_thousandths: 100 });

@@ -1,10 +1,10 @@
-//! What can be asked: each verb stores what is wanted and an operation in one transaction,
+//! What can be asked: each verb stores the desired state and an operation in one transaction,
 //! and wakes the loop. Nothing else happens while the caller waits.
 
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
-    AccountId, Actor, Desired, Email, Event, EventKind, Farewell, Finding, InstanceId, Name,
+    AccountId, Actor, Check, DeletionPolicy, Desired, Email, Event, EventKind, InstanceId, Name,
     Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
 };
 use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
@@ -17,7 +17,6 @@ use crate::{
 /// A secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretInfo {
-    /// Its name.
     pub name: SecretName,
     /// When it was set.
     pub updated_at: Timestamp,
@@ -51,7 +50,7 @@ impl Engine {
                 limits: request.limits.unwrap_or(defaults.limits),
             },
             volumes: Volumes::empty(),
-            farewell: Farewell::Over,
+            deletion_policy: DeletionPolicy::None,
         };
         let mut secrets = Vec::new();
         let given = [
@@ -111,19 +110,19 @@ impl Engine {
         .await
     }
 
-    /// Asks for an instance and its data to go, after what `farewell` says is done with them.
-    /// Asked again while that is under way, it answers the operation that does it; a farewell
+    /// Asks for an instance and its data to go, after what `policy` says is done with them. Asked
+    /// again while that is in progress, it returns the operation that does it; a deletion policy
     /// that asks for less, or for the end of the backups too, counts then.
     pub async fn deprovision(
         &self,
         actor: &Actor,
         name: &Name,
-        farewell: Farewell,
+        policy: DeletionPolicy,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         let change = move |d: &mut Desired| {
             d.presence = Presence::Absent;
-            d.farewell = farewell;
+            d.deletion_policy = policy;
             Ok(())
         };
         let kind = OperationKind::Deprovision;
@@ -132,7 +131,7 @@ impl Engine {
         self.enforce_access().await;
         match changed {
             Err(EngineError::Removing(_)) => {
-                self.change_farewell(name, farewell).await?;
+                self.set_deletion_policy(name, policy).await?;
                 let newest = self.store().operations(Some(name), 20).await?;
                 newest
                     .into_iter()
@@ -171,7 +170,7 @@ impl Engine {
         };
         let sealed = self.seal(&wrapped_key, &instance.id, secret_name.clone(), &secret)?;
         let change = move |d: &mut Desired| {
-            turn(d, &secret_name, true);
+            set_secret_flag(d, &secret_name, true);
             Ok(())
         };
         let kind = OperationKind::SetSecrets;
@@ -201,7 +200,7 @@ impl Engine {
         let removed = vec![secret_name.clone()];
         let secret_name = secret_name.clone();
         let change = move |d: &mut Desired| {
-            turn(d, &secret_name, false);
+            set_secret_flag(d, &secret_name, false);
             Ok(())
         };
         let kind = OperationKind::SetSecrets;
@@ -236,7 +235,7 @@ impl Engine {
             state: entry.shown_state(),
             reason: entry.reason(),
             telegram: entry.instance.desired.profile.telegram,
-            place: entry.place,
+            endpoints: entry.endpoints,
             id: entry.instance.id.clone(),
             name: entry.instance.name.clone(),
         })
@@ -266,19 +265,19 @@ impl Engine {
     }
 
     /// Checks what the engine stands on: the host and the database.
-    pub async fn check(&self) -> Vec<Finding> {
+    pub async fn diagnose(&self) -> Vec<Check> {
         let defaults = &self.inner.settings.instances;
         let mut found =
-            self.inner.host.check(&format!("{}:{}", defaults.image, defaults.version)).await;
+            self.inner.host.diagnose(&format!("{}:{}", defaults.image, defaults.version)).await;
         found.push(match self.store().ping().await {
-            Ok(()) => Finding::good("database", "answers"),
-            Err(e) => Finding::bad(
+            Ok(()) => Check::ok("database", "answers"),
+            Err(e) => Check::error(
                 "database",
                 e.to_string(),
                 "look at the disk that holds the data folder, then restart the daemon",
             ),
         });
-        found.push(self.check_backups().await);
+        found.push(self.diagnose_backups().await);
         found.push(self.check_drill().await);
         found
     }
@@ -313,11 +312,11 @@ impl Engine {
     /// Transfers an instance to an account; `false` when that is gone or leaves. All access of
     /// people who had it before ends; the new owner is also who OpenClaw is told, for which the
     /// container is replaced.
-    pub async fn give(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
+    pub async fn transfer(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
-            let Some(done) = engine.store().give(&id, &to).await? else { return Ok(false) };
+            let Some(done) = engine.store().transfer(&id, &to).await? else { return Ok(false) };
             if done.changed {
                 // Before what can fail: both read the database.
                 engine.inner.queue.push(&id);
@@ -335,8 +334,8 @@ impl Engine {
     }
 
     /// A digest of `text` that nobody makes who has not the master key.
-    pub fn keyed_text(&self, text: &str) -> String {
-        self.inner.vault.keyed_digest(text)
+    pub fn hmac(&self, text: &str) -> String {
+        self.inner.vault.hmac(text)
     }
 
     /// The account that an admin or a program means by an owner, if it is one's address. Whoever
@@ -385,7 +384,7 @@ impl Engine {
         let idempotency = self.keyed(idempotency);
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let operation = Operation::new(kind, instance.id, name.clone(), actor.clone());
-        let what = format!("asked for {}", kind.as_str());
+        let what = format!("requested {}", kind.as_str());
         self.submit(operation, what, async move |engine, operation| {
             let key = idempotency.as_ref();
             engine.store().change(&operation, change, &secrets, &removed, key).await
@@ -409,7 +408,7 @@ impl Engine {
             since: entry.since,
             failures: health.failures,
             url: plan::origin(&self.inner.settings, &instance.name),
-            port: entry.place.gateway.port(),
+            port: entry.endpoints.gateway.port(),
             profile: instance.desired.profile.clone(),
             operation: entry.operation.clone(),
             undo_until: instance.desired.volumes.undo_until(),
@@ -419,8 +418,8 @@ impl Engine {
     }
 }
 
-/// What a secret that comes or goes means for what is wanted.
-fn turn(desired: &mut Desired, name: &SecretName, set: bool) {
+/// What a secret that comes or goes means for the desired state.
+fn set_secret_flag(desired: &mut Desired, name: &SecretName, set: bool) {
     desired.secrets_revision += 1;
     if *name == SecretName::telegram_bot_token() {
         desired.profile.telegram = set;

@@ -12,10 +12,11 @@ use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
 use startclaw_engine::{Engine, EngineError, EngineSettings, RestoreRequest};
 use startclaw_host::{
     ContainerState, Step,
-    simulated::{Behaviour, Fault, Faults, Thing},
+    simulated::{Behaviour, Fault, Faults, SimInstance},
 };
 use startclaw_model::{
-    Actor, Farewell, InstanceId, InstanceState, Operation, OperationState, SnapshotChoice, Verdict,
+    Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationState,
+    SnapshotChoice,
 };
 use support::*;
 
@@ -55,15 +56,15 @@ fn steps(operation: &Operation) -> Vec<&str> {
 }
 
 fn only(machine: &Machine) -> InstanceId {
-    let ids = machine.host.world().ids();
+    let ids = machine.host.state().ids();
     assert_eq!(ids.len(), 1, "{ids:?}");
     ids[0].clone()
 }
 
 /// What is there of the only instance.
-fn thing(machine: &Machine) -> Thing {
+fn thing(machine: &Machine) -> SimInstance {
     let id = only(machine);
-    machine.host.world().thing(&id).clone()
+    machine.host.state().instance(&id).clone()
 }
 
 #[tokio::test]
@@ -72,7 +73,7 @@ async fn a_backup_freezes_the_instance_for_a_moment_and_leaves_it_live() {
     let engine = machine.start().await;
     provisioned(&engine, "alice").await;
     let done = backed_up(&engine, "alice").await;
-    assert_eq!(steps(&done), ["read", "rest", "pause", "store"]);
+    assert_eq!(steps(&done), ["scan", "quiesce", "freeze", "commit"]);
     let backups = engine.backups(&name("alice")).await.unwrap();
     assert_eq!(backups.len(), 1);
     assert_eq!(Some(&backups[0].id), done.snapshot.as_ref());
@@ -119,7 +120,7 @@ async fn a_restore_that_is_asked_during_a_backup_comes_after_it_and_both_succeed
 #[tokio::test]
 async fn an_instance_that_does_not_run_is_backed_up_too() {
     let machine = Machine::new();
-    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    machine.host.state().next_behaviour = Behaviour::Exits(1);
     let engine = machine.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     over(&engine, &asked).await;
@@ -128,7 +129,7 @@ async fn an_instance_that_does_not_run_is_backed_up_too() {
 }
 
 #[tokio::test]
-async fn a_backup_that_fails_for_good_says_why_and_raises_a_trouble_that_the_next_ends() {
+async fn a_backup_that_fails_for_good_says_why_and_fires_an_alert_that_the_next_resolves() {
     let machine = Machine::new();
     let engine = machine.start().await;
     provisioned(&engine, "alice").await;
@@ -142,11 +143,11 @@ async fn a_backup_that_fails_for_good_says_why_and_raises_a_trouble_that_the_nex
     let failed = over(&engine, &asked).await;
     assert_eq!(failed.state, OperationState::Failed);
     assert_eq!(failed.error.as_deref(), Some("cannot read workspace/x"));
-    let troubles = engine.troubles().await.unwrap();
-    assert_eq!(troubles[0].key, "backup/alice");
+    let alerts = engine.alerts().await.unwrap();
+    assert_eq!(alerts[0].key, "backup/alice");
     machine.repositories.heal();
     backed_up(&engine, "alice").await;
-    assert!(engine.troubles().await.unwrap().is_empty());
+    assert!(engine.alerts().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -161,12 +162,12 @@ async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
         })
     });
     backed_up(&engine, "alice").await;
-    let troubles = engine.troubles().await.unwrap();
-    assert_eq!(troubles[0].key, format!("upload/{id}"));
-    assert!(troubles.len() == 1 && troubles[0].detail.contains("alice"), "{troubles:?}");
+    let alerts = engine.alerts().await.unwrap();
+    assert_eq!(alerts[0].key, format!("upload/{id}"));
+    assert!(alerts.len() == 1 && alerts[0].detail.contains("alice"), "{alerts:?}");
     machine.repositories.heal();
     backed_up(&engine, "alice").await;
-    assert!(engine.troubles().await.unwrap().is_empty());
+    assert!(engine.alerts().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -181,7 +182,7 @@ async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
     let backups = engine.backups(&name("alice")).await.unwrap();
     assert_eq!(backups.len(), 3);
     assert!(backups.iter().all(|b| b.local && !b.remote));
-    assert_eq!(engine.troubles().await.unwrap()[0].key, "bucket");
+    assert_eq!(engine.alerts().await.unwrap()[0].key, "bucket");
     machine.repositories.heal();
     backed_up(&engine, "alice").await;
     let backups = engine.backups(&name("alice")).await.unwrap();
@@ -199,13 +200,13 @@ async fn a_restore_moves_to_a_new_volume_keeps_the_old_one_and_can_be_undone() {
     let done = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     becomes(&engine, "alice", InstanceState::Live).await;
-    let thing = machine.host.world().thing(&id).clone();
+    let thing = machine.host.state().instance(&id).clone();
     assert_eq!(thing.mounted, 1);
     assert_eq!(thing.volumes.keys().copied().collect::<Vec<_>>(), [0, 1]);
 
     let undone = engine.undo_restore(&Actor::system(), &name("alice"), None).await.unwrap();
     assert_eq!(over(&engine, &undone).await.state, OperationState::Succeeded);
-    assert_eq!(machine.host.world().thing(&id).mounted, 0);
+    assert_eq!(machine.host.state().instance(&id).mounted, 0);
 }
 
 #[tokio::test]
@@ -219,7 +220,7 @@ async fn a_replaced_volume_goes_when_its_time_is_over() {
     restore(&engine, "alice", None).await.unwrap();
     let id = only(&machine);
     until("the old volume is gone", async || {
-        machine.host.world().thing(&id).volumes.keys().copied().collect::<Vec<_>>() == [1]
+        machine.host.state().instance(&id).volumes.keys().copied().collect::<Vec<_>>() == [1]
     })
     .await;
     becomes(&engine, "alice", InstanceState::Live).await;
@@ -240,8 +241,8 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
     machine.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
             // The world is not locked while faults are asked for.
-            let mut world = host.world();
-            let thing = world.thing(&seen);
+            let mut world = host.state();
+            let thing = world.instance(&seen);
             thing.behaviour =
                 if thing.mounted == 0 { Behaviour::Healthy } else { Behaviour::Exits(1) };
         }
@@ -253,8 +254,8 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
     assert!(why.contains("goes on as it was before"), "{why}");
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the volume that was no good is gone", async || {
-        let world = &mut machine.host.world();
-        let thing = world.thing(&id);
+        let world = &mut machine.host.state();
+        let thing = world.instance(&id);
         thing.mounted == 0 && thing.volumes.len() == 1
     })
     .await;
@@ -276,10 +277,10 @@ async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
     assert_eq!(failed.error.as_deref(), Some("pack 5e is missing"));
     let id = only(&machine);
     until("the half-filled volume is gone", async || {
-        machine.host.world().thing(&id).volumes.len() == 1
+        machine.host.state().instance(&id).volumes.len() == 1
     })
     .await;
-    let thing = machine.host.world().thing(&id).clone();
+    let thing = machine.host.state().instance(&id).clone();
     assert_eq!((thing.starts, thing.mounted), (1, 0), "it was not disturbed");
     machine.repositories.heal();
     assert_eq!(
@@ -297,7 +298,7 @@ async fn a_copy_is_an_instance_of_its_own_beside_the_original() {
     backed_up(&engine, "alice").await;
     let done = restore(&engine, "alice", Some("alice-2")).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-    assert_eq!(machine.host.world().ids().len(), 2);
+    assert_eq!(machine.host.state().ids().len(), 2);
     for text in ["alice", "alice-2"] {
         becomes(&engine, text, InstanceState::Live).await;
     }
@@ -312,10 +313,13 @@ async fn deprovision_takes_a_last_backup_and_the_instance_can_come_back_as_itsel
     provisioned(&engine, "alice").await;
     let id = only(&machine);
     let alice = name("alice");
-    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap();
+    let gone = engine
+        .deprovision(&Actor::system(), &alice, DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     let gone = over(&engine, &gone).await;
     assert_eq!(gone.state, OperationState::Succeeded, "{gone:?}");
-    assert!(gone.snapshot.is_some() && machine.host.world().ids().is_empty());
+    assert!(gone.snapshot.is_some() && machine.host.state().ids().is_empty());
     assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
     let done = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
@@ -330,7 +334,8 @@ async fn a_purge_forgets_the_backups_too() {
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let alice = name("alice");
-    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Purge, None).await.unwrap();
+    let gone =
+        engine.deprovision(&Actor::system(), &alice, DeletionPolicy::Purge, None).await.unwrap();
     assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
     assert!(matches!(engine.backups(&alice).await, Err(EngineError::NoInstance(_))));
 }
@@ -338,7 +343,7 @@ async fn a_purge_forgets_the_backups_too() {
 /// The removal overtakes a restore that is about to make its volume.
 #[tokio::test]
 async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation() {
-    for farewell in [Farewell::Over, Farewell::Purge] {
+    for policy in [DeletionPolicy::None, DeletionPolicy::Purge] {
         let machine = Machine::new();
         let engine = machine.start().await;
         provisioned(&engine, "alice").await;
@@ -356,12 +361,12 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
             RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
         let restore = engine.restore(&Actor::system(), request, None).await.unwrap();
         until("the volume is about to be made", async || begun.load(Ordering::SeqCst)).await;
-        let gone = engine.deprovision(&Actor::system(), &name("alice"), farewell, None).await;
+        let gone = engine.deprovision(&Actor::system(), &name("alice"), policy, None).await;
         assert_eq!(over(&engine, &gone.unwrap()).await.state, OperationState::Succeeded);
         assert_eq!(over(&engine, &restore).await.state, OperationState::Failed);
         // Its end waits for the jobs.
         engine.shutdown().await;
-        assert_eq!(machine.host.world().ids(), [], "{farewell:?}");
+        assert_eq!(machine.host.state().ids(), [], "{policy:?}");
         let store = machine.database().await;
         assert_eq!(store.instances_with_open_operations().await.unwrap(), []);
     }
@@ -374,16 +379,19 @@ async fn a_last_backup_that_fails_keeps_the_data_until_somebody_does_without() {
     provisioned(&engine, "alice").await;
     machine.repositories.fail_by(|_| Some(away()));
     let alice = name("alice");
-    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap();
+    let gone = engine
+        .deprovision(&Actor::system(), &alice, DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     until("it says what to do", async || {
         let steps = engine.operation(&gone.id).await.unwrap().steps;
         steps.iter().any(|s| s.detail.as_ref().is_some_and(|d| d.contains("--no-backup")))
     })
     .await;
     assert_eq!(thing(&machine).volumes.len(), 1);
-    engine.deprovision(&Actor::system(), &alice, Farewell::Over, None).await.unwrap();
+    engine.deprovision(&Actor::system(), &alice, DeletionPolicy::None, None).await.unwrap();
     assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
-    assert!(machine.host.world().ids().is_empty());
+    assert!(machine.host.state().ids().is_empty());
 }
 
 #[tokio::test]
@@ -441,13 +449,13 @@ async fn an_instance_that_went_on_too_early_is_backed_up_again() {
     machine.host.set_faults(Faults::by(move |_, step| {
         // As the watchdog does it, just before we do.
         if matches!(step, Some(Step::ResumeContainer)) && first.swap(false, Ordering::SeqCst) {
-            let mut world = host.world();
-            world.thing(&id).container.as_mut().unwrap().state = ContainerState::Running;
+            let mut world = host.state();
+            world.instance(&id).container.as_mut().unwrap().state = ContainerState::Running;
         }
         Fault::None
     }));
     let done = backed_up(&engine, "alice").await;
-    assert_eq!(steps(&done).iter().filter(|s| **s == "pause").count(), 2, "{done:?}");
+    assert_eq!(steps(&done).iter().filter(|s| **s == "freeze").count(), 2, "{done:?}");
     assert_eq!(engine.backups(&name("alice")).await.unwrap().len(), 1);
 }
 
@@ -466,15 +474,15 @@ async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
 async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
     let machine = Machine::new();
     let found = async |engine: &Engine| {
-        engine.check().await.into_iter().find(|f| f.check == "backups").unwrap()
+        engine.diagnose().await.into_iter().find(|f| f.name == "backups").unwrap()
     };
     let engine = machine.start().await;
-    assert_eq!(found(&engine).await.verdict, Verdict::Warning, "the disk dies with the machine");
+    assert_eq!(found(&engine).await.status, CheckStatus::Warning, "the disk dies with the machine");
     engine.shutdown().await;
     let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
-    assert_eq!(found(&engine).await.verdict, Verdict::Good);
+    assert_eq!(found(&engine).await.status, CheckStatus::Ok);
     machine.repositories.fail_by(|_| Some(away()));
     let bad = found(&engine).await;
-    assert_eq!((bad.verdict, bad.detail.as_str()), (Verdict::Bad, "the bucket is away"));
-    assert!(bad.mend.is_some());
+    assert_eq!((bad.status, bad.detail.as_str()), (CheckStatus::Error, "the bucket is away"));
+    assert!(bad.fix.is_some());
 }

@@ -7,7 +7,8 @@ use std::{pin::pin, task::Context, time::Duration};
 
 use startclaw_engine::{Engine, EngineError, RestoreRequest};
 use startclaw_model::{
-    Actor, Farewell, InstanceState, Operation, OperationState, Secret, SecretName, SnapshotChoice,
+    Actor, DeletionPolicy, InstanceState, Operation, OperationState, Secret, SecretName,
+    SnapshotChoice,
 };
 use startclaw_store::Idempotency;
 use support::*;
@@ -89,7 +90,7 @@ async fn a_provision_whose_caller_is_dropped_is_seen_and_comes_up() {
     for n in 0..POLLS {
         let name = name(&format!("n{n}"));
         let who = Actor::system();
-        dropped_after(n, engine.deprovision(&who, &name, Farewell::Over, None)).await;
+        dropped_after(n, engine.deprovision(&who, &name, DeletionPolicy::None, None)).await;
     }
     all_over(&engine, "deprovision").await;
     engine.shutdown().await;

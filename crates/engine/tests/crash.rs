@@ -20,7 +20,7 @@ use startclaw_host::{
     simulated::{Fault, Faults},
 };
 use startclaw_model::{
-    Actor, Farewell, InstanceState, OperationState, Secret, SecretName, SnapshotChoice,
+    Actor, DeletionPolicy, InstanceState, OperationState, Secret, SecretName, SnapshotChoice,
 };
 use support::*;
 use tokio::runtime::{Builder, Runtime};
@@ -147,9 +147,9 @@ proptest! {
             engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
         }, async |engine| all_over(engine).await
             && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
-        let ids = machine.host.world().ids();
+        let ids = machine.host.state().ids();
         prop_assert_eq!(ids.len(), 1);
-        let thing = machine.host.world().thing(&ids[0]).clone();
+        let thing = machine.host.state().instance(&ids[0]).clone();
         prop_assert_eq!(thing.starts, 1, "it was started once");
 
         machine.host.set_faults(faults(second, die.clone()));
@@ -160,16 +160,16 @@ proptest! {
                     let (key, value) = (SecretName::parse("MINE").unwrap(), Secret::new("x"));
                     engine.set_secret(&Actor::system(), &alice, key, value, None).await.unwrap()
                 }
-                Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, Farewell::Backup, None).await.unwrap(),
+                Verb::Deprovision => engine.deprovision(&Actor::system(), &alice, DeletionPolicy::FinalBackup, None).await.unwrap(),
             };
         }, async |engine| all_over(engine).await && match verb {
             Verb::Restart | Verb::SetSecret => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),
             Verb::Deprovision => engine.status(&alice).await.is_err(),
         });
-        let left = machine.host.world().ids();
+        let left = machine.host.state().ids();
         match verb {
             Verb::Restart | Verb::SetSecret => {
-                let thing = machine.host.world().thing(&ids[0]).clone();
+                let thing = machine.host.state().instance(&ids[0]).clone();
                 prop_assert_eq!(left.len(), 1);
                 prop_assert_eq!(thing.starts, 2, "it was started once more");
                 let container = thing.container.unwrap();
@@ -248,14 +248,14 @@ proptest! {
         }, async |engine| all_over(engine).await
             && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
 
-        let ids = machine.host.world().ids();
+        let ids = machine.host.state().ids();
         prop_assert_eq!(ids.len(), 1);
         let (last, backups) = life().block_on(async {
             let engine = machine.start().await;
             let last = engine.operations(Some(&alice), 1).await.unwrap().remove(0);
             (last, engine.backups(&alice).await.unwrap())
         });
-        let thing = machine.host.world().thing(&ids[0]).clone();
+        let thing = machine.host.state().instance(&ids[0]).clone();
         let container = thing.container.unwrap();
         prop_assert_eq!(container.state, ContainerState::Running);
         prop_assert!(thing.volumes.contains_key(&thing.mounted));
@@ -296,9 +296,9 @@ fn a_crash_before_and_after_every_step_of_a_provision() {
                 },
                 all_over,
             );
-            let ids = machine.host.world().ids();
+            let ids = machine.host.state().ids();
             assert_eq!(ids.len(), 1);
-            assert_eq!(machine.host.world().thing(&ids[0]).starts, 1, "{number} {mishap:?}");
+            assert_eq!(machine.host.state().instance(&ids[0]).starts, 1, "{number} {mishap:?}");
         }
     }
 }
@@ -318,6 +318,6 @@ fn the_steps_that_were_crashed_at_are_all_there_are() {
     });
     assert_eq!(
         *seen.lock().unwrap(),
-        ["volume", "network", "secrets", "config", "container", "start", "limits"]
+        ["volume", "network", "secrets", "config", "container", "start", "apply-limits"]
     );
 }

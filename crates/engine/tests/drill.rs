@@ -12,10 +12,11 @@ use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
 use startclaw_engine::{Engine, EngineError};
 use startclaw_host::{
     Step,
-    simulated::{Behaviour, Fault, Faults, Thing},
+    simulated::{Behaviour, Fault, Faults, SimInstance},
 };
 use startclaw_model::{
-    Actor, Farewell, InstanceId, InstanceState, Operation, OperationKind, OperationState, Verdict,
+    Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationKind,
+    OperationState,
 };
 use support::*;
 
@@ -37,23 +38,23 @@ fn steps(operation: &Operation) -> Vec<&str> {
     operation.steps.iter().map(|s| s.name.as_str()).collect()
 }
 
-fn alice(machine: &Machine) -> (InstanceId, Thing) {
-    let mut world = machine.host.world();
+fn alice(machine: &Machine) -> (InstanceId, SimInstance) {
+    let mut world = machine.host.state();
     let id = world.ids().into_iter().find(|id| !id.as_str().starts_with("drill-")).unwrap();
-    let thing = world.thing(&id).clone();
+    let thing = world.instance(&id).clone();
     (id, thing)
 }
 
 /// Waits until nothing is there that a drill made, and alice is as she was.
 async fn only_alice(machine: &Machine) {
-    until("nothing of the drill is left", async || machine.host.world().ids().len() == 1).await;
+    until("nothing of the drill is left", async || machine.host.state().ids().len() == 1).await;
     let (_, thing) = alice(machine);
     assert_eq!((thing.starts, thing.mounted, thing.volumes.len()), (1, 0, 1));
 }
 
-async fn finding(engine: &Engine) -> (Verdict, String) {
-    let found = engine.check().await.into_iter().find(|f| f.check == "drill").unwrap();
-    (found.verdict, found.detail)
+async fn finding(engine: &Engine) -> (CheckStatus, String) {
+    let found = engine.diagnose().await.into_iter().find(|f| f.name == "drill").unwrap();
+    (found.status, found.detail)
 }
 
 #[tokio::test]
@@ -65,10 +66,10 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     let host = machine.host.clone();
     machine.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
-            let mut world = host.world();
-            let living = world.thing(&id);
+            let mut world = host.state();
+            let living = world.instance(&id);
             assert!(living.container.is_some(), "it runs on beside it");
-            let drill = world.thing(&InstanceId(format!("drill-{id}"))).clone();
+            let drill = world.instance(&InstanceId(format!("drill-{id}"))).clone();
             assert!(drill.isolated && !drill.network && drill.secrets.is_some());
         }
         Fault::None
@@ -76,13 +77,13 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     let done = drilled(&engine).await;
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     assert_eq!(done.kind, OperationKind::Drill);
-    assert_eq!(steps(&done), ["volume", "restore", "databases", "boot", "clear"]);
+    assert_eq!(steps(&done), ["volume", "restore", "databases", "boot", "cleanup"]);
     assert_eq!(done.steps[2].detail.as_deref(), Some("1 are good"));
     let newest = engine.backups(&name("alice")).await.unwrap()[0].id.clone();
     assert_eq!(done.snapshot, Some(newest));
     only_alice(&machine).await;
     let (verdict, detail) = finding(&engine).await;
-    assert_eq!(verdict, Verdict::Good);
+    assert_eq!(verdict, CheckStatus::Ok);
     assert!(detail.starts_with("alice came up on its backup at"), "{detail}");
     until("it is an event", async || {
         let events = engine.events(Some(&name("alice")), 10).await.unwrap();
@@ -105,7 +106,7 @@ async fn without_a_backup_there_is_nothing_to_try() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_fails_the_drill_and_is_a_trouble_until_one_is_good() {
+async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() {
     let machine = Machine::new();
     let engine = ready(&machine).await;
     machine.repositories.fail_by(|job: &Job| {
@@ -118,20 +119,20 @@ async fn a_damaged_database_fails_the_drill_and_is_a_trouble_until_one_is_good()
     assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
     assert!(failed.error.unwrap().contains("state/openclaw.sqlite"));
     only_alice(&machine).await;
-    let troubles = engine.troubles().await.unwrap();
-    assert_eq!(troubles[0].key, "drill/alice");
+    let alerts = engine.alerts().await.unwrap();
+    assert_eq!(alerts[0].key, "drill/alice");
     let (verdict, detail) = finding(&engine).await;
-    assert!(verdict == Verdict::Bad && detail.contains("state/openclaw.sqlite"), "{detail}");
+    assert!(verdict == CheckStatus::Error && detail.contains("state/openclaw.sqlite"), "{detail}");
 
     // A new daemon has not forgotten it.
     engine.shutdown().await;
     let engine = machine.start().await;
     becomes(&engine, "alice", InstanceState::Live).await;
-    assert_eq!(finding(&engine).await.0, Verdict::Bad);
+    assert_eq!(finding(&engine).await.0, CheckStatus::Error);
     machine.repositories.heal();
     assert_eq!(drilled(&engine).await.state, OperationState::Succeeded);
-    assert!(engine.troubles().await.unwrap().is_empty());
-    assert_eq!(finding(&engine).await.0, Verdict::Good);
+    assert!(engine.alerts().await.unwrap().is_empty());
+    assert_eq!(finding(&engine).await.0, CheckStatus::Ok);
 }
 
 #[tokio::test]
@@ -142,14 +143,14 @@ async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() 
     ] {
         let machine = Machine::new();
         let engine = ready(&machine).await;
-        machine.host.world().next_behaviour = behaviour;
+        machine.host.state().next_behaviour = behaviour;
         let failed = drilled(&engine).await;
         assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
         assert!(failed.error.as_ref().unwrap().contains(why), "{failed:?}");
         let boot = failed.steps.last().unwrap();
         assert_eq!(boot.name, "boot");
         assert!(boot.detail.as_ref().unwrap().contains("start 0"), "its log is told: {boot:?}");
-        assert_eq!(engine.troubles().await.unwrap()[0].key, "drill/alice");
+        assert_eq!(engine.alerts().await.unwrap()[0].key, "drill/alice");
         only_alice(&machine).await;
         becomes(&engine, "alice", InstanceState::Live).await;
     }
@@ -177,16 +178,17 @@ async fn a_bucket_that_is_away_for_a_moment_only_delays_a_drill() {
 async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
     let machine = Machine::new();
     let engine = ready(&machine).await;
-    machine.host.world().next_behaviour = Behaviour::Hangs;
+    machine.host.state().next_behaviour = Behaviour::Hangs;
     let one = engine.drill(&Actor::system(), None).await.unwrap();
     let other = engine.drill(&Actor::system(), Some(&name("alice"))).await.unwrap();
     assert_eq!(one.id, other.id);
-    until("it boots", async || machine.host.world().ids().len() == 2).await;
+    until("it boots", async || machine.host.state().ids().len() == 2).await;
     let alice = name("alice");
-    let gone = engine.deprovision(&Actor::system(), &alice, Farewell::Over, None).await.unwrap();
+    let gone =
+        engine.deprovision(&Actor::system(), &alice, DeletionPolicy::None, None).await.unwrap();
     assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &one).await.state, OperationState::Failed);
-    until("nothing is left", async || machine.host.world().ids().is_empty()).await;
+    until("nothing is left", async || machine.host.state().ids().is_empty()).await;
     let drill = engine.operation(&one.id).await.unwrap();
     assert_eq!(drill.error.as_deref(), Some("the instance was deprovisioned meanwhile"));
 }
@@ -254,10 +256,10 @@ async fn what_a_drill_left_behind_is_cleared_away_when_its_instance_is_gone() {
     store.forget(&id, &[]).await.unwrap();
     store.close().await;
     {
-        let mut world = machine.host.world();
-        *world.thing(&id) = Thing::default();
+        let mut world = machine.host.state();
+        *world.instance(&id) = SimInstance::default();
         assert_eq!(world.ids().len(), 1, "the drill's container, volume and secrets");
     }
     let _engine = machine.start().await;
-    until("they are gone", async || machine.host.world().ids().is_empty()).await;
+    until("they are gone", async || machine.host.state().ids().is_empty()).await;
 }

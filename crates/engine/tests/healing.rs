@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use startclaw_host::{
-    Change, ContainerState, Enforced,
+    ContainerState, Enforced, HostEvent,
     simulated::{Behaviour, Fault, Faults},
 };
 use startclaw_model::{Actor, InstanceState, OperationState};
@@ -18,16 +18,16 @@ async fn a_container_that_crashes_comes_back() {
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     for (code, oom) in [(1, false), (137, true)] {
-        let starts = machine.host.world().thing(&id).starts;
-        machine.host.world().end(&id, code, oom);
-        machine.host.announce(Change::Instance(id.clone()));
-        until("it is started again", async || machine.host.world().thing(&id).starts > starts)
+        let starts = machine.host.state().instance(&id).starts;
+        machine.host.state().end(&id, code, oom);
+        machine.host.announce(HostEvent::Instance(id.clone()));
+        until("it is started again", async || machine.host.state().instance(&id).starts > starts)
             .await;
         becomes(&engine, "alice", InstanceState::Live).await;
     }
     let events = engine.events(Some(&name("alice")), 50).await.unwrap();
-    assert!(events.iter().any(|e| e.kind.as_str() == "broke"), "{events:?}");
-    assert!(events.iter().any(|e| e.kind.as_str() == "healed"), "{events:?}");
+    assert!(events.iter().any(|e| e.kind.as_str() == "failed"), "{events:?}");
+    assert!(events.iter().any(|e| e.kind.as_str() == "recovered"), "{events:?}");
 }
 
 #[tokio::test]
@@ -35,16 +35,16 @@ async fn a_container_or_network_that_somebody_removed_is_made_again_without_a_wo
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    machine.host.world().thing(&id).container = None;
+    machine.host.state().instance(&id).container = None;
     until("it has a container", async || {
-        let thing = machine.host.world().thing(&id).clone();
+        let thing = machine.host.state().instance(&id).clone();
         thing
             .container
             .is_some_and(|c| c.state == ContainerState::Running && c.enforced == Enforced::All)
     })
     .await;
-    machine.host.world().thing(&id).network = false;
-    until("it has a network", async || machine.host.world().thing(&id).network).await;
+    machine.host.state().instance(&id).network = false;
+    until("it has a network", async || machine.host.state().instance(&id).network).await;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
@@ -53,9 +53,9 @@ async fn a_container_that_hangs_is_replaced_and_the_reason_said() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    machine.host.world().thing(&id).behaviour = Behaviour::Hangs;
-    until("it was started again", async || machine.host.world().thing(&id).starts > 1).await;
-    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    machine.host.state().instance(&id).behaviour = Behaviour::Hangs;
+    until("it was started again", async || machine.host.state().instance(&id).starts > 1).await;
+    machine.host.state().instance(&id).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
     let events = engine.events(Some(&name("alice")), 50).await.unwrap();
     assert!(events.iter().any(|e| e.detail.contains("did not answer")), "{events:?}");
@@ -66,12 +66,12 @@ async fn a_container_that_hangs_is_replaced_and_the_reason_said() {
 async fn a_boot_that_never_ends_has_no_more_cpu_than_a_boot_needs() {
     let mut machine = Machine::new();
     machine.settings.timing.boot_limit = LIMIT * 10;
-    machine.host.world().next_behaviour = Behaviour::Hangs;
+    machine.host.state().next_behaviour = Behaviour::Hangs;
     let engine = machine.start().await;
     let id = engine.provision(&Actor::system(), request("alice"), None).await.unwrap().instance;
-    let enforced = || machine.host.world().thing(&id).container.clone().map(|c| c.enforced);
+    let enforced = || machine.host.state().instance(&id).container.clone().map(|c| c.enforced);
     until("its CPU is limited", async || enforced() == Some(Enforced::Cpu)).await;
-    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    machine.host.state().instance(&id).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
     assert_eq!(enforced(), Some(Enforced::All));
 }
@@ -87,16 +87,16 @@ async fn one_that_is_started_again_and_again_boots_under_its_cpu_limit() {
         let asked = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
         assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     }
-    machine.host.world().thing(&id).behaviour = Behaviour::Hangs;
+    machine.host.state().instance(&id).behaviour = Behaviour::Hangs;
     engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
-    let enforced = || machine.host.world().thing(&id).container.clone().map(|c| c.enforced);
+    let enforced = || machine.host.state().instance(&id).container.clone().map(|c| c.enforced);
     until("its CPU is limited", async || enforced() == Some(Enforced::Cpu)).await;
 }
 
 #[tokio::test]
 async fn one_that_cannot_come_back_is_failing_with_reason_and_log_and_is_tried_on() {
     let machine = Machine::new();
-    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    machine.host.state().next_behaviour = Behaviour::Exits(1);
     let engine = machine.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     let done = over(&engine, &asked).await;
@@ -106,9 +106,9 @@ async fn one_that_cannot_come_back_is_failing_with_reason_and_log_and_is_tried_o
     let status = engine.status(&name("alice")).await.unwrap();
     assert!(status.reason.unwrap().contains("exit code 1"));
     assert!(!status.last_log.is_empty());
-    let fired = async || engine.troubles().await.unwrap().iter().any(|t| t.key == "instance/alice");
+    let fired = async || engine.alerts().await.unwrap().iter().any(|t| t.key == "instance/alice");
     until("an alert fires", &fired).await;
-    machine.host.world().thing(&done.instance).behaviour = Behaviour::Healthy;
+    machine.host.state().instance(&done.instance).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the alert is resolved", async || !fired().await).await;
 }
@@ -116,16 +116,16 @@ async fn one_that_cannot_come_back_is_failing_with_reason_and_log_and_is_tried_o
 #[tokio::test]
 async fn a_damaged_state_gets_one_repair() {
     let machine = Machine::new();
-    machine.host.world().next_behaviour = Behaviour::NeedsRepair;
+    machine.host.state().next_behaviour = Behaviour::NeedsRepair;
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    assert_eq!(machine.host.world().thing(&id).repairs, 1);
-    machine.host.world().next_behaviour = Behaviour::Exits(78);
+    assert_eq!(machine.host.state().instance(&id).repairs, 1);
+    machine.host.state().next_behaviour = Behaviour::Exits(78);
     let asked = engine.provision(&Actor::system(), request("bob"), None).await.unwrap();
     let done = over(&engine, &asked).await;
     assert_eq!(done.state, OperationState::Failed);
     becomes(&engine, "bob", InstanceState::Failing).await;
-    assert_eq!(machine.host.world().thing(&done.instance).repairs, 1);
+    assert_eq!(machine.host.state().instance(&done.instance).repairs, 1);
 }
 
 #[tokio::test]
@@ -134,18 +134,18 @@ async fn a_configuration_that_nobody_can_read_is_made_anew() {
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     {
-        let mut world = machine.host.world();
-        world.thing(&id).volumes.insert(0, Some("{ not json".into()));
-        world.thing(&id).behaviour = Behaviour::Exits(78);
+        let mut world = machine.host.state();
+        world.instance(&id).volumes.insert(0, Some("{ not json".into()));
+        world.instance(&id).behaviour = Behaviour::Exits(78);
         world.end(&id, 78, false);
     }
     until("a readable configuration is there", async || {
-        let config = machine.host.world().thing(&id).config();
+        let config = machine.host.state().instance(&id).config();
         config.is_some_and(|c| c.starts_with(b"{\n"))
     })
     .await;
-    assert_eq!(machine.host.world().thing(&id).repairs, 1, "the doctor came first");
-    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    assert_eq!(machine.host.state().instance(&id).repairs, 1, "the doctor came first");
+    machine.host.state().instance(&id).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
@@ -154,7 +154,7 @@ async fn failures_are_forgiven_after_a_while() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    machine.host.world().end(&id, 1, false);
+    machine.host.state().end(&id, 1, false);
     until("the failure is counted", async || {
         engine.status(&name("alice")).await.unwrap().failures == 1
     })
@@ -190,7 +190,7 @@ async fn while_the_host_is_away_status_says_what_the_instance_itself_says() {
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     // The host's own answers fail, and so do probes: the instance is not shown as live.
-    machine.host.world().end(&id, 137, false);
+    machine.host.state().end(&id, 137, false);
     machine.host.set_faults(Faults::by(|_, _| Fault::FailBefore));
     until("it is not shown as live", async || {
         let status = engine.status(&name("alice")).await.unwrap();
@@ -204,19 +204,19 @@ async fn while_the_host_is_away_status_says_what_the_instance_itself_says() {
 #[tokio::test]
 async fn a_verb_that_comes_while_an_instance_fails_is_tried_and_not_given_up() {
     let machine = Machine::new();
-    machine.host.world().next_behaviour = Behaviour::Exits(1);
+    machine.host.state().next_behaviour = Behaviour::Exits(1);
     let engine = machine.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     let failed = over(&engine, &asked).await;
     for _ in 0..20 {
-        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Exits(1);
+        machine.host.state().instance(&failed.instance).behaviour = Behaviour::Exits(1);
         becomes(&engine, "alice", InstanceState::Failing).await;
-        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Healthy;
+        machine.host.state().instance(&failed.instance).behaviour = Behaviour::Healthy;
         let restart = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
         let done = over(&engine, &restart).await;
         assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-        machine.host.world().thing(&failed.instance).behaviour = Behaviour::Exits(1);
-        machine.host.world().end(&failed.instance, 1, false);
+        machine.host.state().instance(&failed.instance).behaviour = Behaviour::Exits(1);
+        machine.host.state().end(&failed.instance, 1, false);
     }
 }
 
@@ -226,12 +226,12 @@ async fn what_ended_while_no_daemon_ran_is_started_and_counts_for_nothing() {
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     engine.shutdown().await;
-    machine.host.world().end(&id, 137, false);
+    machine.host.state().end(&id, 137, false);
     tokio::time::sleep(Duration::from_millis(2)).await;
     let engine = machine.start().await;
     becomes(&engine, "alice", InstanceState::Live).await;
     assert_eq!(engine.status(&name("alice")).await.unwrap().failures, 0);
-    assert_eq!(machine.host.world().thing(&id).starts, 2);
+    assert_eq!(machine.host.state().instance(&id).starts, 2);
 }
 
 #[tokio::test]
@@ -239,18 +239,18 @@ async fn boots_that_hang_do_not_keep_the_others_from_being_looked_after() {
     let machine = Machine::new();
     let mut settings = settings();
     settings.timing.boot_limit = LIMIT * 10;
-    machine.host.world().next_behaviour = Behaviour::Hangs;
+    machine.host.state().next_behaviour = Behaviour::Hangs;
     let engine = machine.start_with(settings).await;
     // More than there are workers.
     for n in 0..40 {
         engine.provision(&Actor::system(), request(&format!("h{n}")), None).await.unwrap();
     }
     until("all of them boot", async || {
-        let ids = machine.host.world().ids();
-        ids.len() == 40 && ids.iter().all(|id| machine.host.world().thing(id).starts == 1)
+        let ids = machine.host.state().ids();
+        ids.len() == 40 && ids.iter().all(|id| machine.host.state().instance(id).starts == 1)
     })
     .await;
-    machine.host.world().next_behaviour = Behaviour::Healthy;
+    machine.host.state().next_behaviour = Behaviour::Healthy;
     provisioned(&engine, "alice").await;
 }
 

@@ -15,8 +15,8 @@ fn too_deep() -> bytes::Bytes {
 
 /// Puts the file into the volume of an instance whose container has ended with `code`.
 fn write_and_end(machine: &Machine, id: &InstanceId, code: i64, next: Behaviour) {
-    let mut world = machine.host.world();
-    let thing = world.thing(id);
+    let mut world = machine.host.state();
+    let thing = world.instance(id);
     thing.behaviour = next;
     let volume = thing.mounted;
     thing.volumes.insert(volume, Some(too_deep()));
@@ -42,7 +42,7 @@ async fn a_configuration_nested_too_deep_is_shown_and_stops_no_other_instance() 
     let engine = machine.start().await;
     becomes(&engine, "bob", InstanceState::Live).await;
     becomes(&engine, "alice", InstanceState::Failing).await;
-    machine.host.world().thing(&id).behaviour = Behaviour::Healthy;
+    machine.host.state().instance(&id).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
@@ -53,7 +53,7 @@ async fn a_configuration_that_openclaw_refuses_too_is_quarantined_and_its_owner_
     let id = provisioned(&engine, "alice").await.instance;
     write_and_end(&machine, &id, 78, Behaviour::Healthy);
     until("it has a configuration of ours again", async || {
-        let config = machine.host.world().thing(&id).config();
+        let config = machine.host.state().instance(&id).config();
         config.is_some_and(|c| c != too_deep())
     })
     .await;

@@ -4,8 +4,10 @@
 mod support;
 
 use startclaw_engine::{Engine, RestoreRequest};
-use startclaw_host::Change;
-use startclaw_model::{Actor, Farewell, InstanceId, InstanceState, OperationState, SnapshotChoice};
+use startclaw_host::HostEvent;
+use startclaw_model::{
+    Actor, DeletionPolicy, InstanceId, InstanceState, OperationState, SnapshotChoice,
+};
 use support::*;
 
 /// A live instance with one backup.
@@ -18,12 +20,12 @@ async fn backed_up(engine: &Engine) -> InstanceId {
 
 /// What `docker rm -f` and `docker volume rm` do.
 fn remove_all(machine: &Machine, id: &InstanceId) {
-    let mut world = machine.host.world();
-    let thing = world.thing(id);
+    let mut world = machine.host.state();
+    let thing = world.instance(id);
     thing.container = None;
     thing.volumes.clear();
     drop(world);
-    machine.host.announce(Change::Instance(id.clone()));
+    machine.host.announce(HostEvent::Instance(id.clone()));
 }
 
 async fn restored(engine: &Engine) -> OperationState {
@@ -47,13 +49,13 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = backed_up(&engine).await;
-    let starts = machine.host.world().thing(&id).starts;
+    let starts = machine.host.state().instance(&id).starts;
     remove_all(&machine, &id);
     becomes(&engine, "alice", InstanceState::Failing).await;
     let why = reason(&engine).await;
     assert!(why.contains("its data are gone") && why.contains("alice.v0"), "{why}");
     assert!(why.contains("startclaw restore alice latest"), "{why}");
-    assert_eq!(engine.troubles().await.unwrap()[0].key, "instance/alice");
+    assert_eq!(engine.alerts().await.unwrap()[0].key, "instance/alice");
 
     // Nothing is backed up, and what was is kept.
     let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
@@ -67,12 +69,12 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
     let engine = machine.start().await;
     becomes(&engine, "alice", InstanceState::Failing).await;
     assert_eq!(losses(&engine).await, 1);
-    let thing = machine.host.world().thing(&id).clone();
+    let thing = machine.host.state().instance(&id).clone();
     assert!(thing.volumes.is_empty() && thing.container.is_none() && thing.starts == starts);
 
     assert_eq!(restored(&engine).await, OperationState::Succeeded);
     becomes(&engine, "alice", InstanceState::Live).await;
-    until("the alert is resolved", async || engine.troubles().await.unwrap().is_empty()).await;
+    until("the alert is resolved", async || engine.alerts().await.unwrap().is_empty()).await;
     let status = engine.status(&name("alice")).await.unwrap();
     assert_eq!(status.undo_until, None, "there is nothing to go back to");
 }
@@ -82,17 +84,17 @@ async fn a_volume_that_was_emptied_is_lost_too_and_one_that_comes_back_is_used_a
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = backed_up(&engine).await;
-    machine.host.world().thing(&id).emptied = true;
-    machine.host.world().end(&id, 1, false);
-    machine.host.announce(Change::Instance(id.clone()));
+    machine.host.state().instance(&id).emptied = true;
+    machine.host.state().end(&id, 1, false);
+    machine.host.announce(HostEvent::Instance(id.clone()));
     until("it is said", async || reason(&engine).await.contains("is empty")).await;
-    machine.host.world().thing(&id).emptied = false;
+    machine.host.state().instance(&id).emptied = false;
     becomes(&engine, "alice", InstanceState::Live).await;
 
-    let volumes = machine.host.world().thing(&id).volumes.clone();
+    let volumes = machine.host.state().instance(&id).volumes.clone();
     remove_all(&machine, &id);
     until("it is said", async || reason(&engine).await.contains("is missing")).await;
-    machine.host.world().thing(&id).volumes = volumes;
+    machine.host.state().instance(&id).volumes = volumes;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
@@ -104,8 +106,8 @@ async fn a_crash_loop_hides_no_loss() {
     settings.timing.backoff_limit = std::time::Duration::from_secs(3600);
     let engine = machine.start_with(settings).await;
     let id = backed_up(&engine).await;
-    machine.host.world().end(&id, 1, false);
-    machine.host.announce(Change::Instance(id.clone()));
+    machine.host.state().end(&id, 1, false);
+    machine.host.announce(HostEvent::Instance(id.clone()));
     until("it failed", async || engine.status(&name("alice")).await.unwrap().failures > 0).await;
     remove_all(&machine, &id);
     until("it is said", async || reason(&engine).await.contains("data are gone")).await;
@@ -120,7 +122,7 @@ async fn a_setting_restores_the_newest_backup_automatically() {
     let id = backed_up(&engine).await;
     remove_all(&machine, &id);
     until("its volume is filled again", async || {
-        machine.host.world().thing(&id).volumes.contains_key(&1)
+        machine.host.state().instance(&id).volumes.contains_key(&1)
     })
     .await;
     becomes(&engine, "alice", InstanceState::Live).await;
@@ -134,10 +136,12 @@ async fn one_without_a_backup_is_told_so_and_can_be_removed_without_an_empty_las
     let id = provisioned(&engine, "alice").await.instance;
     remove_all(&machine, &id);
     until("it is said", async || reason(&engine).await.contains("there is no backup")).await;
-    let asked =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
+    let asked = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
-    until("the alert is resolved", async || engine.troubles().await.unwrap().is_empty()).await;
+    until("the alert is resolved", async || engine.alerts().await.unwrap().is_empty()).await;
 }
 
 #[tokio::test]
@@ -146,7 +150,7 @@ async fn the_loss_of_the_volume_before_a_restore_is_told() {
     let engine = machine.start().await;
     let id = backed_up(&engine).await;
     assert_eq!(restored(&engine).await, OperationState::Succeeded);
-    machine.host.world().thing(&id).volumes.remove(&0);
+    machine.host.state().instance(&id).volumes.remove(&0);
     until("it is told", async || {
         let events = engine.events(Some(&name("alice")), 100).await.unwrap();
         events.iter().any(|e| e.detail.contains("cannot be undone"))

@@ -1,11 +1,11 @@
-//! The machine is gone, and everything comes back on another one.
+//! The host is gone, and everything comes back on another one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::{Engine, EngineSettings, Recovered};
-use startclaw_model::{Actor, Farewell, InstanceState, OperationKind, OperationState};
+use startclaw_model::{Actor, DeletionPolicy, InstanceState, OperationKind, OperationState};
 use support::*;
 
 fn with_bucket() -> EngineSettings {
@@ -19,7 +19,7 @@ async fn backed_up(engine: &Engine, text: &str) {
     assert_eq!(over(engine, &asked).await.state, OperationState::Succeeded);
 }
 
-/// The machine is lost while the daemon runs; what comes back on the next.
+/// The host is lost while the daemon runs; what comes back on the next.
 async fn recovered(
     machine: Machine,
     engine: Engine,
@@ -29,7 +29,7 @@ async fn recovered(
     drop(engine);
     let next = machine.lost().await;
     let store = next.database().await;
-    let all = next.recovery(settings).bring_back(&store, |_| {}).await.unwrap();
+    let all = next.recovery(settings).restore_snapshots(&store, |_| {}).await.unwrap();
     store.close().await;
     (next, all)
 }
@@ -45,8 +45,10 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
         backed_up(&engine, text).await;
     }
     let newest = engine.backups(&name("alice")).await.unwrap()[0].clone();
-    let asked =
-        engine.deprovision(&Actor::system(), &name("dave"), Farewell::Backup, None).await.unwrap();
+    let asked = engine
+        .deprovision(&Actor::system(), &name("dave"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
 
     let (next, all) = recovered(machine, engine, &settings).await;

@@ -5,7 +5,7 @@
 mod support;
 
 use startclaw_model::{
-    Actor, Desired, Farewell, InstanceId, InstanceState, Limits, ModelProvider, Operation,
+    Actor, DeletionPolicy, Desired, InstanceId, InstanceState, Limits, ModelProvider, Operation,
     OperationKind, Owner, Presence, Profile, ProviderKind, Replaced, Timestamp, Volumes,
 };
 use startclaw_store::NewInstance;
@@ -30,7 +30,7 @@ fn plain() -> Desired {
             limits: Limits::default(),
         },
         volumes: Volumes::default(),
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
     }
 }
 
@@ -58,10 +58,10 @@ fn full() -> Desired {
             replaced: Some(Replaced {
                 generation: 2,
                 until: Timestamp::from_millis(4_000_000_000_000),
-                on_trial: false,
+                on_probation: false,
             }),
         },
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
     }
 }
 
@@ -111,8 +111,8 @@ async fn specs(all: [Desired; 3]) -> Vec<String> {
     for name in NAMES {
         becomes(&engine, name, InstanceState::Live).await;
     }
-    let mut world = machine.host.world();
-    ids.iter().map(|id| world.thing(id).container.clone().unwrap().spec).collect()
+    let mut world = machine.host.state();
+    ids.iter().map(|id| world.instance(id).container.clone().unwrap().spec).collect()
 }
 
 /// The digests are those that version 0.1.0 (889fdb7) made of the same instances. Where what we

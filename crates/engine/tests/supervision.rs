@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use startclaw_engine::{Engine, Messenger, Outside};
+use startclaw_engine::{Dependencies, Engine, Notifier};
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_vault::Vault;
 use support::{Machine, settings, until};
@@ -13,8 +13,8 @@ use support::{Machine, settings, until};
 struct Panics;
 
 #[async_trait::async_trait]
-impl Messenger for Panics {
-    async fn tell(&self, _: &str) -> Result<(), String> {
+impl Notifier for Panics {
+    async fn notify(&self, _: &str) -> Result<(), String> {
         panic!("a defect in sending alerts");
     }
 }
@@ -25,14 +25,14 @@ async fn a_loop_that_panics_is_told_by_the_health_check_and_ends_the_engine() {
     let store = machine.database().await;
     let folder = tempfile::tempdir().unwrap();
     let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
-    let outside = Outside {
-        messenger: Arc::new(Panics),
-        ..Outside::simulated(SimulatedHost::new(10, std::time::Duration::ZERO))
+    let outside = Dependencies {
+        notifier: Arc::new(Panics),
+        ..Dependencies::simulated(SimulatedHost::new(10, std::time::Duration::ZERO))
     };
     let engine = Engine::start(store.clone(), vault, outside, settings()).await.unwrap();
     assert!(engine.ping().await.is_ok());
 
-    store.raise("bucket", "it does not answer").await.unwrap();
+    store.fire("bucket", "it does not answer").await.unwrap();
     until("the engine ends", async || engine.ended().is_some()).await;
 
     assert_eq!(engine.ended(), Some("alerts"));

@@ -1,4 +1,4 @@
-//! What instances and the machine used, on a simulated host.
+//! What instances and the host used, on a simulated host.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use startclaw_engine::{Disk, MachineUsage};
 use startclaw_host::Usage;
-use startclaw_model::{Actor, Farewell};
+use startclaw_model::{Actor, DeletionPolicy};
 use support::*;
 
 #[tokio::test]
@@ -17,19 +17,20 @@ async fn what_an_instance_uses_is_seen_while_it_is_there() {
     provisioned(&engine, "alice").await;
     let id = engine.status(&name("alice")).await.unwrap().id;
     let used = Usage { memory: 300 << 20, cpu: Duration::from_secs(1) };
-    machine.host.world().thing(&id).usage = used;
+    machine.host.state().instance(&id).usage = used;
     let seen = || engine.usage(&name("alice"));
     until("it is seen", async || seen().last().is_some_and(|s| s.memory_mib == 300)).await;
 
-    // Something to do: more than a thousandth of a core at the next look.
-    machine.host.world().thing(&id).usage.cpu += Duration::from_secs(1);
+    // Something to do: more than a thousandth of a core at the next pass.
+    machine.host.state().instance(&id).usage.cpu += Duration::from_secs(1);
     until("it is busy", async || seen().iter().any(|s| s.cpu_thousandths > 0)).await;
     until("it is idle", async || seen().last().is_some_and(|s| s.cpu_thousandths == 0)).await;
     assert!(seen().is_sorted_by_key(|s| s.at), "oldest first");
 
     assert!(engine.usage(&name("nobody")).is_empty());
     let actor = Actor::system();
-    let gone = engine.deprovision(&actor, &name("alice"), Farewell::Purge, None).await.unwrap();
+    let gone =
+        engine.deprovision(&actor, &name("alice"), DeletionPolicy::Purge, None).await.unwrap();
     over(&engine, &gone).await;
     assert!(seen().is_empty());
     provisioned(&engine, "alice").await;
@@ -48,7 +49,7 @@ async fn the_machine_is_seen_with_its_disks() {
         data: None,
         instances: Some(disk),
     };
-    machine.host.world().machine = now;
+    machine.host.state().machine = now;
     let engine = machine.start().await;
     until("it is seen", async || engine.machine_usage().samples.len() > 1).await;
     let seen = engine.machine_usage();

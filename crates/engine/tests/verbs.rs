@@ -6,8 +6,8 @@ mod support;
 use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
 use startclaw_host::simulated::Behaviour;
 use startclaw_model::{
-    Actor, Farewell, InstanceState, ModelProvider, OperationKind, OperationState, ProviderKind,
-    Secret, SecretName,
+    Actor, DeletionPolicy, InstanceState, ModelProvider, OperationKind, OperationState,
+    ProviderKind, Secret, SecretName,
 };
 use support::*;
 
@@ -31,10 +31,10 @@ async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let done = provisioned(&engine, "alice").await;
-    let before = machine.host.world().thing(&done.instance).clone();
+    let before = machine.host.state().instance(&done.instance).clone();
     let asked = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
-    let after = machine.host.world().thing(&done.instance).clone();
+    let after = machine.host.state().instance(&done.instance).clone();
     assert_eq!(after.starts, before.starts + 1);
     assert_ne!(after.container.unwrap().spec, before.container.unwrap().spec);
     assert!(!after.volumes.is_empty());
@@ -45,10 +45,12 @@ async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let first = provisioned(&engine, "alice").await;
-    let asked =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
+    let asked = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
-    assert!(machine.host.world().thing(&first.instance).is_gone());
+    assert!(machine.host.state().instance(&first.instance).is_gone());
     assert!(matches!(engine.status(&name("alice")).await, Err(EngineError::NoInstance(_))));
     let second = provisioned(&engine, "alice").await;
     assert_ne!(first.instance, second.instance);
@@ -57,18 +59,22 @@ async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
 #[tokio::test]
 async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
     let machine = Machine::new();
-    machine.host.world().next_behaviour = Behaviour::Hangs;
+    machine.host.state().next_behaviour = Behaviour::Hangs;
     let engine = machine.start().await;
     let provision = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     becomes(&engine, "alice", InstanceState::Starting).await;
-    let remove =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
-    let again =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
+    let remove = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
+    let again = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     assert_eq!(remove.id, again.id);
     assert_eq!(over(&engine, &remove).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &provision).await.state, OperationState::Failed);
-    assert!(machine.host.world().ids().is_empty());
+    assert!(machine.host.state().ids().is_empty());
 }
 
 #[tokio::test]
@@ -78,7 +84,7 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
     provisioned(&engine, "alice").await;
     let taken = engine.provision(&Actor::system(), request("alice"), None).await;
     assert!(matches!(taken, Err(EngineError::NameTaken(_))));
-    machine.host.world().missing_images.insert("startclaw/openclaw:1.0.0".into());
+    machine.host.state().missing_images.insert("startclaw/openclaw:1.0.0".into());
     let custom = ModelProvider { kind: ProviderKind::Custom, model: None, base_url: None };
     for (bad, field) in [
         (ProvisionRequest { provider: Some(custom), ..request("bob") }, "provider.base_url"),
@@ -95,7 +101,7 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
             other => panic!("{field}: {other:?}"),
         }
     }
-    assert_eq!(machine.host.world().ids().len(), 1);
+    assert_eq!(machine.host.state().ids().len(), 1);
     assert_eq!(engine.status_all().await.unwrap().len(), 1);
 }
 
@@ -103,13 +109,13 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
 async fn without_its_image_a_provision_fails_with_the_reason() {
     let machine = Machine::new();
     let image = format!("startclaw/openclaw:{}", startclaw_openclaw::VERSION);
-    machine.host.world().missing_images.insert(image);
+    machine.host.state().missing_images.insert(image);
     let engine = machine.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     let done = over(&engine, &asked).await;
     assert_eq!(done.state, OperationState::Failed);
     assert!(done.error.unwrap().contains("there is no image"));
-    machine.host.world().missing_images.clear();
+    machine.host.state().missing_images.clear();
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
@@ -125,7 +131,7 @@ async fn the_same_request_with_the_same_key_is_one_operation() {
     let other = engine.provision(&actor, request("bob"), key("h2")).await;
     assert!(matches!(other, Err(EngineError::KeyReused)));
     over(&engine, &first).await;
-    assert_eq!(machine.host.world().ids().len(), 1);
+    assert_eq!(machine.host.state().ids().len(), 1);
 }
 
 #[tokio::test]
@@ -135,17 +141,18 @@ async fn a_removal_that_is_repeated_with_its_key_is_the_same_one() {
     provisioned(&engine, "alice").await;
     let key = || Some(Idempotency { key: "k".into(), request_hash: "h".into() });
     let first = engine
-        .deprovision(&Actor::system(), &name("alice"), Farewell::Backup, key())
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, key())
         .await
         .unwrap();
     over(&engine, &first).await;
     let again = engine
-        .deprovision(&Actor::system(), &name("alice"), Farewell::Backup, key())
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, key())
         .await
         .unwrap();
     assert_eq!(again.id, first.id);
-    let without =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await;
+    let without = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await;
     assert!(matches!(without, Err(EngineError::NoInstance(_))));
 }
 
@@ -157,8 +164,10 @@ async fn a_token_of_an_instance_does_not_open_the_next_one_of_that_name() {
     provisioned(&engine, "alice").await;
     let scopes = Scopes::new(vec![Scope::Write], Some(name("alice"))).unwrap();
     let token = engine.create_token(&Actor::system(), "alice's", scopes, None).await.unwrap();
-    let gone =
-        engine.deprovision(&Actor::system(), &name("alice"), Farewell::Backup, None).await.unwrap();
+    let gone = engine
+        .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
+        .await
+        .unwrap();
     over(&engine, &gone).await;
     provisioned(&engine, "alice").await;
     assert!(engine.authenticate(token.value.expose()).await.unwrap().is_none());
@@ -176,7 +185,7 @@ async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
         .unwrap();
     assert_eq!(set.kind, OperationKind::SetSecrets);
     assert_eq!(over(&engine, &set).await.state, OperationState::Succeeded);
-    let thing = machine.host.world().thing(&done.instance).clone();
+    let thing = machine.host.state().instance(&done.instance).clone();
     assert_eq!(thing.secrets, Some(2));
     assert_eq!(thing.starts, 2);
     let config = String::from_utf8(thing.config().unwrap().to_vec()).unwrap();
@@ -196,15 +205,15 @@ async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
     let engine = machine.start().await;
     let alice = provisioned(&engine, "alice").await.instance;
     let bob = provisioned(&engine, "bob").await.instance;
-    let ticket = engine.mint_ticket(&Actor::system(), &name("alice"), None).await.unwrap();
+    let ticket = engine.create_login_token(&Actor::system(), &name("alice"), None).await.unwrap();
     let ticket = ticket.value.expose();
-    assert!(engine.enter(&bob, &name("bob"), ticket).await.unwrap().is_none());
-    let (cookie, _) = engine.enter(&alice, &name("alice"), ticket).await.unwrap().unwrap();
-    assert!(engine.enter(&alice, &name("alice"), ticket).await.unwrap().is_none());
+    assert!(engine.sign_in(&bob, &name("bob"), ticket).await.unwrap().is_none());
+    let (cookie, _) = engine.sign_in(&alice, &name("alice"), ticket).await.unwrap().unwrap();
+    assert!(engine.sign_in(&alice, &name("alice"), ticket).await.unwrap().is_none());
     assert!(engine.session(&alice, cookie.expose()).await.unwrap().is_some());
     assert!(engine.session(&bob, cookie.expose()).await.unwrap().is_none());
     assert!(engine.session(&alice, "guess").await.unwrap().is_none());
-    engine.leave(cookie.expose()).await.unwrap();
+    engine.sign_out(cookie.expose()).await.unwrap();
     assert!(engine.session(&alice, cookie.expose()).await.unwrap().is_none());
 }
 

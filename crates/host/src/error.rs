@@ -1,6 +1,6 @@
 //! What can go wrong on a host.
 
-/// What kind of trouble it is; decides whether it is tried again.
+/// Kind of error; decides whether it is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostErrorKind {
     /// The host does not answer or is busy: try again later.
@@ -16,7 +16,7 @@ pub enum HostErrorKind {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
-    /// What kind of trouble.
+    /// Kind of error.
     pub kind: HostErrorKind,
     /// What failed, on what, and what to do; for the operator.
     pub message: String,

@@ -20,21 +20,23 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use startclaw_model::{Finding, InstanceId, Slot};
+use startclaw_model::{Check, InstanceId, Slot};
 
 pub use error::{HostError, HostErrorKind};
 pub use fault::HostFault;
-pub use observed::{Container, ContainerState, Enforced, Exit, Found, Observed, Probe, excerpt};
+pub use observed::{
+    Container, ContainerState, Enforced, Exit, InventoryItem, Observed, Probe, excerpt,
+};
 pub use plan::{Plan, SecretFile, Workload};
 pub use step::Step;
 pub use usage::{Disk, MachineUsage, Usage};
 
 /// The addresses that follow from a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Where the gateway's port is reached from this machine.
+pub struct Endpoints {
+    /// Where the gateway's port is reached from this host.
     pub gateway: SocketAddr,
-    /// Where the webhook's port is reached from this machine.
+    /// Where the webhook's port is reached from this host.
     pub webhook: SocketAddr,
     /// The address from which the container sees our requests come.
     pub proxy: IpAddr,
@@ -42,17 +44,17 @@ pub struct Place {
 
 /// Something changed outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum HostEvent {
     /// This instance's container, volume or network changed.
     Instance(InstanceId),
-    /// Changes may have been missed: look at everything.
+    /// Changes may have been missed: full sweep.
     Everything,
 }
 
 /// Where the data of an instance lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Data {
-    /// The root of its volume on this machine.
+pub struct VolumeMount {
+    /// The root of its volume on this host.
     pub root: PathBuf,
     /// The user, and the group, whose everything in it is.
     pub uid: u32,
@@ -61,7 +63,6 @@ pub struct Data {
 /// Something to ask of a running instance, as the platform itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The path.
     pub path: String,
     /// Headers besides the usual.
     pub headers: Vec<(String, String)>,
@@ -97,26 +98,26 @@ pub trait Host: Send + Sync + 'static {
     fn capacity(&self) -> u32;
 
     /// The addresses of `slot`; `None` beyond [`Host::capacity`].
-    fn place(&self, slot: Slot) -> Option<Place>;
+    fn endpoints(&self, slot: Slot) -> Option<Endpoints>;
 
-    /// What is there of one instance, asked anew, its probe included.
+    /// What is there of one instance, asked again, its probe included.
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError>;
 
     /// Only asks the running container how it is; what a live instance gets every few seconds.
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
 
     /// Where the data of the plan's volume lie; `None` when there is no such volume.
-    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError>;
+    async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError>;
 
     /// Lets a container go on that [`Step::PauseContainer`] froze. `false` when it went on
     /// before: then what was read of it meanwhile may not belong together.
     async fn resume(&self, plan: &Plan) -> Result<bool, HostError>;
 
     /// Asks something of the running instance; answers what [`Host::probe`] would.
-    async fn post(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
+    async fn call(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
 
-    /// Ends what connections there are from this machine to the gateway of `slot`: of those who
-    /// may no longer be there, and of the others, who come back by themselves.
+    /// Ends what connections there are from this host to the gateway of `slot`: of those who
+    /// may no longer be there, and of the others, who reconnect.
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError>;
 
     /// Whether instances can be made from `image`; fetches nothing.
@@ -124,7 +125,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// Everything on this host that carries our marks, probes not included: also what
     /// belongs to no instance that the caller knows.
-    async fn survey(&self) -> Result<Vec<Found>, HostError>;
+    async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError>;
 
     /// Does one step. Doing it again, also after a crash half-way, does no harm.
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError>;
@@ -137,12 +138,12 @@ pub trait Host: Send + Sync + 'static {
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError>;
 
-    /// Changes as they happen. Never ends: it connects again by itself.
-    fn changes(&self) -> BoxStream<'static, Change>;
+    /// Changes as they happen. Never ends: it connects again on its own.
+    fn watch(&self) -> BoxStream<'static, HostEvent>;
 
-    /// Puts the walls around instances (firewall rules) where they belong, if they are not
-    /// there. `true` when something was mended.
-    async fn guard(&self) -> Result<bool, HostError>;
+    /// Loads the firewall rules of instances if they are not in place. `true` when something was
+    /// repaired.
+    async fn ensure_firewall(&self) -> Result<bool, HostError>;
 
     /// Faults of the host that concern many instances, after a try to repair them. May take
     /// minutes, when the repair does.
@@ -151,7 +152,7 @@ pub trait Host: Send + Sync + 'static {
     }
 
     /// Checks what instances need of this host, the image `image` included.
-    async fn check(&self, image: &str) -> Vec<Finding>;
+    async fn diagnose(&self, image: &str) -> Vec<Check>;
 
     /// What each running instance uses, all at one look: also of those that the caller does not
     /// know. Nothing from a host that keeps no account of it.
@@ -159,7 +160,7 @@ pub trait Host: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// What the machine has and uses; `None` from a host that keeps no account of it.
+    /// What the host has and uses; `None` from a host that keeps no account of it.
     async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
         Ok(None)
     }

@@ -86,7 +86,6 @@ pub struct Exit {
     pub code: i64,
     /// Whether the kernel ended it for memory.
     pub oom_killed: bool,
-    /// When.
     pub at: Timestamp,
 }
 
@@ -105,7 +104,6 @@ pub enum Probe {
     Blocked,
     /// It answered.
     Answer {
-        /// The HTTP status.
         status: u16,
         /// The body, at most 4 KiB of it.
         body: String,
@@ -114,7 +112,7 @@ pub enum Probe {
 
 /// Something on the host that carries our marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct InventoryItem {
     /// The instance it is marked with.
     pub id: InstanceId,
     /// The name it is marked with; for people.

@@ -7,7 +7,6 @@ use startclaw_model::{InstanceId, Limits, Name, Secret, Slot};
 /// One instance as it is to be made.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The instance.
     pub id: InstanceId,
     /// Its name, which is part of the names of its container, volume and network.
     pub name: Name,
@@ -15,8 +14,8 @@ pub struct Plan {
     pub slot: Slot,
     /// Which of its volumes it lives on: a restore goes into a new one.
     pub volume: u64,
-    /// Whether it only shows that it comes up: then it has no network and no port, its container and
-    /// volume bear names of their own, and it never gets more than its share of the CPU.
+    /// Whether it only shows that it comes up: then it has no network and no port, its container
+    /// and volume bear names of their own, and it never gets more than its share of the CPU.
     pub isolated: bool,
     /// The image, with its tag.
     pub image: String,
@@ -66,6 +65,6 @@ pub struct Workload {
     pub probe_path: String,
     /// How long it may take to stop before it is killed.
     pub stop_grace: Duration,
-    /// The command that mends a damaged state, run once in a container of its own on the volume.
+    /// The command that repairs a damaged state, run once in a container of its own on the volume.
     pub repair_command: Vec<String>,
 }

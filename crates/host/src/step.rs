@@ -22,23 +22,23 @@ pub enum Step {
     WriteConfig(Bytes),
     /// Rename the configuration file, which nobody can read, so that it is kept and a new one
     /// can be written.
-    SetConfigAside,
+    QuarantineConfig,
     /// Make the container; remove one of an older spec first.
     CreateContainer,
     /// Lift the CPU limit and the soft memory limit, and start the container.
     StartContainer,
     /// Put the CPU limit into force, of a container that has not booted. The soft memory limit
     /// stays lifted: on cgroup v1 Node takes it for all the memory there is.
-    LimitCpu,
+    ApplyCpuLimit,
     /// Put the CPU limit and the soft memory limit into force.
-    Limit,
+    ApplyLimits,
     /// Freeze the running container, for this long at most: then something that does not depend
-    /// on the caller lets it go on. One that does not run is left alone.
+    /// on the caller unfreezes it. One that does not run is left alone.
     PauseContainer {
         /// How long at most.
         at_most: Duration,
     },
-    /// Let a frozen container go on.
+    /// Let a frozen container continue.
     ResumeContainer,
     /// Ask the container to end, and end it when its grace is over.
     StopContainer,
@@ -65,13 +65,13 @@ impl Step {
             Self::CreateNetwork => "network",
             Self::WriteSecrets => "secrets",
             Self::WriteConfig(_) => "config",
-            Self::SetConfigAside => "set-config-aside",
+            Self::QuarantineConfig => "quarantine-config",
             Self::CreateContainer => "container",
             Self::StartContainer => "start",
-            Self::LimitCpu => "limit-cpu",
-            Self::Limit => "limits",
-            Self::PauseContainer { .. } => "pause",
-            Self::ResumeContainer => "resume",
+            Self::ApplyCpuLimit => "apply-cpu-limit",
+            Self::ApplyLimits => "apply-limits",
+            Self::PauseContainer { .. } => "freeze",
+            Self::ResumeContainer => "unfreeze",
             Self::StopContainer => "stop",
             Self::Repair => "repair",
             Self::RemoveContainer => "remove-container",

@@ -29,7 +29,7 @@ pub struct MachineUsage {
     pub memory_available: u64,
     /// CPUs.
     pub cpus: u32,
-    /// For how long CPUs were busy since the machine started, all of them together.
+    /// For how long CPUs were busy since the host started, all of them together.
     pub cpu_busy: Duration,
     /// Where the daemon's data lie, if the host knows.
     pub data: Option<Disk>,

@@ -1,5 +1,5 @@
 //! A Docker that hangs in one call, played by a socket that answers all others: what does not need
-//! that call goes on, and what hangs is told.
+//! that call continues, and what hangs is told.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use startclaw_host::docker::{DockerHost, DockerSettings};
 use startclaw_host::{Host, HostFault, Plan, Workload};
-use startclaw_model::{InstanceId, Limits, Name, Slot, Verdict};
+use startclaw_model::{CheckStatus, InstanceId, Limits, Name, Slot};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -110,15 +110,15 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
     let faults = host.faults().await;
     assert!(hanging(&faults), "{faults:?}");
     assert!(faults[0].detail.contains("docker volume ls"), "{faults:?}");
-    let findings = host.check("x/y:1").await;
-    let said = findings.iter().find(|f| f.check == "docker calls").unwrap();
-    assert!(said.verdict == Verdict::Bad && said.detail.contains("since"), "{said:?}");
-    assert!(findings.iter().any(|f| f.check == "volumes" && f.verdict == Verdict::Bad));
+    let findings = host.diagnose("x/y:1").await;
+    let said = findings.iter().find(|f| f.name == "docker calls").unwrap();
+    assert!(said.status == CheckStatus::Error && said.detail.contains("since"), "{said:?}");
+    assert!(findings.iter().any(|f| f.name == "volumes" && f.status == CheckStatus::Error));
 
     hangs.store(false, Ordering::Relaxed);
     assert!(!host.observe(&plan).await.unwrap().other_volumes_unknown);
-    host.survey().await.unwrap();
+    host.inventory().await.unwrap();
     // `check` listed the volumes of all.
-    assert!(host.check("x/y:1").await.iter().all(|f| f.check != "docker calls"));
+    assert!(host.diagnose("x/y:1").await.iter().all(|f| f.name != "docker calls"));
     assert!(!hanging(&host.faults().await));
 }

@@ -40,7 +40,7 @@ pub struct Email(String);
 
 /// A text that is no e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is no e-mail address such as alice@example.com")]
+#[error("invalid e-mail address; use a form such as alice@example.com")]
 pub struct EmailError;
 
 impl Email {
@@ -106,10 +106,11 @@ impl From<Email> for String {
 pub enum AccountState {
     /// It can be signed in to.
     Active,
-    /// An admin keeps it out; its instances go on.
+    /// An admin keeps it out; its instances continue.
     Suspended,
     /// It goes, when its instances are gone.
-    Leaving,
+    #[serde(alias = "leaving")]
+    PendingDeletion,
 }
 
 /// What an account may have in all.
@@ -131,7 +132,7 @@ pub struct Quota {
     /// Memory that they can never pass together, in MiB: the sum of their hard limits.
     pub memory_mib: u64,
     /// Data that they hold together, in MiB. With it used up nothing new can be made; what is
-    /// there goes on.
+    /// there continues.
     pub disk_mib: u64,
 }
 

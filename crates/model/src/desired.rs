@@ -1,4 +1,4 @@
-//! What we want of an instance.
+//! The desired state of an instance.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Presence {
     Absent,
 }
 
-/// Everything that is wanted of an instance. Stored; changed only by operations.
+/// The desired state of an instance. Stored; changed only by operations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
     /// Whether it is to exist.
@@ -28,9 +28,9 @@ pub struct Desired {
     /// Which of its volumes is which.
     #[serde(default, skip_serializing_if = "Volumes::is_plain")]
     pub volumes: Volumes,
-    /// What is done with its data before it goes.
-    #[serde(default, skip_serializing_if = "Farewell::is_over")]
-    pub farewell: Farewell,
+    /// What is done with its data before it is removed.
+    #[serde(default, alias = "farewell", skip_serializing_if = "DeletionPolicy::is_none")]
+    pub deletion_policy: DeletionPolicy,
 }
 
 impl Desired {
@@ -40,23 +40,25 @@ impl Desired {
     }
 }
 
-/// What is still to be done with the data of an instance before they are removed with it.
+/// What to do with the data of an instance before they are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Farewell {
-    /// Take a last backup.
-    Backup,
-    /// Forget all its backups.
+pub enum DeletionPolicy {
+    /// Take a final backup.
+    #[serde(alias = "backup")]
+    FinalBackup,
+    /// Delete all its backups.
     Purge,
     /// Nothing, or nothing more.
+    #[serde(alias = "over")]
     #[default]
-    Over,
+    None,
 }
 
-impl Farewell {
+impl DeletionPolicy {
     /// Whether nothing is to be done.
-    pub fn is_over(&self) -> bool {
-        *self == Self::Over
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -79,7 +81,7 @@ pub struct Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory it is to keep when the machine is short, in MiB (a soft limit).
+    /// Memory it is to keep when the host is short, in MiB (a soft limit).
     pub memory_soft_mib: u64,
     /// Memory it can never pass, in MiB (the kernel ends it there).
     pub memory_hard_mib: u64,
@@ -93,7 +95,7 @@ pub struct Limits {
 impl Eq for Limits {}
 
 impl Default for Limits {
-    /// The mission's 512 MB soft and 0.5 CPU. OpenClaw idles at 600 to 830 MB, so the hard
+    /// The specified 512 MB soft and 0.5 CPU. OpenClaw idles at 600 to 830 MB, so the hard
     /// ceiling leaves room for work; 512 processes is many times what it uses.
     fn default() -> Self {
         Self { memory_soft_mib: 512, memory_hard_mib: 2048, cpus: 0.5, pids: 512 }
@@ -115,22 +117,22 @@ impl Limits {
     pub fn check(&self) -> Result<(), LimitsError> {
         let err = |field, message| Err(LimitsError { field, message });
         if !(64..=1_048_576).contains(&self.memory_soft_mib) {
-            return err("memory_soft_mib", "memory_soft_mib lies between 64 and 1048576");
+            return err("memory_soft_mib", "memory_soft_mib must be between 64 and 1048576");
         }
         if !(768..=1_048_576).contains(&self.memory_hard_mib) {
             return err(
                 "memory_hard_mib",
-                "memory_hard_mib lies between 768 (OpenClaw needs that to boot) and 1048576",
+                "memory_hard_mib must be between 768 (required to boot OpenClaw) and 1048576",
             );
         }
         if self.memory_soft_mib > self.memory_hard_mib {
-            return err("memory_soft_mib", "memory_soft_mib is at most memory_hard_mib");
+            return err("memory_soft_mib", "memory_soft_mib must not exceed memory_hard_mib");
         }
         if !(0.05..=256.0).contains(&self.cpus) {
-            return err("cpus", "cpus lies between 0.05 and 256");
+            return err("cpus", "cpus must be between 0.05 and 256");
         }
         if !(64..=32_768).contains(&self.pids) {
-            return err("pids", "pids lies between 64 and 32768");
+            return err("pids", "pids must be between 64 and 32768");
         }
         Ok(())
     }
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_missions() {
+    fn the_defaults_follow_the_specification() {
         let limits = Limits::default();
         assert_eq!((limits.memory_soft_mib, limits.cpus), (512, 0.5));
         limits.check().unwrap();

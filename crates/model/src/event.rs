@@ -1,4 +1,4 @@
-//! What happened, for people: the audit trail and the source of alerts.
+//! Events: the audit log.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl Actor {
         Self("startclaw".to_owned())
     }
 
-    /// Somebody at the Unix socket.
+    /// A client at the Unix socket.
     pub fn socket(uid: u32) -> Self {
         Self(format!("socket:uid={uid}"))
     }
@@ -27,12 +27,12 @@ impl Actor {
         Self(format!("token:{id}"))
     }
 
-    /// Somebody who signed in.
+    /// A signed-in user.
     pub fn account(id: &AccountId) -> Self {
         Self(format!("account:{id}"))
     }
 
-    /// Whether it is somebody who signed in, and so has a quota.
+    /// Whether it is a signed-in user, and so has a quota.
     pub fn is_account(&self) -> bool {
         self.0.starts_with("account:")
     }
@@ -64,20 +64,24 @@ impl fmt::Display for Actor {
     }
 }
 
-/// What kind of thing happened.
+/// Kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// An operation was asked for.
-    Asked,
+    /// An operation was requested.
+    #[serde(alias = "asked")]
+    Requested,
     /// An operation is over.
     Finished,
-    /// An instance broke.
-    Broke,
-    /// An instance came back without anyone asking.
-    Healed,
-    /// Somebody entered an instance with a sign-in link.
-    Entered,
+    /// An instance failed.
+    #[serde(alias = "broke")]
+    Failed,
+    /// An instance recovered automatically.
+    #[serde(alias = "healed")]
+    Recovered,
+    /// A user signed in to an instance with a sign-in link.
+    #[serde(alias = "entered")]
+    SignedIn,
     /// Tokens, secrets or accounts were changed.
     Changed,
 }
@@ -86,17 +90,17 @@ impl EventKind {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::Requested => "requested",
             Self::Finished => "finished",
-            Self::Broke => "broke",
-            Self::Healed => "healed",
-            Self::Entered => "entered",
+            Self::Failed => "failed",
+            Self::Recovered => "recovered",
+            Self::SignedIn => "signed-in",
             Self::Changed => "changed",
         }
     }
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// When.

@@ -93,16 +93,16 @@ pub struct Instance {
     /// The account it belongs to; none when an admin made it for somebody without one.
     #[serde(default)]
     pub account: Option<AccountId>,
-    /// Its place on the machine.
+    /// Its place on the host.
     pub slot: Slot,
-    /// Counts the changes of what is wanted of it and of whose it is.
+    /// Counts the changes of the desired state of it and of whose it is.
     #[serde(default)]
     pub revision: u64,
-    /// What is wanted of it.
+    /// The desired state of it.
     pub desired: Desired,
     /// What healing remembers about it.
     pub health: Health,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
 }
 

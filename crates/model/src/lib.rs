@@ -1,9 +1,11 @@
 //! The nouns of StartClaw and the rules they carry. No I/O happens here.
 
+#![warn(missing_docs)]
+
 mod account;
+mod check;
 mod desired;
 mod event;
-mod finding;
 mod instance;
 mod label;
 mod name;
@@ -19,9 +21,9 @@ mod time;
 mod volumes;
 
 pub use account::{Account, AccountId, AccountState, Email, EmailError, Quota};
-pub use desired::{Desired, Farewell, Limits, LimitsError, Presence, Profile};
+pub use check::{Check, CheckStatus};
+pub use desired::{DeletionPolicy, Desired, Limits, LimitsError, Presence, Profile};
 pub use event::{Actor, Event, EventKind};
-pub use finding::{Finding, Verdict};
 pub use instance::{Instance, InstanceId, Owner, OwnerError};
 pub use label::{is_label, is_visible};
 pub use name::{Name, NameError};

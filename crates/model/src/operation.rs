@@ -1,4 +1,4 @@
-//! An operation: something that somebody asked for, with steps, progress and an outcome.
+//! An operation: a requested change, with steps, progress and an outcome.
 
 use std::fmt;
 
@@ -32,23 +32,23 @@ impl fmt::Display for OperationId {
     }
 }
 
-/// What was asked for.
+/// What was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationKind {
-    /// Make an instance and bring it live.
+    /// Create and start an instance.
     Provision,
-    /// Replace its container by a fresh one.
+    /// Recreate its container.
     Restart,
-    /// Give it changed secrets.
+    /// Update its secrets.
     SetSecrets,
     /// Remove it and its data.
     Deprovision,
     /// Store a snapshot of its volume.
     Backup,
-    /// Bring a snapshot back.
+    /// Restore a snapshot.
     Restore,
-    /// Try whether its newest snapshot would come back, beside it.
+    /// Test-restore its newest snapshot in isolation.
     Drill,
 }
 
@@ -77,7 +77,7 @@ pub enum OperationState {
     Running,
     /// Done.
     Succeeded,
-    /// Given up; `error` says why.
+    /// Failed; `error` says why.
     Failed,
 }
 
@@ -141,19 +141,19 @@ pub struct StepProgress {
     pub total_bytes: Option<u64>,
 }
 
-/// Something that somebody asked for.
+/// A requested change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Operation {
     /// Its id.
     pub id: OperationId,
-    /// What was asked.
+    /// What was requested.
     pub kind: OperationKind,
     /// Of which instance; the id outlives the instance.
     pub instance: InstanceId,
     /// The instance's name at that time.
     #[schema(value_type = String)]
     pub name: Name,
-    /// Who asked.
+    /// Who requested it.
     #[schema(value_type = String)]
     pub actor: Actor,
     /// How far it is.
@@ -167,7 +167,7 @@ pub struct Operation {
     pub snapshot: Option<SnapshotId>,
     /// The instance that a restored snapshot was taken of.
     pub source: Option<InstanceId>,
-    /// When it was asked.
+    /// When it was requested.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When its first step began.

@@ -30,7 +30,7 @@ impl Principal {
     pub fn can_access(&self, name: &Name, owner: Option<&AccountId>) -> bool {
         match self {
             Self::Operator => true,
-            Self::Token(scopes) => scopes.sees(name),
+            Self::Token(scopes) => scopes.can_access(name),
             Self::Account { id, admin, state } => {
                 *state == AccountState::Active && (*admin || owner == Some(id))
             }
@@ -83,7 +83,7 @@ mod tests {
             (account(&other, false, AccountState::Active), false, false),
             (account(&other, true, AccountState::Active), true, true),
             (account(&alice, true, AccountState::Suspended), false, false),
-            (account(&alice, true, AccountState::Leaving), false, false),
+            (account(&alice, true, AccountState::PendingDeletion), false, false),
         ] {
             assert_eq!(who.can_access(&name, Some(&alice)), may, "{who:?}");
             assert_eq!(who.can_access_all(), all, "{who:?}");

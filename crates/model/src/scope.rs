@@ -73,7 +73,7 @@ impl Scopes {
     }
 
     /// Whether the instance `name` is visible at all.
-    pub fn sees(&self, name: &Name) -> bool {
+    pub fn can_access(&self, name: &Name) -> bool {
         self.instance.as_ref().is_none_or(|only| only == name)
     }
 }
@@ -95,7 +95,7 @@ mod tests {
         let alice = Name::parse("alice").unwrap();
         let bob = Name::parse("bob").unwrap();
         let token = Scopes::new(vec![Scope::Read], Some(alice.clone())).unwrap();
-        assert!(token.sees(&alice) && !token.sees(&bob));
+        assert!(token.can_access(&alice) && !token.can_access(&bob));
         assert_eq!(Scopes::new(vec![Scope::Admin], Some(alice)), Err(ScopesError::AdminOfOne));
     }
 }

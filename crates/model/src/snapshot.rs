@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Bytes that were new and had to be stored.
     pub added_bytes: u64,
-    /// Whether there is a copy on this machine.
+    /// Whether there is a copy on this host.
     pub local: bool,
     /// Whether there is a copy in the bucket.
     pub remote: bool,

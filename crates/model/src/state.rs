@@ -17,7 +17,7 @@ pub enum InstanceState {
     Starting,
     /// Up and answering.
     Live,
-    /// It does not come up; the reason stands beside it, and it is tried again.
+    /// It does not come up; the reason stands beside it, and it is retried.
     Failing,
     /// Being removed.
     Removing,
@@ -36,7 +36,7 @@ impl InstanceState {
     }
 }
 
-/// What healing remembers of an instance between looks and across restarts of the daemon.
+/// What healing remembers of an instance between passes and across restarts of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
     /// Failures since it was last live for a while.

@@ -38,7 +38,8 @@ pub struct Replaced {
     pub until: Timestamp,
     /// Whether the current one has yet to prove itself: if the instance does not come up on it,
     /// it goes back to this one.
-    pub on_trial: bool,
+    #[serde(alias = "on_trial")]
+    pub on_probation: bool,
 }
 
 impl Volumes {
@@ -60,12 +61,12 @@ impl Volumes {
 
     /// Whether the current volume has to exist and to hold data.
     pub fn holds_data(&self) -> bool {
-        !self.unused && !self.is_unfilled()
+        !self.unused && !self.awaits_restore()
     }
 
-    /// All of them are gone with the machine: the instance begins with a new one, which is to be
+    /// All of them are gone with the host: the instance begins with a new one, which is to be
     /// filled or stays empty.
-    pub fn begin_anew(&mut self, to_be_filled: bool) {
+    pub fn reset(&mut self, to_be_filled: bool) {
         let next = self.last + 1;
         let filling = to_be_filled.then_some(next);
         *self = Self { current: next, last: next, filling, replaced: None, unused: !to_be_filled };
@@ -77,13 +78,13 @@ impl Volumes {
     }
 
     /// Whether the volume in use is not complete yet.
-    pub fn is_unfilled(&self) -> bool {
+    pub fn awaits_restore(&self) -> bool {
         self.filling == Some(self.current)
     }
 
     /// Whether the volume in use has yet to prove itself.
-    pub fn is_on_trial(&self) -> bool {
-        self.replaced.is_some_and(|r| r.on_trial)
+    pub fn is_on_probation(&self) -> bool {
+        self.replaced.is_some_and(|r| r.on_probation)
     }
 
     /// Whether the volume of this generation is needed.
@@ -101,7 +102,7 @@ impl Volumes {
     }
 
     /// The restore gave up.
-    pub fn give_up(&mut self) {
+    pub fn abort_restore(&mut self) {
         self.filling = None;
     }
 
@@ -110,7 +111,7 @@ impl Volumes {
     pub fn filled(&mut self, until: Timestamp) {
         let Some(generation) = self.filling.take() else { return };
         self.unused = false;
-        self.move_to(generation, until);
+        self.switch_to(generation, until);
     }
 
     /// The replaced volume is lost: there is nothing to go back to. `false` when there was none.
@@ -120,30 +121,30 @@ impl Volumes {
 
     /// Goes back to the volume that was replaced last; `false` when there is none.
     pub fn undo(&mut self, until: Timestamp) -> bool {
-        let Some(replaced) = self.replaced.filter(|r| !r.on_trial) else { return false };
-        self.move_to(replaced.generation, until);
+        let Some(replaced) = self.replaced.filter(|r| !r.on_probation) else { return false };
+        self.switch_to(replaced.generation, until);
         true
     }
 
-    fn move_to(&mut self, generation: u64, until: Timestamp) {
+    fn switch_to(&mut self, generation: u64, until: Timestamp) {
         if generation != self.current {
-            self.replaced = Some(Replaced { generation: self.current, until, on_trial: true });
+            self.replaced = Some(Replaced { generation: self.current, until, on_probation: true });
             self.current = generation;
         }
     }
 
     /// The instance came up on its volume.
-    pub fn prove(&mut self) {
+    pub fn confirm(&mut self) {
         if let Some(replaced) = &mut self.replaced {
-            replaced.on_trial = false;
+            replaced.on_probation = false;
         }
     }
 
     /// The instance did not come up on its volume: back to the one before. `false` when the
     /// volume is not on trial.
-    pub fn fall_back(&mut self) -> bool {
+    pub fn rollback(&mut self) -> bool {
         match self.replaced {
-            Some(replaced) if replaced.on_trial => {
+            Some(replaced) if replaced.on_probation => {
                 self.current = replaced.generation;
                 self.replaced = None;
                 true
@@ -155,12 +156,12 @@ impl Volumes {
     /// Until when the replaced volume can come back, if there is one that the current one has
     /// proved itself against.
     pub fn undo_until(&self) -> Option<Timestamp> {
-        self.replaced.filter(|r| !r.on_trial && self.filling.is_none()).map(|r| r.until)
+        self.replaced.filter(|r| !r.on_probation && self.filling.is_none()).map(|r| r.until)
     }
 
     /// Lets go of a replaced volume whose time is over; `false` when there is none.
     pub fn expire(&mut self, now: Timestamp) -> bool {
-        let over = self.replaced.is_some_and(|r| !r.on_trial && r.until <= now);
+        let over = self.replaced.is_some_and(|r| !r.on_probation && r.until <= now);
         if over {
             self.replaced = None;
         }
@@ -178,14 +179,14 @@ mod tests {
     fn a_restore_that_works_keeps_the_old_volume_for_a_while_and_can_be_undone() {
         let mut volumes = Volumes::default();
         assert_eq!(volumes.begin(), 1);
-        assert!(volumes.keeps(0) && volumes.keeps(1) && !volumes.is_unfilled());
+        assert!(volumes.keeps(0) && volumes.keeps(1) && !volumes.awaits_restore());
         volumes.filled(LATER);
-        assert!(volumes.current == 1 && volumes.is_on_trial());
+        assert!(volumes.current == 1 && volumes.is_on_probation());
         assert!(!volumes.undo(LATER), "not while it is on trial");
-        volumes.prove();
+        volumes.confirm();
         assert!(!volumes.expire(Timestamp::from_millis(999)) && volumes.keeps(0));
         assert!(volumes.undo(LATER));
-        volumes.prove();
+        volumes.confirm();
         assert!(volumes.current == 0 && volumes.keeps(1));
         assert!(volumes.expire(LATER) && !volumes.keeps(1) && !volumes.undo(LATER));
         assert_eq!(volumes.begin(), 2, "a number is never used twice");
@@ -197,8 +198,8 @@ mod tests {
         volumes.begin();
         volumes.filled(LATER);
         assert!(!volumes.expire(LATER), "not while it is needed to fall back");
-        assert!(volumes.fall_back());
-        assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.fall_back());
+        assert!(volumes.rollback());
+        assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.rollback());
     }
 
     #[test]
@@ -206,14 +207,14 @@ mod tests {
         let mut volumes = Volumes::default();
         volumes.begin();
         volumes.filled(LATER);
-        volumes.begin_anew(true);
-        assert!(volumes.current == 2 && volumes.is_unfilled());
-        assert!(!volumes.keeps(0) && !volumes.keeps(1) && !volumes.fall_back());
+        volumes.reset(true);
+        assert!(volumes.current == 2 && volumes.awaits_restore());
+        assert!(!volumes.keeps(0) && !volumes.keeps(1) && !volumes.rollback());
         volumes.filled(LATER);
-        assert!(volumes.current == 2 && !volumes.is_unfilled() && volumes.replaced.is_none());
+        assert!(volumes.current == 2 && !volumes.awaits_restore() && volumes.replaced.is_none());
         assert!(volumes.holds_data());
-        volumes.begin_anew(false);
-        assert!(volumes.current == 3 && !volumes.is_unfilled() && !volumes.holds_data());
+        volumes.reset(false);
+        assert!(volumes.current == 3 && !volumes.awaits_restore() && !volumes.holds_data());
     }
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn a_new_instance_waits_for_its_volume_and_has_nothing_to_fall_back_to() {
         let mut volumes = Volumes::to_be_filled();
-        assert!(volumes.is_unfilled());
+        assert!(volumes.awaits_restore());
         volumes.filled(LATER);
         assert_eq!(volumes, Volumes::default());
     }

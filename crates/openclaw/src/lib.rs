@@ -75,12 +75,13 @@ pub const HOST_USER: &str = "startclaw@host";
 /// Without them it exits with 78 and a misleading "state database is unreadable".
 pub const SCRATCH: &[(&str, u32, bool)] = &[("/tmp", 512, true), ("/home/node/.cache", 256, false)];
 
-/// Folders at the top of its volume that it makes anew when they are missing.
+/// Folders at the top of its volume that it makes again when they are missing.
 pub const EPHEMERAL: &[&str] = &["cache", "tmp"];
 
-/// How long it gets to stop. Idle it needs 1.3 s; with an answer under way, as long as that takes.
+/// How long it gets to stop. Idle it needs 1.3 s; with an answer in progress, as long as that
+/// takes.
 pub const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// The command that mends a damaged configuration or state, without asking.
+/// The command that repairs a damaged configuration or state, without asking.
 pub const REPAIR_COMMAND: &[&str] =
     &["node", "openclaw.mjs", "doctor", "--fix", "--yes", "--non-interactive"];

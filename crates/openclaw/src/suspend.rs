@@ -1,5 +1,5 @@
-//! How a gateway is asked to rest, so that it can be frozen while nothing is under way, and to go
-//! on. See `gateway/external-apps.md` and `plugins/admin-http-rpc.md` in OpenClaw's documentation.
+//! How a gateway is quiesced, so that it can be frozen while idle, and resumed. See
+//! `gateway/external-apps.md` and `plugins/admin-http-rpc.md` in OpenClaw's documentation.
 
 use serde_json::{Value, json};
 
@@ -8,27 +8,25 @@ use crate::{ADMIN_RPC_PATH, HOST_USER, USER_HEADER};
 /// A request to the gateway's control plane, to be posted as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminCall {
-    /// The path.
     pub path: String,
     /// What says who asks.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: String,
 }
 
-/// What a gateway says when it is asked to rest.
+/// The answer of a gateway to a request to quiesce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rest {
-    /// It rests, for two minutes at most; it goes on when it is told this id.
+pub enum Quiesce {
+    /// It rests, for two minutes at most; it continues when it is told this id.
     Ready(String),
-    /// It has something under way; ask again.
+    /// It has something in progress; ask again.
     Busy(String),
     /// It cannot be asked.
     Unsupported(String),
 }
 
 /// Asks the gateway at `origin` to rest; `operation` names what for. Open terminals do not keep
-/// it from resting: they are frozen and go on with it.
+/// it from resting: they are frozen and continue with it.
 pub fn prepare(origin: &str, operation: &str) -> AdminCall {
     call(
         origin,
@@ -40,7 +38,7 @@ pub fn prepare(origin: &str, operation: &str) -> AdminCall {
     )
 }
 
-/// Tells the gateway at `origin` to go on.
+/// Tells the gateway at `origin` to continue.
 pub fn resume(origin: &str, id: &str) -> AdminCall {
     call(origin, "gateway.suspend.resume", &json!({ "suspensionId": id }))
 }
@@ -57,17 +55,17 @@ fn call(origin: &str, method: &str, params: &Value) -> AdminCall {
 }
 
 /// Understands the answer to [`prepare`].
-pub fn understand(status: u16, body: &str) -> Rest {
+pub fn understand(status: u16, body: &str) -> Quiesce {
     let answer: Value = serde_json::from_str(body).unwrap_or_default();
     let payload = answer.get("payload").unwrap_or(&Value::Null);
     let text = |key: &str| payload.get(key).and_then(Value::as_str).map(str::to_owned);
     match text("status").as_deref() {
         Some("ready") => match text("suspensionId") {
-            Some(id) => Rest::Ready(id),
-            None => Rest::Unsupported("it rests and does not say under which id".into()),
+            Some(id) => Quiesce::Ready(id),
+            None => Quiesce::Unsupported("it rests and does not say under which id".into()),
         },
-        Some(_) => Rest::Busy(text("reason").unwrap_or_else(|| "it is at work".into())),
-        None => Rest::Unsupported(format!("it answered {status}")),
+        Some(_) => Quiesce::Busy(text("reason").unwrap_or_else(|| "it is at work".into())),
+        None => Quiesce::Unsupported(format!("it answered {status}")),
     }
 }
 
@@ -89,11 +87,11 @@ mod tests {
     fn ready_busy_and_everything_else() {
         let ready =
             r#"{"ok":true,"payload":{"status":"ready","suspensionId":"2c3f","expiresAtMs":1}}"#;
-        assert_eq!(understand(200, ready), Rest::Ready("2c3f".into()));
+        assert_eq!(understand(200, ready), Quiesce::Ready("2c3f".into()));
         let busy = r#"{"ok":true,"payload":{"status":"busy","reason":"active-work"}}"#;
-        assert_eq!(understand(200, busy), Rest::Busy("active-work".into()));
+        assert_eq!(understand(200, busy), Quiesce::Busy("active-work".into()));
         for other in ["", "{}", r#"{"ok":false,"error":{"code":"X"}}"#, "<html>"] {
-            assert!(matches!(understand(404, other), Rest::Unsupported(_)), "{other}");
+            assert!(matches!(understand(404, other), Quiesce::Unsupported(_)), "{other}");
         }
     }
 }

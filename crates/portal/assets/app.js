@@ -103,7 +103,7 @@ const post = async (path, body) => {
   const headers = { "Content-Type": "application/json" };
   const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.title || "That did not work. Try again.");
+  if (!response.ok) throw new Error(answer.title || "Something went wrong. Try again.");
   return answer;
 };
 // Asks what to sign, lets the device sign it, and sends the answer.

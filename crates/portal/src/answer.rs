@@ -7,15 +7,15 @@ use axum::{
 };
 use startclaw_accounts::FreshSession;
 
-use crate::{Portal, cookie, error::Refusal, frame::Site, who::Person};
+use crate::{Portal, auth::CurrentUser, cookie, error::RejectionKind, frame::Site};
 
 /// What a handler gives.
-pub(crate) type Answer = Result<Response, Refused>;
+pub(crate) type Answer = Result<Response, Rejection>;
 
-/// An answer that says no, made already: whoever made it knew who looks.
-pub(crate) struct Refused(pub Box<Response>);
+/// A rejection that is already rendered, for the user who made the request.
+pub(crate) struct Rejection(pub Box<Response>);
 
-impl IntoResponse for Refused {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         *self.0
     }
@@ -75,13 +75,17 @@ pub(crate) fn next_or_home(next: &str) -> String {
 
 impl Portal {
     /// The frame for whoever looks.
-    pub(crate) fn site(&self, who: Option<&Person>) -> Site {
-        Site::of(self, who.map(Person::signed_in))
+    pub(crate) fn site(&self, who: Option<&CurrentUser>) -> Site {
+        Site::of(self, who.map(CurrentUser::signed_in))
     }
 
     /// Says no, to whoever looks.
-    pub(crate) fn refuse(&self, why: impl Into<Refusal>, who: Option<&Person>) -> Refused {
-        Refused(Box::new(why.into().page(self, who.map(Person::signed_in))))
+    pub(crate) fn refuse(
+        &self,
+        why: impl Into<RejectionKind>,
+        who: Option<&CurrentUser>,
+    ) -> Rejection {
+        Rejection(Box::new(why.into().page(self, who.map(CurrentUser::signed_in))))
     }
 }
 

@@ -117,7 +117,7 @@ fn points(run: &[(f64, f64)]) -> String {
 
 /// MiB.
 fn mib(value: u32) -> String {
-    crate::words::mib(value.into())
+    crate::labels::mib(value.into())
 }
 
 /// Thousandths of a core.

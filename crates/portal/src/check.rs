@@ -18,18 +18,19 @@ const LIMIT: Duration = Duration::from_secs(6);
 pub struct Reach {
     /// Where Telegram's Bot API is reached; Telegram's own when empty.
     pub telegram_api: String,
-    /// Networks, or a port in them, that instances may reach although they are private. Whoever gives an address for a
-    /// provider of their own must not make this machine ask where their instance could not.
+    /// Networks, or a port in them, that instances may reach although they are private. Whoever
+    /// gives an address for a provider of their own must not make this host ask where their
+    /// instance could not.
     pub allow: Vec<(IpNet, Option<u16>)>,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum KeyStatus {
     /// It is good; who or what it is for, if that was said.
-    Good(String),
+    Valid(String),
     /// It was refused.
-    Bad(&'static str),
+    Invalid(&'static str),
     /// Nobody could say.
     Unknown(&'static str),
 }
@@ -45,32 +46,34 @@ impl Checker {
     }
 
     /// Whether a provider takes a key.
-    pub async fn key(&self, provider: &ModelProvider, key: &Secret) -> Verdict {
+    pub async fn key(&self, provider: &ModelProvider, key: &Secret) -> KeyStatus {
         let Some(url) = address(provider) else {
-            return Verdict::Unknown("This address cannot be read.");
+            return KeyStatus::Unknown("This address cannot be read.");
         };
         let Some(client) = self.client(&url, provider.kind == ProviderKind::Custom).await else {
-            return Verdict::Unknown(UNREACHED);
+            return KeyStatus::Unknown(UNREACHED);
         };
         let request = with_key(client.get(url), provider.kind, key);
         match request.send().await.map(|answer| answer.status().as_u16()) {
-            Ok(200..300) => Verdict::Good(String::new()),
+            Ok(200..300) => KeyStatus::Valid(String::new()),
             Ok(400 | 401 | 403) => {
-                Verdict::Bad("The provider does not take this key. Copy it once more.")
+                KeyStatus::Invalid("The provider does not take this key. Copy it once more.")
             }
-            _ => Verdict::Unknown(UNREACHED),
+            _ => KeyStatus::Unknown(UNREACHED),
         }
     }
 
     /// Whether Telegram knows a bot's token, and as whom.
-    pub async fn telegram(&self, token: &Secret) -> Verdict {
+    pub async fn telegram(&self, token: &Secret) -> KeyStatus {
         let base = match self.reach.telegram_api.as_str() {
             "" => "https://api.telegram.org",
             own => own.trim_end_matches('/'),
         };
-        let unknown = Verdict::Unknown("Telegram cannot be asked just now. You can go on.");
+        let unknown = KeyStatus::Unknown("Telegram cannot be asked just now. You can go on.");
         let Ok(url) = Url::parse(&format!("{base}/bot{}/getMe", token.expose())) else {
-            return Verdict::Bad("This is no bot token. BotFather gives one like 123456789:AAE…");
+            return KeyStatus::Invalid(
+                "This is no bot token. BotFather gives one like 123456789:AAE…",
+            );
         };
         let Some(client) = self.client(&url, false).await else { return unknown };
         let Ok(answer) = client.get(url).send().await else { return unknown };
@@ -78,15 +81,17 @@ impl Checker {
             200 => {
                 let body: serde_json::Value = answer.json().await.unwrap_or_default();
                 let name = body["result"]["username"].as_str().unwrap_or_default();
-                Verdict::Good(name.chars().take(64).collect())
+                KeyStatus::Valid(name.chars().take(64).collect())
             }
-            401 | 404 => Verdict::Bad("Telegram does not know this token. Copy it once more."),
+            401 | 404 => {
+                KeyStatus::Invalid("Telegram does not know this token. Copy it once more.")
+            }
             _ => unknown,
         }
     }
 
     /// A client for one address. One that a person gave is looked up first and then held on to, so
-    /// that it cannot lead to this machine or its neighbours, now or a moment later.
+    /// that it cannot lead to this host or its neighbours, now or a moment later.
     async fn client(&self, url: &Url, given: bool) -> Option<Client> {
         let mut builder = Client::builder()
             .timeout(LIMIT)
@@ -142,7 +147,7 @@ fn with_key(request: RequestBuilder, kind: ProviderKind, key: &Secret) -> Reques
 
 const UNREACHED: &str = "The provider cannot be asked just now. You can go on.";
 
-/// Whether an address is somebody's on the internet, and not this machine's, a neighbour's, or one
+/// Whether an address is somebody's on the internet, and not this host's, a neighbour's, or one
 /// that is kept for other ends.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
@@ -207,7 +212,7 @@ mod tests {
         let url = Url::parse("http://127.0.0.1:9/v1").unwrap();
         let closed = Checker::new(Reach::default());
         assert!(closed.client(&url, true).await.is_none());
-        assert!(matches!(closed.key(&provider, &key).await, Verdict::Unknown(_)));
+        assert!(matches!(closed.key(&provider, &key).await, KeyStatus::Unknown(_)));
         let allow = vec![("127.0.0.0/8".parse().unwrap(), Some(9))];
         let open = Checker::new(Reach { allow, ..Reach::default() });
         assert!(open.may_ask("127.0.0.1:9".parse().unwrap()));
@@ -251,10 +256,10 @@ mod tests {
             let custom = provider(ProviderKind::Custom, Some(format!("http://{at}/{code}")));
             checker.key(&custom, &Secret::new("k")).await
         };
-        assert_eq!(asked(200).await, Verdict::Good(String::new()));
-        assert!(matches!(asked(401).await, Verdict::Bad(_)));
+        assert_eq!(asked(200).await, KeyStatus::Valid(String::new()));
+        assert!(matches!(asked(401).await, KeyStatus::Invalid(_)));
         for unsure in [302, 404, 429, 500] {
-            assert!(matches!(asked(unsure).await, Verdict::Unknown(_)), "{unsure}");
+            assert!(matches!(asked(unsure).await, KeyStatus::Unknown(_)), "{unsure}");
         }
     }
 }

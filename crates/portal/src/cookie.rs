@@ -1,13 +1,13 @@
 //! Our cookies. All are `__Host-`: no subdomain ever sees them or can set them.
 
 use axum::http::{HeaderMap, HeaderValue};
-use startclaw_accounts::SESSION_LIFE;
+use startclaw_accounts::SESSION_LIFETIME;
 
 /// The session.
 pub(crate) const SESSION: &str = "__Host-startclaw";
 /// That this device signed in before; opens nothing.
 pub(crate) const DEVICE: &str = "__Host-startclaw-device";
-/// Which passkey ceremony is under way.
+/// Which passkey ceremony is in progress.
 pub(crate) const CEREMONY: &str = "__Host-startclaw-passkey";
 
 /// How long a device is remembered.
@@ -23,7 +23,7 @@ pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// The header that sets one.
 pub(crate) fn set(name: &'static str, value: &str) -> Option<HeaderValue> {
     let (life, site) = match name {
-        SESSION => (SESSION_LIFE.as_secs(), "Lax"),
+        SESSION => (SESSION_LIFETIME.as_secs(), "Lax"),
         DEVICE => (DEVICE_LIFE, "Strict"),
         _ => (CEREMONY_LIFE, "Strict"),
     };

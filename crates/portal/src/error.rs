@@ -15,13 +15,13 @@ use crate::{
     Portal,
     answer::{Answer, page_with},
     assets::Page as _,
+    auth::MaybeUser,
     frame::{Notice, Site},
-    who::Visitor,
 };
 
-/// Why something was not done.
+/// Why a request was rejected.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum RejectionKind {
     /// There is no such page, or it is not theirs to see.
     Nothing,
     /// Another site's page asked for it.
@@ -40,13 +40,13 @@ pub(crate) enum Refusal {
     Account(AccountError),
 }
 
-impl From<EngineError> for Refusal {
+impl From<EngineError> for RejectionKind {
     fn from(e: EngineError) -> Self {
         Self::Engine(e)
     }
 }
 
-impl From<AccountError> for Refusal {
+impl From<AccountError> for RejectionKind {
     fn from(e: AccountError) -> Self {
         Self::Account(e)
     }
@@ -77,7 +77,7 @@ pub(crate) struct Button {
     pub label: String,
 }
 
-impl Refusal {
+impl RejectionKind {
     /// The page for whoever looks.
     pub fn page(self, portal: &Portal, who: Option<&SignedIn>) -> Response {
         let (status, title, lines) = self.describe();
@@ -106,35 +106,35 @@ impl Refusal {
         match self {
             Self::Nothing => (
                 StatusCode::NOT_FOUND,
-                "There is nothing here",
+                "Page not found",
                 one("Check the address, or start from your instances."),
             ),
             Self::CrossSite => (
                 StatusCode::FORBIDDEN,
-                "Not from here",
+                "Request blocked",
                 one(
-                    "This was sent by a page of another site, so nothing was changed. Do it from the page itself.",
+                    "The request came from another site, so nothing was changed. Use the page itself.",
                 ),
             ),
             Self::NotAdmin => (
                 StatusCode::FORBIDDEN,
                 "For admins only",
-                one("Ask whoever runs this platform if you need something that is here."),
+                one("Contact your administrator if you need access."),
             ),
             Self::Form => (
                 StatusCode::BAD_REQUEST,
-                "This form cannot be read",
+                "Invalid form",
                 one("Go back, load the page again, and send it once more."),
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Too much at once",
+                "Too many requests",
                 one("Please try again in a moment."),
             ),
             Self::DeadLink => (
                 StatusCode::NOT_FOUND,
-                "This link does not work any more",
-                one("A link works once, and not for ever. Ask for a new one."),
+                "This link has expired",
+                one("The link has expired or was already used. Request a new one."),
             ),
             Self::Engine(e) => of_engine(e),
             Self::Account(e) => of_account(e),
@@ -145,12 +145,12 @@ impl Refusal {
 fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
     let status = match e {
         EngineError::NoInstance(_) | EngineError::NoOperation(_) => {
-            return Refusal::Nothing.describe();
+            return RejectionKind::Nothing.describe();
         }
         EngineError::Invalid { .. } | EngineError::NoSecret(_) => StatusCode::UNPROCESSABLE_ENTITY,
         EngineError::Quota(_) => StatusCode::FORBIDDEN,
-        EngineError::NoAccess => return Refusal::Nothing.describe(),
-        EngineError::TooManyStreams => return Refusal::Busy.describe(),
+        EngineError::NoAccess => return RejectionKind::Nothing.describe(),
+        EngineError::TooManyStreams => return RejectionKind::Busy.describe(),
         EngineError::TooSoon { .. } => StatusCode::TOO_MANY_REQUESTS,
         EngineError::HostUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         EngineError::Inside(inside) => {
@@ -160,19 +160,17 @@ fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
         _ => StatusCode::CONFLICT,
     };
     let text = match e {
-        EngineError::Inside(_) => {
-            "Something of ours failed. Please try again in a moment.".to_owned()
-        }
+        EngineError::Inside(_) => "Internal error. Try again in a moment.".to_owned(),
         other => sentence(&other.to_string()),
     };
-    (status, "That did not work", vec![text])
+    (status, "Something went wrong", vec![text])
 }
 
 fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
     let status = match e {
         AccountError::Slow { .. } => StatusCode::TOO_MANY_REQUESTS,
         AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        AccountError::DeadLink => return Refusal::DeadLink.describe(),
+        AccountError::DeadLink => return RejectionKind::DeadLink.describe(),
         AccountError::Instance(e) => return of_engine(e),
         AccountError::Missing(_) => StatusCode::NOT_FOUND,
         AccountError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -183,10 +181,10 @@ fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
         }
         _ => StatusCode::FORBIDDEN,
     };
-    (status, "That did not work", vec![sentence(&e.to_string())])
+    (status, "Something went wrong", vec![sentence(&e.to_string())])
 }
 
-/// A message of the inner rooms as a sentence.
+/// A message of the inner crates as a sentence.
 pub(crate) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
@@ -194,12 +192,12 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{}{end}", characters.as_str())
 }
 
-pub(crate) async fn nothing(State(portal): State<Portal>, visitor: Visitor) -> Answer {
-    Err(portal.refuse(Refusal::Nothing, visitor.person()))
+pub(crate) async fn nothing(State(portal): State<Portal>, visitor: MaybeUser) -> Answer {
+    Err(portal.refuse(RejectionKind::Nothing, visitor.user()))
 }
 
-pub(crate) async fn wrong_method(State(portal): State<Portal>, visitor: Visitor) -> Response {
-    let mut response = Refusal::Form.page(&portal, visitor.person().map(|p| p.signed_in()));
+pub(crate) async fn wrong_method(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+    let mut response = RejectionKind::Form.page(&portal, visitor.user().map(|p| p.signed_in()));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response
 }

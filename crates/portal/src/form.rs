@@ -6,20 +6,20 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{Portal, answer::Refused, error::Refusal};
+use crate::{Portal, answer::Rejection, error::RejectionKind};
 
 /// A form that was sent.
 pub(crate) struct Sent<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
-    type Rejection = Refused;
+    type Rejection = Rejection;
 
-    async fn from_request(request: Request, portal: &Portal) -> Result<Self, Refused> {
+    async fn from_request(request: Request, portal: &Portal) -> Result<Self, Rejection> {
         match Form::<T>::from_request(request, portal).await {
             Ok(Form(form)) => Ok(Self(form)),
             Err(_) => {
-                let page: Response = Refusal::Form.page(portal, None);
-                Err(Refused(Box::new(page)))
+                let page: Response = RejectionKind::Form.page(portal, None);
+                Err(Rejection(Box::new(page)))
             }
         }
     }

@@ -60,7 +60,7 @@ impl Notice {
             "confirmed" => "Thank you, your address is confirmed.",
             "quota" => "The quota is changed.",
             "suspended" => "The account is suspended, and signed out everywhere.",
-            "unsuspended" => "The account can be used again.",
+            "unsuspended" => "The account is active again.",
             "admin" => "The rights are changed.",
             "revoked" => "The invitation is taken back.",
             _ => return None,
@@ -104,7 +104,7 @@ pub(crate) struct Chart {
     pub summary: String,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone)]
 pub(crate) struct EventRow {
     pub tone: &'static str,
@@ -116,7 +116,7 @@ pub(crate) struct EventRow {
 
 /// A link that is shown once.
 #[derive(Debug, Clone)]
-pub(crate) struct MadeLink {
+pub(crate) struct CreatedLink {
     pub title: String,
     pub text: String,
     pub url: String,

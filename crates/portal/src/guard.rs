@@ -10,9 +10,9 @@ use axum::{
     response::Response,
 };
 
-use crate::{Portal, error::Refusal};
+use crate::{Portal, error::RejectionKind};
 
-/// How long a page may take to be made. Streams begin in that time and go on.
+/// How long a page may take to be made. Streams begin in that time and continue.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// How long what somebody sends may take to arrive.
@@ -23,15 +23,15 @@ const LARGEST: usize = 64 * 1024;
 pub(crate) async fn guard(State(portal): State<Portal>, request: Request, next: Next) -> Response {
     let fixed = request.uri().path().starts_with("/assets/");
     let asked = match arrived(request).await {
-        None => Refusal::Form.page(&portal, None),
+        None => RejectionKind::Form.page(&portal, None),
         Some(request)
             if is_change(request.method()) && !from_own_page(&portal, request.headers()) =>
         {
-            Refusal::CrossSite.page(&portal, None)
+            RejectionKind::CrossSite.page(&portal, None)
         }
         Some(request) => {
             let made = tokio::time::timeout(LIMIT, next.run(request)).await;
-            made.unwrap_or_else(|_| Refusal::Busy.page(&portal, None))
+            made.unwrap_or_else(|_| RejectionKind::Busy.page(&portal, None))
         }
     };
     with_headers(&portal, asked, fixed)
@@ -51,7 +51,7 @@ fn is_change(method: &Method) -> bool {
 }
 
 /// Whether one of our own pages sent this. Subdomains are the same site to a browser, and tenants
-/// control them: so the origin has to be ours to the letter, and must be said.
+/// control them: so the origin has to be ours exactly, and must be said.
 fn from_own_page(portal: &Portal, headers: &HeaderMap) -> bool {
     let own = headers
         .get(header::ORIGIN)

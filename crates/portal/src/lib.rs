@@ -2,10 +2,11 @@
 //! after it.
 //!
 //! Thin: a page asks [`Accounts`](startclaw_accounts::Accounts) who somebody is and the engine for
-//! the rest, and renders. What a person may touch is decided in `who.rs` and nowhere else.
+//! the rest, and renders. What a person may touch is decided in `auth.rs` and nowhere else.
 
 mod answer;
 mod assets;
+mod auth;
 mod chart;
 mod check;
 mod cookie;
@@ -13,11 +14,10 @@ mod error;
 mod form;
 mod frame;
 mod guard;
+mod labels;
 mod pages;
 mod router;
 mod stream;
-mod who;
-mod words;
 
 use std::sync::Arc;
 
@@ -30,16 +30,16 @@ use tokio_util::sync::CancellationToken;
 pub use check::Reach;
 pub use router::router;
 
-/// What the daemon tells the pages.
+/// What the daemon tells the portal.
 #[derive(Clone)]
 pub struct Settings {
     /// The domain, such as `example.com`.
     pub domain: String,
-    /// The origin of the pages, such as `https://example.com:8443`.
+    /// The origin of the portal, such as `https://example.com:8443`.
     pub site: String,
     /// When and where backups are made, to be told to people.
     pub backup: BackupSettings,
-    /// What the pages may ask outside, for checks of keys.
+    /// What the portal may ask outside, for checks of keys.
     pub reach: Reach,
     /// Ends all streams when the daemon stops.
     pub stop: CancellationToken,
@@ -48,7 +48,7 @@ pub struct Settings {
 /// Streams (progress, logs) at the same time; more are asked to come back.
 const STREAMS: usize = 1024;
 
-/// What every page can reach. Handlers get at it only through the types of `who.rs`.
+/// What every page can reach. Handlers get at it only through the types of `auth.rs`.
 #[derive(Clone)]
 pub(crate) struct Portal(Arc<Inner>);
 

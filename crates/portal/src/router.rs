@@ -26,7 +26,7 @@ pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router 
         .with_state(portal)
 }
 
-/// Every address of the pages.
+/// Every address of the portal.
 fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     use pages::{
         account, admin, confirm, delete, front, instance, instances, logs, new, operation,
@@ -36,8 +36,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
         ("/", get(front::show)),
         // Nothing else is compressed: how small a page becomes would tell of the secrets on it.
         ("/assets/{file}", get(assets::serve).layer(CompressionLayer::new())),
-        ("/sign-in", get(sign_in::show).post(sign_in::enter)),
-        ("/sign-out", post(sign_in::leave)),
+        ("/sign-in", get(sign_in::show).post(sign_in::sign_in)),
+        ("/sign-out", post(sign_in::sign_out)),
         ("/sign-up", get(sign_up::show).post(sign_up::make)),
         ("/invite/{token}", get(sign_up::invited)),
         ("/reset", get(reset::show).post(reset::ask)),

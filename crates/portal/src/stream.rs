@@ -9,7 +9,7 @@ use axum::response::{
 use futures::{Stream, StreamExt};
 use startclaw_engine::AccessGuard;
 
-use crate::{Portal, error::Refusal};
+use crate::{Portal, error::RejectionKind};
 
 /// Streams `pieces` until they end, the person loses access, or the daemon ends.
 pub(crate) fn stream(
@@ -18,7 +18,7 @@ pub(crate) fn stream(
     pieces: impl Stream<Item = Event> + Send + 'static,
 ) -> Response {
     let Ok(place) = portal.streams.clone().try_acquire_owned() else {
-        return Refusal::Busy.page(portal, None);
+        return RejectionKind::Busy.page(portal, None);
     };
     let stop = portal.settings.stop.clone();
     let end = futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));

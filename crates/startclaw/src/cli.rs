@@ -10,14 +10,14 @@ use crate::commands;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the operation failed, or doctor found something bad
-  2  the command or a value makes no sense
+  1  the operation failed, or doctor found an error
+  2  invalid command or value
   3  the daemon cannot be reached
-  4  there is no such thing
-  5  not allowed, or not confirmed
-  6  it conflicts with what is there: name taken, being removed, machine full
-  7  the daemon cannot just now, or something failed inside it
-  130  interrupted while waiting; the operation goes on
+   4  not found
+  5  not permitted, or not confirmed
+  6  conflict: name taken, being removed, at capacity
+  7  temporarily unavailable, or an internal error of the daemon
+  130  interrupted while waiting; the operation continues
 
 With --json, stdout carries one JSON document, the API's own (see `docs/api.md`); errors are
 one JSON object on stderr.";
@@ -34,9 +34,9 @@ pub struct Cli {
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Options for every command")]
+#[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// The daemon's Unix socket; `startclaw.sock` in the runtime folder when left out
+    /// Unix socket of the daemon [default: startclaw.sock in the runtime directory]
     #[arg(long, global = true, env = "STARTCLAW_SOCKET", value_name = "FILE")]
     pub socket: Option<PathBuf>,
     /// Talk to this API instead of the socket, such as <https://api.example.com>
@@ -48,16 +48,16 @@ pub struct Globals {
         conflicts_with = "socket"
     )]
     pub api: Option<String>,
-    /// A file with the token for --api; or set STARTCLAW_TOKEN
+    /// File with the API token for --api (or set STARTCLAW_TOKEN)
     #[arg(long, global = true, env = "STARTCLAW_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// A PEM file with a certificate authority to trust for --api, besides the machine's own
+    /// Additional CA certificate (PEM) for --api
     #[arg(long, global = true, env = "STARTCLAW_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Answer in JSON
+    /// Output JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// The configuration file; /etc/startclaw/startclaw.toml when left out and there
+    /// Configuration file [default: /etc/startclaw/startclaw.toml, if present]
     #[arg(long, global = true, env = "STARTCLAW_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -65,52 +65,52 @@ pub struct Globals {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make an instance and bring it live
+    /// Create and start an instance
     Provision(commands::provision::Provision),
     /// Remove an instance and all its data
     Deprovision(commands::deprovision::Deprovision),
-    /// Replace an instance's container by a fresh one; its data stays
+    /// Recreate an instance's container (keeps its data)
     Restart(commands::restart::Restart),
-    /// Back an instance up now, or all of them
+    /// Back up one instance or all instances now
     Backup(commands::backup::Backup),
     /// List the backups of an instance
     Backups(commands::backup::Backups),
-    /// Bring a backup back: into the instance, or as a new one
+    /// Restore a backup in place or to a new instance
     Restore(commands::restore::Restore),
-    /// Try whether an instance's newest backup would come back, beside it
+    /// Test-restore the latest backup in isolation
     Drill(commands::drill::Drill),
-    /// Write what is needed to get everything back on a new machine, encrypted
+    /// Export an encrypted disaster-recovery kit
     RecoveryKit(commands::recovery_kit::RecoveryKit),
-    /// Get everything back on a new machine
+    /// Recover the platform from a kit
     Recover(commands::recover::Recover),
-    /// Show how the instances are, or one in full
+    /// Show the status of all instances or details of one
     Status(commands::status::Status),
     /// Print an instance's log
     Logs(commands::logs::Logs),
     /// Print a one-time sign-in link for an instance
     Open(commands::open::Open),
-    /// List what was asked for, newest first
+    /// List operations, newest first
     Operations(commands::operations::Operations),
-    /// List what happened, newest first
+    /// List events (audit log), newest first
     Events(commands::events::Events),
     /// Set, list and remove the secrets of an instance
     #[command(subcommand)]
     Secrets(commands::secrets::Secrets),
-    /// Create, list and revoke the tokens of programs
+    /// Create, list and revoke API tokens
     #[command(subcommand)]
     Tokens(commands::tokens::Tokens),
-    /// Make, list and delete the accounts of people, and invite them
+    /// Create, list, invite and delete accounts
     #[command(subcommand)]
     Accounts(commands::accounts::Accounts),
-    /// Check the machine and say how to mend what is wrong
+    /// Diagnose the host and suggest fixes
     Doctor,
     /// Run the daemon
     Serve,
-    /// Print the configuration in effect, as TOML
+    /// Print the effective configuration as TOML
     Config,
-    /// Print Caddy's configuration, or write it where Caddy reads it
+    /// Print or install the Caddy configuration
     Caddyfile(commands::caddyfile::Caddyfile),
-    /// Print the script that completes commands in a shell
+    /// Print a shell completion script
     Completions {
         /// The shell
         shell: Shell,
@@ -118,18 +118,18 @@ pub enum Command {
     /// Print the reference of all settings, as Markdown
     #[command(hide = true)]
     Reference,
-    /// Do one job on a repository; the daemon starts this
+    /// Run one repository job (internal)
     #[command(hide = true)]
     BackupWorker,
-    /// Let a frozen container go on after a while; the daemon starts this
-    #[command(hide = true)]
-    Thaw(commands::thaw::Thaw),
+    /// Unfreeze a container after a timeout (internal)
+    #[command(hide = true, alias = "thaw")]
+    Unfreeze(commands::unfreeze::Unfreeze),
 }
 
 /// Whether to wait for an operation.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Waiting {
-    /// Do not wait until it is done
+    /// Do not wait for the operation to finish
     #[arg(long)]
     pub no_wait: bool,
 }

@@ -20,7 +20,7 @@ pub fn client(globals: &Globals) -> anyhow::Result<Client> {
             std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the token in {}", file.display()))?,
         ),
-        // Not an option of its own: arguments are seen by everybody on the machine.
+        // Not an option of its own: arguments are seen by everybody on the host.
         None => std::env::var("STARTCLAW_TOKEN").ok(),
     };
     let token = token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).ok_or_else(|| {

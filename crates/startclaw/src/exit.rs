@@ -99,7 +99,7 @@ pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
     } else {
         output::note(&format!("startclaw: {}", output::clean(&message)));
         if message.contains("UnknownIssuer") {
-            output::note("Its authority is not known here: name it with --ca-file FILE");
+            output::note("Its CA is not trusted here: pass it with --ca-file FILE");
         } else if exit == Exit::Unreachable && client.is_some() {
             output::note(hint(&message));
         }

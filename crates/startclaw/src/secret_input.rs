@@ -1,5 +1,5 @@
 //! How a secret comes in: from a file, stdin, the environment or the keyboard. Never as an
-//! argument, which everybody on the machine can see and the shell writes into its history.
+//! argument, which everybody on the host can see and the shell writes into its history.
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, Write},

@@ -1,10 +1,10 @@
-//! Who may enter: tokens of programs, sign-in tickets and sessions of people. Only digests
-//! of them are stored.
+//! Access: API tokens of programs, login tokens and sessions of people. Only digests of them are
+//! stored.
 
 use sqlx::{Row, sqlite::SqliteRow};
 use startclaw_model::{AccountId, InstanceId, Principal, Scopes, Timestamp};
 
-use crate::{IMMEDIATE, Store, StoreError, endings, row};
+use crate::{IMMEDIATE, Store, StoreError, row, session_end};
 
 /// A token that is to be stored.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
     })
 }
 
-/// A session or ticket with the principal that it came from, which must not have ended either.
+/// A session or login token with the principal that it came from, which must not have ended either.
 macro_rules! held {
     ($table:literal) => {
         concat!(
@@ -171,19 +171,23 @@ impl Store {
     /// Removes a token, and what was entered with links that it made; `false` when there was none.
     pub async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        endings::mark(&mut tx, "SELECT instance_id FROM sessions WHERE token = $1", &[Some(id)])
-            .await?;
+        session_end::mark(
+            &mut tx,
+            "SELECT instance_id FROM sessions WHERE token = $1",
+            &[Some(id)],
+        )
+        .await?;
         let done =
             sqlx::query("DELETE FROM tokens WHERE id = $1").bind(id).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores a sign-in ticket under its digest. `false` when the instance, or the session of the
+    /// Stores a login token under its digest. `false` when the instance, or the session of the
     /// account that it was made from, is gone.
-    pub async fn add_ticket(&self, hash: &str, leave: &Session) -> Result<bool, StoreError> {
+    pub async fn add_login_token(&self, hash: &str, leave: &Session) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO tickets (hash, instance_id, identity, account_session, expires_at, token)
+            "INSERT INTO login_tokens (hash, instance_id, identity, account_session, expires_at, token)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(hash)
@@ -197,10 +201,10 @@ impl Store {
         row::unless_orphan(done)
     }
 
-    /// Takes a ticket of `instance` out, so that it works once; `None` when it is not there,
-    /// has ended, or was made by somebody who may no longer access the instance. A ticket of
+    /// Takes a login token of `instance` out, so that it works once; `None` when it is not there,
+    /// has ended, or was made by somebody who may no longer access the instance. A login token of
     /// another instance stays untouched.
-    pub async fn take_ticket(
+    pub async fn take_login_token(
         &self,
         hash: &str,
         instance: &InstanceId,
@@ -216,7 +220,10 @@ impl Store {
         let Some(found) = found.filter(|ticket| ticket.instance == *instance) else {
             return Ok(None);
         };
-        sqlx::query("DELETE FROM tickets WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM login_tokens WHERE hash = $1")
+            .bind(hash)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(Some(found))
     }
@@ -264,7 +271,7 @@ fn held(row: &SqliteRow) -> Result<Option<Session>, StoreError> {
         Principal::Account {
             id: AccountId(row.try_get("holder")?),
             admin: row.try_get::<i64, _>("admin")? != 0,
-            state: row::from_word(row.try_get("state")?)?,
+            state: row::enum_from_text(row.try_get("state")?)?,
         }
     } else if found.token.is_some() {
         Principal::Token(row::json(row, "scopes")?)

@@ -13,7 +13,6 @@ pub struct AccountSession {
     pub hash: String,
     /// What it is called in lists.
     pub id: String,
-    /// Whose.
     pub account: AccountId,
     /// What the browser says it is.
     pub device: String,
@@ -54,7 +53,6 @@ pub struct Link {
     pub email: Option<Email>,
     /// Who made it.
     pub created_by: String,
-    /// When.
     pub created_at: Timestamp,
     /// Until when it works.
     pub expires_at: Timestamp,
@@ -65,7 +63,6 @@ pub struct Link {
 pub struct Passkey {
     /// The credential's id.
     pub id: String,
-    /// Whose.
     pub account: AccountId,
     /// What its owner calls it.
     pub label: String,
@@ -94,9 +91,9 @@ fn link(row: &SqliteRow) -> Result<Link, StoreError> {
     Ok(Link {
         hash: row.try_get("hash")?,
         id: row.try_get("id")?,
-        kind: row::from_word(row.try_get("kind")?)?,
+        kind: row::enum_from_text(row.try_get("kind")?)?,
         account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
-        email: row.try_get::<Option<String>, _>("email")?.map(row::from_word).transpose()?,
+        email: row.try_get::<Option<String>, _>("email")?.map(row::enum_from_text).transpose()?,
         created_by: row.try_get("created_by")?,
         created_at: row::time(row, "created_at")?,
         expires_at: row::time(row, "expires_at")?,
@@ -123,7 +120,7 @@ impl Store {
             sqlx::query("UPDATE accounts SET signed_in_at = $1 WHERE id = $2 AND state = $3")
                 .bind(new.created_at.as_millis())
                 .bind(new.account.as_str())
-                .bind(row::word(&AccountState::Active)?)
+                .bind(row::enum_to_text(&AccountState::Active)?)
                 .execute(&mut *tx)
                 .await?;
         if done.rows_affected() == 0 {
@@ -197,7 +194,7 @@ impl Store {
 
     /// Stores a link. One of the same kind for the same account takes the place of those before.
     pub async fn add_link(&self, new: &Link) -> Result<(), StoreError> {
-        let kind = row::word(&new.kind)?;
+        let kind = row::enum_to_text(&new.kind)?;
         let account = new.account.as_ref().map(AccountId::as_str);
         let mut tx = self.write.begin_with(crate::IMMEDIATE).await?;
         sqlx::query("DELETE FROM links WHERE kind = $1 AND account_id = $2")
@@ -237,7 +234,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT * FROM links WHERE kind = $1 AND expires_at > $2 ORDER BY created_at DESC, id",
         )
-        .bind(row::word(&kind)?)
+        .bind(row::enum_to_text(&kind)?)
         .bind(now.as_millis())
         .fetch_all(&self.read)
         .await?;
@@ -248,7 +245,7 @@ impl Store {
     pub async fn remove_link(&self, kind: LinkKind, id: &str) -> Result<bool, StoreError> {
         let done = sqlx::query("DELETE FROM links WHERE id = $1 AND kind = $2")
             .bind(id)
-            .bind(row::word(&kind)?)
+            .bind(row::enum_to_text(&kind)?)
             .execute(&self.write)
             .await?;
         Ok(done.rows_affected() > 0)

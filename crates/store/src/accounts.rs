@@ -7,7 +7,7 @@ use startclaw_model::{
     Account, AccountId, AccountState, Desired, Email, InstanceId, Owner, Quota, Timestamp,
 };
 
-use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, endings, row};
+use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, row, session_end};
 
 /// What an account has in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,9 +33,9 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     let quota: Option<String> = row.try_get("quota")?;
     Ok(Account {
         id: AccountId(row.try_get("id")?),
-        email: row::from_word(row.try_get("email")?)?,
+        email: row::enum_from_text(row.try_get("email")?)?,
         admin: row.try_get::<i64, _>("admin")? != 0,
-        state: row::from_word(row.try_get("state")?)?,
+        state: row::enum_from_text(row.try_get("state")?)?,
         confirmed_at: row::maybe_time(row, "confirmed_at")?,
         quota: quota.map(|q| serde_json::from_str(&q)).transpose()?,
         created_at: row::time(row, "created_at")?,
@@ -76,7 +76,7 @@ impl Store {
         .bind(new.email.as_str())
         .bind(password)
         .bind(i64::from(new.admin))
-        .bind(row::word(&new.state)?)
+        .bind(row::enum_to_text(&new.state)?)
         .bind(new.confirmed_at.map(Timestamp::as_millis))
         .bind(new.quota.map(|q| serde_json::to_string(&q)).transpose()?)
         .bind(new.created_at.as_millis())
@@ -127,7 +127,7 @@ impl Store {
         let Some(before) = by_id(&mut tx, id).await? else { return Ok(None) };
         let mut changed = before.clone();
         change(&mut changed);
-        let active = row::word(&AccountState::Active)?;
+        let active = row::enum_to_text(&AccountState::Active)?;
         if !last_admin && administers(&before) && !administers(&changed) {
             let other = sqlx::query(
                 "SELECT 1 FROM accounts WHERE admin <> 0 AND state = $1 AND id <> $2 LIMIT 1",
@@ -143,17 +143,17 @@ impl Store {
              WHERE id = $5",
         )
         .bind(i64::from(changed.admin))
-        .bind(row::word(&changed.state)?)
+        .bind(row::enum_to_text(&changed.state)?)
         .bind(changed.confirmed_at.map(Timestamp::as_millis))
         .bind(changed.quota.map(|q| serde_json::to_string(&q)).transpose()?)
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
         if changed.state != AccountState::Active {
-            endings::end(&mut tx, id, None, None).await?;
-            endings::end_in_instances_of(&mut tx, id).await?;
+            session_end::end(&mut tx, id, None, None).await?;
+            session_end::end_in_instances_of(&mut tx, id).await?;
         } else if before.admin && !changed.admin {
-            endings::end_in_others(&mut tx, id).await?;
+            session_end::end_in_others(&mut tx, id).await?;
         }
         tx.commit().await?;
         Ok(Some(changed))
@@ -188,10 +188,10 @@ impl Store {
         }
         sqlx::query("DELETE FROM links WHERE account_id = $1 AND kind = $2")
             .bind(id.as_str())
-            .bind(row::word(&LinkKind::Password)?)
+            .bind(row::enum_to_text(&LinkKind::Password)?)
             .execute(&mut *tx)
             .await?;
-        endings::end(&mut tx, id, None, but).await?;
+        session_end::end(&mut tx, id, None, but).await?;
         Ok(tx.commit().await?)
     }
 
@@ -225,7 +225,7 @@ impl Store {
     /// sessions, sign-in links and tokens of this instance end in the same transaction: they belong
     /// to people who had it before. `None` when the account is gone or leaves: its instances
     /// go with it. Otherwise the owner; `changed` says whether it was another one before.
-    pub async fn give(
+    pub async fn transfer(
         &self,
         instance: &InstanceId,
         to: &AccountId,
@@ -239,7 +239,7 @@ impl Store {
         let Some(before) = before.as_ref().map(row::instance).transpose()? else {
             return Ok(None);
         };
-        if account.state == AccountState::Leaving {
+        if account.state == AccountState::PendingDeletion {
             return Ok(None);
         }
         let owner = account.email.owner();
@@ -252,8 +252,8 @@ impl Store {
             .bind(instance.as_str())
             .execute(&mut *tx)
             .await?;
-        endings::end_in(&mut tx, instance).await?;
-        endings::mark(
+        session_end::end_in(&mut tx, instance).await?;
+        session_end::mark(
             &mut tx,
             "SELECT s.instance_id FROM sessions s JOIN tokens t ON t.id = s.token
              WHERE t.instance = $1",

@@ -11,8 +11,8 @@ use crate::StoreError;
 
 /// The window in which new names are counted: that of Let's Encrypt.
 const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a name counts as having a certificate: they are good for 90 days, and Caddy, which keeps
-/// those of removed instances too, renews after 60.
+/// How long a name counts as having a certificate: they are good for 90 days, and Caddy, which
+/// keeps those of removed instances too, renews after 60.
 pub(crate) const REUSED: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// How many new names there may be in a week; 0 for any number.

@@ -10,9 +10,7 @@ use crate::{IMMEDIATE, Store, StoreError, row};
 /// The last drill of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drill {
-    /// The instance.
     pub instance: InstanceId,
-    /// Its name.
     pub name: Name,
     /// The snapshot that was tried.
     pub snapshot: Option<SnapshotId>,
@@ -66,14 +64,14 @@ impl Store {
     }
 
     /// Notes that a part of an instance's stored data was read back.
-    pub async fn note_read(
+    pub async fn note_verified(
         &self,
         id: &InstanceId,
         part: u32,
         at: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO read_parts (instance_id, part, at) VALUES ($1, $2, $3)
+            "INSERT INTO verified_parts (instance_id, part, at) VALUES ($1, $2, $3)
              ON CONFLICT (instance_id, part) DO UPDATE SET at = excluded.at",
         )
         .bind(id.as_str())
@@ -85,8 +83,11 @@ impl Store {
     }
 
     /// When which part of an instance's stored data was read back last.
-    pub async fn read_parts(&self, id: &InstanceId) -> Result<HashMap<u32, Timestamp>, StoreError> {
-        let rows = sqlx::query("SELECT part, at FROM read_parts WHERE instance_id = $1")
+    pub async fn verified_parts(
+        &self,
+        id: &InstanceId,
+    ) -> Result<HashMap<u32, Timestamp>, StoreError> {
+        let rows = sqlx::query("SELECT part, at FROM verified_parts WHERE instance_id = $1")
             .bind(id.as_str())
             .fetch_all(&self.read)
             .await?;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The name belongs to another instance.
-    #[error("an instance with this name exists already")]
+    #[error("an instance with this name already exists")]
     NameTaken,
     /// The address belongs to another account.
-    #[error("an account with this address exists already")]
+    #[error("an account with this address already exists")]
     EmailTaken,
     /// The link was used before, or is too old.
-    #[error("the link does not work any more")]
+    #[error("the link has expired or was already used")]
     DeadLink,
     /// There would be no admin any more.
     #[error("this is the last admin")]
@@ -29,16 +29,16 @@ pub enum StoreError {
         at: startclaw_model::Timestamp,
     },
     /// No such instance.
-    #[error("there is no such instance")]
+    #[error("instance not found")]
     NoInstance,
     /// The instance is being removed: nothing else can be asked of it.
     #[error("the instance is being removed")]
     Removing,
-    /// It does not go together with what is under way.
+    /// It does not go together with what is in progress.
     #[error("{0}")]
     Conflict(&'static str),
     /// Every slot of the host is taken.
-    #[error("the machine is full: every slot is taken")]
+    #[error("the host is at capacity")]
     Full,
     /// The key was used before, for a different request.
     #[error("this Idempotency-Key was used before with a different request")]

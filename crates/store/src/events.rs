@@ -20,7 +20,7 @@ impl Store {
         // Events sort by their id, which is a time-ordered one like an operation's.
         .bind(OperationId::new().as_str())
         .bind(event.at.as_millis())
-        .bind(row::word(&event.kind)?)
+        .bind(row::enum_to_text(&event.kind)?)
         .bind(instance.map(InstanceId::as_str))
         .bind(event.name.as_ref().map(Name::as_str))
         .bind(event.actor.as_str())
@@ -64,15 +64,19 @@ impl Store {
         rows.iter().map(row::event).collect()
     }
 
-    /// Clears away what nobody needs any more: expired tickets and sessions, idempotency
+    /// Deletes what is no longer needed: expired login tokens and sessions, idempotency
     /// keys older than a day, finished operations and events older than `history`.
-    pub async fn tidy(&self, now: Timestamp, history: Duration) -> Result<(), StoreError> {
+    pub async fn collect_garbage(
+        &self,
+        now: Timestamp,
+        history: Duration,
+    ) -> Result<(), StoreError> {
         let ago = |d: Duration| now.as_millis() - i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         let day = ago(Duration::from_secs(24 * 3600));
         let old = ago(history);
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         for (statement, before) in [
-            ("DELETE FROM tickets WHERE expires_at < $1", now.as_millis()),
+            ("DELETE FROM login_tokens WHERE expires_at < $1", now.as_millis()),
             ("DELETE FROM links WHERE expires_at < $1", now.as_millis()),
             ("DELETE FROM certificate_names WHERE at < $1", ago(crate::certificates::REUSED)),
             ("DELETE FROM idempotency WHERE created_at < $1", day),

@@ -1,4 +1,4 @@
-//! Instances: what is wanted of them and what healing remembers.
+//! Instances: the desired state of them and what healing remembers.
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
@@ -7,16 +7,14 @@ use startclaw_model::{
 };
 
 use crate::{
-    Allowance, IMMEDIATE, SealedSecret, Store, StoreError, accounts, certificates, endings,
-    operations, row, secrets, snapshots,
+    Allowance, IMMEDIATE, SealedSecret, Store, StoreError, accounts, certificates, operations, row,
+    secrets, session_end, snapshots,
 };
 
 /// An instance that is to be made. Its slot is found while it is stored.
 #[derive(Debug)]
 pub struct NewInstance {
-    /// Its id.
     pub id: InstanceId,
-    /// Its name.
     pub name: Name,
     /// Who it belongs to, as OpenClaw is told.
     pub owner: Owner,
@@ -25,7 +23,7 @@ pub struct NewInstance {
     /// What an account may have; none when it is not the account that asks, and nothing
     /// is counted.
     pub quota: Option<Allowance>,
-    /// What is wanted.
+    /// The desired state.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
     pub wrapped_key: String,
@@ -44,11 +42,11 @@ pub struct Idempotency {
 
 /// What became of a request.
 #[derive(Debug)]
-pub enum Placed {
+pub enum Submission {
     /// It is stored, with this operation.
-    New(Operation),
+    Accepted(Operation),
     /// The same request was stored before, with this operation.
-    Repeated(Operation),
+    Replayed(Operation),
 }
 
 impl Store {
@@ -63,10 +61,10 @@ impl Store {
         operation: &Operation,
         capacity: u32,
         idempotency: Option<&Idempotency>,
-    ) -> Result<Placed, StoreError> {
+    ) -> Result<Submission, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        if let Some(before) = repeated(&mut tx, &operation.actor, idempotency).await? {
-            return Ok(Placed::Repeated(before));
+        if let Some(before) = replayed(&mut tx, &operation.actor, idempotency).await? {
+            return Ok(Submission::Replayed(before));
         }
         let taken = sqlx::query("SELECT 1 FROM instances WHERE name = $1")
             .bind(new.name.as_str())
@@ -98,7 +96,7 @@ impl Store {
         .bind(&new.wrapped_key)
         .bind(now)
         .bind(new.account.as_ref().map(AccountId::as_str))
-        .bind(row::word(&AccountState::Leaving)?)
+        .bind(row::enum_to_text(&AccountState::PendingDeletion)?)
         .execute(&mut *tx)
         .await?;
         for secret in &new.secrets {
@@ -112,10 +110,10 @@ impl Store {
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
-        Ok(Placed::New(operation.clone()))
+        Ok(Submission::Accepted(operation.clone()))
     }
 
-    /// Changes what is wanted of an instance and stores the operation, in one transaction;
+    /// Changes the desired state of an instance and stores the operation, in one transaction;
     /// `secrets` are put, `removed` are taken away.
     ///
     /// # Errors
@@ -128,10 +126,10 @@ impl Store {
         secrets: &[SealedSecret],
         removed: &[startclaw_model::SecretName],
         idempotency: Option<&Idempotency>,
-    ) -> Result<Placed, StoreError> {
+    ) -> Result<Submission, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        if let Some(before) = repeated(&mut tx, &operation.actor, idempotency).await? {
-            return Ok(Placed::Repeated(before));
+        if let Some(before) = replayed(&mut tx, &operation.actor, idempotency).await? {
+            return Ok(Submission::Replayed(before));
         }
         let row = sqlx::query("SELECT desired FROM instances WHERE id = $1")
             .bind(operation.instance.as_str())
@@ -144,7 +142,7 @@ impl Store {
         }
         change(&mut desired)?;
         if desired.presence == Presence::Absent {
-            endings::end_in(&mut tx, &operation.instance).await?;
+            session_end::end_in(&mut tx, &operation.instance).await?;
         }
         for secret in secrets {
             secrets::put(&mut tx, &operation.instance, secret).await?;
@@ -157,20 +155,20 @@ impl Store {
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
-        Ok(Placed::New(operation.clone()))
+        Ok(Submission::Accepted(operation.clone()))
     }
 
     /// The operation that the same request led to before, if it did.
     ///
     /// # Errors
     /// [`StoreError::KeyReused`] when the key came with another request.
-    pub async fn repeated(
+    pub async fn replayed(
         &self,
         actor: &Actor,
         idempotency: Option<&Idempotency>,
     ) -> Result<Option<Operation>, StoreError> {
         let mut connection = self.read.acquire().await?;
-        repeated(&mut connection, actor, idempotency).await
+        replayed(&mut connection, actor, idempotency).await
     }
 
     /// One instance by its name.
@@ -225,9 +223,9 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Forgets an instance of which nothing is left, and stores the operations that are over
-    /// with that: its key, secrets, tokens, tickets and sessions go with it. Its operations and events
-    /// stay, and while there are snapshots of it, an [`Archive`](crate::Archive) too.
+    /// Forgets an instance of which nothing is left, and stores the operations that are over with
+    /// that: its key, secrets, tokens, login tokens and sessions go with it. Its operations and
+    /// events stay, and while there are snapshots of it, an [`Archive`](crate::Archive) too.
     pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         snapshots::keep(&mut tx, id).await?;
@@ -244,7 +242,7 @@ impl Store {
     }
 }
 
-/// Stores what is wanted of an instance. Its failures are forgotten with that, and it has a new
+/// Stores the desired state of an instance. Its failures are forgotten with that, and it has a new
 /// revision.
 pub(crate) async fn set_desired(
     tx: &mut SqliteConnection,
@@ -281,7 +279,7 @@ async fn free_slot(tx: &mut SqliteConnection, capacity: u32) -> Result<Slot, Sto
     }
 }
 
-async fn repeated(
+async fn replayed(
     tx: &mut SqliteConnection,
     actor: &Actor,
     idempotency: Option<&Idempotency>,

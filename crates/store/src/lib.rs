@@ -6,17 +6,17 @@
 mod access;
 mod account_access;
 mod accounts;
+mod alerts;
 mod certificates;
 mod drills;
-mod endings;
 mod error;
 mod events;
 mod instances;
 mod operations;
 mod row;
 mod secrets;
+mod session_end;
 mod snapshots;
-mod troubles;
 
 use std::{path::Path, time::Duration};
 
@@ -28,14 +28,14 @@ use sqlx::{
 pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
 pub use accounts::{Transfer, Usage};
+pub use alerts::Alert;
 pub use certificates::{Allowance, NameRate};
 pub use drills::Drill;
-pub use endings::Disconnect;
 pub use error::StoreError;
-pub use instances::{Idempotency, NewInstance, Placed};
+pub use instances::{Idempotency, NewInstance, Submission};
 pub use secrets::SealedSecret;
+pub use session_end::Disconnect;
 pub use snapshots::{Archive, Copy};
-pub use troubles::Trouble;
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,8 +95,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether nothing was ever stored that a master key has sealed, or derived a key for. Archives, snapshots and accounts
-    /// outlive their instances.
+    /// Whether nothing was ever stored that a master key has sealed, or derived a key for.
+    /// Archives, snapshots and accounts outlive their instances.
     pub async fn is_new(&self) -> Result<bool, StoreError> {
         let row = sqlx::query(
             "SELECT EXISTS (SELECT 1 FROM instances) OR EXISTS (SELECT 1 FROM secrets)

@@ -12,11 +12,11 @@ pub(crate) async fn insert(tx: &mut SqliteConnection, op: &Operation) -> Result<
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(op.id.as_str())
-    .bind(row::word(&op.kind)?)
+    .bind(row::enum_to_text(&op.kind)?)
     .bind(op.instance.as_str())
     .bind(op.name.as_str())
     .bind(op.actor.as_str())
-    .bind(row::word(&op.state)?)
+    .bind(row::enum_to_text(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
     .bind(&op.error)
     .bind(op.snapshot.as_ref().map(SnapshotId::as_str))
@@ -142,7 +142,7 @@ pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<bo
                                finished_at = $5, snapshot = $6
          WHERE id = $7 AND finished_at IS NULL",
     )
-    .bind(row::word(&op.state)?)
+    .bind(row::enum_to_text(&op.state)?)
     .bind(serde_json::to_string(&op.steps)?)
     .bind(&op.error)
     .bind(op.started_at.map(Timestamp::as_millis))

@@ -13,7 +13,7 @@ use startclaw_model::{
 use crate::StoreError;
 
 /// A word that a noun is stored as, such as `provision`.
-pub(crate) fn word<T: Serialize>(value: &T) -> Result<String, StoreError> {
+pub(crate) fn enum_to_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
     match serde_json::to_value(value)? {
         serde_json::Value::String(word) => Ok(word),
         other => Err(StoreError::Value(format!("{other} is no word"))),
@@ -21,7 +21,7 @@ pub(crate) fn word<T: Serialize>(value: &T) -> Result<String, StoreError> {
 }
 
 /// The noun that a word stands for.
-pub(crate) fn from_word<T: DeserializeOwned>(word: String) -> Result<T, StoreError> {
+pub(crate) fn enum_from_text<T: DeserializeOwned>(word: String) -> Result<T, StoreError> {
     Ok(serde_json::from_value(serde_json::Value::String(word))?)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
     Ok(Instance {
         id: InstanceId(row.try_get("id")?),
         name: name(row.try_get("name")?)?,
-        owner: from_word(row.try_get("owner")?)?,
+        owner: enum_from_text(row.try_get("owner")?)?,
         account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
         slot: Slot(u32::try_from(slot).map_err(|_| StoreError::Value(format!("slot {slot}")))?),
         revision: u64::try_from(revision)
@@ -61,11 +61,11 @@ pub(crate) fn instance(row: &SqliteRow) -> Result<Instance, StoreError> {
 pub(crate) fn operation(row: &SqliteRow) -> Result<Operation, StoreError> {
     Ok(Operation {
         id: OperationId(row.try_get("id")?),
-        kind: from_word(row.try_get("kind")?)?,
+        kind: enum_from_text(row.try_get("kind")?)?,
         instance: InstanceId(row.try_get("instance_id")?),
         name: name(row.try_get("name")?)?,
         actor: Actor::stored(row.try_get("actor")?),
-        state: from_word(row.try_get("state")?)?,
+        state: enum_from_text(row.try_get("state")?)?,
         steps: json(row, "steps")?,
         error: row.try_get("error")?,
         snapshot: row.try_get::<Option<String>, _>("snapshot")?.map(SnapshotId),
@@ -79,7 +79,7 @@ pub(crate) fn operation(row: &SqliteRow) -> Result<Operation, StoreError> {
 pub(crate) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     Ok(Event {
         at: time(row, "at")?,
-        kind: from_word(row.try_get("kind")?)?,
+        kind: enum_from_text(row.try_get("kind")?)?,
         name: row.try_get::<Option<String>, _>("name")?.map(name).transpose()?,
         actor: Actor::stored(row.try_get("actor")?),
         detail: row.try_get("detail")?,

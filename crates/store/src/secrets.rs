@@ -8,7 +8,6 @@ use crate::{Store, StoreError, row};
 /// A secret that only the vault can open.
 #[derive(Debug, Clone)]
 pub struct SealedSecret {
-    /// Its name.
     pub name: SecretName,
     /// Its sealed value.
     pub sealed: String,
@@ -58,7 +57,7 @@ impl Store {
         rows.iter()
             .map(|r| {
                 Ok(SealedSecret {
-                    name: row::from_word(r.try_get("name")?)?,
+                    name: row::enum_from_text(r.try_get("name")?)?,
                     sealed: r.try_get("sealed")?,
                     updated_at: row::time(r, "updated_at")?,
                 })

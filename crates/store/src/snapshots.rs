@@ -12,7 +12,7 @@ use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
 /// Which copy of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copy {
-    /// The one on this machine.
+    /// The one on this host.
     Local,
     /// The one in the bucket.
     Remote,
@@ -21,9 +21,7 @@ pub enum Copy {
 /// An instance that is gone and of which there are snapshots.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// Its id.
     pub id: InstanceId,
-    /// Its name.
     pub name: Name,
     /// Who it belonged to.
     pub owner: Owner,
@@ -108,7 +106,7 @@ impl Store {
             .collect()
     }
 
-    /// Instances with snapshots that are on this machine and not yet in the bucket.
+    /// Instances with snapshots that are on this host and not yet in the bucket.
     pub async fn waiting_for_upload(&self) -> Result<Vec<InstanceId>, StoreError> {
         let rows = sqlx::query(
             "SELECT DISTINCT instance_id FROM snapshots WHERE local = 1 AND remote = 0
@@ -176,15 +174,15 @@ impl Store {
         .execute(&self.write)
         .await?;
         sqlx::query(
-            "DELETE FROM read_parts WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
+            "DELETE FROM verified_parts WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
         )
         .execute(&self.write)
         .await?;
         Ok(())
     }
 
-    /// Stores a backup or drill that is to be made, unless one of the same kind and instance is under
-    /// way or waits: then that one is answered, and `false`.
+    /// Stores a backup or drill that is to be made, unless one of the same kind and instance is
+    /// under way or waits: then that one is answered, and `false`.
     ///
     /// # Errors
     /// [`StoreError::NoInstance`], [`StoreError::Removing`].
@@ -204,7 +202,7 @@ impl Store {
              WHERE instance_id = $1 AND finished_at IS NULL AND kind = $2 LIMIT 1",
         )
         .bind(operation.instance.as_str())
-        .bind(row::word(&operation.kind)?)
+        .bind(row::enum_to_text(&operation.kind)?)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(open) = open {
@@ -226,7 +224,7 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// Changes what is wanted of an instance on our own account, by `change`, which says whether
+    /// Changes the desired state of an instance on our own account, by `change`, which says whether
     /// it changed anything; the instance's failures are forgotten with that. Answers what is
     /// wanted now; `None` when there is no such instance.
     pub async fn amend(
@@ -297,7 +295,7 @@ fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
     Ok(Archive {
         id: InstanceId(row.try_get("instance_id")?),
         name: row::name(row.try_get("name")?)?,
-        owner: row::from_word(row.try_get("owner")?)?,
+        owner: row::enum_from_text(row.try_get("owner")?)?,
         account: row.try_get::<Option<String>, _>("account_id")?.map(AccountId),
         desired: row::json(row, "desired")?,
         wrapped_key: row.try_get("wrapped_key")?,
@@ -340,7 +338,7 @@ mod tests {
                 limits: Limits::default(),
             },
             volumes: Volumes::default(),
-            farewell: startclaw_model::Farewell::Over,
+            deletion_policy: startclaw_model::DeletionPolicy::None,
         };
         let new = NewInstance {
             id: id.clone(),

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use startclaw_model::{
-    Actor, Desired, Farewell, Health, InstanceId, Limits, Name, Operation, OperationKind,
+    Actor, DeletionPolicy, Desired, Health, InstanceId, Limits, Name, Operation, OperationKind,
     OperationState, Owner, Presence, Profile, Timestamp, Volumes,
 };
-use startclaw_store::{Idempotency, NewInstance, Placed, Store, StoreError};
+use startclaw_store::{Idempotency, NewInstance, Store, StoreError, Submission};
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -24,7 +24,7 @@ fn desired() -> Desired {
             limits: Limits::default(),
         },
         volumes: Volumes::default(),
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
     }
 }
 
@@ -34,7 +34,7 @@ async fn provision(
     capacity: u32,
     actor: &Actor,
     key: Option<&Idempotency>,
-) -> Result<Placed, StoreError> {
+) -> Result<Submission, StoreError> {
     let id = InstanceId(text.into());
     let made = Operation::new(OperationKind::Provision, id.clone(), name(text), actor.clone());
     let new = NewInstance {
@@ -94,16 +94,17 @@ async fn a_full_machine_takes_one_more_only_after_one_went() {
 async fn a_request_with_a_key_is_stored_once() {
     let store = with(&[]).await;
     let (who, first) = (Actor::socket(0), key("k", "h"));
-    let Placed::New(made) = provision(&store, "a", 10, &who, Some(&first)).await.unwrap() else {
+    let Submission::Accepted(made) = provision(&store, "a", 10, &who, Some(&first)).await.unwrap()
+    else {
         panic!("it is the first")
     };
     let again = provision(&store, "a", 10, &who, Some(&first)).await.unwrap();
-    assert!(matches!(again, Placed::Repeated(before) if before.id == made.id));
+    assert!(matches!(again, Submission::Replayed(before) if before.id == made.id));
     let other = provision(&store, "b", 10, &who, Some(&key("k", "another"))).await;
     assert!(matches!(other, Err(StoreError::KeyReused)), "{other:?}");
     // The same key of another caller is another request.
     let theirs = provision(&store, "b", 10, &Actor::socket(1), Some(&first)).await.unwrap();
-    assert!(matches!(theirs, Placed::New(_)));
+    assert!(matches!(theirs, Submission::Accepted(_)));
     assert_eq!(store.operations(None, 10).await.unwrap().len(), 2);
 }
 
@@ -120,11 +121,11 @@ async fn a_change_with_a_key_is_made_once_and_is_known_after_the_instance_is_gon
     store.change(&made, change, &[], &[], Some(&first)).await.unwrap();
     for _ in 0..2 {
         let again = store.change(&asked(), change, &[], &[], Some(&first)).await.unwrap();
-        assert!(matches!(again, Placed::Repeated(before) if before.id == made.id));
+        assert!(matches!(again, Submission::Replayed(before) if before.id == made.id));
     }
     assert_eq!(store.instance(&name("a")).await.unwrap().desired.epoch, 2);
     store.forget(&id, &[]).await.unwrap();
-    let before = store.repeated(&Actor::socket(0), Some(&first)).await.unwrap();
+    let before = store.replayed(&Actor::socket(0), Some(&first)).await.unwrap();
     assert_eq!(before.unwrap().id, made.id);
 }
 
@@ -153,7 +154,7 @@ async fn health_is_stored_whatever_the_text_of_what_is_wanted() {
 async fn health_of_what_was_wanted_before_is_not_stored() {
     let store = with(&["a"]).await;
     let seen = store.instance(&name("a")).await.unwrap();
-    // Nothing in what is wanted differs, but it was asked for again.
+    // Nothing in the desired state differs, but it was asked for again.
     let again = Operation::new(
         OperationKind::SetSecrets,
         seen.id.clone(),

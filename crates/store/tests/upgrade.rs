@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 
 use startclaw_model::{
-    AccountId, AccountState, Actor, Desired, Email, EventKind, Farewell, InstanceId, Limits, Name,
-    Operation, OperationKind, OperationState, Owner, Presence, Profile, ProviderKind, Quota, Scope,
-    SecretName, SnapshotId, StepState, Timestamp, Volumes,
+    AccountId, AccountState, Actor, DeletionPolicy, Desired, Email, EventKind, InstanceId, Limits,
+    Name, Operation, OperationKind, OperationState, Owner, Presence, Profile, ProviderKind, Quota,
+    Scope, SecretName, SnapshotId, StepState, Timestamp, Volumes,
 };
-use startclaw_store::{Idempotency, LinkKind, NewInstance, Placed, Store};
+use startclaw_store::{Idempotency, LinkKind, NewInstance, Store, Submission};
 
 const NEVER: Timestamp = Timestamp::from_millis(4_000_000_000_000);
 
@@ -50,7 +50,10 @@ async fn instances_with_all_that_is_wanted_of_them() {
     assert_eq!(alice.account, Some(AccountId("account-1".into())));
     let desired = &alice.desired;
     assert_eq!((desired.epoch, desired.secrets_revision), (3, 4));
-    assert_eq!((desired.presence, desired.farewell), (Presence::Present, Farewell::Purge));
+    assert_eq!(
+        (desired.presence, desired.deletion_policy),
+        (Presence::Present, DeletionPolicy::Purge)
+    );
     assert_eq!(desired.profile.provider.as_ref().unwrap().kind, ProviderKind::Custom);
     assert_eq!(
         desired.profile.limits,
@@ -91,7 +94,7 @@ async fn operations_and_the_keys_of_requests() {
     waiting.sort();
     assert_eq!(waiting, [id("alice"), id("carol")]);
     let key = Idempotency { key: "key-bob".into(), request_hash: "hash".into() };
-    let before = store.repeated(&Actor::socket(0), Some(&key)).await.unwrap().unwrap();
+    let before = store.replayed(&Actor::socket(0), Some(&key)).await.unwrap().unwrap();
     assert_eq!((before.name, before.finished_at), (name("bob"), Some(at(5))));
     assert_eq!(store.operations(None, 100).await.unwrap().len(), 5);
 }
@@ -106,7 +109,7 @@ async fn accounts_and_how_they_are_entered() {
         [
             (true, AccountState::Active),
             (false, AccountState::Suspended),
-            (false, AccountState::Leaving)
+            (false, AccountState::PendingDeletion)
         ]
     );
     assert_eq!(all[0].quota, Some(Quota { instances: 3, memory_mib: 9, disk_mib: 10 }));
@@ -138,7 +141,7 @@ async fn tokens_tickets_and_sessions() {
     let session = store.session_by_hash("session hash", now()).await.unwrap().unwrap();
     assert_eq!((session.instance, session.expires_at), (id("alice"), NEVER));
     assert_eq!(session.account_session.as_deref(), Some("account session hash"));
-    let ticket = store.take_ticket("ticket hash", &id("alice"), now()).await.unwrap();
+    let ticket = store.take_login_token("ticket hash", &id("alice"), now()).await.unwrap();
     assert_eq!(ticket.unwrap().identity, "alice@example.com");
 }
 
@@ -156,13 +159,14 @@ async fn backups_drills_events_and_alerts() {
     let drills = store.drills().await.unwrap();
     assert_eq!((&drills[0].instance, drills[0].at), (&id("carol"), at(19)));
     assert_eq!(drills[0].error.as_deref(), Some("it did not come up"));
-    assert_eq!(store.read_parts(&id("carol")).await.unwrap()[&3], at(20));
+    assert_eq!(store.verified_parts(&id("carol")).await.unwrap()[&3], at(20));
     let events = store.events(None, 10).await.unwrap();
     let kinds: Vec<_> = events.iter().map(|e| (e.kind, e.name.clone())).collect();
-    assert_eq!(kinds, [(EventKind::Changed, None), (EventKind::Asked, Some(name("alice")))]);
+    assert_eq!(kinds, [(EventKind::Changed, None), (EventKind::Requested, Some(name("alice")))]);
     assert_eq!(store.own_events(&name("alice"), 10).await.unwrap().len(), 1);
-    let alerts = store.troubles().await.unwrap();
-    let mut alerts: Vec<_> = alerts.iter().map(|t| (t.key.as_str(), t.over_at.is_some())).collect();
+    let alerts = store.alerts().await.unwrap();
+    let mut alerts: Vec<_> =
+        alerts.iter().map(|t| (t.key.as_str(), t.resolved_at.is_some())).collect();
     alerts.sort_unstable();
     assert_eq!(alerts, [("backup/alice", false), ("disk", true)]);
 }
@@ -193,7 +197,7 @@ async fn it_is_written_to_as_a_new_one() {
             limits: Limits::default(),
         },
         volumes: Volumes::default(),
-        farewell: Farewell::Over,
+        deletion_policy: DeletionPolicy::None,
     };
     let new = NewInstance {
         id: id("dave"),
@@ -205,7 +209,7 @@ async fn it_is_written_to_as_a_new_one() {
         wrapped_key: String::new(),
         secrets: Vec::new(),
     };
-    assert!(matches!(store.provision(new, &made, 10, None).await, Ok(Placed::New(_))));
+    assert!(matches!(store.provision(new, &made, 10, None).await, Ok(Submission::Accepted(_))));
     assert_eq!(store.instance(&name("dave")).await.unwrap().slot.0, 1, "the slot that bob had");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Envelope encryption: every instance has a data key of its own, which is stored wrapped by
 //! one master key. Removing an instance's wrapped key makes its secrets unreadable for good,
-//! and the master key can move elsewhere (a key management service) by wrapping anew.
+//! and the master key can move elsewhere (a key management service) by wrapping again.
 //! XChaCha20-Poly1305 throughout: its 24-byte nonces may be random.
 
 mod kit;
@@ -95,7 +95,7 @@ impl Vault {
     }
 
     /// A digest of `text` that nobody can make, or guess the text from, without the master key.
-    pub fn keyed_digest(&self, text: &str) -> String {
+    pub fn hmac(&self, text: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.master[..])
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         mac.update(b"keyed-digest/");
@@ -188,9 +188,9 @@ mod tests {
     #[test]
     fn a_keyed_digest_depends_on_text_and_key() {
         let (one, other) = (vault(), vault());
-        assert_eq!(one.keyed_digest("a"), one.keyed_digest("a"));
-        assert_ne!(one.keyed_digest("a"), one.keyed_digest("b"));
-        assert_ne!(one.keyed_digest("a"), other.keyed_digest("a"));
+        assert_eq!(one.hmac("a"), one.hmac("a"));
+        assert_ne!(one.hmac("a"), one.hmac("b"));
+        assert_ne!(one.hmac("a"), other.hmac("a"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub use self::processes::program;
 use crate::caddy::Caddy;
 
-/// What distinguishes the platforms of tests that run side by side.
+/// What distinguishes the platforms of tests that run in parallel.
 #[derive(Debug, Clone, Copy)]
 pub struct Lot(pub u8);
 
@@ -78,7 +78,7 @@ impl Platform {
         format!("https://{name}.{}:{}", self.domain(), self.https_port)
     }
 
-    /// The address of the pages.
+    /// The address of the portal.
     pub fn site(&self) -> String {
         format!("https://{}:{}", self.domain(), self.https_port)
     }

@@ -1,4 +1,4 @@
-//! Who gets at which address: every one of the pages, tried with every right but the one it takes.
+//! Who gets at which address: every one of the portal, tried with every right but the one it takes.
 
 use end_to_end::{
     Person,
@@ -7,7 +7,7 @@ use end_to_end::{
 
 use crate::town::{OWNER, Town};
 
-/// An address of the pages.
+/// An address of the portal.
 struct Address {
     path: String,
     reads: bool,
@@ -39,7 +39,7 @@ pub async fn every_address_is_shut_to_others(town: &Town, passkey: &str) {
     nobody_gets_anywhere_without_signing_in(town, &addresses).await;
 }
 
-/// All addresses of the pages, from the program's own table, with the owner's ids in them.
+/// All addresses of the portal, from the program's own table, with the owner's ids in them.
 fn addresses(town: &Town, passkey: &str) -> Vec<Address> {
     let table = include_str!("../../../crates/portal/src/router.rs");
     let found: Vec<_> = table

@@ -17,7 +17,7 @@ pub struct Town {
     pub platform: Platform,
     /// Has alice.
     pub owner: Person,
-    /// Has bob, and so the pages at its address.
+    /// Has bob, and so the portal at its address.
     pub mallory: Person,
     /// An admin.
     pub admin: Person,

@@ -46,7 +46,7 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     assert_eq!(seen["steps"], json!(["Step 1 of 3", "Step 2 of 3", "Step 3 of 3"]));
     assert_eq!(seen["name"], "alice", "names are small letters");
     assert_eq!(seen["nameAnswer"], format!("alice.{} is free.", platform.domain()));
-    assert_eq!(seen["keyAnswer"], "The key works.");
+    assert_eq!(seen["keyAnswer"], "Key verified.");
     assert_eq!(seen["telegramAnswer"], "This is @claw_bot.");
     for what in ["provision", "restart", "backup", "restore"] {
         let way = &seen[what];

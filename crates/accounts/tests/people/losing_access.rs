@@ -6,10 +6,10 @@ use futures::FutureExt as _;
 use startclaw_accounts::{AccountSession, SignUp, SignedIn};
 use startclaw_engine::{AccessGuard, Holder, Subject, digest};
 use startclaw_model::{
-    Actor, Farewell, InstanceId, OperationKind, Scope, Scopes, Secret, Slot, Timestamp,
+    Actor, DeletionPolicy, InstanceId, OperationKind, Scope, Scopes, Secret, Slot, Timestamp,
 };
 
-use crate::house::*;
+use crate::test_platform::*;
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -57,8 +57,8 @@ struct Held {
 }
 
 struct Stage {
-    house: House,
-    life: Life,
+    platform: TestPlatform,
+    life: TestDaemon,
     id: InstanceId,
     slot: Slot,
     held: Held,
@@ -69,22 +69,22 @@ struct Stage {
 const SHORT: Duration = Duration::from_secs(4);
 
 async fn stage(way: Way, who: Who) -> Stage {
-    let house = House::new(SignUp::Closed).await;
-    let life = house.start().await;
+    let platform = TestPlatform::new(SignUp::Closed).await;
+    let life = platform.start().await;
     let (alice, _) = (life.person(ALICE).await, life.person(BOB).await);
     let root = life.person(ROOT).await;
     life.accounts.set_admin(&admin(), root.account.clone(), true).await.unwrap();
     life.live(&alice.account, SHOP).await;
-    let stored = house.store.instance(&name(SHOP)).await.unwrap();
+    let stored = platform.store.instance(&name(SHOP)).await.unwrap();
     let (id, slot) = (stored.id, stored.slot);
     let (mut person, mut token) = (None, None);
     let (actor, session, holder) = match who {
         Who::Owner | Who::Admin => {
             let fresh = if who == Who::Owner { &alice } else { &root };
             let signed_in = if way == Way::SessionExpires {
-                expiring(&house, &life, fresh.account.id.clone()).await
+                expiring(&platform, &life, fresh.account.id.clone()).await
             } else {
-                life.who(fresh).await.unwrap()
+                life.authenticate(fresh).await.unwrap()
             };
             let found =
                 (signed_in.actor(), Some(signed_in.session.hash.clone()), Some(signed_in.holder()));
@@ -102,10 +102,11 @@ async fn stage(way: Way, who: Who) -> Stage {
         }
         Who::Guest => (admin(), None, None),
     };
-    let open =
-        async || life.engine.mint_ticket(&actor, &name(SHOP), session.clone()).await.unwrap().value;
+    let open = async || {
+        life.engine.create_login_token(&actor, &name(SHOP), session.clone()).await.unwrap().value
+    };
     let used = open().await;
-    let entered = life.engine.enter(&id, &name(SHOP), used.expose()).await.unwrap().unwrap();
+    let entered = life.engine.sign_in(&id, &name(SHOP), used.expose()).await.unwrap().unwrap();
     let mut streams = Vec::new();
     if let Some(holder) = holder {
         let log = Subject::Instance(id.clone());
@@ -120,10 +121,14 @@ async fn stage(way: Way, who: Who) -> Stage {
     let held = Held { ticket: open().await, cookie: entered.0, streams };
     // From now on the cookie is answered from memory.
     assert!(life.is_inside(&held.cookie, SHOP).await);
-    Stage { house, life, id, slot, held, person, token }
+    Stage { platform, life, id, slot, held, person, token }
 }
 
-async fn expiring(house: &House, life: &Life, account: startclaw_model::AccountId) -> SignedIn {
+async fn expiring(
+    platform: &TestPlatform,
+    life: &TestDaemon,
+    account: startclaw_model::AccountId,
+) -> SignedIn {
     let now = Timestamp::now();
     let session = AccountSession {
         hash: digest("short"),
@@ -135,8 +140,8 @@ async fn expiring(house: &House, life: &Life, account: startclaw_model::AccountI
         seen_at: now,
         expires_at: now.plus(SHORT),
     };
-    assert!(house.store.add_account_session(&session).await.unwrap());
-    life.accounts.who("short", &home()).await.unwrap().unwrap()
+    assert!(platform.store.add_account_session(&session).await.unwrap());
+    life.accounts.authenticate("short", &home()).await.unwrap().unwrap()
 }
 
 impl Stage {
@@ -146,7 +151,7 @@ impl Stage {
         let person = || self.person.as_ref().unwrap();
         match way {
             Way::Transfer => {
-                accounts.give(&admin(), &name(SHOP), &account(BOB).await).await.unwrap();
+                accounts.transfer(&admin(), &name(SHOP), &account(BOB).await).await.unwrap();
             }
             Way::Suspend => accounts.suspend(&admin(), account(ALICE).await, true).await.unwrap(),
             Way::Delete => accounts.delete(&admin(), account(ALICE).await).await.unwrap(),
@@ -157,7 +162,7 @@ impl Stage {
             }
             Way::SignOutElsewhere => {
                 let here = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
-                let here = life.who(&here).await.unwrap();
+                let here = life.authenticate(&here).await.unwrap();
                 accounts.end_other_sessions(&here).await.unwrap();
             }
             Way::ChangePassword => {
@@ -174,7 +179,7 @@ impl Stage {
                 life.engine.revoke_token(&admin(), token).await.unwrap();
             }
             Way::Remove => {
-                let farewell = Farewell::Over;
+                let farewell = DeletionPolicy::None;
                 life.engine.deprovision(&admin(), &name(SHOP), farewell, None).await.unwrap();
             }
             Way::SessionExpires | Way::TokenExpires => {}
@@ -182,12 +187,12 @@ impl Stage {
     }
 
     fn cuts(&self) -> usize {
-        self.house.host.world().disconnected.iter().filter(|slot| **slot == self.slot).count()
+        self.platform.host.state().disconnected.iter().filter(|slot| **slot == self.slot).count()
     }
 
     /// Whether what was open is not any more: it was cut, or its container is gone.
     fn is_cut(&self) -> bool {
-        self.cuts() > 0 || self.house.host.world().thing(&self.id).is_gone()
+        self.cuts() > 0 || self.platform.host.state().instance(&self.id).is_gone()
     }
 
     async fn check_lost(&self, case: &str, at_once: bool) {
@@ -198,7 +203,8 @@ impl Stage {
         assert!(self.is_cut(), "{case}: open connections were not cut");
         let inside = self.life.engine.session(&self.id, cookie.expose()).await.unwrap();
         assert!(inside.is_none(), "{case}: the cookie still opens it");
-        let entered = self.life.engine.enter(&self.id, &name(SHOP), ticket.expose()).await.unwrap();
+        let entered =
+            self.life.engine.sign_in(&self.id, &name(SHOP), ticket.expose()).await.unwrap();
         assert!(entered.is_none(), "{case}: the ticket still opens it");
         for (stream, guard) in streams {
             if at_once {
@@ -260,7 +266,7 @@ async fn access_that_others_have_stays() {
     }
     // A transfer to the account that has it already changes nothing.
     let alice = life.accounts.find(&email(ALICE)).await.unwrap();
-    life.accounts.give(&admin(), &name(SHOP), &alice).await.unwrap();
+    life.accounts.transfer(&admin(), &name(SHOP), &alice).await.unwrap();
     assert!(life.is_inside(&held.cookie, SHOP).await);
 }
 
@@ -269,20 +275,20 @@ async fn a_loss_that_only_reached_the_database_is_enforced_by_the_running_daemon
     // As if the caller was dropped right after the commit.
     let owner = stage(Way::SignOut, Who::Owner).await;
     let account = owner.person.as_ref().unwrap().account.id.clone();
-    owner.house.store.end_account_sessions(&account, None, None).await.unwrap();
+    owner.platform.store.end_account_sessions(&account, None, None).await.unwrap();
     owner.check_lost("running", false).await;
 
     // As if the daemon died right after the commit.
     let guest = stage(Way::Transfer, Who::Guest).await;
     let bob = guest.life.accounts.find(&email(BOB)).await.unwrap();
-    let Stage { house, life, id, slot, .. } = guest;
+    let Stage { platform, life, id, slot, .. } = guest;
     life.end().await;
-    house.store.give(&id, &bob.id).await.unwrap().unwrap();
-    let before = house.host.world().disconnected.len();
-    let next = house.start().await;
-    until("it is cut", async || house.host.world().disconnected.len() > before).await;
-    assert_eq!(house.host.world().disconnected.last(), Some(&slot));
-    until("it is noted as done", async || house.store.disconnects().await.unwrap().is_empty())
+    platform.store.transfer(&id, &bob.id).await.unwrap().unwrap();
+    let before = platform.host.state().disconnected.len();
+    let next = platform.start().await;
+    until("it is cut", async || platform.host.state().disconnected.len() > before).await;
+    assert_eq!(platform.host.state().disconnected.last(), Some(&slot));
+    until("it is noted as done", async || platform.store.disconnects().await.unwrap().is_empty())
         .await;
     next.end().await;
 }
@@ -294,22 +300,22 @@ async fn a_transfer_makes_the_new_account_the_owner_that_openclaw_is_told() {
     let status = stage.life.engine.status(&name(SHOP)).await.unwrap();
     assert_eq!(status.owner.as_str(), BOB);
     let told = |who: &str| {
-        let config = stage.house.host.world().thing(&stage.id).config().unwrap_or_default();
+        let config = stage.platform.host.state().instance(&stage.id).config().unwrap_or_default();
         String::from_utf8_lossy(&config).contains(who)
     };
     until("the container was replaced", async || told(BOB) && !told(ALICE)).await;
     let bob = stage.life.sign_in(BOB, PASSWORD, None, &home()).await.unwrap();
-    let who = stage.life.who(&bob).await.unwrap();
+    let who = stage.life.authenticate(&bob).await.unwrap();
     let ticket = stage
         .life
         .engine
-        .mint_ticket(&who.actor(), &name(SHOP), Some(who.session.hash.clone()))
+        .create_login_token(&who.actor(), &name(SHOP), Some(who.session.hash.clone()))
         .await
         .unwrap();
     let (_, session) = stage
         .life
         .engine
-        .enter(&stage.id, &name(SHOP), ticket.value.expose())
+        .sign_in(&stage.id, &name(SHOP), ticket.value.expose())
         .await
         .unwrap()
         .unwrap();
@@ -331,7 +337,7 @@ async fn one_account_cannot_hold_all_streams() {
     };
     assert!(refused.to_string().contains("too many streams"), "{refused}");
     let bob = stage.life.sign_in(ROOT, PASSWORD, None, &home()).await.unwrap();
-    let other = stage.life.who(&bob).await.unwrap().holder();
+    let other = stage.life.authenticate(&bob).await.unwrap().holder();
     let subject = || Subject::Instance(stage.id.clone());
     stage.life.engine.open_stream(other, subject()).await.unwrap();
     held.pop();

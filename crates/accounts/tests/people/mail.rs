@@ -7,24 +7,24 @@ use startclaw_model::Secret;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
-    house::{House, PASSWORD, home, request, until},
     mail_server::{Certificate, Server, Way},
+    test_platform::{PASSWORD, TestPlatform, home, request, until},
 };
 
 /// Names the folder with the server's certificate, in the process that trusts it.
 const TRUSTED: &str = "STARTCLAW_TEST_TRUSTED";
 
-async fn house(server: &str) -> House {
-    let mut house = House::new(SignUp::Open).await;
-    house.settings.mail.server = server.to_owned();
-    house.settings.mail.from = "StartClaw <claws@claws.test>".to_owned();
-    house
+async fn platform(server: &str) -> TestPlatform {
+    let mut platform = TestPlatform::new(SignUp::Open).await;
+    platform.settings.mail.server = server.to_owned();
+    platform.settings.mail.from = "StartClaw <claws@claws.test>".to_owned();
+    platform
 }
 
 #[tokio::test]
 async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it() {
     let server = Server::start(Way::Plain).await;
-    let life = house(&server.address).await.start().await;
+    let life = platform(&server.address).await.start().await;
     let alice = life.sign_up("alice@example.com", None).await.unwrap();
     assert!(alice.account.confirmed_at.is_none());
     let token = server.link("alice@example.com", "confirm").await;
@@ -33,8 +33,8 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
 
     let theirs = async |name: &str| {
         let asked = request(name, "alice@example.com");
-        life.engine.provision(&crate::house::admin(), asked, None).await.unwrap();
-        life.engine.status(&crate::house::name(name)).await.unwrap().account.is_some()
+        life.engine.provision(&crate::test_platform::admin(), asked, None).await.unwrap();
+        life.engine.status(&crate::test_platform::name(name)).await.unwrap().account.is_some()
     };
     assert!(!theirs("before").await);
     assert!(life.accounts.is_good(&token, LinkKind::Confirm).await.unwrap());
@@ -46,7 +46,7 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
 #[tokio::test]
 async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
     let server = Server::start(Way::Plain).await;
-    let life = house(&server.address).await.start().await;
+    let life = platform(&server.address).await.start().await;
     life.person("alice@example.com").await;
     life.accounts.ask_password_link("nobody@example.com", &home()).await.unwrap();
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
@@ -61,9 +61,9 @@ async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
 async fn a_mail_server_that_is_away_keeps_nobody_from_signing_up() {
     // Nobody listens there: it was given back just now.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let life = house(&format!("smtp+plain://{gone}")).await.start().await;
+    let life = platform(&format!("smtp+plain://{gone}")).await.start().await;
     let alice = life.sign_up("alice@example.com", None).await.unwrap();
-    assert!(life.who(&alice).await.is_some());
+    assert!(life.authenticate(&alice).await.is_some());
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
 }
 
@@ -90,10 +90,10 @@ async fn over_tls(known: &Certificate) {
     let password = folder.path().join("password");
     std::fs::write(&password, "the mail password\n").unwrap();
     let life = async |server: &Server| {
-        let mut house = house(&server.address).await;
-        house.settings.mail.user = "claws".to_owned();
-        house.settings.mail.password_file = password.clone();
-        house.start().await
+        let mut platform = platform(&server.address).await;
+        platform.settings.mail.user = "claws".to_owned();
+        platform.settings.mail.password_file = password.clone();
+        platform.start().await
     };
     for way in [Way::StartTls(known.acceptor()), Way::Tls(known.acceptor())] {
         let server = Server::start(way).await;

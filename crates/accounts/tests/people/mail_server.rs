@@ -22,7 +22,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::house::until;
+use crate::test_platform::until;
 
 /// How one talks to a server.
 #[derive(Clone)]

@@ -1,7 +1,6 @@
 //! Accounts over an engine on a simulated host, with the database in memory.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-mod house;
 mod inside;
 mod losing_access;
 mod mail;
@@ -10,3 +9,4 @@ mod managing;
 mod sign_up;
 mod signing_in;
 mod strangers;
+mod test_platform;

@@ -8,7 +8,7 @@ use startclaw_host::{
 };
 use startclaw_model::{AccountState, Actor, Quota, SnapshotChoice};
 
-use crate::house::*;
+use crate::test_platform::*;
 
 const ALICE: &str = "alice@example.com";
 
@@ -21,7 +21,7 @@ fn refused(answer: Result<startclaw_model::Operation, EngineError>) -> String {
 
 #[tokio::test]
 async fn the_last_admin_stays() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let root = life.admin("root@example.com").await;
     // Somebody who is suspended, and somebody who is no admin, do not count.
     let asleep = life.admin("asleep@example.com").await;
@@ -44,22 +44,22 @@ async fn the_last_admin_stays() {
 
 #[tokio::test]
 async fn an_operator_can_take_the_last_admin_away() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let root = life.admin("root@example.com").await;
     life.accounts.set_admin(&admin(), root.clone(), false).await.unwrap();
     assert!(!life.accounts.get(&root.id).await.unwrap().admin);
     life.accounts.set_admin(&admin(), root.clone(), true).await.unwrap();
     life.accounts.suspend(&admin(), root.clone(), true).await.unwrap();
     life.accounts.suspend(&admin(), root.clone(), false).await.unwrap();
-    life.see_off();
+    life.delete_pending_accounts();
     life.accounts.delete(&admin(), root.clone()).await.unwrap();
     until("it is gone", async || life.accounts.get(&root.id).await.is_err()).await;
 }
 
 #[tokio::test]
 async fn a_quota_bounds_instances_memory_and_disk() {
-    let house = House::new(SignUp::Closed).await;
-    let life = house.start().await;
+    let platform = TestPlatform::new(SignUp::Closed).await;
+    let life = platform.start().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     let why = refused(life.provision(&alice, "two").await);
@@ -93,7 +93,7 @@ async fn a_quota_bounds_instances_memory_and_disk() {
 
 #[tokio::test]
 async fn two_at_once_with_room_for_one_make_one() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await.account;
     let (one, two) = tokio::join!(life.provision(&alice, "one"), life.provision(&alice, "two"));
     assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
@@ -102,7 +102,7 @@ async fn two_at_once_with_room_for_one_make_one() {
 
 #[tokio::test]
 async fn a_copy_counts_like_any_instance() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     let asked = life.engine.backup(&admin(), &name("one")).await.unwrap();
@@ -120,20 +120,20 @@ async fn a_copy_counts_like_any_instance() {
 
 #[tokio::test]
 async fn an_instance_is_given_to_an_account_that_stays() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await.account;
     life.engine.provision(&admin(), request("shop", "somebody"), None).await.unwrap();
     assert!(life.engine.status(&name("shop")).await.unwrap().account.is_none());
-    life.accounts.give(&admin(), &name("shop"), &alice).await.unwrap();
+    life.accounts.transfer(&admin(), &name("shop"), &alice).await.unwrap();
     assert_eq!(life.engine.status(&name("shop")).await.unwrap().account, Some(alice.id.clone()));
-    let nobody = life.accounts.give(&admin(), &name("nobody"), &alice).await;
+    let nobody = life.accounts.transfer(&admin(), &name("nobody"), &alice).await;
     let missing = |e| matches!(e, AccountError::Instance(EngineError::NoInstance(_)));
     assert!(missing(nobody.unwrap_err()));
 
     // What an account has that leaves goes with it.
     let bob = life.person("bob@example.com").await.account;
     life.accounts.delete(&admin(), bob.clone()).await.unwrap();
-    let given = life.accounts.give(&admin(), &name("shop"), &bob).await;
+    let given = life.accounts.transfer(&admin(), &name("shop"), &bob).await;
     assert!(matches!(given, Err(AccountError::Missing("account"))));
     life.engine.provision(&admin(), request("late", "bob@example.com"), None).await.unwrap();
     assert!(life.engine.status(&name("late")).await.unwrap().account.is_none());
@@ -143,8 +143,8 @@ async fn an_instance_is_given_to_an_account_that_stays() {
 
 #[tokio::test]
 async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_theirs() {
-    let house = House::new(SignUp::Open).await;
-    let life = house.start().await;
+    let platform = TestPlatform::new(SignUp::Open).await;
+    let life = platform.start().await;
     let alice = life.person(ALICE).await.account;
     let not_sure = startclaw_model::Account {
         id: startclaw_model::AccountId::new(),
@@ -152,7 +152,7 @@ async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_
         confirmed_at: None,
         ..alice.clone()
     };
-    house.store.add_account(&not_sure, None, None).await.unwrap();
+    platform.store.add_account(&not_sure, None, None).await.unwrap();
     for (text, owner, account) in
         [("one", "Alice@example.com", Some(&alice.id)), ("two", "victim@example.com", None)]
     {
@@ -164,7 +164,7 @@ async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_
 
 #[tokio::test]
 async fn a_deleted_account_goes_when_its_instances_are_gone() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let session = life.person(ALICE).await;
     let alice = session.account.clone();
     life.accounts.set_quota(&admin(), alice.clone(), Some(room_for(2))).await.unwrap();
@@ -174,14 +174,14 @@ async fn a_deleted_account_goes_when_its_instances_are_gone() {
 
     let me = Actor::account(&alice.id);
     life.accounts.delete(&me, alice.clone()).await.unwrap();
-    assert!(life.who(&session).await.is_none(), "at once");
+    assert!(life.authenticate(&session).await.is_none(), "at once");
     let again = life.sign_in(ALICE, PASSWORD, None, &home()).await;
     assert!(matches!(again, Err(AccountError::Refused)));
-    assert_eq!(life.accounts.get(&alice.id).await.unwrap().state, AccountState::Leaving);
+    assert_eq!(life.accounts.get(&alice.id).await.unwrap().state, AccountState::PendingDeletion);
     let resumed = life.accounts.suspend(&admin(), alice.clone(), false).await;
     assert!(matches!(resumed, Err(AccountError::Missing("account"))), "there is no way back");
 
-    life.see_off();
+    life.delete_pending_accounts();
     until("the account is gone", async || life.accounts.get(&alice.id).await.is_err()).await;
     let left: Vec<_> = life.engine.status_all().await.unwrap();
     assert_eq!(left.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["other"]);
@@ -197,16 +197,16 @@ async fn a_deleted_account_goes_when_its_instances_are_gone() {
 
 #[tokio::test]
 async fn a_daemon_that_ends_over_it_goes_on_with_it() {
-    let house = House::new(SignUp::Closed).await;
-    let life = house.start().await;
+    let platform = TestPlatform::new(SignUp::Closed).await;
+    let life = platform.start().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     // The volume cannot be removed while this daemon lives.
-    house.host.set_faults(Faults::by(|_, step| match step {
+    platform.host.set_faults(Faults::by(|_, step| match step {
         Some(Step::RemoveVolume) => Fault::FailBefore,
         _ => Fault::None,
     }));
-    life.see_off();
+    life.delete_pending_accounts();
     life.accounts.delete(&admin(), alice.clone()).await.unwrap();
     until("its removal has begun", async || {
         let newest = life.engine.operations(Some(&name("one")), 1).await.unwrap().remove(0);
@@ -215,10 +215,10 @@ async fn a_daemon_that_ends_over_it_goes_on_with_it() {
     .await;
     assert!(life.accounts.get(&alice.id).await.is_ok(), "not before its instances");
     life.end().await;
-    house.host.set_faults(Faults::default());
+    platform.host.set_faults(Faults::default());
 
-    let next = house.start().await;
-    next.see_off();
+    let next = platform.start().await;
+    next.delete_pending_accounts();
     until("the account is gone", async || next.accounts.get(&alice.id).await.is_err()).await;
     assert!(next.engine.status_all().await.unwrap().is_empty());
     let asked = next.engine.operations(Some(&name("one")), 10).await.unwrap();

@@ -3,7 +3,7 @@
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_model::{AccountState, Secret};
 
-use crate::house::*;
+use crate::test_platform::*;
 
 const ALICE: &str = "alice@example.com";
 const WRONG: &str = "not the password";
@@ -14,7 +14,7 @@ fn is_slow<T>(answer: &Result<T, AccountError>) -> bool {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_address_give_the_same_error() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     let fresh = life.accounts.create(&admin(), email("new@example.com"), false).await.unwrap().0;
     let wrong = life.sign_in(ALICE, WRONG, None, &home()).await.unwrap_err();
@@ -34,7 +34,7 @@ async fn a_wrong_password_and_an_unknown_address_give_the_same_error() {
 
 #[tokio::test]
 async fn asking_for_a_new_password_does_not_tell_who_has_an_account() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     for address in [ALICE, "nobody@example.com"] {
         assert!(life.accounts.ask_password_link(address, &home()).await.is_ok(), "{address}");
@@ -43,7 +43,7 @@ async fn asking_for_a_new_password_does_not_tell_who_has_an_account() {
 
 #[tokio::test]
 async fn strangers_who_guess_are_slowed_and_a_known_device_is_not() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await;
     for n in 0..10 {
         let stranger = from(&format!("198.51.100.{n}"));
@@ -69,7 +69,7 @@ async fn strangers_who_guess_are_slowed_and_a_known_device_is_not() {
 
 #[tokio::test]
 async fn the_mark_of_one_account_is_worth_nothing_for_another() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     let mallory = life.person("mallory@example.com").await;
     let mark = Some(mallory.device.expose());
@@ -83,7 +83,7 @@ async fn the_mark_of_one_account_is_worth_nothing_for_another() {
 
 #[tokio::test]
 async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     let guesses = (0..30_u8).map(|n| {
         let (life, stranger) = (&life, from(&format!("198.51.100.{n}")));
@@ -95,7 +95,7 @@ async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
 
 #[tokio::test]
 async fn one_network_that_guesses_everywhere_is_slowed_and_signing_in_costs_nothing() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     for n in 0..19 {
         let guess = life.sign_in(&format!("a{n}@example.com"), WRONG, None, &home()).await;
@@ -113,12 +113,12 @@ async fn one_network_that_guesses_everywhere_is_slowed_and_signing_in_costs_noth
 
 #[tokio::test]
 async fn a_suspended_account_cannot_be_entered_and_its_sessions_are_over() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await;
     let account = life.accounts.find(&email(ALICE)).await.unwrap();
     let link = life.accounts.password_link(&admin(), &account).await.unwrap();
     life.accounts.suspend(&admin(), account.clone(), true).await.unwrap();
-    assert!(life.who(&alice).await.is_none());
+    assert!(life.authenticate(&alice).await.is_none());
     assert!(life.accounts.sessions(&account.id).await.unwrap().is_empty());
     let right = life.sign_in(ALICE, PASSWORD, None, &home()).await;
     assert!(matches!(right, Err(AccountError::Suspended)));
@@ -129,13 +129,13 @@ async fn a_suspended_account_cannot_be_entered_and_its_sessions_are_over() {
     assert!(matches!(by_link, Err(AccountError::Suspended)));
 
     life.accounts.suspend(&admin(), account, false).await.unwrap();
-    assert!(life.who(&alice).await.is_none(), "what is over stays over");
+    assert!(life.authenticate(&alice).await.is_none(), "what is over stays over");
     life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
 }
 
 #[tokio::test]
 async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     life.person(ALICE).await;
     let here = home();
     for _ in 0..5 {
@@ -151,7 +151,7 @@ async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
         suspended.unwrap();
         assert_eq!(life.accounts.find(&email(ALICE)).await.unwrap().state, AccountState::Suspended);
         if let Ok(session) = session {
-            assert!(life.who(&session).await.is_none());
+            assert!(life.authenticate(&session).await.is_none());
         }
         life.accounts.suspend(&admin(), account, false).await.unwrap();
     }
@@ -159,11 +159,11 @@ async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
 
 #[tokio::test]
 async fn a_session_has_a_new_value_at_each_sign_in() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let first = life.person(ALICE).await;
     let second = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     assert_ne!(first.value.expose(), second.value.expose());
-    assert!(life.accounts.who("planted", &home()).await.unwrap().is_none());
+    assert!(life.accounts.authenticate("planted", &home()).await.unwrap().is_none());
     let sessions = life.accounts.sessions(&first.account.id).await.unwrap();
     assert_eq!(sessions.len(), 2);
     assert!(life.accounts.get(&first.account.id).await.unwrap().signed_in_at.is_some());
@@ -171,41 +171,42 @@ async fn a_session_has_a_new_value_at_each_sign_in() {
 
 #[tokio::test]
 async fn sessions_are_ended_one_by_one_and_only_by_whose_they_are() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let (phone, bob) = (life.person(ALICE).await, life.person("bob@example.com").await);
     let laptop = life.sign_in(ALICE, PASSWORD, None, &from("192.0.2.9")).await.unwrap();
-    let (at_phone, at_laptop) = (life.who(&phone).await.unwrap(), life.who(&laptop).await.unwrap());
-    let as_bob = life.who(&bob).await.unwrap();
+    let (at_phone, at_laptop) =
+        (life.authenticate(&phone).await.unwrap(), life.authenticate(&laptop).await.unwrap());
+    let as_bob = life.authenticate(&bob).await.unwrap();
     let not_bobs = life.accounts.end_session(&as_bob, &at_phone.session.id).await;
     assert!(matches!(not_bobs, Err(AccountError::Missing("session"))));
     life.accounts.end_session(&at_laptop, &at_phone.session.id).await.unwrap();
-    assert!(life.who(&phone).await.is_none());
+    assert!(life.authenticate(&phone).await.is_none());
     life.accounts.sign_out(&at_laptop).await.unwrap();
-    assert!(life.who(&laptop).await.is_none());
-    assert!(life.who(&bob).await.is_some());
+    assert!(life.authenticate(&laptop).await.is_none());
+    assert!(life.authenticate(&bob).await.is_some());
 }
 
 #[tokio::test]
 async fn a_new_password_ends_the_other_sessions() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let here = life.person(ALICE).await;
     let there = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
-    let me = life.who(&here).await.unwrap();
+    let me = life.authenticate(&here).await.unwrap();
     life.accounts.confirm_password(&me.account, &Secret::new(PASSWORD)).await.unwrap();
     let wrong = life.accounts.confirm_password(&me.account, &Secret::new(WRONG)).await;
     assert!(matches!(wrong, Err(AccountError::Invalid { field: "password", .. })));
     let new = Secret::new("other words than these");
     life.accounts.set_password(&me.account, &new, Some(&me.session.hash)).await.unwrap();
-    assert!(life.who(&here).await.is_some());
-    assert!(life.who(&there).await.is_none());
+    assert!(life.authenticate(&here).await.is_some());
+    assert!(life.authenticate(&there).await.is_none());
     assert!(life.sign_in(ALICE, PASSWORD, None, &home()).await.is_err());
     life.sign_in(ALICE, new.expose(), None, &home()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_passkey_with_the_id_of_somebody_elses_is_not_taken() {
-    let house = House::new(SignUp::Closed).await;
-    let life = house.start().await;
+    let platform = TestPlatform::new(SignUp::Closed).await;
+    let life = platform.start().await;
     let (alice, mallory) = (life.person(ALICE).await, life.person("mallory@example.com").await);
     let key = |whose: &startclaw_model::Account, credential: &str| startclaw_store::Passkey {
         id: "credential".into(),
@@ -215,9 +216,9 @@ async fn a_passkey_with_the_id_of_somebody_elses_is_not_taken() {
         created_at: startclaw_model::Timestamp::now(),
         used_at: None,
     };
-    assert!(house.store.add_passkey(&key(&alice.account, "alice's")).await.unwrap());
-    assert!(!house.store.add_passkey(&key(&mallory.account, "mallory's")).await.unwrap());
-    assert!(!house.store.passkey_used(&key(&mallory.account, "mallory's")).await.unwrap());
+    assert!(platform.store.add_passkey(&key(&alice.account, "alice's")).await.unwrap());
+    assert!(!platform.store.add_passkey(&key(&mallory.account, "mallory's")).await.unwrap());
+    assert!(!platform.store.passkey_used(&key(&mallory.account, "mallory's")).await.unwrap());
     let kept = life.accounts.passkeys(&alice.account.id).await.unwrap();
     assert_eq!(kept[0].credential, "alice's");
     assert!(life.accounts.passkeys(&mallory.account.id).await.unwrap().is_empty());

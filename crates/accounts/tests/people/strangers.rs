@@ -2,18 +2,18 @@
 
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_engine::EngineError;
-use startclaw_model::{Farewell, OperationState};
+use startclaw_model::{DeletionPolicy, OperationState};
 
-use crate::house::*;
+use crate::test_platform::*;
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
 
 #[tokio::test]
 async fn strangers_cannot_exhaust_the_passkey_ceremonies() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let alice = life.person(ALICE).await;
-    let who = life.who(&alice).await.unwrap();
+    let who = life.authenticate(&alice).await.unwrap();
     let stranger = from("203.0.113.9");
     let mut begun = 0;
     let slow = loop {
@@ -36,14 +36,15 @@ async fn strangers_cannot_exhaust_the_passkey_ceremonies() {
 
 #[tokio::test]
 async fn one_account_cannot_spend_the_certificates_of_the_domain() {
-    let mut house = House::new(SignUp::Closed).await;
-    house.instances.names_per_account = 3;
-    house.instances.names_per_week = 4;
-    let life = house.start().await;
+    let mut platform = TestPlatform::new(SignUp::Closed).await;
+    platform.instances.names_per_account = 3;
+    platform.instances.names_per_week = 4;
+    let life = platform.start().await;
     let (alice, bob) = (life.person(ALICE).await.account, life.person(BOB).await.account);
     let make_and_remove = async |text: &str| {
         life.provision(&alice, text).await?;
-        let gone = life.engine.deprovision(&admin(), &name(text), Farewell::Over, None).await?;
+        let gone =
+            life.engine.deprovision(&admin(), &name(text), DeletionPolicy::None, None).await?;
         until("it is gone", async || {
             let state = life.engine.operation(&gone.id).await.unwrap().state;
             state == OperationState::Succeeded
@@ -65,14 +66,14 @@ async fn one_account_cannot_spend_the_certificates_of_the_domain() {
     assert!(refused.to_string().contains("this platform"), "{refused}");
     // A restart forgets nothing.
     life.end().await;
-    let life = house.start().await;
+    let life = platform.start().await;
     let refused = life.provision(&alice, "eight").await.unwrap_err();
     assert!(matches!(refused, EngineError::TooSoon { .. }), "{refused}");
 }
 
 #[tokio::test]
 async fn nobody_is_the_platform_itself() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     for reserved in ["startclaw@host", "StartClaw@Host"] {
         let refused = life.engine.provision(&admin(), request("alice", reserved), None).await;
         assert!(refused.unwrap_err().to_string().contains("platform itself"));
@@ -83,7 +84,7 @@ async fn nobody_is_the_platform_itself() {
 
 #[tokio::test]
 async fn a_token_label_holds_no_invisible_characters() {
-    let life = House::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::new(SignUp::Closed).await.start().await;
     for bad in ["a\u{202e}b", "a\u{200b}", "a\nb", "\u{2066}x"] {
         let scopes = startclaw_model::Scopes::admin();
         let made = life.engine.create_token(&admin(), bad, scopes, None).await;

@@ -6,8 +6,8 @@ use startclaw_model::{Email, Name};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
-    Invitation, InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota,
+    Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Invitation,
+    InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Transfer,
 };
 
 impl Client {
@@ -61,9 +61,9 @@ impl Client {
     }
 
     /// Gives an instance to an account.
-    pub async fn give(&self, email: &Email, name: &Name) -> Result<Account, ClientError> {
-        let wanted = Give { email: email.clone(), name: name.clone() };
-        self.ask(self.posted("/accounts/give", &wanted)?).await
+    pub async fn transfer(&self, email: &Email, name: &Name) -> Result<Account, ClientError> {
+        let wanted = Transfer { email: email.clone(), name: name.clone() };
+        self.ask(self.posted("/accounts/transfer", &wanted)?).await
     }
 
     /// The invitations that were not used yet, newest first.

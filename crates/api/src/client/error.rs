@@ -16,7 +16,7 @@ pub enum Cause {
     /// Not allowed: no token, a bad one, or one that may not do this.
     Denied,
     /// It conflicts with what is there: the name is taken, the instance is being removed,
-    /// the machine is full.
+    /// the host is at capacity.
     Conflict,
     /// The daemon cannot just now.
     Unavailable,

@@ -1,4 +1,4 @@
-//! What goes on: an operation until it is over, a log as it grows.
+//! What continues: an operation until it is over, a log as it grows.
 
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub enum Progress {
     /// How far it is.
     Now(Operation),
-    /// The daemon went away (a restart, most likely); it is tried again. Said once each time.
+    /// The daemon went away (a restart, most likely); it is retried. Said once each time.
     Lost(String),
 }
 
 impl Client {
-    /// Follows an operation until it is over. When the daemon goes away it is tried again for
+    /// Follows an operation until it is over. When the daemon goes away it is retried for
     /// as long as `patience`; the operation goes on in the meantime or when the daemon is back.
     pub fn follow(
         &self,

@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// A client of the API at `url`, such as `https://api.example.com`. `authority` is a
-    /// certificate authority in PEM to trust besides the machine's own, as for local domains.
+    /// certificate authority in PEM to trust besides the host's own, as for local domains.
     ///
     /// # Errors
     /// When `url` is no `https://` address: a token must not cross the network in the clear.
@@ -80,7 +80,7 @@ impl Client {
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(name) = parsed.host_str().filter(|host| host.ends_with(".localhost")) {
-            // This machine, as browsers have it (RFC 6761); not every system's resolver knows.
+            // This host, as browsers have it (RFC 6761); not every system's resolver knows.
             builder = builder.resolve(name, (Ipv4Addr::LOCALHOST, 0).into()).no_proxy();
         }
         if let Some(pem) = authority {

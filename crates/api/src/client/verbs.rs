@@ -2,11 +2,11 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use startclaw_model::{Event, Finding, Name, Operation, OperationId, SecretName};
+use startclaw_model::{Check, Event, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Backup, Backups, CreateToken, DeprovisionQuery, Drill, Events, EventsQuery, Findings,
+    Backup, Backups, CheckList, CreateToken, DeprovisionQuery, Drill, Events, EventsQuery,
     FreshToken, Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery,
     Provision, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery,
     Tokens,
@@ -144,10 +144,10 @@ impl Client {
         Ok(())
     }
 
-    /// What a check of the machine finds.
-    pub async fn doctor(&self) -> Result<Vec<Finding>, ClientError> {
-        let found: Findings = self.ask(self.request(Method::GET, "/doctor", &NO_QUERY)?).await?;
-        Ok(found.findings)
+    /// The results of the diagnostic checks.
+    pub async fn doctor(&self) -> Result<Vec<Check>, ClientError> {
+        let found: CheckList = self.ask(self.request(Method::GET, "/doctor", &NO_QUERY)?).await?;
+        Ok(found.checks)
     }
 
     /// Whether the daemon is well.

@@ -8,8 +8,8 @@ use crate::{
     extract::{Body, Nothing, Query},
     problem::Problem,
     wire::{
-        Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
-        SetAdmin, SetQuota,
+        Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount,
+        SetAdmin, SetQuota, Transfer,
     },
 };
 
@@ -29,7 +29,7 @@ pub(crate) async fn list(
     Ok(Json(Accounts { accounts: found.into_iter().map(Into::into).collect() }))
 }
 
-/// Make an account
+/// Create an account
 ///
 /// It has no password: hand the link in the answer to the person, who sets one with it.
 #[utoipa::path(
@@ -67,7 +67,7 @@ pub(crate) async fn remove(
     // Before it is asked for: without instances it is gone in a moment.
     let mut shown: Account = accounts.info(account.clone()).await?.into();
     accounts.delete(caller.actor(), account).await?;
-    shown.state = startclaw_model::AccountState::Leaving;
+    shown.state = startclaw_model::AccountState::PendingDeletion;
     Ok((StatusCode::ACCEPTED, Json(shown)))
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn link(
 
 /// Keep somebody out
 ///
-/// Their sessions end at once, those in instances too. Their instances go on.
+/// Their sessions end at once, those in instances too. Their instances continue.
 #[utoipa::path(
     post, path = "/accounts/suspend", tag = "accounts", operation_id = "suspendAccount",
     request_body = EmailBody,
@@ -161,17 +161,17 @@ pub(crate) async fn quota(
 ///
 /// Its owner then sees it in their pages, and whoever saw it there before does not.
 #[utoipa::path(
-    post, path = "/accounts/give", tag = "accounts", operation_id = "giveInstance",
-    request_body = Give,
+    post, path = "/accounts/transfer", tag = "accounts", operation_id = "giveInstance",
+    request_body = Transfer,
     responses((status = 200, description = "The account as it is now.", body = Account)),
     security(("token" = ["admin"])),
 )]
-pub(crate) async fn give(
+pub(crate) async fn transfer(
     caller: Caller<Admin>,
-    Body(body): Body<Give>,
+    Body(body): Body<Transfer>,
 ) -> Result<Json<Account>, Problem> {
     let account = caller.accounts().find(&body.email).await?;
-    caller.accounts().give(caller.actor(), &body.name, &account).await?;
+    caller.accounts().transfer(caller.actor(), &body.name, &account).await?;
     shown(&caller, &body.email).await
 }
 

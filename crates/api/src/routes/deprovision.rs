@@ -12,9 +12,9 @@ use crate::{
 
 /// Remove an instance and its data
 ///
-/// A last backup is taken first, unless `backup=false`; then container, volume, network and
-/// secrets go. While backups are kept, `POST /restore` brings it back. With `purge=true` they go too,
-/// and there is no way back. Asked again while it is under way, it can still ask for less.
+/// A final backup is taken first, unless `backup=false`; then container, volume, network and
+/// secrets go. While backups are kept, `POST /restore` brings it back. With `purge=true` they go
+/// too, and there is no way back. Asked again while it is in progress, it can still ask for less.
 #[utoipa::path(
     delete, path = "/deprovision", tag = "instances", operation_id = "deprovision",
     params(DeprovisionQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
@@ -26,8 +26,8 @@ pub(crate) async fn deprovision(
     key: Key,
     Query(query): Query<DeprovisionQuery>,
 ) -> Result<Accepted, Problem> {
-    caller.see(&query.name)?;
+    caller.require_access(&query.name)?;
     let promise = key.of("DELETE /deprovision", &query);
-    let (actor, farewell) = (caller.actor(), query.farewell());
-    Ok(accepted(caller.engine().deprovision(actor, &query.name, farewell, promise).await?))
+    let (actor, policy) = (caller.actor(), query.deletion_policy());
+    Ok(accepted(caller.engine().deprovision(actor, &query.name, policy, promise).await?))
 }

@@ -6,26 +6,26 @@ use crate::{
     caller::{Caller, Read},
     extract::{Nothing, Query},
     problem::Problem,
-    wire::Findings,
+    wire::CheckList,
 };
 
-/// Check the machine
+/// Diagnose the host
 ///
 /// Docker, the firewall, the image, disk, memory, ports, Caddy, the clock: how each is, and
-/// how to mend it.
+/// how to fix it.
 #[utoipa::path(
     get, path = "/doctor", tag = "machine", operation_id = "doctor",
-    responses((status = 200, description = "One finding for each check.", body = Findings)),
+    responses((status = 200, description = "One finding for each check.", body = CheckList)),
     security(("token" = ["read"])),
 )]
 pub(crate) async fn doctor(
     caller: Caller<Read>,
     Query(Nothing {}): Query<Nothing>,
-) -> Result<Json<Findings>, Problem> {
-    caller.everywhere()?;
-    let mut findings = caller.engine().check().await;
+) -> Result<Json<CheckList>, Problem> {
+    caller.require_global()?;
+    let mut findings = caller.engine().diagnose().await;
     if let Some(checks) = &caller.settings().checks {
         findings.extend(checks().await);
     }
-    Ok(Json(Findings { findings }))
+    Ok(Json(CheckList { checks: findings }))
 }

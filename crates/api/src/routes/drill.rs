@@ -14,7 +14,7 @@ use crate::{
 ///
 /// The newest backup of the instance, or of one that is chosen, is restored beside it, its
 /// databases are checked, and OpenClaw is booted on it without a network. The instance itself is
-/// not touched. Asked again while a drill of it is under way, it answers that one.
+/// not touched. Asked again while a drill of it is in progress, it answers that one.
 #[utoipa::path(
     post, path = "/drill", tag = "backups", operation_id = "drill",
     request_body = Drill,
@@ -26,8 +26,8 @@ pub(crate) async fn drill(
     Body(body): Body<Drill>,
 ) -> Result<Accepted, Problem> {
     match &body.name {
-        Some(name) => caller.see(name)?,
-        None => caller.everywhere()?,
+        Some(name) => caller.require_access(name)?,
+        None => caller.require_global()?,
     }
     Ok(accepted(caller.engine().drill(caller.actor(), body.name.as_ref()).await?))
 }

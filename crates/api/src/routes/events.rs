@@ -24,7 +24,7 @@ pub(crate) async fn events(
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Events>, Problem> {
     let limit = limit(query.limit)?;
-    let name = caller.narrow(query.name)?;
+    let name = caller.filter(query.name)?;
     let events = match caller.own() {
         Some(own) => caller.engine().own_events(own, limit).await?,
         None => caller.engine().events(name.as_ref(), limit).await?,

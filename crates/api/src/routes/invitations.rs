@@ -30,7 +30,7 @@ pub(crate) async fn list(
     Ok(Json(Invitations { invitations: found.into_iter().map(Into::into).collect() }))
 }
 
-/// Invite somebody
+/// Invite a user
 ///
 /// The link in the answer makes one account.
 #[utoipa::path(

@@ -18,7 +18,7 @@ use crate::{
 
 /// An instance's log
 ///
-/// Plain text, one line after the other. With `follow`, the answer goes on with new lines.
+/// Plain text, one line after the other. With `follow`, the answer continues with new lines.
 #[utoipa::path(
     get, path = "/logs", tag = "instances", operation_id = "logs",
     params(LogsQuery),
@@ -30,7 +30,7 @@ pub(crate) async fn logs(
     Query(query): Query<LogsQuery>,
     permit: StreamPermit,
 ) -> Result<impl IntoResponse, Problem> {
-    caller.see(&query.name)?;
+    caller.require_access(&query.name)?;
     let tail = match query.tail.unwrap_or(100) {
         n @ 0..=10_000 => n as usize,
         _ => return Err(Problem::field("tail", "tail lies between 0 and 10000")),

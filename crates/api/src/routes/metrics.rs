@@ -18,7 +18,7 @@ pub(crate) async fn metrics(
     caller: Caller<Read>,
     Query(Nothing {}): Query<Nothing>,
 ) -> Result<impl IntoResponse, Problem> {
-    caller.everywhere()?;
+    caller.require_global()?;
     let handle = caller
         .settings()
         .metrics

@@ -34,7 +34,7 @@ pub(crate) async fn list(
     Query(query): Query<OperationsQuery>,
 ) -> Result<Json<Operations>, Problem> {
     let limit = limit(query.limit)?;
-    let name = caller.narrow(query.name)?;
+    let name = caller.filter(query.name)?;
     let operations = match caller.own() {
         Some(own) => caller.engine().own_operations(own, limit).await?,
         None => caller.engine().operations(name.as_ref(), limit).await?,

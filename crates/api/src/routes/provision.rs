@@ -29,7 +29,7 @@ pub(crate) async fn provision(
     key: Key,
     Body(body): Body<Provision>,
 ) -> Result<Accepted, Problem> {
-    caller.everywhere()?;
+    caller.require_global()?;
     let promise = key.of("POST /provision", &body);
     let owner = match &body.owner {
         Some(owner) => owner.clone(),

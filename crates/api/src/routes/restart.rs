@@ -12,7 +12,7 @@ use crate::{
 
 /// Replace an instance's container by a fresh one
 ///
-/// Its data stays. A failing instance is tried again at once.
+/// Its data stays. A failing instance is retried at once.
 #[utoipa::path(
     post, path = "/restart", tag = "instances", operation_id = "restart",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
@@ -25,7 +25,7 @@ pub(crate) async fn restart(
     key: Key,
     Body(body): Body<NameBody>,
 ) -> Result<Accepted, Problem> {
-    caller.see(&body.name)?;
+    caller.require_access(&body.name)?;
     let promise = key.of("POST /restart", &body);
     Ok(accepted(caller.engine().restart(caller.actor(), &body.name, promise).await?))
 }

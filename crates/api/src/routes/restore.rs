@@ -14,8 +14,8 @@ use crate::{
 /// Bring a backup back
 ///
 /// It goes into a new volume. The instance moves to it and stays there if it comes up; otherwise it
-/// goes on as it was. What was replaced is kept for a day (`undo`). With `as`, a new instance gets
-/// the backup. An instance that was deprovisioned comes back with its keys and secrets.
+/// continues as it was. What was replaced is kept for a day (`undo`). With `as`, a new instance
+/// gets the backup. An instance that was deprovisioned comes back with its keys and secrets.
 #[utoipa::path(
     post, path = "/restore", tag = "backups", operation_id = "restore",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
@@ -28,10 +28,10 @@ pub(crate) async fn restore(
     key: Key,
     Body(body): Body<Restore>,
 ) -> Result<Accepted, Problem> {
-    caller.see(&body.name)?;
+    caller.require_access(&body.name)?;
     if body.as_name.is_some() {
         // It is a new instance, and a token of one instance makes no other.
-        caller.everywhere()?;
+        caller.require_global()?;
     }
     let promise = key.of("POST /restore", &body);
     let engine = caller.engine();

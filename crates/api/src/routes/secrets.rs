@@ -24,7 +24,7 @@ pub(crate) async fn list(
     caller: Caller<Read>,
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Secrets>, Problem> {
-    caller.see(&query.name)?;
+    caller.require_access(&query.name)?;
     let found = caller.engine().secrets(&query.name).await?;
     Ok(Json(Secrets { secrets: found.into_iter().map(Into::into).collect() }))
 }
@@ -44,7 +44,7 @@ pub(crate) async fn set(
     key: Key,
     Body(body): Body<SetSecret>,
 ) -> Result<Accepted, Problem> {
-    caller.see(&body.name)?;
+    caller.require_access(&body.name)?;
     let promise = key.of("PUT /secrets", &body);
     let SetSecret { name, secret, value } = body;
     let engine = caller.engine();
@@ -65,7 +65,7 @@ pub(crate) async fn remove(
     key: Key,
     Query(query): Query<SecretQuery>,
 ) -> Result<Accepted, Problem> {
-    caller.see(&query.name)?;
+    caller.require_access(&query.name)?;
     let promise = key.of("DELETE /secrets", &query);
     let engine = caller.engine();
     let (name, secret) = (&query.name, &query.secret);

@@ -24,7 +24,7 @@ pub(crate) async fn status(
     Query(query): Query<NameQuery>,
 ) -> Result<Json<Instances>, Problem> {
     let asked = query.name.is_some();
-    let found = match caller.narrow(query.name)? {
+    let found = match caller.filter(query.name)? {
         None => caller.engine().status_all().await?,
         Some(name) => match caller.engine().status(&name).await {
             // The token outlived its instance: a list without it, not an error.

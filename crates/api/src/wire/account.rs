@@ -88,7 +88,7 @@ pub struct Quota {
     /// The sum of their hard limits, in MiB.
     #[schema(example = 6144)]
     pub memory_mib: u64,
-    /// Their data, in MiB. With it used up nothing new can be made; what is there goes on.
+    /// Their data, in MiB. With it used up nothing new can be made; what is there continues.
     #[schema(example = 30720)]
     pub disk_mib: u64,
 }
@@ -187,7 +187,7 @@ pub struct SetQuota {
 /// An instance that goes to an account.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Give {
+pub struct Transfer {
     /// The account's e-mail address.
     #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,

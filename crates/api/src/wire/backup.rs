@@ -1,7 +1,7 @@
 //! Backups and restores over the wire.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{Farewell, Name, Snapshot, Timestamp};
+use startclaw_model::{DeletionPolicy, Name, Snapshot, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 /// A snapshot of an instance.
@@ -22,7 +22,7 @@ pub struct Backup {
     pub bytes: u64,
     /// Bytes that had to be stored for it.
     pub added_bytes: u64,
-    /// Whether there is a copy on this machine beside the one in the bucket.
+    /// Whether there is a copy on this host beside the one in the bucket.
     pub local: bool,
     /// Whether it is where backups are kept. `false`: it is still to be sent there.
     pub stored: bool,
@@ -89,7 +89,7 @@ pub struct DeprovisionQuery {
     /// The instance.
     #[param(value_type = String, example = "alice")]
     pub name: Name,
-    /// Take a last backup first; `true` when left out.
+    /// Take a final backup first; `true` when left out.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub backup: bool,
     /// Forget all its backups too; none is taken then.
@@ -108,11 +108,11 @@ fn is_yes(value: &bool) -> bool {
 
 impl DeprovisionQuery {
     /// What is done with the data.
-    pub const fn farewell(&self) -> Farewell {
+    pub const fn deletion_policy(&self) -> DeletionPolicy {
         match (self.purge, self.backup) {
-            (true, _) => Farewell::Purge,
-            (false, true) => Farewell::Backup,
-            (false, false) => Farewell::Over,
+            (true, _) => DeletionPolicy::Purge,
+            (false, true) => DeletionPolicy::FinalBackup,
+            (false, false) => DeletionPolicy::None,
         }
     }
 }

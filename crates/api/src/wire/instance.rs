@@ -24,7 +24,7 @@ pub struct Instance {
     pub reason: Option<String>,
     /// The last lines of its log, when it is failing.
     pub last_log: Vec<String>,
-    /// When it is tried again, when it is failing.
+    /// When it is retried, when it is failing.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<Timestamp>,
     /// Since when it is in this state, as far as this daemon saw.
@@ -49,12 +49,12 @@ pub struct Instance {
     pub telegram: bool,
     /// What it may use.
     pub limits: Limits,
-    /// The operation that is under way.
+    /// The operation that is in progress.
     pub operation: Option<OperationId>,
     /// When its newest backup was made.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_backup: Option<Timestamp>,
-    /// When it was asked for.
+    /// When it was requested.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }

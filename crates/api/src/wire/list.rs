@@ -1,7 +1,7 @@
 //! Lists, and the query parameters that choose what is in them.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{Event, Finding, Name, Operation};
+use startclaw_model::{Check, Event, Name, Operation};
 use utoipa::{IntoParams, ToSchema};
 
 /// Which instance, if one.
@@ -32,7 +32,7 @@ pub struct OperationsQuery {
     /// Of this instance only.
     #[param(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
-    /// At most so many, 1 to 1000; 50 when left out.
+    /// At most this many, 1 to 1000; 50 when left out.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
@@ -45,7 +45,7 @@ pub struct EventsQuery {
     /// Of this instance only.
     #[param(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
-    /// At most so many, 1 to 1000; 50 when left out.
+    /// At most this many, 1 to 1000; 50 when left out.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
@@ -80,9 +80,9 @@ pub struct Events {
     pub events: Vec<Event>,
 }
 
-/// What a check of the machine found.
+/// The results of all checks.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Findings {
+pub struct CheckList {
     /// One for each check.
-    pub findings: Vec<Finding>,
+    pub checks: Vec<Check>,
 }

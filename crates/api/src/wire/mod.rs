@@ -11,13 +11,13 @@ mod secret;
 
 pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
 pub use account::{
-    Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Give,
-    Invitation, InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Usage,
+    Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Invitation,
+    InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Transfer, Usage,
 };
 pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
-    Events, EventsQuery, Findings, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,
+    CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,
 };
 pub use provision::{NameBody, Provision, WantedLimits};
 pub use secret::{SecretInfo, SecretQuery, Secrets, SentSecret, SetSecret};

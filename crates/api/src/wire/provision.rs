@@ -73,7 +73,7 @@ impl Provision {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WantedLimits {
-    /// Memory it is to keep when the machine is short, in MiB (a soft limit).
+    /// Memory it is to keep when the host is short, in MiB (a soft limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 512)]
     pub memory_soft_mib: Option<u64>,

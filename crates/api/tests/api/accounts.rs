@@ -7,20 +7,21 @@ use axum::{
 use serde_json::json;
 use startclaw_model::Scope;
 
-use crate::house::{House, delete, get, name, post, send};
+use crate::test_platform::{TestPlatform, delete, get, name, post, send};
 
-async fn made(house: &House, email: &str) {
-    let answer = post(&house.socket(), "/accounts", &json!({ "email": email }).to_string()).await;
+async fn made(platform: &TestPlatform, email: &str) {
+    let answer =
+        post(&platform.socket(), "/accounts", &json!({ "email": email }).to_string()).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
 }
 
 #[tokio::test]
 async fn only_admins_of_the_whole_machine_get_at_accounts() {
-    let house = House::new().await;
-    house.live(&["bob"]).await;
-    made(&house, "alice@example.com").await;
-    let write = house.token(&[Scope::Write], None).await;
-    let of_bob = house.token(&[Scope::Read, Scope::Write], Some("bob")).await;
+    let platform = TestPlatform::new().await;
+    platform.live(&["bob"]).await;
+    made(&platform, "alice@example.com").await;
+    let write = platform.token(&[Scope::Write], None).await;
+    let of_bob = platform.token(&[Scope::Read, Scope::Write], Some("bob")).await;
     let document = serde_json::to_value(startclaw_api::openapi()).unwrap();
     let mut routes = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -40,19 +41,19 @@ async fn only_admins_of_the_whole_machine_get_at_accounts() {
                     .header("authorization", format!("Bearer {token}"))
                     .body(Body::from(body))
                     .unwrap();
-                send(&house.bearer(), request).await.problem(403);
+                send(&platform.bearer(), request).await.problem(403);
             }
         }
     }
     assert_eq!(routes, 12);
-    let all = get(&house.socket(), "/accounts").await.json();
+    let all = get(&platform.socket(), "/accounts").await.json();
     assert_eq!(all["accounts"][0]["admin"], false, "nothing of the above did anything");
 }
 
 #[tokio::test]
 async fn an_account_is_made_and_its_link_is_shown_once() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let body = r#"{"email":" Alice@Example.com","admin":true}"#;
     let answer = post(&socket, "/accounts", body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
@@ -88,14 +89,14 @@ async fn an_account_is_made_and_its_link_is_shown_once() {
 
 #[tokio::test]
 async fn accounts_are_listed_with_what_they_have_and_may_have() {
-    let house = House::new().await;
-    let socket = house.socket();
-    made(&house, "alice@example.com").await;
-    house.live(&["bob"]).await;
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
+    made(&platform, "alice@example.com").await;
+    platform.live(&["bob"]).await;
     let give = r#"{"email":"alice@example.com","name":"bob"}"#;
-    let given = post(&socket, "/accounts/give", give).await;
+    let given = post(&socket, "/accounts/transfer", give).await;
     assert_eq!(given.status, 200, "{}", given.text);
-    let id = house.engine.status(&name("bob")).await.unwrap().account.unwrap();
+    let id = platform.engine.status(&name("bob")).await.unwrap().account.unwrap();
     assert_eq!(given.json()["id"], id.as_str());
 
     let alice = &get(&socket, "/accounts").await.json()["accounts"][0];
@@ -115,16 +116,17 @@ async fn accounts_are_listed_with_what_they_have_and_may_have() {
     assert_eq!(half["field"], "quota.memory_mib", "a quota is given whole");
 
     let nobody = r#"{"email":"alice@example.com","name":"nobody"}"#;
-    post(&socket, "/accounts/give", nobody).await.problem(404);
+    post(&socket, "/accounts/transfer", nobody).await.problem(404);
 }
 
 #[tokio::test]
 async fn an_account_is_suspended_and_let_in_again_and_one_admin_stays() {
-    let house = House::new().await;
-    let socket = house.socket();
-    made(&house, "alice@example.com").await;
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
+    made(&platform, "alice@example.com").await;
     let alice = r#"{"email":"alice@example.com"}"#;
-    let state = |answer: crate::house::Answer| answer.json()["state"].as_str().unwrap().to_owned();
+    let state =
+        |answer: crate::test_platform::Answer| answer.json()["state"].as_str().unwrap().to_owned();
     assert_eq!(state(post(&socket, "/accounts/suspend", alice).await), "suspended");
     assert_eq!(state(post(&socket, "/accounts/suspend", alice).await), "suspended", "again");
     assert_eq!(state(post(&socket, "/accounts/resume", alice).await), "active");
@@ -133,7 +135,7 @@ async fn an_account_is_suspended_and_let_in_again_and_one_admin_stays() {
     assert_eq!(post(&socket, "/accounts/admin", admin).await.json()["admin"], true);
     let last = "urn:startclaw:problem:conflict";
     let no_admin = r#"{"email":"alice@example.com","admin":false}"#;
-    let token = house.token(&[Scope::Admin], None).await;
+    let token = platform.token(&[Scope::Admin], None).await;
     let program = |method: Method, uri: &'static str, body: &'static str| {
         let request = Request::builder()
             .method(method)
@@ -142,7 +144,7 @@ async fn an_account_is_suspended_and_let_in_again_and_one_admin_stays() {
             .header("content-type", "application/json")
             .body(Body::from(body))
             .unwrap();
-        let bearer = house.bearer();
+        let bearer = platform.bearer();
         async move { send(&bearer, request).await.problem(409)["type"].clone() }
     };
     assert_eq!(program(Method::POST, "/accounts/admin", no_admin).await, last);
@@ -154,22 +156,22 @@ async fn an_account_is_suspended_and_let_in_again_and_one_admin_stays() {
 
 #[tokio::test]
 async fn a_deleted_account_goes_with_its_instances() {
-    let house = House::new().await;
-    let socket = house.socket();
-    made(&house, "alice@example.com").await;
-    house.live(&["bob"]).await;
-    post(&socket, "/accounts/give", r#"{"email":"alice@example.com","name":"bob"}"#).await;
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
+    made(&platform, "alice@example.com").await;
+    platform.live(&["bob"]).await;
+    post(&socket, "/accounts/transfer", r#"{"email":"alice@example.com","name":"bob"}"#).await;
     let gone = delete(&socket, "/accounts?email=ALICE@example.com").await;
     assert_eq!(gone.status, 202, "{}", gone.text);
-    assert_eq!(gone.json()["state"], "leaving");
+    assert_eq!(gone.json()["state"], "pending-deletion");
 
     let stop = tokio_util::sync::CancellationToken::new();
-    let seeing_off = tokio::spawn(house.accounts.clone().see_off(stop.clone()));
-    let asked = async || house.engine.operations(Some(&name("bob")), 1).await.unwrap().remove(0);
+    let seeing_off = tokio::spawn(platform.accounts.clone().delete_pending_accounts(stop.clone()));
+    let asked = async || platform.engine.operations(Some(&name("bob")), 1).await.unwrap().remove(0);
     while asked().await.kind.as_str() != "deprovision" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    house.done(asked().await.id.as_str()).await;
+    platform.done(asked().await.id.as_str()).await;
     stop.cancel();
     seeing_off.await.unwrap();
     get(&socket, "/status?name=bob").await.problem(404);
@@ -179,13 +181,13 @@ async fn a_deleted_account_goes_with_its_instances() {
 
 #[tokio::test]
 async fn invitations_are_made_listed_and_taken_back() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let open = post(&socket, "/invitations", "{}").await;
     assert_eq!(open.status, 201, "{}", open.text);
     let url = open.json()["url"].as_str().unwrap().to_owned();
     let value = url.strip_prefix("https://claws.test:8443/invite/").unwrap();
-    assert!(house.accounts.invitation(value).await.unwrap().is_some());
+    assert!(platform.accounts.invitation(value).await.unwrap().is_some());
     let bob = r#"{"email":"bob@example.com","days":30}"#;
     assert_eq!(post(&socket, "/invitations", bob).await.status, 201);
 
@@ -199,7 +201,7 @@ async fn invitations_are_made_listed_and_taken_back() {
 
     let id = of(json!(null))["id"].as_str().unwrap();
     assert_eq!(delete(&socket, &format!("/invitations?id={id}")).await.status, 204);
-    assert!(house.accounts.invitation(value).await.unwrap().is_none());
+    assert!(platform.accounts.invitation(value).await.unwrap().is_none());
     delete(&socket, &format!("/invitations?id={id}")).await.problem(404);
     assert_eq!(delete(&socket, "/invitations?id=a%2Fb").await.problem(422)["field"], "id");
     for days in [0, 366] {

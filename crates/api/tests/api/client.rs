@@ -11,15 +11,15 @@ use startclaw_api::{
 use startclaw_model::{OperationState, Scope, Secret, SecretName};
 use tokio::{net::UnixListener, task::JoinHandle};
 
-use crate::house::{House, name};
+use crate::test_platform::{TestPlatform, name};
 
-fn serve(house: &House, path: &Path) -> JoinHandle<()> {
+fn serve(platform: &TestPlatform, path: &Path) -> JoinHandle<()> {
     let listener = UnixListener::bind(path).unwrap();
     let router = startclaw_api::router(
-        house.engine.clone(),
-        house.accounts.clone(),
+        platform.engine.clone(),
+        platform.accounts.clone(),
         startclaw_api::Access::Socket,
-        house.settings.clone(),
+        platform.settings.clone(),
     );
     let service = router.into_make_service_with_connect_info::<Peer>();
     tokio::spawn(async move { axum::serve(listener, service).await.unwrap() })
@@ -27,10 +27,10 @@ fn serve(house: &House, path: &Path) -> JoinHandle<()> {
 
 #[tokio::test]
 async fn every_verb_works_over_the_socket() {
-    let house = House::new().await;
+    let platform = TestPlatform::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    serve(&house, &path);
+    serve(&platform, &path);
     let client = Client::socket(&path).unwrap();
     let alice = name("alice");
 
@@ -71,10 +71,10 @@ async fn every_verb_works_over_the_socket() {
 
 #[tokio::test]
 async fn refusals_carry_cause_and_field() {
-    let house = House::new().await;
+    let platform = TestPlatform::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
-    serve(&house, &path);
+    serve(&platform, &path);
     let client = Client::socket(&path).unwrap();
 
     let missing = client.restart(&name("nobody")).await.unwrap_err();
@@ -102,11 +102,11 @@ async fn a_token_goes_over_tls_only() {
 
 #[tokio::test]
 async fn following_goes_on_when_the_daemon_comes_back() {
-    let house = House::new().await;
+    let platform = TestPlatform::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let made = {
-        let server = serve(&house, &path);
+        let server = serve(&platform, &path);
         let client = Client::socket(&path).unwrap();
         let made = client.provision(&Provision::of(name("alice"))).await.unwrap();
         server.abort();
@@ -117,7 +117,7 @@ async fn following_goes_on_when_the_daemon_comes_back() {
     let mut news = client.follow(made.id, Duration::from_secs(20)).boxed();
     assert!(matches!(news.next().await.unwrap().unwrap(), Progress::Lost(_)));
     std::fs::remove_file(&path).unwrap();
-    serve(&house, &path);
+    serve(&platform, &path);
     let rest: Vec<_> = news.map(Result::unwrap).collect().await;
     assert!(rest.iter().all(|p| matches!(p, Progress::Now(_))), "lost is said once");
     assert!(matches!(rest.last(), Some(Progress::Now(o)) if o.state.is_over()));

@@ -5,12 +5,12 @@ use axum::{
     http::{Method, Request},
 };
 
-use crate::house::{House, delete, get, post, send, with_body};
+use crate::test_platform::{TestPlatform, delete, get, post, send, with_body};
 
 #[tokio::test]
 async fn wrong_fields_are_422_and_named() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let custom = r#"{"name":"a","provider":{"kind":"custom","model":"m"}}"#;
     for (body, field) in [
         ("{}", "name"),
@@ -34,13 +34,13 @@ async fn wrong_fields_are_422_and_named() {
         assert_eq!(problem["field"], field, "{body}: {problem}");
         assert_eq!(problem["errors"][0]["field"], field, "{body}");
     }
-    assert!(house.engine.status_all().await.unwrap().is_empty(), "nothing is half made");
+    assert!(platform.engine.status_all().await.unwrap().is_empty(), "nothing is half made");
 }
 
 #[tokio::test]
 async fn wrong_queries_are_422_and_named() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for (uri, field) in [
         ("/status?name=A", "name"),
         ("/status?nmae=a", "nmae"),
@@ -65,8 +65,8 @@ async fn wrong_queries_are_422_and_named() {
 
 #[tokio::test]
 async fn what_is_no_json_is_400_and_what_says_so_415() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for body in ["", "{", "[", "\u{1}", "{\"name\":\"a\"}{}", &"[".repeat(10_000)] {
         let answer = post(&socket, "/provision", body).await;
         assert!(matches!(answer.status.as_u16(), 400 | 422), "{body:?}: {}", answer.text);
@@ -85,15 +85,15 @@ async fn what_is_no_json_is_400_and_what_says_so_415() {
 
 #[tokio::test]
 async fn a_large_body_is_413() {
-    let house = House::new().await;
+    let platform = TestPlatform::new().await;
     let body = format!(r#"{{"name":"{}"}}"#, "a".repeat(65 * 1024));
-    post(&house.socket(), "/provision", &body).await.problem(413);
+    post(&platform.socket(), "/provision", &body).await.problem(413);
 }
 
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for path in ["/", "/provision/", "/status/a", "/operations/x/y", "//status", "/%00", "/.env"] {
         get(&socket, path).await.problem(404);
     }
@@ -123,8 +123,8 @@ async fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
 
 #[tokio::test]
 async fn what_is_not_there_is_404_and_what_is_there_already_409() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for uri in [
         "/status?name=a",
         "/logs?name=a",
@@ -143,7 +143,7 @@ async fn what_is_not_there_is_404_and_what_is_there_already_409() {
     let secret = r#"{"name":"a","secret":"A","value":"x"}"#;
     with_body(&socket, Method::PUT, "/secrets", secret).await.problem(404);
 
-    house.live(&["a"]).await;
+    platform.live(&["a"]).await;
     let problem = post(&socket, "/provision", r#"{"name":"a"}"#).await.problem(409);
     assert_eq!(problem["type"], "urn:startclaw:problem:name-taken");
     delete(&socket, "/secrets?name=a&secret=A").await.problem(404);
@@ -151,8 +151,8 @@ async fn what_is_not_there_is_404_and_what_is_there_already_409() {
 
 #[tokio::test]
 async fn a_full_machine_says_so() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for n in 0..20 {
         let answer = post(&socket, "/provision", &format!(r#"{{"name":"a{n}"}}"#)).await;
         assert_eq!(answer.status, 202);

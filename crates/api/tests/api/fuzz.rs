@@ -7,7 +7,7 @@ use axum::{
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::house::{House, send};
+use crate::test_platform::{TestPlatform, send};
 
 const FIELDS: &[&str] = &[
     "name",
@@ -53,7 +53,7 @@ const PATHS: &[&str] = &[
     "/accounts/suspend",
     "/accounts/admin",
     "/accounts/quota",
-    "/accounts/give",
+    "/accounts/transfer",
     "/invitations",
     "/events",
     "/doctor",
@@ -106,8 +106,8 @@ fn method() -> impl Strategy<Value = Method> {
 #[test]
 fn random_requests_never_give_a_5xx() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let house = runtime.block_on(House::new());
-    let socket = house.socket();
+    let platform = runtime.block_on(TestPlatform::new());
+    let socket = platform.socket();
     let query = proptest::collection::vec((proptest::sample::select(FIELDS), ".{0,12}"), 0..3);
     let raw = proptest::collection::vec(any::<u8>(), 0..64);
     let body = prop_oneof![4 => value().prop_map(|v| v.to_string().into_bytes()), 1 => raw];

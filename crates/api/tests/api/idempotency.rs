@@ -6,9 +6,9 @@ use axum::{
     http::{Method, Request},
 };
 
-use crate::house::{Answer, House, send};
+use crate::test_platform::{Answer, TestPlatform, send};
 
-async fn keyed(router: &Router, method: Method, uri: &str, key: &str, body: &str) -> Answer {
+async fn with_key(router: &Router, method: Method, uri: &str, key: &str, body: &str) -> Answer {
     let request = Request::builder()
         .method(method)
         .uri(uri)
@@ -21,34 +21,34 @@ async fn keyed(router: &Router, method: Method, uri: &str, key: &str, body: &str
 
 #[tokio::test]
 async fn the_same_request_answers_the_same_operation() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let body = r#"{"name":"a","provider":{"kind":"openai"},"api_key":"sk-1"}"#;
-    let first = keyed(&socket, Method::POST, "/provision", "k1", body).await;
+    let first = with_key(&socket, Method::POST, "/provision", "k1", body).await;
     assert_eq!(first.status, 202);
     // Spaces and order are not part of the request.
     let again = r#"{ "api_key":"sk-1", "name":"a", "provider":{"kind":"openai"} }"#;
-    let second = keyed(&socket, Method::POST, "/provision", "k1", again).await;
+    let second = with_key(&socket, Method::POST, "/provision", "k1", again).await;
     assert_eq!(second.status, 202);
     assert_eq!(first.json()["id"], second.json()["id"]);
     assert_eq!(first.header("location"), second.header("location"));
 
-    house.done(first.json()["id"].as_str().unwrap()).await;
-    let one = keyed(&socket, Method::DELETE, "/deprovision?name=a", "k2", "").await;
-    let two = keyed(&socket, Method::DELETE, "/deprovision?name=a", "k2", "").await;
+    platform.done(first.json()["id"].as_str().unwrap()).await;
+    let one = with_key(&socket, Method::DELETE, "/deprovision?name=a", "k2", "").await;
+    let two = with_key(&socket, Method::DELETE, "/deprovision?name=a", "k2", "").await;
     assert_eq!(one.json()["id"], two.json()["id"]);
 }
 
 #[tokio::test]
 async fn another_request_with_the_same_key_is_422() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let body = |name: &str, key: &str| {
         format!(r#"{{"name":"{name}","provider":{{"kind":"openai"}},"api_key":"{key}"}}"#)
     };
     let post = |body: String| {
         let socket = socket.clone();
-        async move { keyed(&socket, Method::POST, "/provision", "k", &body).await }
+        async move { with_key(&socket, Method::POST, "/provision", "k", &body).await }
     };
     assert_eq!(post(body("a", "sk-1")).await.status, 202);
     let problem = post(body("b", "sk-1")).await.problem(422);
@@ -59,10 +59,10 @@ async fn another_request_with_the_same_key_is_422() {
 
 #[tokio::test]
 async fn a_key_is_short_and_visible() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     for key in ["", "a\tb", "é", &"k".repeat(201)] {
-        let answer = keyed(&socket, Method::POST, "/provision", key, r#"{"name":"a"}"#).await;
+        let answer = with_key(&socket, Method::POST, "/provision", key, r#"{"name":"a"}"#).await;
         assert_eq!(answer.problem(422)["field"], "Idempotency-Key", "{key:?}");
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 use serde_json::Value;
 use startclaw_model::{Actor, Scope};
 
-use crate::house::{Answer, House, delete, get, send};
+use crate::test_platform::{Answer, TestPlatform, delete, get, send};
 
 /// A route with a request that would work for an admin.
 struct Route {
@@ -52,7 +52,7 @@ fn routes(operation: &str) -> Vec<Route> {
                 ("POST", "/accounts/quota") => {
                     ("", r#"{"email":"alice@x.org","quota":null}"#, false)
                 }
-                ("POST", "/accounts/give") => {
+                ("POST", "/accounts/transfer") => {
                     ("", r#"{"email":"alice@x.org","name":"bob"}"#, false)
                 }
                 ("DELETE", "/accounts") => ("?email=alice@x.org", "", false),
@@ -91,16 +91,17 @@ async fn ask(router: &Router, route: &Route, token: Option<&str>) -> Answer {
 
 #[tokio::test]
 async fn every_route_wants_its_token_scope_and_instance() {
-    let house = House::new().await;
-    house.live(&["alice", "bob"]).await;
-    let bearer = house.bearer();
-    let of_bob = house.engine.operations(Some(&crate::house::name("bob")), 1).await.unwrap();
+    let platform = TestPlatform::new().await;
+    platform.live(&["alice", "bob"]).await;
+    let bearer = platform.bearer();
+    let of_bob =
+        platform.engine.operations(Some(&crate::test_platform::name("bob")), 1).await.unwrap();
     let routes = routes(of_bob[0].id.as_str());
     assert!(routes.len() >= 32, "the document lists the routes");
 
-    let read = house.token(&[Scope::Read], None).await;
-    let write = house.token(&[Scope::Write], None).await;
-    let alice = house.token(&[Scope::Write], Some("alice")).await;
+    let read = platform.token(&[Scope::Read], None).await;
+    let write = platform.token(&[Scope::Write], None).await;
+    let alice = platform.token(&[Scope::Write], Some("alice")).await;
 
     for route in &routes {
         let what = format!("{} {}", route.method, route.uri);
@@ -112,7 +113,7 @@ async fn every_route_wants_its_token_scope_and_instance() {
         none.problem(401);
         assert!(none.header("www-authenticate").starts_with("Bearer"), "{what}");
         // A router that has seen no bad token yet: too many are another answer.
-        let bad = ask(&house.bearer(), route, Some("sclaw_nonsense")).await;
+        let bad = ask(&platform.bearer(), route, Some("sclaw_nonsense")).await;
         bad.problem(401);
         assert!(bad.header("www-authenticate").contains("invalid_token"), "{what}");
 
@@ -132,16 +133,16 @@ async fn every_route_wants_its_token_scope_and_instance() {
         }
     }
     // Nothing of the above did anything.
-    assert_eq!(house.engine.status_all().await.unwrap().len(), 2);
+    assert_eq!(platform.engine.status_all().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_token_that_may_is_let_through() {
-    let house = House::new().await;
-    house.live(&["bob"]).await;
-    let bearer = house.bearer();
-    let of_bob = house.engine.operations(None, 1).await.unwrap();
-    let admin = house.token(&[Scope::Admin], None).await;
+    let platform = TestPlatform::new().await;
+    platform.live(&["bob"]).await;
+    let bearer = platform.bearer();
+    let of_bob = platform.engine.operations(None, 1).await.unwrap();
+    let admin = platform.token(&[Scope::Admin], None).await;
     for route in routes(of_bob[0].id.as_str()) {
         // Metrics need a recorder, and there is no token abc and no secret A.
         let status = ask(&bearer, &route, Some(&admin)).await.status.as_u16();
@@ -156,10 +157,10 @@ async fn a_token_that_may_is_let_through() {
 
 #[tokio::test]
 async fn lists_show_what_a_token_may_see() {
-    let house = House::new().await;
-    house.live(&["alice", "bob"]).await;
-    let alice = house.token(&[Scope::Read], Some("alice")).await;
-    let bearer = house.bearer();
+    let platform = TestPlatform::new().await;
+    platform.live(&["alice", "bob"]).await;
+    let alice = platform.token(&[Scope::Read], Some("alice")).await;
+    let bearer = platform.bearer();
     let listed = |uri: &'static str| {
         let (bearer, alice) = (bearer.clone(), alice.clone());
         async move {
@@ -178,8 +179,8 @@ async fn lists_show_what_a_token_may_see() {
 
 #[tokio::test]
 async fn many_bad_tokens_from_one_address_meet_429() {
-    let house = House::new().await;
-    let bearer = house.bearer();
+    let platform = TestPlatform::new().await;
+    let bearer = platform.bearer();
     let attempt = |address: &'static str| {
         let bearer = bearer.clone();
         async move {
@@ -204,9 +205,9 @@ async fn many_bad_tokens_from_one_address_meet_429() {
 
 #[tokio::test]
 async fn cookies_and_basic_passwords_are_no_tokens() {
-    let house = House::new().await;
-    let admin = house.token(&[Scope::Admin], None).await;
-    let bearer = house.bearer();
+    let platform = TestPlatform::new().await;
+    let admin = platform.token(&[Scope::Admin], None).await;
+    let bearer = platform.bearer();
     for (header, value) in [
         ("cookie", format!("__Host-startclaw={admin}; token={admin}")),
         ("authorization", format!("Basic {admin}")),
@@ -220,21 +221,21 @@ async fn cookies_and_basic_passwords_are_no_tokens() {
 
 #[tokio::test]
 async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
-    let house = House::new().await;
-    house.live(&["alice"]).await;
-    let alice = crate::house::name("alice");
+    let platform = TestPlatform::new().await;
+    platform.live(&["alice"]).await;
+    let alice = crate::test_platform::name("alice");
     let actor = Actor::socket(0);
-    let before = house.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
-    let ticket = house.engine.mint_ticket(&actor, &alice, None).await.unwrap();
-    let first = house.engine.status(&alice).await.unwrap();
-    house.engine.enter(&first.id, &alice, ticket.value.expose()).await.unwrap().unwrap();
-    let gone = delete(&house.socket(), "/deprovision?name=alice").await.json();
-    house.done(gone["id"].as_str().unwrap()).await;
-    house.live(&["alice"]).await;
-    let now = house.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
+    let before = platform.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
+    let ticket = platform.engine.create_login_token(&actor, &alice, None).await.unwrap();
+    let first = platform.engine.status(&alice).await.unwrap();
+    platform.engine.sign_in(&first.id, &alice, ticket.value.expose()).await.unwrap().unwrap();
+    let gone = delete(&platform.socket(), "/deprovision?name=alice").await.json();
+    platform.done(gone["id"].as_str().unwrap()).await;
+    platform.live(&["alice"]).await;
+    let now = platform.engine.operations(Some(&alice), 1).await.unwrap().remove(0).id;
 
-    let token = house.token(&[Scope::Write], Some("alice")).await;
-    let bearer = house.bearer();
+    let token = platform.token(&[Scope::Write], Some("alice")).await;
+    let bearer = platform.bearer();
     let asked = async |uri: &str| {
         let request = Request::get(uri).header("authorization", format!("Bearer {token}"));
         send(&bearer, request.body(Body::empty()).unwrap()).await
@@ -243,7 +244,7 @@ async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
         let listed = asked(uri).await.json();
         let events = listed["events"].as_array().unwrap();
         let kinds: Vec<_> = events.iter().map(|e| e["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["finished", "asked"], "{listed:#}");
+        assert_eq!(kinds, ["finished", "requested"], "{listed:#}");
     }
     for uri in ["/operations", "/operations?name=alice"] {
         let listed = asked(uri).await.json();
@@ -259,8 +260,8 @@ async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
     assert_eq!(asked(&format!("/operations/{now}/events")).await.status, 200);
 
     // Whoever runs the machine sees both.
-    let all = get(&house.socket(), "/events?name=alice").await;
-    assert!(all.text.contains("entered"), "{}", all.text);
-    let all = get(&house.socket(), "/operations?name=alice").await.json();
+    let all = get(&platform.socket(), "/events?name=alice").await;
+    assert!(all.text.contains("signed-in"), "{}", all.text);
+    let all = get(&platform.socket(), "/operations?name=alice").await.json();
     assert_eq!(all["operations"].as_array().unwrap().len(), 3, "{all:#}");
 }

@@ -6,14 +6,14 @@ use axum::{
 };
 use startclaw_model::Scope;
 
-use crate::house::{House, delete, get, post, send, with_body};
+use crate::test_platform::{TestPlatform, delete, get, post, send, with_body};
 
 const CANARY: &str = "sk-canary-9d1f";
 
 #[tokio::test]
 async fn an_instance_lives_and_goes_and_its_secrets_never_show() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let mut seen = String::new();
     let body = format!(
         r#"{{"name":"alice","provider":{{"kind":"anthropic"}},"api_key":"{CANARY}",
@@ -23,7 +23,7 @@ async fn an_instance_lives_and_goes_and_its_secrets_never_show() {
     assert_eq!(made.status, 202, "{}", made.text);
     let id = made.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(made.header("location"), format!("/operations/{id}"));
-    house.done(&id).await;
+    platform.done(&id).await;
     seen += &made.text;
 
     let status = get(&socket, "/status?name=alice").await;
@@ -38,14 +38,14 @@ async fn an_instance_lives_and_goes_and_its_secrets_never_show() {
     let set = r#"{"name":"alice","secret":"MY_KEY","value":"sk-canary-9d1f"}"#;
     let set = with_body(&socket, Method::PUT, "/secrets", set).await;
     assert_eq!(set.status, 202, "{}", set.text);
-    house.done(set.json()["id"].as_str().unwrap()).await;
+    platform.done(set.json()["id"].as_str().unwrap()).await;
     let secrets = get(&socket, "/secrets?name=alice").await;
     assert!(secrets.text.contains("MY_KEY") && secrets.text.contains("MODEL_API_KEY"));
     let removed = delete(&socket, "/secrets?name=alice&secret=MY_KEY").await;
-    house.done(removed.json()["id"].as_str().unwrap()).await;
+    platform.done(removed.json()["id"].as_str().unwrap()).await;
 
     let restart = post(&socket, "/restart", r#"{"name":"alice"}"#).await;
-    house.done(restart.json()["id"].as_str().unwrap()).await;
+    platform.done(restart.json()["id"].as_str().unwrap()).await;
 
     let operations = get(&socket, "/operations?name=alice").await;
     assert_eq!(operations.json()["operations"].as_array().unwrap().len(), 4);
@@ -59,14 +59,14 @@ async fn an_instance_lives_and_goes_and_its_secrets_never_show() {
     assert!(!seen.contains(CANARY), "a secret shows");
 
     let gone = delete(&socket, "/deprovision?name=alice").await;
-    house.done(gone.json()["id"].as_str().unwrap()).await;
+    platform.done(gone.json()["id"].as_str().unwrap()).await;
     get(&socket, "/status?name=alice").await.problem(404);
 }
 
 #[tokio::test]
 async fn an_operation_is_followed_to_its_end() {
-    let house = House::new().await;
-    let socket = house.socket();
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
     let made = post(&socket, "/provision", r#"{"name":"alice"}"#).await;
     let id = made.json()["id"].as_str().unwrap().to_owned();
     let request = Request::get(format!("/operations/{id}/events"))
@@ -89,35 +89,35 @@ async fn an_operation_is_followed_to_its_end() {
 
 #[tokio::test]
 async fn streams_end_when_the_daemon_stops() {
-    let house = House::new().await;
-    house.live(&["alice"]).await;
-    house.settings.stop.cancel();
-    let id = house.engine.operations(None, 1).await.unwrap().remove(0).id;
-    let answer = get(&house.socket(), &format!("/operations/{id}/events")).await;
+    let platform = TestPlatform::new().await;
+    platform.live(&["alice"]).await;
+    platform.settings.stop.cancel();
+    let id = platform.engine.operations(None, 1).await.unwrap().remove(0).id;
+    let answer = get(&platform.socket(), &format!("/operations/{id}/events")).await;
     assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]
 async fn a_sign_in_link_is_made_for_the_instance() {
-    let house = House::new().await;
-    house.live(&["alice"]).await;
-    let answer = post(&house.socket(), "/open", r#"{"name":"alice"}"#).await;
+    let platform = TestPlatform::new().await;
+    platform.live(&["alice"]).await;
+    let answer = post(&platform.socket(), "/open", r#"{"name":"alice"}"#).await;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.header("cache-control"), "no-store");
     let url = answer.json()["url"].as_str().unwrap().to_owned();
     let ticket = url
         .strip_prefix("https://alice.claws.test:8443/.startclaw/enter?ticket=")
         .unwrap_or_else(|| panic!("{url}"));
-    let id = house.engine.status(&crate::house::name("alice")).await.unwrap().id;
-    let name = crate::house::name("alice");
-    assert!(house.engine.enter(&id, &name, ticket).await.unwrap().is_some());
-    assert!(house.engine.enter(&id, &name, ticket).await.unwrap().is_none(), "once");
+    let id = platform.engine.status(&crate::test_platform::name("alice")).await.unwrap().id;
+    let name = crate::test_platform::name("alice");
+    assert!(platform.engine.sign_in(&id, &name, ticket).await.unwrap().is_some());
+    assert!(platform.engine.sign_in(&id, &name, ticket).await.unwrap().is_none(), "once");
 }
 
 #[tokio::test]
 async fn tokens_are_shown_once_work_and_end() {
-    let house = House::new().await;
-    let (socket, bearer) = (house.socket(), house.bearer());
+    let platform = TestPlatform::new().await;
+    let (socket, bearer) = (platform.socket(), platform.bearer());
     let body = r#"{"label":"site","scopes":["write","read"],"days":1}"#;
     let made = post(&socket, "/tokens", body).await;
     assert_eq!(made.status, 201, "{}", made.text);
@@ -147,20 +147,20 @@ async fn tokens_are_shown_once_work_and_end() {
 
 #[tokio::test]
 async fn an_owner_is_needed_with_a_token() {
-    let house = House::new().await;
-    let write = house.token(&[Scope::Write], None).await;
+    let platform = TestPlatform::new().await;
+    let write = platform.token(&[Scope::Write], None).await;
     let request = Request::post("/provision")
         .header("authorization", format!("Bearer {write}"))
         .header("content-type", "application/json")
         .body(Body::from(r#"{"name":"alice"}"#))
         .unwrap();
-    assert_eq!(send(&house.bearer(), request).await.problem(422)["field"], "owner");
+    assert_eq!(send(&platform.bearer(), request).await.problem(422)["field"], "owner");
 }
 
 #[tokio::test]
 async fn the_papers_are_open_and_harmless() {
-    let house = House::new().await;
-    let bearer = house.bearer();
+    let platform = TestPlatform::new().await;
+    let bearer = platform.bearer();
     let document = get(&bearer, "/openapi.json").await.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let schemas = document["components"]["schemas"].as_object().unwrap();
@@ -175,18 +175,18 @@ async fn the_papers_are_open_and_harmless() {
     let health = get(&bearer, "/healthz").await;
     assert_eq!(health.json()["status"], "ok");
     assert_eq!(health.header("x-content-type-options"), "nosniff");
-    let doctor = get(&house.socket(), "/doctor").await.json();
-    assert!(doctor["findings"].as_array().unwrap().iter().any(|f| f["check"] == "database"));
+    let doctor = get(&platform.socket(), "/doctor").await.json();
+    assert!(doctor["checks"].as_array().unwrap().iter().any(|f| f["name"] == "database"));
 }
 
 #[tokio::test]
 async fn somebody_without_a_user_id_is_nobody() {
-    let house = House::new().await;
+    let platform = TestPlatform::new().await;
     let router = startclaw_api::router(
-        house.engine.clone(),
-        house.accounts.clone(),
+        platform.engine.clone(),
+        platform.accounts.clone(),
         startclaw_api::Access::Socket,
-        house.settings.clone(),
+        platform.settings.clone(),
     );
     get(&router, "/status").await.problem(401);
 }

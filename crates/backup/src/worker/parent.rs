@@ -35,8 +35,8 @@ pub struct Running {
 }
 
 impl Workers {
-    /// Workers are this program with these arguments, which calls [`run_worker`](crate::run_worker).
-    /// One that says nothing for `stall` is ended.
+    /// Workers are this program with these arguments, which calls
+    /// [`run_worker`](crate::run_worker). One that says nothing for `stall` is ended.
     pub fn new(program: PathBuf, args: Vec<String>, stall: Duration) -> Self {
         Self { program, args, stall }
     }
@@ -116,11 +116,11 @@ impl Running {
         }
     }
 
-    /// Tells the worker to go on, or not to.
+    /// Tells the worker to continue, or not to.
     ///
     /// # Errors
     /// [`BackupErrorKind::Died`].
-    pub async fn tell(&mut self, command: Command) -> Result<(), BackupError> {
+    pub async fn send(&mut self, command: Command) -> Result<(), BackupError> {
         let mut line = serde_json::to_vec(&command).unwrap_or_default();
         line.push(b'\n');
         match self.input.write_all(&line).await {

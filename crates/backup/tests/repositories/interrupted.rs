@@ -17,9 +17,9 @@ async fn a_worker_that_is_killed_at_any_moment_leaves_a_good_repository() {
         let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
         let _ = tokio::time::timeout(Duration::from_millis(delay), async {
             if until(&mut worker, |e| matches!(e, Event::Ready)).await.is_ok() {
-                let _ = worker.tell(Command::Go).await;
+                let _ = worker.send(Command::Go).await;
                 let _ = until(&mut worker, |e| matches!(e, Event::Read)).await;
-                let _ = worker.tell(Command::Commit).await;
+                let _ = worker.send(Command::Commit).await;
                 let _ = worker.next().await;
             }
         })
@@ -40,7 +40,7 @@ async fn a_worker_whose_daemon_dies_before_the_commit_leaves_no_snapshot() {
     stage.write("a", "x");
     let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
-    worker.tell(Command::Go).await.unwrap();
+    worker.send(Command::Go).await.unwrap();
     until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
     drop(worker);
     assert!(list(&stage.repository()).await.is_empty());
@@ -71,7 +71,7 @@ async fn a_worker_that_hangs_is_noticed_and_ended() {
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
     let pid = rustix::process::Pid::from_raw(worker.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    let _ = worker.tell(Command::Go).await;
+    let _ = worker.send(Command::Go).await;
     let error = until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Stalled, "{error}");
     drop(worker);

@@ -4,10 +4,10 @@
 mod bucket;
 mod damage;
 mod databases;
+mod faults;
 mod interrupted;
 mod odd;
 mod passes;
 mod retention;
 mod s3;
 mod stage;
-mod trouble;

@@ -116,9 +116,9 @@ async fn a_folder_that_did_not_hold_still_gives_no_snapshot() {
     stage.write("a", "x");
     let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
-    worker.tell(Command::Go).await.unwrap();
+    worker.send(Command::Go).await.unwrap();
     until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
-    worker.tell(Command::Abort).await.unwrap();
+    worker.send(Command::Abort).await.unwrap();
     assert!(worker.finish().await.is_err());
     assert!(list(&stage.repository()).await.is_empty());
 }
@@ -129,7 +129,7 @@ async fn one_pass_is_enough_for_what_nobody_writes_to() {
     stage.write("a", "x");
     let mut worker = start(&stage.repository(), taking(&stage.volume(), false)).await;
     until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
-    worker.tell(Command::Commit).await.unwrap();
+    worker.send(Command::Commit).await.unwrap();
     worker.finish().await.unwrap();
     assert_eq!(list(&stage.repository()).await.len(), 1);
 }
@@ -146,9 +146,9 @@ async fn the_second_pass_reads_only_what_changed() {
     let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
     let begun = Instant::now();
-    worker.tell(Command::Go).await.unwrap();
+    worker.send(Command::Go).await.unwrap();
     until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
     println!("from go to read: {:?}", begun.elapsed());
-    worker.tell(Command::Commit).await.unwrap();
+    worker.send(Command::Commit).await.unwrap();
     worker.finish().await.unwrap();
 }

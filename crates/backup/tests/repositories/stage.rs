@@ -125,9 +125,9 @@ pub async fn take_while(
     let mut worker = start(repository, taking(root, true)).await;
     until(&mut worker, |e| matches!(e, Event::Ready)).await?;
     between();
-    worker.tell(Command::Go).await?;
+    worker.send(Command::Go).await?;
     until(&mut worker, |e| matches!(e, Event::Read)).await?;
-    worker.tell(Command::Commit).await?;
+    worker.send(Command::Commit).await?;
     match worker.finish().await? {
         Report::Taken(info) => Ok(info),
         other => panic!("{other:?}"),

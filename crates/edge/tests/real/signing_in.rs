@@ -20,7 +20,7 @@ fn a_link_signs_in_once_on_its_own_instance() {
     assert!(stage.upstream.received().is_empty());
 
     // Whoever only looks at the link does not use it up.
-    let ticket = stage.ticket("demo");
+    let ticket = stage.login_token("demo");
     for _ in 0..3 {
         let look = stage.send("demo", &format!("GET /.startclaw/enter?ticket={ticket}"));
         assert_eq!((look.status, look.header("set-cookie")), (200, None));
@@ -33,16 +33,16 @@ fn a_link_signs_in_once_on_its_own_instance() {
     }
 
     // Another instance does not take it, and does not use it up either.
-    assert_eq!(stage.enter("other", &ticket, "").status, 403);
+    assert_eq!(stage.post_sign_in("other", &ticket, "").status, 403);
 
-    let inside = stage.enter("demo", &ticket, "");
+    let inside = stage.post_sign_in("demo", &ticket, "");
     assert_eq!((inside.status, inside.header("location")), (303, Some("/")));
     let cookie = inside.header("set-cookie").unwrap();
     for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax", "Max-Age="] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
     assert!(cookie.starts_with("__Host-startclaw=") && !cookie.contains("Domain"));
-    let again = stage.enter("demo", &ticket, "");
+    let again = stage.post_sign_in("demo", &ticket, "");
     assert_eq!(again.status, 403);
     assert!(again.body.contains("does not work any more"));
 
@@ -53,7 +53,7 @@ fn a_link_signs_in_once_on_its_own_instance() {
     // The session is of one instance.
     assert_eq!(stage.send("other", &format!("GET /\nCookie: {cookie}")).status, 401);
     // Going back to the used link is no dead end for whoever is inside.
-    let back = stage.enter("demo", &ticket, &format!("Cookie: {cookie}\n"));
+    let back = stage.post_sign_in("demo", &ticket, &format!("Cookie: {cookie}\n"));
     assert_eq!((back.status, back.header("set-cookie")), (303, None));
 }
 
@@ -62,7 +62,7 @@ fn neighbours_cannot_sign_anybody_in_or_out() {
     real!();
     let stage = Stage::new(31020);
     stage.provision("demo", InstanceState::Live);
-    let ticket = stage.ticket("demo");
+    let ticket = stage.login_token("demo");
     let cookie = stage.sign_in("demo");
     let own = stage.origin("demo");
     let form = format!(
@@ -82,7 +82,7 @@ fn neighbours_cannot_sign_anybody_in_or_out() {
     assert_eq!(stage.send("demo", &format!("GET /\nCookie: {cookie}")).status, 200);
 
     // A new session takes the old one's place.
-    let next = stage.enter("demo", &ticket, &format!("Cookie: {cookie}\n"));
+    let next = stage.post_sign_in("demo", &ticket, &format!("Cookie: {cookie}\n"));
     assert_eq!(next.status, 303);
     let next = next.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     assert_ne!(next, cookie);

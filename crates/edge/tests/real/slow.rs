@@ -66,7 +66,7 @@ fn caddy_keeps_slow_forms_to_itself() {
     let stage = Stage::new(31440);
     stage.provision("demo", InstanceState::Live);
     let own = stage.origin("demo");
-    let form = format!("ticket={}", stage.ticket("demo"));
+    let form = format!("ticket={}", stage.login_token("demo"));
     let head = format!(
         "POST /.startclaw/enter\nOrigin: {own}\nContent-Type: application/x-www-form-urlencoded\nContent-Length: {}\n\nt",
         form.len()

@@ -12,10 +12,10 @@ use futures::stream::BoxStream;
 use startclaw_edge::{EdgeSettings, client_address, render, router, with_api};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
 use startclaw_host::{
-    Change, Found, Host, HostError, ImageState, LogRequest, Observed, Place, Plan, Probe, Step,
-    simulated::SimulatedHost,
+    Endpoints, Host, HostError, HostEvent, ImageState, InventoryItem, LogRequest, Observed, Plan,
+    Probe, Step, simulated::SimulatedHost,
 };
-use startclaw_model::{Actor, Finding, InstanceId, InstanceState, Name, Owner, Secret, Slot};
+use startclaw_model::{Actor, Check, InstanceId, InstanceState, Name, Owner, Secret, Slot};
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::runtime::Runtime;
@@ -30,7 +30,7 @@ use crate::{
 pub struct Stage {
     daemon: Option<Daemon>,
     _caddy: Program,
-    pub host: Placed,
+    pub host: FixedHost,
     pub upstream: Upstream,
     pub webhook: Upstream,
     pub settings: EdgeSettings,
@@ -56,7 +56,7 @@ impl Stage {
             ..EdgeSettings::default()
         };
         change(&mut settings);
-        let host = Placed {
+        let host = FixedHost {
             inner: SimulatedHost::new(4, Duration::from_millis(5)),
             gateway: base + 10,
             webhook: base + 15,
@@ -118,11 +118,12 @@ impl Stage {
         });
     }
 
-    /// A sign-in link's ticket.
-    pub fn ticket(&self, name: &str) -> String {
+    /// A sign-in link's login token.
+    pub fn login_token(&self, name: &str) -> String {
         let name = Name::parse(name).unwrap();
-        let ticket =
-            self.engine(async |e| e.mint_ticket(&Actor::system(), &name, None).await).unwrap();
+        let ticket = self
+            .engine(async |e| e.create_login_token(&Actor::system(), &name, None).await)
+            .unwrap();
         ticket.value.expose().to_owned()
     }
 
@@ -136,8 +137,8 @@ impl Stage {
         self.settings.instance_origin(&Name::parse(name).unwrap())
     }
 
-    /// Uses a ticket as the form on the sign-in page does.
-    pub fn enter(&self, name: &str, ticket: &str, more: &str) -> Answer {
+    /// Uses a login token as the form on the sign-in page does.
+    pub fn post_sign_in(&self, name: &str, ticket: &str, more: &str) -> Answer {
         let body = format!("ticket={ticket}");
         let request = format!(
             "POST /.startclaw/enter\nOrigin: {}\n{more}Content-Type: application/x-www-form-urlencoded\nContent-Length: {}\n\n{body}",
@@ -149,7 +150,7 @@ impl Stage {
 
     /// Signs in; the cookie as a browser sends it back.
     pub fn sign_in(&self, name: &str) -> String {
-        let answer = self.enter(name, &self.ticket(name), "");
+        let answer = self.post_sign_in(name, &self.login_token(name), "");
         assert_eq!(answer.status, 303, "{answer:?}");
         answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
     }
@@ -191,7 +192,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(dir: &Path, host: &Placed, settings: &EdgeSettings) -> Self {
+    fn start(dir: &Path, host: &FixedHost, settings: &EdgeSettings) -> Self {
         let runtime = Runtime::new().unwrap();
         let engine = runtime.block_on(async {
             let store = Store::open(&dir.join("startclaw.db")).await.unwrap();
@@ -216,7 +217,7 @@ impl Daemon {
             Engine::start(
                 store,
                 vault,
-                startclaw_engine::Outside::simulated(host.clone()),
+                startclaw_engine::Dependencies::simulated(host.clone()),
                 engine_settings,
             )
             .await
@@ -252,22 +253,22 @@ async fn whoami(headers: HeaderMap) -> String {
 
 /// A simulated host whose instances listen where the test's upstreams do.
 #[derive(Clone)]
-pub struct Placed {
+pub struct FixedHost {
     pub inner: SimulatedHost,
     gateway: u16,
     webhook: u16,
 }
 
 #[async_trait]
-impl Host for Placed {
+impl Host for FixedHost {
     fn capacity(&self) -> u32 {
         self.inner.capacity()
     }
 
-    fn place(&self, slot: Slot) -> Option<Place> {
+    fn endpoints(&self, slot: Slot) -> Option<Endpoints> {
         let n = u16::try_from(slot.0).ok()?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Some(Place {
+        Some(Endpoints {
             gateway: local(self.gateway + n),
             webhook: local(self.webhook + n),
             proxy: IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1)),
@@ -282,20 +283,23 @@ impl Host for Placed {
         self.inner.probe(plan).await
     }
 
-    async fn data(&self, plan: &Plan) -> Result<Option<startclaw_host::Data>, HostError> {
-        self.inner.data(plan).await
+    async fn volume_mount(
+        &self,
+        plan: &Plan,
+    ) -> Result<Option<startclaw_host::VolumeMount>, HostError> {
+        self.inner.volume_mount(plan).await
     }
 
     async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
         self.inner.resume(plan).await
     }
 
-    async fn post(
+    async fn call(
         &self,
         plan: &Plan,
         request: &startclaw_host::Request,
     ) -> Result<Probe, HostError> {
-        self.inner.post(plan, request).await
+        self.inner.call(plan, request).await
     }
 
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
@@ -306,8 +310,8 @@ impl Host for Placed {
         self.inner.image(image).await
     }
 
-    async fn survey(&self) -> Result<Vec<Found>, HostError> {
-        self.inner.survey().await
+    async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError> {
+        self.inner.inventory().await
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
@@ -322,15 +326,15 @@ impl Host for Placed {
         self.inner.logs(id, request).await
     }
 
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.inner.changes()
+    fn watch(&self) -> BoxStream<'static, HostEvent> {
+        self.inner.watch()
     }
 
-    async fn guard(&self) -> Result<bool, HostError> {
-        self.inner.guard().await
+    async fn ensure_firewall(&self) -> Result<bool, HostError> {
+        self.inner.ensure_firewall().await
     }
 
-    async fn check(&self, image: &str) -> Vec<Finding> {
-        self.inner.check(image).await
+    async fn diagnose(&self, image: &str) -> Vec<Check> {
+        self.inner.diagnose(image).await
     }
 }

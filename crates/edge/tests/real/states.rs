@@ -6,7 +6,7 @@ use std::{
 };
 
 use startclaw_host::simulated::Behaviour;
-use startclaw_model::{Actor, InstanceState, Name, Verdict};
+use startclaw_model::{Actor, CheckStatus, InstanceState, Name};
 
 use crate::{children::until, real, stage::Stage};
 
@@ -14,7 +14,7 @@ use crate::{children::until, real, stage::Stage};
 fn an_instance_that_is_not_up_says_so() {
     real!();
     let stage = Stage::new(31240);
-    stage.host.inner.world().next_behaviour = Behaviour::Hangs;
+    stage.host.inner.state().next_behaviour = Behaviour::Hangs;
     stage.provision("slow", InstanceState::Starting);
     let page = stage.send("slow", "GET /\nAccept: text/html");
     assert_eq!((page.status, page.header("retry-after")), (503, Some("2")));
@@ -26,7 +26,7 @@ fn an_instance_that_is_not_up_says_so() {
     let cookie = stage.sign_in("slow");
     assert_eq!(stage.send("slow", &format!("GET /\nCookie: {cookie}")).status, 503);
 
-    stage.host.inner.world().next_behaviour = Behaviour::Exits(1);
+    stage.host.inner.state().next_behaviour = Behaviour::Exits(1);
     stage.provision("broken", InstanceState::Failing);
     let reason = stage.engine(async |e| e.route("broken").unwrap().reason).unwrap();
     let cookie = stage.sign_in("broken");
@@ -78,7 +78,13 @@ fn only_names_that_exist_get_a_certificate_and_an_answer() {
     let name = Name::parse("demo").unwrap();
     stage
         .engine(async |e| {
-            e.deprovision(&Actor::system(), &name, startclaw_model::Farewell::Backup, None).await
+            e.deprovision(
+                &Actor::system(),
+                &name,
+                startclaw_model::DeletionPolicy::FinalBackup,
+                None,
+            )
+            .await
         })
         .unwrap();
     until("it is gone", || ask(&stage, "/ask?domain=demo.localhost") == 404);
@@ -145,8 +151,8 @@ fn doctor_finds_a_working_edge_good_and_a_broken_one_bad() {
     let mut stage = Stage::new(31300);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let good = runtime.block_on(startclaw_edge::check(&stage.settings));
-    assert!(good.iter().all(|f| f.verdict == Verdict::Good), "{good:#?}");
-    assert!(good.iter().any(|f| f.check == "certificate"), "{good:#?}");
+    assert!(good.iter().all(|f| f.status == CheckStatus::Ok), "{good:#?}");
+    assert!(good.iter().any(|f| f.name == "certificate"), "{good:#?}");
 
     stage.provision("demo", InstanceState::Live);
     runtime.block_on(startclaw_edge::fetch_certificate(&stage.settings, "demo.localhost")).unwrap();
@@ -155,5 +161,5 @@ fn doctor_finds_a_working_edge_good_and_a_broken_one_bad() {
 
     stage.settings.storage = stage.dir.path().join("elsewhere");
     let bad = runtime.block_on(startclaw_edge::check(&stage.settings));
-    assert!(bad.iter().any(|f| f.check == "certificate" && f.mend.is_some()), "{bad:#?}");
+    assert!(bad.iter().any(|f| f.name == "certificate" && f.fix.is_some()), "{bad:#?}");
 }

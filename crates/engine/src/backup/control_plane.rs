@@ -16,9 +16,9 @@ pub const CONTROL_PLANE: &str = "control-plane";
 /// The database's name in its snapshots.
 pub const DATABASE: &str = "startclaw.db";
 
-/// Between two looks at whether it is time.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
-const TROUBLE: &str = "backup/control-plane";
+/// Between two checks of whether it is time.
+const POLL_INTERVAL: Duration = Duration::from_secs(20);
+const ALERT: &str = "backup/control-plane";
 
 /// Whether something changed that is in no backup of the control plane.
 #[derive(Debug, Default)]
@@ -32,15 +32,15 @@ impl ControlPlane {
 }
 
 impl Engine {
-    /// Backs the control plane up whenever backups were made and none is under way any more: so
+    /// Backs the control plane up whenever backups were made and none is in progress any more: so
     /// it knows of each of them. Until the engine stops.
     pub(crate) async fn keep_control_plane(self) {
-        while self.pause(LOOK_EVERY).await {
+        while self.pause(POLL_INTERVAL).await {
             let due = self.inner.control_plane.0.load(Ordering::Acquire);
             if due && self.inner.jobs.is_idle() {
                 self.inner.control_plane.0.store(false, Ordering::Release);
                 if let Err(e) = self.back_up_control_plane().await {
-                    tracing::warn!(error = ?e, "the control plane was not backed up; trying again");
+                    tracing::warn!(error = ?e, "the control plane was not backed up; retrying");
                     self.inner.control_plane.note_change();
                     self.pause(self.inner.settings.timing.backup_again).await;
                 }
@@ -63,12 +63,12 @@ impl Engine {
         let _ = std::fs::remove_dir_all(&folder);
         match done {
             Ok(()) => {
-                self.store().clear(TROUBLE).await?;
+                self.store().resolve(ALERT).await?;
                 self.inner.alerts.wake();
                 Ok(())
             }
             Err(e) => {
-                self.store().raise(TROUBLE, &e.message).await?;
+                self.store().fire(ALERT, &e.message).await?;
                 self.inner.alerts.wake();
                 Err(EngineError::inside(e))
             }
@@ -93,19 +93,19 @@ impl Engine {
         let work =
             Work::Take { root: folder.to_owned(), live: false, exclude: Vec::new(), check: true };
         // Straight to where it is safe: what it describes is of no use without that.
-        let repository = self.last_repository(CONTROL_PLANE);
+        let repository = self.offsite_repository(CONTROL_PLANE);
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
         loop {
             match session.next().await? {
                 Event::Progress(_) => {}
-                Event::Read => session.tell(Command::Commit).await?,
+                Event::Read => session.send(Command::Commit).await?,
                 Event::Done(Report::Taken(_)) => break,
                 other => return Err(super::unexpected(&other)),
             }
         }
         drop(session);
         let forget = Work::Forget { keep_days: settings.keep_days };
-        self.run(self.last_repository(CONTROL_PLANE), forget).await?;
+        self.run(self.offsite_repository(CONTROL_PLANE), forget).await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use rand::seq::IndexedRandom;
 use startclaw_model::{
-    Actor, Finding, Instance, InstanceId, InstanceState, Name, Operation, OperationKind, Presence,
+    Actor, Check, Instance, InstanceId, InstanceState, Name, Operation, OperationKind, Presence,
     Timestamp,
 };
 use startclaw_store::Drill;
@@ -13,8 +13,8 @@ use startclaw_store::Drill;
 use super::BackupSettings;
 use crate::{Engine, EngineError};
 
-/// Between two looks at whether one is due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Between two checks of whether one is due.
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 const MINUTE: i64 = 60 * 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_MS: i64 = 24 * 60 * MINUTE;
@@ -24,7 +24,7 @@ const CHECK: &str = "drill";
 
 impl Engine {
     /// Asks for a drill of this instance, or of one that is chosen. Asked again while one of the
-    /// same instance is under way, it answers that one.
+    /// same instance is in progress, it answers that one.
     pub async fn drill(
         &self,
         actor: &Actor,
@@ -55,7 +55,7 @@ impl Engine {
         self.submit_job(operation).await
     }
 
-    /// Asks for drills when they are due and nothing else goes on, until the engine stops.
+    /// Asks for drills when they are due and nothing else is running, until the engine stops.
     pub(crate) async fn run_drills(self) {
         match self.store().drills().await {
             Ok(drills) => drills.first().into_iter().for_each(show),
@@ -63,14 +63,14 @@ impl Engine {
                 tracing::error!(error = ?e, "the database failed; the last drill is not known")
             }
         }
-        while self.pause(LOOK_EVERY).await {
-            if let Err(e) = self.ask_drill(Timestamp::now()).await {
-                tracing::error!(error = ?e, "a drill could not be asked for; trying again");
+        while self.pause(POLL_INTERVAL).await {
+            if let Err(e) = self.request_drill(Timestamp::now()).await {
+                tracing::error!(error = ?e, "a drill could not be asked for; retrying");
             }
         }
     }
 
-    async fn ask_drill(&self, now: Timestamp) -> Result<(), EngineError> {
+    async fn request_drill(&self, now: Timestamp) -> Result<(), EngineError> {
         let settings = &self.inner.settings.backup;
         if settings.drill_days == 0 || !self.is_quiet() {
             return Ok(());
@@ -93,7 +93,7 @@ impl Engine {
             && self.inner.live.all().iter().all(|entry| settled(entry.shown_state()))
     }
 
-    /// An instance to try. One that does not come up by itself would not come up on its backup
+    /// An instance to try. One that does not come up on its own would not come up on its backup
     /// either, and says so already.
     async fn choose(
         &self,
@@ -104,7 +104,7 @@ impl Engine {
         let candidates = self.inner.live.all().into_iter().filter(|entry| {
             let desired = &entry.instance.desired;
             desired.presence == Presence::Present
-                && !desired.volumes.is_unfilled()
+                && !desired.volumes.awaits_restore()
                 && entry.state != InstanceState::Failing
                 && stored.contains_key(&entry.instance.id)
         });
@@ -117,15 +117,15 @@ impl Engine {
     }
 
     /// Tells when the last drill was, and how it ended.
-    pub(crate) async fn check_drill(&self) -> Finding {
+    pub(crate) async fn check_drill(&self) -> Check {
         let drills = match self.store().drills().await {
             Ok(drills) => drills,
-            Err(e) => return Finding::bad(CHECK, e.to_string(), "see what the database says"),
+            Err(e) => return Check::error(CHECK, e.to_string(), "see what the database says"),
         };
         // One that failed stands until the same instance's backup is found good.
         let Some(drill) = drills.iter().find(|d| d.error.is_some()).or_else(|| drills.first())
         else {
-            return Finding::good(
+            return Check::ok(
                 CHECK,
                 match self.inner.settings.backup.drill_days {
                     0 => "no backup was tried yet, and none is by itself (backup.drill_days is 0)",
@@ -135,8 +135,8 @@ impl Engine {
         };
         let Drill { name, at, error, .. } = drill;
         match error {
-            None => Finding::good(CHECK, format!("{name} came up on its backup at {at}")),
-            Some(why) => Finding::bad(
+            None => Check::ok(CHECK, format!("{name} came up on its backup at {at}")),
+            Some(why) => Check::error(
                 CHECK,
                 format!("{name} did not come up on its backup at {at}: {why}"),
                 format!(
@@ -169,7 +169,7 @@ fn first_half<T>(ranked: &[((bool, Option<Timestamp>), T)]) -> &[((bool, Option<
 }
 
 /// Whether a drill is due. It has a time of its own each day, after the nightly backups; one that
-/// was missed, because the machine was off or busy, is made up for. What failed is tried again the
+/// was missed, because the host was off or busy, is made up for. What failed is retried the
 /// next day.
 fn is_due(
     now: Timestamp,

@@ -1,5 +1,5 @@
-//! Who is backed up, restored or drilled just now: one job for each instance at a time, only so many side
-//! by side, and each begun again when a daemon dies over it.
+//! Who is backed up, restored or tested just now: one job for each instance at a time, only so many
+//! side by side, and each begun again when a daemon dies over it.
 
 use std::{
     collections::HashSet,
@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 use crate::{Engine, EngineError};
 
 /// Between two looks for jobs that nobody told us of.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The jobs under way.
+/// The jobs in progress.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
@@ -30,7 +30,7 @@ pub(crate) struct Jobs {
 struct State {
     busy: HashSet<InstanceId>,
     /// Instances whose container is gone and whose data wait for what is done before they go.
-    farewells: HashSet<InstanceId>,
+    pre_deletes: HashSet<InstanceId>,
 }
 
 /// An instance that a job has; given back when dropped.
@@ -47,7 +47,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Jobs {
-    /// With room for so many side by side.
+    /// With room for this many in parallel.
     pub fn new(room: usize) -> Self {
         Self {
             state: Mutex::default(),
@@ -66,9 +66,9 @@ impl Jobs {
         self.wake.notify_one();
     }
 
-    /// The data of this instance wait for their farewell.
-    pub fn say_farewell(&self, id: &InstanceId) {
-        if self.state().farewells.insert(id.clone()) {
+    /// The data of this instance wait for the pre-delete step.
+    pub fn request_pre_delete(&self, id: &InstanceId) {
+        if self.state().pre_deletes.insert(id.clone()) {
             self.wake();
         }
     }
@@ -89,8 +89,8 @@ impl Jobs {
 
 /// One thing to do.
 enum Task {
-    Of(Box<Operation>),
-    Farewell(InstanceId),
+    Operation(Box<Operation>),
+    PreDelete(InstanceId),
 }
 
 impl Engine {
@@ -104,7 +104,7 @@ impl Engine {
                 biased;
                 () = self.inner.stop.cancelled() => break,
                 () = self.inner.jobs.wake.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
         self.inner.jobs.tasks.close();
@@ -117,21 +117,21 @@ impl Engine {
             // A restore that only goes back to the volume before, or whose volume is filled
             // already, has nothing left to do here: the loop does the rest.
             let wanted = matches!(operation.kind, OperationKind::Backup | OperationKind::Drill)
-                || self.is_to_be_filled(&operation.instance).await?;
+                || self.awaits_restore(&operation.instance).await?;
             if wanted && !jobs.is_busy(&operation.instance) {
-                self.spawn(operation.instance.clone(), Task::Of(Box::new(operation)));
+                self.spawn(operation.instance.clone(), Task::Operation(Box::new(operation)));
             }
         }
-        let farewells: Vec<_> = jobs.state().farewells.iter().cloned().collect();
-        for id in farewells {
+        let pre_deletes: Vec<_> = jobs.state().pre_deletes.iter().cloned().collect();
+        for id in pre_deletes {
             if !jobs.is_busy(&id) {
-                self.spawn(id.clone(), Task::Farewell(id));
+                self.spawn(id.clone(), Task::PreDelete(id));
             }
         }
         Ok(())
     }
 
-    async fn is_to_be_filled(&self, id: &InstanceId) -> Result<bool, EngineError> {
+    async fn awaits_restore(&self, id: &InstanceId) -> Result<bool, EngineError> {
         let found = self.store().instance_and_key(id).await?;
         Ok(found.is_some_and(|(instance, _)| instance.desired.volumes.filling.is_some()))
     }
@@ -145,15 +145,15 @@ impl Engine {
                 return;
             }
             let done = match task {
-                Task::Of(operation) => engine.carry_out(*operation).await,
-                Task::Farewell(id) => {
-                    let done = engine.bid_farewell(&id).await;
-                    engine.inner.jobs.state().farewells.remove(&id);
+                Task::Operation(operation) => engine.carry_out(*operation).await,
+                Task::PreDelete(id) => {
+                    let done = engine.run_pre_delete(&id).await;
+                    engine.inner.jobs.state().pre_deletes.remove(&id);
                     done
                 }
             };
             if let Err(e) = done {
-                tracing::error!(instance = %id, error = ?e, "a backup or restore met trouble inside; trying again");
+                tracing::error!(instance = %id, error = ?e, "internal error during a backup or restore; retrying");
                 engine.pause(Duration::from_secs(1)).await;
             }
         });
@@ -166,8 +166,8 @@ impl Engine {
             return Ok(());
         }
         match operation.kind {
-            OperationKind::Restore => self.fill(operation).await,
-            OperationKind::Drill => self.rehearse(operation).await,
+            OperationKind::Restore => self.run_restore(operation).await,
+            OperationKind::Drill => self.run_restore_test(operation).await,
             _ => self.back_up(operation).await,
         }
     }
@@ -190,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// Shows how far the step at hand is to whoever watches; it is not stored.
+    /// Shows how far the step at hand is to subscribers; it is not stored.
     pub(super) fn show_progress(&self, operation: &mut Operation, now: Progress) {
         if let Some(step) = operation.steps.last_mut() {
             step.progress = Some(StepProgress {
@@ -198,7 +198,7 @@ impl Engine {
                 bytes: now.bytes,
                 total_bytes: now.total_bytes,
             });
-            self.tell(operation);
+            self.publish(operation);
         }
     }
 }

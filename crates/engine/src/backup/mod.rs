@@ -4,18 +4,18 @@
 mod check;
 mod control_plane;
 mod drill;
-mod farewell;
-mod fill;
 mod jobs;
+mod layout;
+mod maintenance;
 mod nightly;
-mod places;
+mod pre_delete;
+mod quiesce;
 mod recover;
-mod rehearse;
-mod rest;
+mod restore;
+mod restore_test;
 mod settings;
 mod simulated;
 mod take;
-mod upkeep;
 mod upload;
 mod verbs;
 
@@ -25,7 +25,7 @@ use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Job, Report
 pub(crate) use control_plane::ControlPlane;
 pub use control_plane::{CONTROL_PLANE, DATABASE};
 pub(crate) use jobs::Jobs;
-pub(crate) use places::Places;
+pub(crate) use layout::RepositoryLayout;
 pub use recover::{Recovered, Recovery};
 pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
 pub use simulated::SimulatedRepositories;
@@ -38,13 +38,13 @@ pub trait Repositories: Send + Sync + 'static {
     async fn begin(&self, job: &Job) -> Result<Box<dyn Session>, BackupError>;
 }
 
-/// A job under way. Dropping it ends it; a snapshot that was not committed does not count then.
+/// A job in progress. Dropping it ends it; a snapshot that was not committed does not count then.
 #[async_trait]
 pub trait Session: Send {
     /// What happens next.
     async fn next(&mut self) -> Result<Event, BackupError>;
-    /// Tells it to go on.
-    async fn tell(&mut self, command: Command) -> Result<(), BackupError>;
+    /// Tells it to continue.
+    async fn send(&mut self, command: Command) -> Result<(), BackupError>;
 }
 
 #[async_trait]
@@ -60,8 +60,8 @@ impl Session for startclaw_backup::Running {
         Self::next(self).await
     }
 
-    async fn tell(&mut self, command: Command) -> Result<(), BackupError> {
-        Self::tell(self, command).await
+    async fn send(&mut self, command: Command) -> Result<(), BackupError> {
+        Self::send(self, command).await
     }
 }
 

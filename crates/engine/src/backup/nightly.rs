@@ -10,8 +10,8 @@ use crate::{Engine, EngineError};
 
 const DAY: i64 = 24 * 3600 * 1000;
 const MINUTE: i64 = 60 * 1000;
-/// Between two looks at who is due.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// Between two checks of who is due.
+const POLL_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A number that spreads instances evenly, the same each time.
 pub(super) fn number_of(id: &InstanceId) -> u64 {
@@ -28,7 +28,7 @@ fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timesta
     Timestamp::from_millis(days * DAY + of_day)
 }
 
-/// Whether a backup is due. A night that was missed, because the machine was off, is made up
+/// Whether a backup is due. A night that was missed, because the host was off, is made up
 /// for; an instance younger than its last time waits for the next.
 pub(super) fn is_due(
     now: Timestamp,
@@ -48,22 +48,22 @@ impl Engine {
             self.inner.stop.cancelled().await;
             return;
         }
-        while self.pause(LOOK_EVERY).await {
-            if let Err(e) = self.ask_nightly(Timestamp::now()).await {
+        while self.pause(POLL_INTERVAL).await {
+            if let Err(e) = self.request_nightly(Timestamp::now()).await {
                 tracing::error!(error = ?e, "the database failed; looking for due backups later");
             }
         }
     }
 
     /// Asks for the backups that are due at `now`.
-    pub(crate) async fn ask_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
+    pub(crate) async fn request_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
         let last = self.store().last_nightly(now).await?;
         let settings = &self.inner.settings.backup;
         for entry in self.inner.live.all() {
             let instance = &entry.instance;
             let id = &instance.id;
             let wanted = instance.desired.presence == Presence::Present
-                && !instance.desired.volumes.is_unfilled()
+                && !instance.desired.volumes.awaits_restore()
                 && is_due(now, settings, id, instance.created_at, last.get(id).copied());
             if !wanted {
                 continue;

@@ -22,11 +22,12 @@ use startclaw_store::{Copy, Store};
 use startclaw_vault::Vault;
 
 use super::{
-    BackupSettings, CONTROL_PLANE, DATABASE, Places, Repositories, finish, passes, unexpected,
+    BackupSettings, CONTROL_PLANE, DATABASE, Repositories, RepositoryLayout, finish, passes,
+    unexpected,
 };
 use crate::{EngineError, decide::backoff};
 
-/// Repositories that are looked at side by side: each look waits for the bucket mostly.
+/// Repositories that are looked at in parallel: each look waits for the bucket mostly.
 const SIDE_BY_SIDE: usize = 4;
 /// How often something is tried that may pass.
 const TRIES: u32 = 4;
@@ -36,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// What is needed to bring everything back.
 pub struct Recovery {
     vault: Vault,
-    places: Places,
+    places: RepositoryLayout,
     repositories: Arc<dyn Repositories>,
     limits: WorkerLimits,
 }
@@ -44,7 +45,6 @@ pub struct Recovery {
 /// What becomes of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Recovered {
-    /// Its name.
     pub name: Name,
     /// From which backup it comes back.
     pub snapshot: Option<SnapshotId>,
@@ -64,7 +64,7 @@ impl Recovery {
     ) -> Result<Self, BackupError> {
         let limits =
             WorkerLimits { memory_mib: settings.worker_memory_mib, threads: settings.threads() };
-        Ok(Self { vault, places: Places::new(settings)?, repositories, limits })
+        Ok(Self { vault, places: RepositoryLayout::new(settings)?, repositories, limits })
     }
 
     /// Writes the newest backup of the database into `folder`, which is empty, as user `uid`.
@@ -72,7 +72,7 @@ impl Recovery {
     /// # Errors
     /// What the storage says; [`BackupErrorKind::NoSnapshot`] when there is no backup of it there.
     pub async fn fetch_database(&self, folder: &Path, uid: u32) -> Result<PathBuf, BackupError> {
-        let repository = self.places.last(&self.vault, CONTROL_PLANE);
+        let repository = self.places.offsite(&self.vault, CONTROL_PLANE);
         let newest = self.list(&repository).await?.into_iter().next();
         let newest = newest.ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
@@ -91,7 +91,7 @@ impl Recovery {
     ///
     /// # Errors
     /// What the storage or the database says; then nothing has happened outside that database.
-    pub async fn bring_back(
+    pub async fn restore_snapshots(
         &self,
         store: &Store,
         mut tell: impl FnMut(&Recovered),
@@ -113,7 +113,7 @@ impl Recovery {
             // One that was being removed goes on being removed.
             let living = instance.filter(|i| i.desired.presence == Presence::Present);
             if let Some(instance) = living {
-                let recovered = begin_anew(store, instance, held.first()).await?;
+                let recovered = reset_instances(store, instance, held.first()).await?;
                 tell(&recovered);
                 all.push(recovered);
             }
@@ -125,7 +125,7 @@ impl Recovery {
 
     /// The snapshots of an instance, newest first.
     async fn held(&self, id: &InstanceId, name: &Name) -> Result<Vec<Snapshot>, BackupError> {
-        let listed = self.list(&self.places.last(&self.vault, id.as_str())).await?;
+        let listed = self.list(&self.places.offsite(&self.vault, id.as_str())).await?;
         let snapshot = |info: SnapshotInfo| Snapshot {
             id: SnapshotId(info.id),
             instance: id.clone(),
@@ -178,7 +178,7 @@ async fn note_held(store: &Store, id: &InstanceId, held: &[Snapshot]) -> Result<
     Ok(store.set_copies(id, Copy::Local, &[]).await?)
 }
 
-async fn begin_anew(
+async fn reset_instances(
     store: &Store,
     instance: &Instance,
     newest: Option<&Snapshot>,
@@ -190,7 +190,7 @@ async fn begin_anew(
         taken_at: newest.map(|s| s.taken_at),
     };
     // A copy of another instance that was not complete yet: the daemon goes on filling it.
-    if newest.is_none() && instance.desired.volumes.is_unfilled() {
+    if newest.is_none() && instance.desired.volumes.awaits_restore() {
         return Ok(recovered);
     }
     for mut open in store.open_operations(id).await? {
@@ -206,7 +206,7 @@ async fn begin_anew(
     }
     let Some(newest) = newest else {
         let anew = |desired: &mut startclaw_model::Desired| {
-            desired.volumes.begin_anew(false);
+            desired.volumes.reset(false);
             true
         };
         store.amend(id, anew).await?;
@@ -217,7 +217,7 @@ async fn begin_anew(
     operation.snapshot = Some(newest.id.clone());
     operation.source = Some(id.clone());
     let anew = |desired: &mut startclaw_model::Desired| {
-        desired.volumes.begin_anew(true);
+        desired.volumes.reset(true);
         Ok(())
     };
     store.change(&operation, anew, &[], &[], None).await?;

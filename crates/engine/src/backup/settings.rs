@@ -16,23 +16,23 @@ pub struct BackupSettings {
     pub at: TimeOfDay,
     /// Over how many minutes the nightly backups begin; each instance has its own minute.
     pub spread_minutes: u32,
-    /// How many backups run side by side.
+    /// How many backups run in parallel.
     pub side_by_side: usize,
     /// Where backups go: `gs://bucket/prefix`, `s3://bucket/prefix`, or a folder such as
     /// `/mnt/backups`. The folder `backups` in `data_dir` when empty, which is lost with the
     /// machine.
     pub destination: String,
-    /// The key that opens the bucket: a service account's JSON file for `gs://`. The machine's
+    /// The key that opens the bucket: a service account's JSON file for `gs://`. The host's
     /// own identity when empty.
     pub credentials: PathBuf,
     /// The address of the store, when it is not Google's or Amazon's own.
     pub endpoint: String,
     /// The region of an S3 bucket.
     pub region: String,
-    /// Where copies lie on this machine while backups go to a bucket, and the marks of who is
+    /// Where copies lie on this host while backups go to a bucket, and the marks of who is
     /// writing. The folder `backups` in `data_dir` when empty.
     pub folder: PathBuf,
-    /// Days that copies on this machine are kept while backups go to a bucket.
+    /// Days that copies on this host are kept while backups go to a bucket.
     pub keep_local_days: u32,
     /// Days that backups are kept at the destination.
     pub keep_days: u32,
@@ -44,7 +44,7 @@ pub struct BackupSettings {
     /// Memory that a worker may take, in MiB.
     pub worker_memory_mib: u64,
     /// CPUs that all workers together may use, and threads that each computes with; 0 means half of
-    /// the machine's, at least one.
+    /// the host's, at least one.
     pub worker_threads: usize,
     /// Where alerts go: a webhook that takes a JSON body with `text`, as Slack's and Discord's do.
     /// Nowhere when empty.
@@ -80,7 +80,8 @@ impl BackupSettings {
     /// # Errors
     /// What is wrong, beginning with the setting that it is about.
     pub fn check(&self) -> Result<(), String> {
-        super::Places::new(self).map_err(|e| format!("backup.destination: {}", e.message))?;
+        super::RepositoryLayout::new(self)
+            .map_err(|e| format!("backup.destination: {}", e.message))?;
         if self.keep_days == 0 || self.keep_local_days == 0 {
             return Err("backup.keep_days and backup.keep_local_days are at least 1".into());
         }

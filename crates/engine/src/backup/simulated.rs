@@ -138,7 +138,7 @@ impl Session for Simulated {
         }
     }
 
-    async fn tell(&mut self, command: Command) -> Result<(), BackupError> {
+    async fn send(&mut self, command: Command) -> Result<(), BackupError> {
         match command {
             Command::Go => self.events.push_back(Event::Read),
             Command::Commit => {}

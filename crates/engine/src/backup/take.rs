@@ -16,7 +16,7 @@ const TRIES: u32 = 3;
 impl Engine {
     /// Makes the backup that was asked for.
     pub(super) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
-        let trouble = format!("backup/{}", operation.name);
+        let alert = format!("backup/{}", operation.name);
         for attempt in 1..=TRIES {
             let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
             else {
@@ -38,17 +38,18 @@ impl Engine {
                 Ok(snapshot) => {
                     self.note_snapshot(&instance, &snapshot).await?;
                     operation.snapshot = Some(SnapshotId(snapshot.id));
-                    self.store().clear(&trouble).await?;
-                    self.send_off(&instance.id, &instance.name, Some(&mut operation)).await?;
+                    self.store().resolve(&alert).await?;
+                    self.upload_pending_of(&instance.id, &instance.name, Some(&mut operation))
+                        .await?;
                     if operation.actor == Actor::system() {
-                        self.keep_up(&instance.id, &instance.name, &mut operation).await?;
+                        self.run_maintenance(&instance.id, &instance.name, &mut operation).await?;
                     }
                     self.inner.control_plane.note_change();
                     return self.finish(&mut operation, Ok(())).await;
                 }
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
                 Err(e) if passes(&e) && attempt < TRIES => {
-                    tracing::warn!(name = %operation.name, error = %e.message, "a backup failed; trying again");
+                    tracing::warn!(name = %operation.name, error = %e.message, "a backup failed; retrying");
                     crate::progress::fail_step(&mut operation, &e.message);
                     self.save(&operation).await?;
                     let timing = &self.inner.settings.timing;
@@ -58,12 +59,12 @@ impl Engine {
                     }
                 }
                 Err(e) => {
-                    self.store().raise(&trouble, &e.message).await?;
+                    self.store().fire(&alert, &e.message).await?;
                     self.inner.alerts.wake();
                     metrics::counter!("startclaw_backups_failed_total").increment(1);
                     let about = Some((&operation.instance, &operation.name));
                     let what = format!("its backup failed: {}", e.message);
-                    self.record(EventKind::Broke, about, &Actor::system(), &what).await;
+                    self.record(EventKind::Failed, about, &Actor::system(), &what).await;
                     return self.finish(&mut operation, Err(e.message)).await;
                 }
             }
@@ -77,7 +78,7 @@ impl Engine {
         instance: &Instance,
         info: &SnapshotInfo,
     ) -> Result<(), EngineError> {
-        let bucket = self.inner.places.has_bucket();
+        let bucket = self.inner.layout.has_bucket();
         self.store()
             .add_snapshot(&Snapshot {
                 id: SnapshotId(info.id.clone()),
@@ -103,14 +104,14 @@ impl Engine {
         operation: &mut Operation,
     ) -> Result<SnapshotInfo, BackupError> {
         let plan = self.plan_of(instance)?;
-        let data = self.inner.host.data(&plan).await.map_err(unavailable)?;
+        let data = self.inner.host.volume_mount(&plan).await.map_err(unavailable)?;
         let data = data.ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: format!("{} has no volume yet", instance.name),
         })?;
-        self.step(operation, "read").await;
+        self.step(operation, "scan").await;
         let work = Work::Take { root: data.root, live: true, exclude: excluded(), check: true };
-        let job = self.job(self.first_repository(instance.id.as_str()), work);
+        let job = self.job(self.local_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;
         loop {
             let Some(event) = self.unless_stopped(session.next()).await else {
@@ -120,7 +121,7 @@ impl Engine {
                 Event::Progress(now) => self.show_progress(operation, now),
                 // From here on nothing is interrupted: it is short, and a frozen instance is
                 // not left behind.
-                Event::Ready => self.second_pass(session.as_mut(), instance, operation).await?,
+                Event::Ready => self.frozen_pass(session.as_mut(), instance, operation).await?,
                 Event::Done(Report::Taken(info)) => return Ok(info),
                 other => return Err(unexpected(&other)),
             }
@@ -128,19 +129,19 @@ impl Engine {
     }
 
     /// The pass that counts, of an instance that holds still.
-    async fn second_pass(
+    async fn frozen_pass(
         &self,
         session: &mut dyn Session,
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        self.step(operation, "rest").await;
+        self.step(operation, "quiesce").await;
         let plan = self.plan_of(instance)?;
         let limit = self.inner.settings.timing.pause_limit;
-        let rested = self.ask_to_rest(instance, &plan).await;
+        let rested = self.request_quiesce(instance, &plan).await;
         // From here on the loop leaves the instance alone.
-        let hold = self.inner.queue.hold(&instance.id).await;
-        self.step(operation, "pause").await;
+        let hold = self.inner.queue.lock(&instance.id).await;
+        self.step(operation, "freeze").await;
         let begun = Instant::now();
         let frozen = self.freeze(instance, &plan).await;
         let read = match &frozen {
@@ -155,12 +156,12 @@ impl Engine {
         let still = match frozen {
             Ok(false) => Ok(true),
             // Also after a pause that failed: it may have been done all the same.
-            Ok(true) | Err(_) => self.thaw(&plan).await,
+            Ok(true) | Err(_) => self.unfreeze(&plan).await,
         };
         let paused = begun.elapsed();
         drop(hold);
         if let Some(id) = rested {
-            self.ask_to_go_on(instance, &plan, &id).await;
+            self.request_resume(instance, &plan, &id).await;
         }
         metrics::histogram!("startclaw_backup_pause_seconds").record(paused.as_secs_f64());
         if let Some(step) = operation.steps.last_mut() {
@@ -176,12 +177,12 @@ impl Engine {
         });
         match held_still {
             Ok(()) => {
-                self.step(operation, "store").await;
-                session.tell(Command::Commit).await
+                self.step(operation, "commit").await;
+                session.send(Command::Commit).await
             }
             Err(e) => {
                 // It ends anyway when it is dropped.
-                let _ = session.tell(Command::Abort).await;
+                let _ = session.send(Command::Abort).await;
                 Err(e)
             }
         }
@@ -189,7 +190,7 @@ impl Engine {
 
     /// The plan of an instance as it is now.
     pub(super) fn plan_of(&self, instance: &Instance) -> Result<startclaw_host::Plan, BackupError> {
-        let place = self.inner.host.place(instance.slot).ok_or_else(|| BackupError {
+        let place = self.inner.host.endpoints(instance.slot).ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: format!("this machine has no place for {}", instance.name),
         })?;
@@ -208,7 +209,7 @@ impl Engine {
 
 /// Lets the second pass go, and waits until all is read.
 async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
-    session.tell(Command::Go).await?;
+    session.send(Command::Go).await?;
     loop {
         match session.next().await? {
             Event::Progress(_) => {}
@@ -218,7 +219,7 @@ async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
     }
 }
 
-/// What OpenClaw can make anew and need not be kept.
+/// What OpenClaw can make again and need not be kept.
 pub(super) fn excluded() -> Vec<String> {
     startclaw_openclaw::EPHEMERAL.iter().map(|&name| name.to_owned()).collect()
 }
@@ -232,4 +233,4 @@ pub(super) fn stopped() -> BackupError {
 }
 
 /// The longest that a thaw is tried for before it is left to the loop.
-pub(super) const THAW: Duration = Duration::from_secs(5);
+pub(super) const UNFREEZE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! The way to the bucket: every snapshot that is on this machine only is sent there, and sent
-//! later when the bucket is away.
+//! Upload to the bucket: every snapshot that is only on this host is uploaded, later when the
+//! bucket is unavailable.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
 const FIRST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The trouble that the bucket is in. One for all instances: it is one bucket.
-const TROUBLE: &str = "bucket";
+/// Key of the alert of the bucket. One for all instances: it is one bucket.
+const ALERT: &str = "bucket";
 
 /// How sending to the bucket went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
     /// All is there.
     Done,
-    /// The bucket is away: the others would fail as well.
+    /// The bucket is unavailable: the others would fail as well.
     Away,
     /// Something about this instance's repository: the others are sent all the same.
     Failed,
@@ -36,14 +36,14 @@ fn alert(id: &InstanceId) -> String {
 
 impl Engine {
     /// Sends what is not in the bucket yet. A bucket that is away makes no backup fail: there is
-    /// the copy on this machine, and [`Engine::catch_up`] sends it later.
-    pub(super) async fn send_off(
+    /// the copy on this host, and [`Engine::upload_loop`] sends it later.
+    pub(super) async fn upload_pending_of(
         &self,
         id: &InstanceId,
         name: &Name,
         mut operation: Option<&mut Operation>,
     ) -> Result<Sent, EngineError> {
-        if !self.inner.places.has_bucket() {
+        if !self.inner.layout.has_bucket() {
             return Ok(Sent::Done);
         }
         if let Some(operation) = operation.as_deref_mut() {
@@ -52,7 +52,7 @@ impl Engine {
         match self.upload(id, operation.as_deref_mut()).await {
             Ok(held) => {
                 self.store().set_copies(id, Copy::Remote, &held).await?;
-                if self.store().clear(&alert(id)).await? {
+                if self.store().resolve(&alert(id)).await? {
                     self.inner.alerts.wake();
                 }
                 Ok(Sent::Done)
@@ -61,9 +61,9 @@ impl Engine {
                 tracing::warn!(%name, error = %e.message, "the bucket did not take a backup; trying again later");
                 let away = e.kind == BackupErrorKind::Unavailable;
                 if away {
-                    self.store().raise(TROUBLE, &e.message).await?;
+                    self.store().fire(ALERT, &e.message).await?;
                 } else {
-                    self.store().raise(&alert(id), &format!("{name}: {}", e.message)).await?;
+                    self.store().fire(&alert(id), &format!("{name}: {}", e.message)).await?;
                 }
                 self.inner.alerts.wake();
                 if let Some(operation) = operation {
@@ -81,8 +81,8 @@ impl Engine {
         id: &InstanceId,
         mut operation: Option<&mut Operation>,
     ) -> Result<Vec<SnapshotId>, BackupError> {
-        let to = self.last_repository(id.as_str());
-        let job = self.job(self.first_repository(id.as_str()), Work::Copy { to: to.clone() });
+        let to = self.offsite_repository(id.as_str());
+        let job = self.job(self.local_repository(id.as_str()), Work::Copy { to: to.clone() });
         let mut session = self.inner.repositories.begin(&job).await?;
         finish(session.as_mut(), |now| {
             if let Some(operation) = operation.as_deref_mut() {
@@ -99,14 +99,14 @@ impl Engine {
     }
 
     /// Sends what waits, until the engine stops.
-    pub(crate) async fn catch_up(self) {
+    pub(crate) async fn upload_loop(self) {
         let mut failures = 0;
         loop {
             let wait = backoff(failures + 1, FIRST, LONGEST);
             if !self.pause(wait).await {
                 return;
             }
-            match self.send_waiting().await {
+            match self.upload_pending().await {
                 Ok(true) => failures = 0,
                 Ok(false) => failures += 1,
                 Err(e) => tracing::error!(error = ?e, "the database failed; sending backups later"),
@@ -115,8 +115,8 @@ impl Engine {
     }
 
     /// Sends what waits. `false` when the bucket did not take all of it.
-    pub(crate) async fn send_waiting(&self) -> Result<bool, EngineError> {
-        if !self.inner.places.has_bucket() {
+    pub(crate) async fn upload_pending(&self) -> Result<bool, EngineError> {
+        if !self.inner.layout.has_bucket() {
             return Ok(true);
         }
         let mut all = true;
@@ -126,14 +126,14 @@ impl Engine {
             let Some(newest) = self.store().snapshots(&id).await?.into_iter().next() else {
                 continue;
             };
-            let sent = self.unless_stopped(self.send_off(&id, &newest.name, None)).await;
+            let sent = self.unless_stopped(self.upload_pending_of(&id, &newest.name, None)).await;
             match sent.unwrap_or(Ok(Sent::Away))? {
                 Sent::Done => {}
                 Sent::Failed => all = false,
                 Sent::Away => return Ok(false),
             }
         }
-        if self.store().clear(TROUBLE).await? {
+        if self.store().resolve(ALERT).await? {
             self.inner.alerts.wake();
         }
         Ok(all)

@@ -1,7 +1,7 @@
 //! What can be asked about backups.
 
 use startclaw_model::{
-    Actor, Farewell, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
+    Actor, DeletionPolicy, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
     Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
@@ -13,7 +13,6 @@ use crate::{Engine, EngineError};
 pub struct RestoreRequest {
     /// Whose snapshot: an instance that lives, or one that was deprovisioned.
     pub name: Name,
-    /// Which.
     pub snapshot: SnapshotChoice,
     /// A new instance beside it gets the snapshot, instead of the instance itself.
     pub as_name: Option<Name>,
@@ -35,10 +34,10 @@ impl Source {
 }
 
 impl Engine {
-    /// Asks for a backup. Asked again while one is under way, it answers that one.
+    /// Asks for a backup. Asked again while one is in progress, it answers that one.
     pub async fn backup(&self, actor: &Actor, name: &Name) -> Result<Operation, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
-        if instance.desired.volumes.is_unfilled() {
+        if instance.desired.volumes.awaits_restore() {
             return Err(EngineError::Conflict(
                 "the instance is being restored and has nothing to back up yet".into(),
             ));
@@ -100,7 +99,7 @@ impl Engine {
         // A lost volume is not kept to come back to.
         let lost = self.lost_data(&instance).await.is_some();
         let change = move |desired: &mut startclaw_model::Desired| {
-            if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
+            if desired.volumes.filling.is_some() || desired.volumes.is_on_probation() {
                 return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
             }
             if desired.volumes.undo(until) {
@@ -127,18 +126,21 @@ impl Engine {
     }
 
     /// What else is asked to be done with an instance's data while it is being removed.
-    pub(crate) async fn change_farewell(
+    pub(crate) async fn set_deletion_policy(
         &self,
         name: &Name,
-        farewell: Farewell,
+        policy: DeletionPolicy,
     ) -> Result<(), EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         self.store()
             .amend(&instance.id, |desired| {
-                let open = desired.presence == Presence::Absent && !desired.farewell.is_over();
-                let other = open && desired.farewell != farewell && farewell != Farewell::Backup;
+                let open =
+                    desired.presence == Presence::Absent && !desired.deletion_policy.is_none();
+                let other = open
+                    && desired.deletion_policy != policy
+                    && policy != DeletionPolicy::FinalBackup;
                 if other {
-                    desired.farewell = farewell;
+                    desired.deletion_policy = policy;
                 }
                 other
             })
@@ -179,7 +181,7 @@ impl Engine {
         operation.snapshot = Some(snapshot.id.clone());
         operation.source = Some(instance.id.clone());
         let change = |desired: &mut startclaw_model::Desired| {
-            if desired.volumes.filling.is_some() || desired.volumes.is_on_trial() {
+            if desired.volumes.filling.is_some() || desired.volumes.is_on_probation() {
                 return Err(StoreError::Conflict("a restore is under way; wait until it is over"));
             }
             desired.volumes.begin();
@@ -231,7 +233,7 @@ impl Engine {
             }
         };
         desired.presence = Presence::Present;
-        desired.farewell = Farewell::Over;
+        desired.deletion_policy = DeletionPolicy::None;
         desired.volumes = startclaw_model::Volumes::to_be_filled();
         desired.epoch += 1;
         if own_name == name {

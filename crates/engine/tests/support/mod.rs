@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use startclaw_engine::{
-    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Recovery,
-    SimulatedRepositories, Timing,
+    BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
+    Recovery, SimulatedRepositories, Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, InstanceState, Name, Operation, OperationState, Owner};
@@ -28,14 +28,14 @@ pub fn timing() -> Timing {
         backoff_first: ms(2),
         backoff_limit: ms(20),
         failing_after: 3,
-        forgiven_after: ms(100),
-        trouble_first: ms(1),
+        failures_reset_after: ms(100),
+        host_retry_first: ms(1),
         sweep_every: ms(10),
-        guard_every: ms(500),
+        firewall_every: ms(500),
         usage_every: ms(20),
         history: Duration::from_secs(3600),
-        rest_limit: ms(20),
-        rest_again: ms(1),
+        quiesce_limit: ms(20),
+        quiesce_again: ms(1),
         pause_limit: ms(200),
         backup_again: ms(2),
     }
@@ -56,7 +56,7 @@ pub fn settings() -> EngineSettings {
     }
 }
 
-/// What outlives the daemon: the machine, the database file, the master key.
+/// What outlives the daemon: the host, the database file, the master key.
 pub struct Machine {
     pub host: SimulatedHost,
     pub repositories: SimulatedRepositories,
@@ -82,9 +82,9 @@ impl Machine {
     pub async fn start_with(&self, settings: EngineSettings) -> Engine {
         let store = Store::open(&self.dir.path().join("startclaw.db")).await.unwrap();
         let vault = Vault::load(&self.dir.path().join("master.key"), true).unwrap();
-        let outside = Outside {
+        let outside = Dependencies {
             repositories: Arc::new(self.repositories.clone()),
-            ..Outside::simulated(self.host.clone())
+            ..Dependencies::simulated(self.host.clone())
         };
         Engine::start(store, vault, outside, settings).await.unwrap()
     }
@@ -99,13 +99,13 @@ impl Machine {
         next
     }
 
-    /// What brings everything back on this machine.
+    /// What brings everything back on this host.
     pub fn recovery(&self, settings: &EngineSettings) -> Recovery {
         let vault = Vault::load(&self.dir.path().join("master.key"), false).unwrap();
         Recovery::new(vault, Arc::new(self.repositories.clone()), &settings.backup).unwrap()
     }
 
-    /// The vault, with the master key of this machine.
+    /// The vault, with the master key of this host.
     pub fn vault(&self) -> Vault {
         Vault::load(&self.dir.path().join("master.key"), true).unwrap()
     }

@@ -1,14 +1,15 @@
-//! Checks what instances need of this machine, and says how to mend what is missing.
+//! Checks the requirements of instances on this host, and suggests fixes.
 
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use bollard::models::{ContainerSummary, SystemInfo};
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder};
-use startclaw_model::{Finding, Timestamp};
+use startclaw_model::{Check, Timestamp};
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    DockerHost, calls::Call, client::failed, connections, folder::Folder, guard::Wall, machine,
+    DockerHost, calls::Call, client::failed, connections, firewall::FirewallState, folder::Folder,
+    machine,
 };
 
 /// Below this much free disk, in GiB, images and volumes run into a full disk soon.
@@ -19,14 +20,14 @@ const MEMORY_MIB: u64 = 1024;
 const PAST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 impl DockerHost {
-    pub(super) async fn findings(&self, image: &str) -> Vec<Finding> {
+    pub(super) async fn findings(&self, image: &str) -> Vec<Check> {
         let mut findings = Vec::new();
         match self.docker_info().await {
             Err(e) => {
                 let hangs = self.hang_fault().is_some();
                 let remedy =
                     if hangs { "systemctl restart docker" } else { "systemctl start docker" };
-                findings.push(Finding::bad("docker", e.message, remedy));
+                findings.push(Check::error("docker", e.message, remedy));
             }
             Ok((info, containers)) => {
                 findings.push(docker(&info));
@@ -42,7 +43,7 @@ impl DockerHost {
         // Lists what no other check lists: Docker can hang in this alone.
         let volumes = self.volumes_finding().await;
         findings
-            .extend(self.hang_fault().map(|f| Finding::bad("docker calls", f.detail, f.remedy)));
+            .extend(self.hang_fault().map(|f| Check::error("docker calls", f.detail, f.remedy)));
         findings.push(volumes);
         findings.push(self.rules_finding().await);
         findings.push(self.firewall_finding().await);
@@ -67,19 +68,19 @@ impl DockerHost {
         .map_err(|e| failed("ask Docker about this machine", e))
     }
 
-    async fn image_finding(&self, image: &str) -> Finding {
+    async fn image_finding(&self, image: &str) -> Check {
         match self.has_image(image).await {
-            Ok(true) => Finding::good("image", format!("{image} is on this machine")),
-            Ok(false) => Finding::bad(
+            Ok(true) => Check::ok("image", format!("{image} is on this machine")),
+            Ok(false) => Check::error(
                 "image",
                 format!("{image} is not on this machine"),
                 format!("script/image, or: docker pull {image}"),
             ),
-            Err(e) => Finding::bad("image", e.message, "systemctl status docker"),
+            Err(e) => Check::error("image", e.message, "systemctl status docker"),
         }
     }
 
-    async fn volumes_finding(&self) -> Finding {
+    async fn volumes_finding(&self) -> Check {
         let listing = async {
             let docker = self.client.get().await?;
             let filter = self.names.filter_all();
@@ -91,52 +92,52 @@ impl DockerHost {
         match listing.await {
             Ok(listed) => {
                 let count = listed.volumes.unwrap_or_default().len();
-                Finding::good("volumes", format!("{count} volumes of instances are listed"))
+                Check::ok("volumes", format!("{count} volumes of instances are listed"))
             }
-            Err(e) => Finding::bad("volumes", e.message, "journalctl -u docker"),
+            Err(e) => Check::error("volumes", e.message, "journalctl -u docker"),
         }
     }
 
-    async fn rules_finding(&self) -> Finding {
+    async fn rules_finding(&self) -> Check {
         match self.network_fault(false).await {
-            Ok(None) => Finding::good("docker rules", "published ports, NAT and forwarding work"),
-            Ok(Some(fault)) => Finding::bad("docker rules", fault.detail, fault.remedy),
-            Err(e) => Finding::warning("docker rules", e.message, "apt install iptables"),
+            Ok(None) => Check::ok("docker rules", "published ports, NAT and forwarding work"),
+            Ok(Some(fault)) => Check::error("docker rules", fault.detail, fault.remedy),
+            Err(e) => Check::warning("docker rules", e.message, "apt install iptables"),
         }
     }
 
-    async fn firewall_finding(&self) -> Finding {
+    async fn firewall_finding(&self) -> Check {
         let table = self.names.table();
-        let mend =
+        let fix =
             "startclaw puts it back within a minute; if it does not: systemctl restart startclaw";
         match self.guard.check().await {
-            Ok(Wall::Standing) => {
-                Finding::good("firewall", format!("table inet {table} is loaded and unchanged"))
+            Ok(FirewallState::InPlace) => {
+                Check::ok("firewall", format!("table inet {table} is loaded and unchanged"))
             }
-            Ok(Wall::Missing) => {
-                Finding::bad("firewall", format!("table inet {table} is not loaded"), mend)
+            Ok(FirewallState::Missing) => {
+                Check::error("firewall", format!("table inet {table} is not loaded"), fix)
             }
-            Ok(Wall::Changed) => Finding::bad(
+            Ok(FirewallState::Changed) => Check::error(
                 "firewall",
                 format!(
                     "table inet {table} is not what this version loads: somebody changed it, or the settings or resolvers changed"
                 ),
-                mend,
+                fix,
             ),
-            Err(e) => Finding::bad("firewall", e.message, "apt install nftables"),
+            Err(e) => Check::error("firewall", e.message, "apt install nftables"),
         }
     }
 
-    fn secrets_finding(&self) -> Finding {
+    fn secrets_finding(&self) -> Check {
         let folder = self.settings.runtime_dir.join("secrets");
         let folder = folder.display();
         if self.secrets.in_memory() {
-            return Finding::good("secrets", format!("{folder} is held in memory"));
+            return Check::ok("secrets", format!("{folder} is held in memory"));
         }
         if !Path::new(&folder.to_string()).exists() {
-            return Finding::good("secrets", format!("{folder} is made with the first instance"));
+            return Check::ok("secrets", format!("{folder} is made with the first instance"));
         }
-        Finding::bad(
+        Check::error(
             "secrets",
             format!("{folder} is on a disk"),
             format!("mount -t tmpfs -o mode=0711,nosuid,nodev,noexec startclaw-secrets {folder}"),
@@ -144,27 +145,27 @@ impl DockerHost {
     }
 }
 
-fn docker(info: &SystemInfo) -> Finding {
+fn docker(info: &SystemInfo) -> Check {
     let version = info.server_version.as_deref().unwrap_or("unknown");
     let major = version.split('.').next().and_then(|part| part.parse::<u32>().ok());
     if major.is_some_and(|major| major < 20) {
-        return Finding::bad(
+        return Check::error(
             "docker",
             format!("Docker {version} is too old"),
             "install Docker 20.10 or newer: apt install docker.io",
         );
     }
     if info.live_restore_enabled != Some(true) {
-        return Finding::warning(
+        return Check::warning(
             "docker",
             format!("Docker {version} stops every instance when it restarts"),
             "put \"live-restore\": true into /etc/docker/daemon.json, then: systemctl reload docker",
         );
     }
-    Finding::good("docker", format!("Docker {version}"))
+    Check::ok("docker", format!("Docker {version}"))
 }
 
-fn limits(info: &SystemInfo) -> Finding {
+fn limits(info: &SystemInfo) -> Check {
     let missing: Vec<&str> =
         [("memory", info.memory_limit), ("CPU", info.cpu_cfs_quota), ("pids", info.pids_limit)]
             .into_iter()
@@ -172,76 +173,73 @@ fn limits(info: &SystemInfo) -> Finding {
             .map(|(name, _)| name)
             .collect();
     if !missing.is_empty() {
-        return Finding::bad(
+        return Check::error(
             "limits",
             format!("the kernel does not enforce: {}", missing.join(", ")),
             "add cgroup_enable=memory to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot",
         );
     }
     if info.swap_limit != Some(true) {
-        return Finding::warning(
+        return Check::warning(
             "limits",
             "the kernel does not limit swap: an instance can fill it",
             "add swapaccount=1 to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot",
         );
     }
-    Finding::good("limits", "memory, swap, CPU and pids are enforced")
+    Check::ok("limits", "memory, swap, CPU and pids are enforced")
 }
 
-fn forwarding(info: &SystemInfo) -> Finding {
+fn forwarding(info: &SystemInfo) -> Check {
     if info.ipv4_forwarding == Some(true) {
-        return Finding::good(
-            "forwarding",
-            "instances can reach the internet through this machine",
-        );
+        return Check::ok("forwarding", "instances can reach the internet through this machine");
     }
-    Finding::bad(
+    Check::error(
         "forwarding",
         "IPv4 forwarding is off: instances reach nothing",
         "sysctl -w net.ipv4.ip_forward=1, and put it into /etc/sysctl.d/",
     )
 }
 
-fn disk(root: &str) -> Finding {
+fn disk(root: &str) -> Check {
     let Ok(fs) = rustix::fs::statvfs(root) else {
-        return Finding::warning("disk", format!("cannot look at {root}"), format!("df -h {root}"));
+        return Check::warning("disk", format!("cannot look at {root}"), format!("df -h {root}"));
     };
     let free = fs.f_bavail.saturating_mul(fs.f_frsize) >> 30;
     let inodes = fs.f_files == 0 || fs.f_favail > fs.f_files / 50;
     if free < DISK_GIB {
-        return Finding::bad(
+        return Check::error(
             "disk",
             format!("{free} GiB are free at {root}, {DISK_GIB} are needed"),
             "docker image prune, docker builder prune, or make the disk larger",
         );
     }
     if !inodes {
-        return Finding::warning(
+        return Check::warning(
             "disk",
             format!("few inodes are free at {root}"),
             format!("df -i {root}"),
         );
     }
-    Finding::good("disk", format!("{free} GiB are free at {root}"))
+    Check::ok("disk", format!("{free} GiB are free at {root}"))
 }
 
-fn memory(instances: usize) -> Finding {
+fn memory(instances: usize) -> Check {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let Some(available) = machine::memory_mib(&meminfo, "MemAvailable") else {
-        return Finding::warning("memory", "cannot read /proc/meminfo", "mount -t proc proc /proc");
+        return Check::warning("memory", "cannot read /proc/meminfo", "mount -t proc proc /proc");
     };
     let detail = format!("{available} MiB are available beside {instances} instances");
     if available < MEMORY_MIB {
-        return Finding::warning(
+        return Check::warning(
             "memory",
             format!("{detail}: another one does not fit"),
             "give the machine more memory, add swap (zram), or remove instances: startclaw deprovision NAME",
         );
     }
-    Finding::good("memory", detail)
+    Check::ok("memory", detail)
 }
 
-fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding {
+fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Check {
     let mut taken = std::collections::BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let table = std::fs::read_to_string(table).unwrap_or_default();
@@ -254,7 +252,7 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding
     let (first, last) = (range.start(), range.end());
     if !taken.is_empty() {
         let some: Vec<String> = taken.iter().take(5).map(u16::to_string).collect();
-        return Finding::bad(
+        return Check::error(
             "ports",
             format!(
                 "something else listens on {} of our ports {first} to {last}: {}",
@@ -267,7 +265,7 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding
     let path = "/proc/sys/net/ipv4/ip_local_port_range";
     let ephemeral = std::fs::read_to_string(path).unwrap_or_default();
     if machine::first_ephemeral(&ephemeral).is_some_and(|port| port <= *last) {
-        return Finding::warning(
+        return Check::warning(
             "ports",
             format!(
                 "the kernel gives ports of our range {first} to {last} to outgoing connections"
@@ -275,7 +273,7 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding
             format!("sysctl -w net.ipv4.ip_local_port_range='{} 60999'", last.saturating_add(1)),
         );
     }
-    Finding::good(
+    Check::ok(
         "ports",
         format!(
             "{first} to {last} on 127.0.0.1 are ours: the firewall lets root and Caddy in only"
@@ -285,16 +283,16 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Finding
 
 /// Docker's userland proxy is one more process for each instance, that all its bytes go through.
 /// It runs as root, so that of the firewall only the rule on our ports tells who asks.
-fn userland_proxy(range: &RangeInclusive<u16>) -> Finding {
+fn userland_proxy(range: &RangeInclusive<u16>) -> Check {
     let lines: Vec<_> = machine::command_lines().collect();
     let carries = |line: &Vec<u8>| machine::proxied(line).is_some_and(|p| range.contains(&p));
     let proxies = lines.iter().filter(|line| carries(line)).count();
     let daemon_json = std::fs::read("/etc/docker/daemon.json").unwrap_or_default();
     let dockerd = machine::dockerd_command_line();
     if proxies == 0 && machine::proxy_is_off(&daemon_json, &dockerd) {
-        return Finding::good("userland-proxy", "the kernel itself leads to published ports");
+        return Check::ok("userland-proxy", "the kernel itself leads to published ports");
     }
-    Finding::warning(
+    Check::warning(
         "userland-proxy",
         format!("Docker leads to published ports by processes of its own ({proxies} of ours now)"),
         "put \"userland-proxy\": false into /etc/docker/daemon.json, then: systemctl restart docker, and restart the instances",
@@ -302,10 +300,10 @@ fn userland_proxy(range: &RangeInclusive<u16>) -> Finding {
 }
 
 /// Everything in a tenant's folder is opened by `openat2`, for which there is no substitute.
-fn openat2(tried: std::io::Result<()>) -> Finding {
+fn openat2(tried: std::io::Result<()>) -> Check {
     match tried {
-        Ok(()) => Finding::good("openat2", "tenants' files can be opened safely"),
-        Err(e) => Finding::bad(
+        Ok(()) => Check::ok("openat2", "tenants' files can be opened safely"),
+        Err(e) => Check::error(
             "openat2",
             format!("the kernel does not let us open tenants' files safely: {e}"),
             "Linux 5.6 or newer is needed, and a service that may call openat2: take RestrictSUIDSGID= and what forbids it in SystemCallFilter= out of startclaw.service, then: systemctl daemon-reload && systemctl restart startclaw",
@@ -313,28 +311,28 @@ fn openat2(tried: std::io::Result<()>) -> Finding {
     }
 }
 
-fn inotify() -> Finding {
+fn inotify() -> Check {
     // Counted for each user, and each instance has its own.
     for (name, least) in [("max_user_instances", 64), ("max_user_watches", 8192)] {
         let path = format!("/proc/sys/fs/inotify/{name}");
         if let Some(limit) = machine::number(&path)
             && limit < least
         {
-            return Finding::warning(
+            return Check::warning(
                 "inotify",
                 format!("fs.inotify.{name} is {limit}, an instance may want {least}"),
                 format!("sysctl -w fs.inotify.{name}={least}, and put it into /etc/sysctl.d/"),
             );
         }
     }
-    Finding::good("inotify", "each instance can watch its files")
+    Check::ok("inotify", "each instance can watch its files")
 }
 
-async fn clock() -> Finding {
+async fn clock() -> Check {
     let now = Timestamp::now();
-    let mend = "timedatectl set-ntp true";
+    let fix = "timedatectl set-ntp true";
     if now < PAST {
-        return Finding::bad("clock", format!("it says {now}"), mend);
+        return Check::error("clock", format!("it says {now}"), fix);
     }
     let ask = Command::new("timedatectl")
         .args(["show", "-p", "NTPSynchronized", "--value"])
@@ -346,23 +344,23 @@ async fn clock() -> Finding {
         _ => String::new(),
     };
     match answer.as_str() {
-        "yes" => Finding::good("clock", format!("it says {now} and is synchronised")),
-        "no" => Finding::warning("clock", format!("it says {now} and is not synchronised"), mend),
-        _ => Finding::good("clock", format!("it says {now}")),
+        "yes" => Check::ok("clock", format!("it says {now} and is synchronised")),
+        "no" => Check::warning("clock", format!("it says {now} and is not synchronised"), fix),
+        _ => Check::ok("clock", format!("it says {now}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use startclaw_model::Verdict;
+    use startclaw_model::CheckStatus;
 
     use super::*;
 
     #[test]
     fn a_kernel_without_openat2_is_said() {
-        assert_eq!(openat2(Ok(())).verdict, Verdict::Good);
+        assert_eq!(openat2(Ok(())).status, CheckStatus::Ok);
         let finding = openat2(Err(rustix::io::Errno::NOSYS.into()));
-        assert_eq!(finding.verdict, Verdict::Bad);
-        assert!(finding.mend.is_some_and(|mend| mend.contains("RestrictSUIDSGID")));
+        assert_eq!(finding.status, CheckStatus::Error);
+        assert!(finding.fix.is_some_and(|fix| fix.contains("RestrictSUIDSGID")));
     }
 }

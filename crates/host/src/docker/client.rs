@@ -52,12 +52,12 @@ impl Client {
     }
 }
 
-/// Wraps an error of Docker: what we tried, and whether it is worth trying again.
+/// Wraps an error of Docker: what we tried, and whether it is worth retrying.
 ///
-/// 404 and 409 are the world having changed under us (somebody removed the container, a
-/// removal is under way): the next look sees it. Other 4xx are our request being wrong for
-/// this machine, and stay wrong. 5xx mixes everything, so it is tried again, unless the text
-/// says that only somebody's doing something helps ([`what_to_do`]).
+/// 404 and 409 are the world having changed under us (somebody removed the container, a removal is
+/// in progress): the next pass sees it. Other 4xx are our request being wrong for this host, and
+/// stay wrong. 5xx mixes everything, so it is retried, unless the text says that only somebody's
+/// doing something helps ([`what_to_do`]).
 pub(super) fn failed(what: impl Display, error: Error) -> HostError {
     match error {
         Error::DockerResponseServerError { status_code: 404 | 409, message } => {
@@ -231,7 +231,7 @@ mod tests {
 
     /// Messages of Docker 20.10 to 28.
     #[test]
-    fn what_only_somebody_can_mend_is_refused_with_what_to_do() {
+    fn what_only_an_operator_can_fix_is_refused_with_what_to_do() {
         for (message, advice) in [
             (
                 "driver failed programming external connectivity on endpoint a (5e): Bind for \

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use startclaw_model::Finding;
+use startclaw_model::Check;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
@@ -16,20 +16,20 @@ use crate::HostError;
 /// A cut shows at once; this is for a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Ends every connection from this machine to `address`.
-pub(super) async fn cut(address: SocketAddr) -> Result<(), HostError> {
+/// Ends every connection from this host to `address`.
+pub(super) async fn drop_connections(address: SocketAddr) -> Result<(), HostError> {
     let to = address.to_string();
     run("ss", &["--kill", "--tcp", "--numeric", "--no-header", "dst", &to], None).await.map(drop)
 }
 
 /// Whether this kernel ends connections, tried on one of our own.
-pub(super) async fn finding() -> Finding {
-    let mend = "apt install iproute2, and run a kernel with CONFIG_INET_DIAG_DESTROY, such as Debian's: \
+pub(super) async fn finding() -> Check {
+    let fix = "apt install iproute2, and run a kernel with CONFIG_INET_DIAG_DESTROY, such as Debian's: \
                 until then, an open page of an instance stays open for up to a day after its person signed out";
     match tried().await {
-        Ok(true) => Finding::good("connections", "who signs out is cut off at once"),
-        Ok(false) => Finding::bad("connections", "this kernel does not end connections", mend),
-        Err(e) => Finding::bad("connections", e.message, mend),
+        Ok(true) => Check::ok("connections", "who signs out is cut off at once"),
+        Ok(false) => Check::error("connections", "this kernel does not end connections", fix),
+        Err(e) => Check::error("connections", e.message, fix),
     }
 }
 
@@ -39,7 +39,7 @@ async fn tried() -> Result<bool, HostError> {
     let address = listener.local_addr().map_err(failed)?;
     let mut ours = TcpStream::connect(address).await.map_err(failed)?;
     let _theirs = listener.accept().await.map_err(failed)?;
-    cut(address).await?;
+    drop_connections(address).await?;
     // An end that nobody cut has nothing to read, and waits.
     Ok(timeout(PATIENCE, ours.read(&mut [0])).await.is_ok())
 }

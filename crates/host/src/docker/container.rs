@@ -16,7 +16,7 @@ use super::profile::{CPU_LIFTED, cpu_quota, mib};
 use super::{DockerHost, calls::Call, client::failed, client::found};
 use crate::{Enforced, HostError, Plan};
 
-/// How long Docker may go on with a removal that it has begun.
+/// How long Docker may continue with a removal that it has begun.
 const REMOVAL: Duration = Duration::from_secs(30);
 
 impl DockerHost {
@@ -81,7 +81,7 @@ impl DockerHost {
     }
 
     pub(super) async fn start_container(&self, plan: &Plan) -> Result<(), HostError> {
-        // Two on one volume would ruin the state: one that mends, left by a crash, goes first.
+        // Two on one volume would ruin the state: one that repairs, left by a crash, goes first.
         self.remove_repair(plan).await?;
         if self.secrets.revision(&plan.id)?.is_none() {
             return Err(HostError::unavailable(format!(
@@ -118,7 +118,7 @@ impl DockerHost {
         self.set_limits(plan, cpu_quota(plan.limits.cpus), plan.limits.memory_hard_mib).await
     }
 
-    pub(super) async fn limit(&self, plan: &Plan) -> Result<(), HostError> {
+    pub(super) async fn apply_limits(&self, plan: &Plan) -> Result<(), HostError> {
         self.set_limits(plan, cpu_quota(plan.limits.cpus), enforced_soft_mib(plan)).await
     }
 
@@ -161,7 +161,7 @@ impl DockerHost {
         }
     }
 
-    /// Removes the container, and the one that mends, if there is one.
+    /// Removes the container, and the one that repairs, if there is one.
     pub(super) async fn remove_container(&self, plan: &Plan) -> Result<(), HostError> {
         self.remove_repair(plan).await?;
         if self.container(plan).await?.is_none() {
@@ -179,7 +179,7 @@ impl DockerHost {
         let removing = docker.remove_container(name, Some(options));
         match found(self.client.calls.run(Call::RemoveContainer, name, removing).await) {
             Ok(_) => return Ok(()),
-            // Another removal is under way: ours, from before a crash, or somebody's.
+            // Another removal is in progress: ours, from before a crash, or somebody's.
             Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
             Err(e) => return Err(failed(what, e)),
         }

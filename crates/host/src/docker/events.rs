@@ -11,7 +11,7 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use startclaw_model::InstanceId;
 
 use super::{calls::Call, client::Client, names::Names};
-use crate::Change;
+use crate::HostEvent;
 
 /// The first and the longest pause before Docker is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -29,8 +29,8 @@ struct Listener {
 }
 
 /// Changes for ever: when Docker goes away it is asked until it is back, and then
-/// [`Change::Everything`] comes first.
-pub(super) fn listen(client: Arc<Client>, names: Names) -> BoxStream<'static, Change> {
+/// [`HostEvent::Everything`] comes first.
+pub(super) fn listen(client: Arc<Client>, names: Names) -> BoxStream<'static, HostEvent> {
     let listener = Listener { client, names, events: None, pause: PAUSES.0 };
     stream::unfold(listener, |mut listener| async {
         let change = listener.next().await;
@@ -40,11 +40,11 @@ pub(super) fn listen(client: Arc<Client>, names: Names) -> BoxStream<'static, Ch
 }
 
 impl Listener {
-    async fn next(&mut self) -> Change {
+    async fn next(&mut self) -> HostEvent {
         loop {
             let Some(events) = &mut self.events else {
                 if self.connect().await {
-                    return Change::Everything;
+                    return HostEvent::Everything;
                 }
                 tokio::time::sleep(self.pause).await;
                 self.pause = (self.pause * 2).min(PAUSES.1);
@@ -54,7 +54,7 @@ impl Listener {
                 Some(Ok(event)) => {
                     self.pause = PAUSES.0;
                     if let Some(id) = instance(event, &self.names.id_label()) {
-                        return Change::Instance(id);
+                        return HostEvent::Instance(id);
                     }
                 }
                 // The end of the stream and an error are the same: Docker went away.

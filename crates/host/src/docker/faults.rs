@@ -1,4 +1,4 @@
-//! Faults of this machine that concern all instances: a Docker that hangs, and rules of Docker's
+//! Faults of this host that concern all instances: a Docker that hangs, and rules of Docker's
 //! that somebody flushed. The latter are repaired by a restart of Docker, where that ends no
 //! container.
 

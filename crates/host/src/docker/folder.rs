@@ -42,11 +42,11 @@ impl Folder {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
         }
-        self.enter(name)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        self.subfolder(name)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     /// Opens the folder `name` in this one; `None` when there is no such folder.
-    pub(super) fn enter(&self, name: &str) -> io::Result<Option<Self>> {
+    pub(super) fn subfolder(&self, name: &str) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         Ok(self.open_beneath(name, flags, Mode::empty())?.map(Self))
     }
@@ -57,14 +57,14 @@ impl Folder {
     }
 
     /// Whether the folder belongs to `uid`, and lets it do everything there.
-    pub(super) fn serves(&self, uid: u32) -> io::Result<bool> {
+    pub(super) fn is_usable_by(&self, uid: u32) -> io::Result<bool> {
         let stat = rustix::fs::fstat(&self.0)?;
         Ok(stat.st_uid == uid && Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU))
     }
 
     /// Gives the folder to `uid` and its group, with `mode`. The owner comes last: whatever
     /// moment a crash chooses, who has the owner has the mode.
-    pub(super) fn give(&self, uid: u32, mode: u32) -> io::Result<()> {
+    pub(super) fn set_owner(&self, uid: u32, mode: u32) -> io::Result<()> {
         rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?;
         Ok(rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?)
     }
@@ -72,7 +72,7 @@ impl Folder {
     /// Tries the kernel's `openat2`, without which nothing beneath a folder can be opened.
     pub(super) fn probe() -> io::Result<()> {
         let root = Self::open(Path::new("/"))?.ok_or(io::ErrorKind::NotFound)?;
-        root.enter(".").map(drop)
+        root.subfolder(".").map(drop)
     }
 
     /// The content of the regular file `name`. `None` when there is none, or when what bears
@@ -133,7 +133,7 @@ impl Folder {
         for _ in 0..3 {
             match rustix::fs::renameat(&self.0, from, &self.0, to) {
                 Ok(()) => return Ok(()),
-                Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => self.set_aside(to)?,
+                Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => self.quarantine(to)?,
                 Err(e) => return Err(e.into()),
             }
         }
@@ -141,7 +141,7 @@ impl Folder {
     }
 
     /// Gives what bears `name` another name, so that it is kept and yet out of the way.
-    pub(super) fn set_aside(&self, name: &str) -> io::Result<()> {
+    pub(super) fn quarantine(&self, name: &str) -> io::Result<()> {
         let aside = format!("{name}.set-aside-{:08x}", rand::random::<u32>());
         match rustix::fs::renameat(&self.0, name, &self.0, &aside) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -153,7 +153,7 @@ impl Folder {
     pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => self.set_aside(name),
+            Err(Errno::ISDIR | Errno::PERM) => self.quarantine(name),
             Err(e) => Err(e.into()),
         }
     }
@@ -236,10 +236,10 @@ mod tests {
     #[test]
     fn a_folder_serves_its_owner_unless_that_shut_itself_out() {
         let (_dir, folder, uid) = folder();
-        assert!(folder.serves(uid).unwrap());
-        assert!(!folder.serves(uid + 1).unwrap());
-        folder.give(uid, 0o300).unwrap();
-        assert!(!folder.serves(uid).unwrap());
+        assert!(folder.is_usable_by(uid).unwrap());
+        assert!(!folder.is_usable_by(uid + 1).unwrap());
+        folder.set_owner(uid, 0o300).unwrap();
+        assert!(!folder.is_usable_by(uid).unwrap());
     }
 
     #[test]
@@ -310,7 +310,7 @@ mod tests {
     fn no_name_leads_out_of_the_folder() {
         let (dir, folder, _) = folder();
         std::fs::create_dir(dir.path().join("d")).unwrap();
-        let inner = folder.enter("d").unwrap().unwrap();
+        let inner = folder.subfolder("d").unwrap().unwrap();
         std::fs::write(dir.path().join("f"), "x").unwrap();
         assert_eq!(inner.read("../f", LIMIT).unwrap(), None);
         assert_eq!(inner.read("/etc/passwd", LIMIT).unwrap(), None);

@@ -1,4 +1,4 @@
-//! Reads what the kernel says about this machine.
+//! Reads what the kernel says about this host.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
@@ -8,8 +8,8 @@ pub(super) fn memory_mib(meminfo: &str, field: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// How many CPUs there are, and how long they were busy since the start, all together, from the text
-/// of `/proc/stat`.
+/// How many CPUs there are, and how long they were busy since the start, all together, from the
+/// text of `/proc/stat`.
 pub(super) fn cpus(stat: &str) -> (u32, Duration) {
     /// A tick is a hundredth of a second for programs, wherever Docker runs (`USER_HZ`).
     const TICK: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u1
         .collect()
 }
 
-/// The port on this machine that a process with this `/proc/PID/cmdline` carries into a
+/// The port on this host that a process with this `/proc/PID/cmdline` carries into a
 /// container, if it is one of Docker's userland proxy.
 pub(super) fn proxied(cmdline: &[u8]) -> Option<u16> {
     let mut arguments = cmdline.split(|byte| *byte == 0);

@@ -1,10 +1,9 @@
-//! Instances as Docker containers on this machine.
+//! Instances as Docker containers on this host.
 //!
-//! One file holds one thing that an instance has (volume, network, secrets, container) or one
-//! thing that is done for it (repair, logs, events). What the walls around a container are
-//! made of is in `profile` (the container itself) and `firewall` (its network). Nothing is
-//! remembered here between two calls, save the connection: what there is, Docker, the kernel
-//! and the folder in memory say.
+//! One file holds one thing that an instance has (volume, network, secrets, container) or one thing
+//! that is done for it (repair, logs, events). What isolates a container is made of is in `profile`
+//! (the container itself) and `firewall` (its network). Nothing is remembered here between two
+//! calls, save the connection: what there is, Docker, the kernel and the folder in memory say.
 
 mod calls;
 mod check;
@@ -15,8 +14,8 @@ mod container;
 mod events;
 mod faults;
 mod firewall;
+mod firewall_rules;
 mod folder;
-mod guard;
 mod image;
 mod inside;
 mod lines;
@@ -32,7 +31,7 @@ mod repair;
 mod rules;
 mod secrets;
 mod settings;
-mod thaw;
+mod unfreeze;
 mod usage;
 mod volume;
 
@@ -46,18 +45,18 @@ use std::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use ipnet::Ipv4Net;
-use startclaw_model::{Finding, InstanceId, Slot};
+use startclaw_model::{Check, InstanceId, Slot};
 
 pub use settings::{Destination, DestinationError, DockerSettings, Prefix, PrefixError};
-pub use thaw::thaw_later;
+pub use unfreeze::unfreeze_later;
 
-use self::{client::Client, guard::Guard, names::Names, secrets::Secrets};
+use self::{client::Client, firewall::Firewall, names::Names, secrets::Secrets};
 use crate::{
-    Change, Data, Found, Host, HostError, HostFault, ImageState, LogRequest, MachineUsage,
-    Observed, Place, Plan, Probe, Request, Step, Usage,
+    Endpoints, Host, HostError, HostEvent, HostFault, ImageState, InventoryItem, LogRequest,
+    MachineUsage, Observed, Plan, Probe, Request, Step, Usage, VolumeMount,
 };
 
-/// This machine's Docker. Its methods need the rights of root.
+/// This host's Docker. Its methods need the rights of root.
 pub struct DockerHost {
     settings: DockerSettings,
     webhook_port: u16,
@@ -65,7 +64,7 @@ pub struct DockerHost {
     names: Names,
     client: Arc<Client>,
     secrets: Secrets,
-    guard: Guard,
+    guard: Firewall,
     watchdogs: pause::Watchdogs,
     data_dir: Option<PathBuf>,
     /// When Docker was restarted last, to have it make its firewall rules.
@@ -99,7 +98,7 @@ impl DockerHost {
             capacity,
             client: Arc::new(Client::new(settings.socket.clone())),
             secrets: Secrets::new(&settings.runtime_dir),
-            guard: Guard::new(&names, &settings, last_port),
+            guard: Firewall::new(&names, &settings, last_port),
             names,
             settings,
             watchdogs: pause::Watchdogs::default(),
@@ -108,16 +107,16 @@ impl DockerHost {
         })
     }
 
-    /// Takes the program that watches over frozen containers: it is started with
-    /// `thaw --docker SOCKET --container NAME --after SECONDS` and calls [`thaw_later`]. Without
-    /// one, nothing is frozen.
+    /// Takes the program that watches over frozen containers: it is started with `thaw --docker
+    /// SOCKET --container NAME --after SECONDS` and calls [`unfreeze_later`]. Without one, nothing
+    /// is frozen.
     #[must_use]
     pub fn with_watchdog(mut self, program: PathBuf) -> Self {
         self.watchdogs = pause::Watchdogs::by(program);
         self
     }
 
-    /// Takes the folder of the daemon's data, whose disk is looked at with the machine's.
+    /// Takes the folder of the daemon's data, whose disk is looked at with the host's.
     #[must_use]
     pub fn with_data_dir(mut self, folder: PathBuf) -> Self {
         self.data_dir = Some(folder);
@@ -157,7 +156,7 @@ impl DockerHost {
     /// asked at the container's own address too, which tells a fault of the host's network (its
     /// NAT rules were flushed, say) from one of the instance.
     async fn ask_published(&self, plan: &Plan) -> Result<Probe, HostError> {
-        let Some(place) = self.place(plan.slot) else { return Ok(Probe::NotAsked) };
+        let Some(place) = self.endpoints(plan.slot) else { return Ok(Probe::NotAsked) };
         let path = &plan.workload.probe_path;
         let own = SocketAddr::from((place.webhook.ip(), plan.workload.gateway_port));
         let seen = probe::ask(place.gateway, path).await?;
@@ -188,12 +187,12 @@ impl Host for DockerHost {
         self.capacity
     }
 
-    fn place(&self, slot: Slot) -> Option<Place> {
+    fn endpoints(&self, slot: Slot) -> Option<Endpoints> {
         if slot.0 >= self.capacity {
             return None;
         }
         let (_, gateway, container) = self.settings.address_pool.network(slot)?;
-        Some(Place {
+        Some(Endpoints {
             gateway: self.address(slot)?,
             webhook: SocketAddr::from((container, self.webhook_port)),
             proxy: IpAddr::V4(gateway),
@@ -201,7 +200,7 @@ impl Host for DockerHost {
     }
 
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
-        self.look(plan).await
+        self.observe_instance(plan).await
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
@@ -211,25 +210,25 @@ impl Host for DockerHost {
         self.ask_published(plan).await
     }
 
-    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError> {
+    async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError> {
         let root = self.volume_root(plan).await?;
-        Ok(root.map(|root| Data { root, uid: self.uid(plan) }))
+        Ok(root.map(|root| VolumeMount { root, uid: self.uid(plan) }))
     }
 
     async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
         self.resume_paused(plan).await
     }
 
-    async fn post(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError> {
+    async fn call(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError> {
         match self.address(plan.slot) {
-            Some(address) => probe::post(address, request).await,
+            Some(address) => probe::call(address, request).await,
             None => Ok(Probe::NotAsked),
         }
     }
 
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
         match self.address(slot) {
-            Some(address) => connections::cut(address).await,
+            Some(address) => connections::drop_connections(address).await,
             None => Ok(()),
         }
     }
@@ -238,7 +237,7 @@ impl Host for DockerHost {
         self.image_state(image).await
     }
 
-    async fn survey(&self) -> Result<Vec<Found>, HostError> {
+    async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError> {
         self.find_all().await
     }
 
@@ -252,15 +251,15 @@ impl Host for DockerHost {
             Step::WriteConfig(content) => self.write_config(plan, content.clone()).await,
             Step::CreateContainer => self.create_container(plan).await,
             Step::StartContainer => self.start_container(plan).await,
-            Step::LimitCpu => self.limit_cpu(plan).await,
-            Step::Limit => self.limit(plan).await,
+            Step::ApplyCpuLimit => self.limit_cpu(plan).await,
+            Step::ApplyLimits => self.apply_limits(plan).await,
             Step::PauseContainer { at_most } => self.pause_container(plan, *at_most).await,
             Step::ResumeContainer => self.resume_container(plan).await,
             Step::StopContainer => self.stop_container(plan).await,
             Step::Repair => self.repair(plan).await,
             Step::RemoveContainer => self.remove_container(plan).await,
             Step::RemoveNetwork => self.remove_network(plan).await,
-            Step::SetConfigAside => self.set_config_aside(plan).await,
+            Step::QuarantineConfig => self.quarantine_config(plan).await,
             Step::RemoveSecrets => self.remove_secrets(plan).await,
             Step::RemoveVolume => self.remove_volume(plan, plan.volume).await,
             Step::RemoveOtherVolume(generation) => self.remove_volume(plan, *generation).await,
@@ -275,19 +274,19 @@ impl Host for DockerHost {
         self.read_logs(id, request).await
     }
 
-    fn changes(&self) -> BoxStream<'static, Change> {
+    fn watch(&self) -> BoxStream<'static, HostEvent> {
         events::listen(self.client.clone(), self.names.clone())
     }
 
-    async fn guard(&self) -> Result<bool, HostError> {
-        self.guard.mend().await
+    async fn ensure_firewall(&self) -> Result<bool, HostError> {
+        self.guard.ensure().await
     }
 
     async fn faults(&self) -> Vec<HostFault> {
         self.all_faults().await
     }
 
-    async fn check(&self, image: &str) -> Vec<Finding> {
+    async fn diagnose(&self, image: &str) -> Vec<Check> {
         self.findings(image).await
     }
 
@@ -308,12 +307,12 @@ mod tests {
     fn a_thousand_instances_have_places_of_their_own() {
         let host = DockerHost::new(DockerSettings::default(), 8787).unwrap();
         assert!(host.capacity() >= 1000);
-        let first = host.place(Slot(0)).unwrap();
+        let first = host.endpoints(Slot(0)).unwrap();
         assert_eq!(first.gateway.to_string(), "127.0.0.1:18001");
         assert_eq!(first.webhook.to_string(), "10.87.0.2:8787");
         assert_eq!(first.proxy.to_string(), "10.87.0.1");
-        assert!(host.place(Slot(host.capacity() - 1)).is_some());
-        assert!(host.place(Slot(host.capacity())).is_none());
+        assert!(host.endpoints(Slot(host.capacity() - 1)).is_some());
+        assert!(host.endpoints(Slot(host.capacity())).is_none());
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Names {
         labels.get(&self.volume_label()).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// The name of the container that mends the volume.
+    /// The name of the container that repairs the volume.
     pub(super) fn repair(&self, plan: &Plan) -> String {
         format!("{}-repair", self.object(plan))
     }
@@ -128,7 +128,7 @@ impl Names {
 
 /// The role of the container in which an instance runs.
 pub(super) const ROLE_INSTANCE: &str = "instance";
-/// The role of the container that mends an instance's volume.
+/// The role of the container that repairs an instance's volume.
 pub(super) const ROLE_REPAIR: &str = "repair";
 /// The role of the container that shows whether an instance would come up on a volume.
 pub(super) const ROLE_DRILL: &str = "drill";

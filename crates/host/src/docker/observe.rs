@@ -15,13 +15,15 @@ use super::client::{blocking, failed};
 use super::container::{enforced, label, status};
 use super::names::ROLE_REPAIR;
 use super::{DockerHost, usage, volume};
-use crate::{Container, ContainerState, Enforced, Exit, Found, HostError, Observed, Plan, Probe};
+use crate::{
+    Container, ContainerState, Enforced, Exit, HostError, InventoryItem, Observed, Plan, Probe,
+};
 
 /// The exit code of a process that was ended by SIGKILL, as the kernel does for memory.
 const KILLED: i64 = 137;
 
 impl DockerHost {
-    pub(super) async fn look(&self, plan: &Plan) -> Result<Observed, HostError> {
+    pub(super) async fn observe_instance(&self, plan: &Plan) -> Result<Observed, HostError> {
         let (container, network, root, other_volumes) = tokio::try_join!(
             self.container(plan),
             self.has_network(plan),
@@ -44,7 +46,7 @@ impl DockerHost {
         let file = quiet.then(|| plan.workload.config_file.clone());
         let volume = root.is_some();
         let files = blocking("look at files", move || {
-            let seen = root.map(|root| volume::look(&root, uid, file.as_deref())).transpose()?;
+            let seen = root.map(|root| volume::inspect(&root, uid, file.as_deref())).transpose()?;
             Ok((seen.unwrap_or_default(), secrets.revision(&id)?))
         });
         let (probe, (seen, secrets)) = tokio::try_join!(probe, files)?;
@@ -96,7 +98,7 @@ impl DockerHost {
         }
     }
 
-    pub(super) async fn find_all(&self) -> Result<Vec<Found>, HostError> {
+    pub(super) async fn find_all(&self) -> Result<Vec<InventoryItem>, HostError> {
         let docker = self.client.get().await?;
         let calls = &self.client.calls;
         let filter = self.names.filter_all();
@@ -110,7 +112,7 @@ impl DockerHost {
         )
         .map_err(|e| failed("look at all containers, volumes and networks", e))?;
 
-        let mut all: HashMap<InstanceId, Found> = HashMap::new();
+        let mut all: HashMap<InstanceId, InventoryItem> = HashMap::new();
         for labels in volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.labels) {
             self.mark(&mut all, &labels, |found| found.volume = true);
         }
@@ -128,20 +130,20 @@ impl DockerHost {
                 }
             });
         }
-        let mut all: Vec<Found> = all.into_values().collect();
+        let mut all: Vec<InventoryItem> = all.into_values().collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(all)
     }
 
     fn mark(
         &self,
-        all: &mut HashMap<InstanceId, Found>,
+        all: &mut HashMap<InstanceId, InventoryItem>,
         labels: &HashMap<String, String>,
-        set: impl FnOnce(&mut Found),
+        set: impl FnOnce(&mut InventoryItem),
     ) {
         let Some(id) = labels.get(&self.names.id_label()) else { return };
         let id = InstanceId(id.clone());
-        let found = all.entry(id.clone()).or_insert_with(|| Found {
+        let found = all.entry(id.clone()).or_insert_with(|| InventoryItem {
             id,
             name: labels.get(&self.names.name_label()).cloned().unwrap_or_default(),
             volume: false,

@@ -1,7 +1,7 @@
-//! Freezing a container for moments, and letting it go on in any case.
+//! Freezes a container for a short time, with a guaranteed unfreeze.
 //!
 //! Before anything is frozen, a watchdog runs: a process of its own that outlives the daemon and
-//! lets the container go on when its time is over.
+//! unfreezes the container when its time is over.
 
 use std::{
     collections::HashMap,
@@ -55,7 +55,7 @@ impl Watchdogs {
         };
         let program = self.program.as_ref().ok_or_else(|| wrong(&"no program is set for that"))?;
         let mut child = Command::new(program)
-            .args(["thaw", "--docker", socket, "--container", container, "--after"])
+            .args(["unfreeze", "--docker", socket, "--container", container, "--after"])
             .arg(after.as_secs_f64().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,7 +89,7 @@ impl Watchdogs {
 
 async fn end(child: Option<Child>) {
     if let Some(mut child) = child {
-        // It may have ended by itself.
+        // It may have ended on its own.
         let _ = child.kill().await;
     }
 }

@@ -32,35 +32,35 @@ const READ_LIMIT: u64 = 32 * 1024;
 const HEADER_LIMIT: usize = 16 * 1024;
 
 /// For whom we say to ask. We come from where the proxy comes from, and a gateway that trusts
-/// its proxy refuses requests that do not say, or that say "for this machine itself". This is
+/// its proxy refuses requests that do not say, or that say "for this host itself". This is
 /// an address for documentation (RFC 5737), which nobody has.
 const ASKED_FOR: &str = "192.0.2.1";
 
 /// `GET path` at `address`, without proxies or redirects.
 pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostError> {
-    judge(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
+    classify(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
 }
 
 /// The same on a connection that is there already, from where no proxy comes.
 pub(super) async fn ask_on(stream: TcpStream, path: &str) -> Result<Probe, HostError> {
     let address = stream.peer_addr().map_err(|e| HostError::unavailable(e.to_string()))?;
     let asked = request_on(stream, address, Request::get(path), Bytes::new());
-    judge(address, timeout(TIMEOUT, asked).await)
+    classify(address, timeout(TIMEOUT, asked).await)
 }
 
 /// Posts JSON to `address`, as somebody whom the instance trusts.
-pub(super) async fn post(address: SocketAddr, wanted: &crate::Request) -> Result<Probe, HostError> {
+pub(super) async fn call(address: SocketAddr, wanted: &crate::Request) -> Result<Probe, HostError> {
     let mut request = Request::post(&wanted.path).header(header::CONTENT_TYPE, "application/json");
     for (name, value) in &wanted.headers {
         request = request.header(name, value);
     }
     let body = Bytes::from(wanted.body.clone());
-    judge(address, timeout(POST_TIMEOUT, exchange(address, request, body)).await)
+    classify(address, timeout(POST_TIMEOUT, exchange(address, request, body)).await)
 }
 
 type Exchanged = Result<io::Result<(u16, String)>, tokio::time::error::Elapsed>;
 
-fn judge(address: SocketAddr, exchanged: Exchanged) -> Result<Probe, HostError> {
+fn classify(address: SocketAddr, exchanged: Exchanged) -> Result<Probe, HostError> {
     match exchanged {
         Ok(Ok((status, body))) => Ok(Probe::Answer { status, body }),
         Ok(Err(e)) if is_ours(&e) => {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_of_our_own_is_not_taken_for_an_answer() {
+    fn an_error_of_our_own_is_not_taken_for_an_answer() {
         let is = |errno: Errno| is_ours(&errno.into());
         assert!(is(Errno::MFILE) && is(Errno::NFILE) && is(Errno::ADDRNOTAVAIL));
         assert!(!is(Errno::CONNREFUSED) && !is(Errno::CONNRESET) && !is(Errno::HOSTUNREACH));

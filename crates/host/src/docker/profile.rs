@@ -1,4 +1,4 @@
-//! What every container of an instance is made with: the walls of its cell.
+//! What every container of an instance is created with: its isolation.
 
 use std::collections::HashMap;
 
@@ -53,9 +53,10 @@ impl DockerHost {
         let hard = mib(plan.limits.memory_hard_mib);
         HostConfig {
             memory: Some(hard),
-            // The soft limit comes into force with the CPU limit, when the boot is over: with cgroup
-            // v1 Node.js takes it for all the memory there is, and would make do with a heap of
-            // half of that for good (512 MiB: 259 MiB of heap, and a boot that takes a third longer).
+            // The soft limit comes into force with the CPU limit, when the boot is over: with
+            // cgroup v1 Node.js takes it for all the memory there is, and would make do with a heap
+            // of half of that for good (512 MiB: 259 MiB of heap, and a boot that takes a third
+            // longer).
             memory_reservation: Some(hard),
             // Memory and swap together: an instance that grows is ended instead of making the
             // whole machine page. (With cgroup v1 its pages can still be pushed out for sleep;

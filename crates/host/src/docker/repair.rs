@@ -1,4 +1,4 @@
-//! Mends a damaged state: a command, once, in a container of its own on the volume.
+//! Repairs a damaged state: a command, once, in a container of its own on the volume.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl DockerHost {
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let waiting = docker.clone().with_timeout(LIMIT);
         let mut endings = Box::pin(waiting.wait_container(name, Some(options)));
-        let trouble = match tokio::time::timeout(LIMIT, endings.next()).await {
+        let problem = match tokio::time::timeout(LIMIT, endings.next()).await {
             Ok(Some(Ok(_))) => return Ok(()),
             Ok(Some(Err(Error::DockerContainerWaitError { code, .. }))) => {
                 format!("ended with code {code}")
@@ -54,7 +54,7 @@ impl DockerHost {
         let lines: Vec<String> =
             read(docker, name, request).map_ok(excerpt).try_collect().await.unwrap_or_default();
         Err(HostError::refused(format!(
-            "the repair of {} {trouble}. It said: {}",
+            "the repair of {} {problem}. It said: {}",
             plan.name,
             if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") }
         )))

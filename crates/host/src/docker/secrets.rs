@@ -74,7 +74,7 @@ impl Secrets {
                 record.push('\n');
                 record.push_str(&file.name);
             }
-            folder.give(uid, 0o500)?;
+            folder.set_owner(uid, 0o500)?;
             folder.write(RECORD, record.as_bytes(), 0, 0o400)
         };
         work().map_err(|e| {
@@ -90,7 +90,7 @@ impl Secrets {
     pub(super) fn revision(&self, id: &InstanceId) -> Result<Option<u64>, HostError> {
         let work = || -> io::Result<Option<u64>> {
             let Some(root) = Folder::open(&self.root)? else { return Ok(None) };
-            let Some(folder) = root.enter(id.as_str())? else { return Ok(None) };
+            let Some(folder) = root.subfolder(id.as_str())? else { return Ok(None) };
             let incomplete = Ok(Some(u64::MAX));
             let Some(record) = folder.read(RECORD, 1 << 16)? else { return incomplete };
             let mut lines = std::str::from_utf8(&record).unwrap_or_default().lines();
@@ -117,7 +117,7 @@ impl Secrets {
         check_name(id.as_str())?;
         let work = || -> io::Result<()> {
             let Some(root) = Folder::open(&self.root)? else { return Ok(()) };
-            if let Some(folder) = root.enter(id.as_str())? {
+            if let Some(folder) = root.subfolder(id.as_str())? {
                 folder.unlink(RECORD)?;
                 for name in folder.names()? {
                     folder.wipe(&name)?;
@@ -179,7 +179,7 @@ impl DockerHost {
     }
 }
 
-/// Ids and file names come from our own rooms; one that is a path is a mistake there.
+/// Ids and file names come from our own crates; one that is a path is a mistake there.
 fn check_name(name: &str) -> Result<(), HostError> {
     let good = !name.is_empty()
         && !name.starts_with('.')

@@ -1,4 +1,4 @@
-//! What an operator can set about Docker on this machine.
+//! What an operator can set about Docker on this host.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use startclaw_model::AddressPool;
 
-/// Where and how instances run on this machine's Docker.
+/// Where and how instances run on this host's Docker.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DockerSettings {
@@ -17,24 +17,24 @@ pub struct DockerSettings {
     /// their labels: two platforms on one machine need two of them (and two of each range
     /// below). Default: `startclaw`.
     pub prefix: Prefix,
-    /// The port on 127.0.0.1 of the first instance; the others follow. Default: 18001, as the
-    /// mission names it. The last port in use must stay below 32768.
+    /// The port on 127.0.0.1 of the first instance; the others follow. Default:
+    /// 18001. The last port in use must stay below 32768.
     pub first_port: u16,
     /// The user and group id of the first instance; the others follow. Default: 200000, above
     /// what Debian gives to people and services.
     pub first_uid: u32,
     /// The private range that the instances' networks are cut from, a /29 for each. It must be
-    /// used by nothing else that this machine reaches. Default: `10.87.0.0/16`, room for 8,192.
+    /// used by nothing else that this host reaches. Default: `10.87.0.0/16`, room for 8,192.
     #[schemars(with = "String")]
     pub address_pool: AddressPool,
-    /// Where files that must not outlive the machine's run lie; secrets are in its folder
+    /// Where files that must not outlive the host's run lie; secrets are in its folder
     /// `secrets`, which is held in memory. Default: `/run/startclaw`.
     pub runtime_dir: PathBuf,
-    /// Destinations that instances may reach although they are private or on this machine: a
+    /// Destinations that instances may reach although they are private or on this host: a
     /// range (`10.1.0.0/16`), or a range or address with a TCP port (`10.1.2.3:8000`).
     /// Default: none.
     pub allow: Vec<Destination>,
-    /// The users of this machine who, besides root, may connect to instances: the one that Caddy
+    /// The users of this host who, besides root, may connect to instances: the one that Caddy
     /// runs as. Instances believe whoever connects who their user is, so other local users are
     /// kept away by the firewall. Default: `startclaw-caddy`.
     pub callers: Vec<String>,
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_missions() {
+    fn the_defaults_follow_the_specification() {
         let settings = DockerSettings::default();
         assert_eq!(settings.first_port, 18001);
         assert_eq!(settings.address_pool.range().to_string(), "10.87.0.0/16");
@@ -243,6 +243,6 @@ mod tests {
     fn the_schema_says_what_each_setting_is() {
         let schema = schemars::schema_for!(DockerSettings);
         let text = serde_json::to_string(&schema).unwrap();
-        assert!(text.contains("address_pool") && text.contains("mission"));
+        assert!(text.contains("address_pool") && text.contains("private range"));
     }
 }

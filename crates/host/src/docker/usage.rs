@@ -1,4 +1,4 @@
-//! What instances and this machine use, from what the kernel keeps account of: Docker's own
+//! What instances and this host use, from what the kernel keeps account of: Docker's own
 //! statistics take a request for each container, and are asked only where its cgroup is not found.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{Disk, HostError, MachineUsage, Usage};
 
 /// Where cgroups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// Containers whose statistics are asked from Docker side by side, and for how long each.
+/// Containers whose statistics are asked from Docker in parallel, and for how long each.
 const ASKED: usize = 8;
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -41,7 +41,7 @@ impl DockerHost {
         })
         .await?;
         let asked = stream::iter(unseen)
-            .map(|(id, container)| async move { Some((id, self.told(&container).await?)) })
+            .map(|(id, container)| async move { Some((id, self.docker_stats(&container).await?)) })
             .buffer_unordered(ASKED);
         // What has no answer has just ended, or is seen the next time.
         all.extend(asked.filter_map(std::future::ready).collect::<Vec<_>>().await);
@@ -66,7 +66,7 @@ impl DockerHost {
     }
 
     /// What Docker says of one container.
-    async fn told(&self, container: &str) -> Option<Usage> {
+    async fn docker_stats(&self, container: &str) -> Option<Usage> {
         let docker = self.client.get().await.ok()?;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
         let mut answers = std::pin::pin!(docker.stats(container, Some(options)));

@@ -49,7 +49,7 @@ impl DockerHost {
         blocking("own a volume", move || own(&root, uid)).await
     }
 
-    /// The root of the instance's volume on this machine; `None` when there is no volume.
+    /// The root of the instance's volume on this host; `None` when there is no volume.
     pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
         let name = self.names.volume(plan, plan.volume);
         let inspecting = self.client.get().await?.inspect_volume(&name);
@@ -81,7 +81,7 @@ impl DockerHost {
             let usable = folder.read(&file, CONFIG_LIMIT).map(|found| found.is_some());
             let ready = match usable {
                 Ok(true) => Ok(()),
-                Ok(false) => folder.set_aside(&file),
+                Ok(false) => folder.quarantine(&file),
                 Err(e) => Err(e),
             };
             ready.and_then(|()| folder.write(&file, &content, uid, 0o600)).map_err(|e| {
@@ -98,12 +98,12 @@ impl DockerHost {
         .await
     }
 
-    pub(super) async fn set_config_aside(&self, plan: &Plan) -> Result<(), HostError> {
+    pub(super) async fn quarantine_config(&self, plan: &Plan) -> Result<(), HostError> {
         self.remove_repair(plan).await?;
         let Some(root) = self.volume_root(plan).await? else { return Ok(()) };
         let file = plan.workload.config_file.clone();
         blocking("set a configuration aside", move || {
-            open(&root)?.set_aside(&file).map_err(|e| {
+            open(&root)?.quarantine(&file).map_err(|e| {
                 HostError::unavailable(format!("cannot rename {}: {e}", root.join(&file).display()))
             })
         })
@@ -178,13 +178,13 @@ pub(super) struct Seen {
 ///
 /// Only an answer is taken for one: a look that fails, for want of a file descriptor say,
 /// must not make a healthy instance look as if its data were gone.
-pub(super) fn look(root: &Path, uid: u32, config: Option<&str>) -> Result<Seen, HostError> {
+pub(super) fn inspect(root: &Path, uid: u32, config: Option<&str>) -> Result<Seen, HostError> {
     let work = || {
         // A folder that is missing is no empty one: its disk may not be mounted.
         let Some(folder) = Folder::open(root)? else { return Ok(Seen::default()) };
         let content = config.map(|file| folder.read(file, CONFIG_LIMIT)).transpose()?;
         let empty = config.is_some() && folder.is_empty()?;
-        Ok(Seen { ready: folder.serves(uid)?, empty, config: content.flatten() })
+        Ok(Seen { ready: folder.is_usable_by(uid)?, empty, config: content.flatten() })
     };
     work().map_err(|e: io::Error| {
         HostError::unavailable(format!("cannot look at {}: {e}", root.display()))
@@ -205,7 +205,7 @@ fn own(root: &Path, uid: u32) -> Result<(), HostError> {
             root.display()
         )));
     }
-    folder.give(uid, 0o700).map_err(|e| {
+    folder.set_owner(uid, 0o700).map_err(|e| {
         HostError::refused(format!("cannot give {} to user {uid}: {e}", root.display()))
     })
 }
@@ -235,17 +235,17 @@ mod tests {
         let uid = Folder::open(dir.path()).unwrap().unwrap().owner().unwrap();
         let config = Some("c.json");
         let empty = Seen { ready: true, empty: true, config: None };
-        assert_eq!(look(dir.path(), uid, config).unwrap(), empty);
-        let running = look(dir.path(), uid, None).unwrap();
+        assert_eq!(inspect(dir.path(), uid, config).unwrap(), empty);
+        let running = inspect(dir.path(), uid, None).unwrap();
         assert!(!running.empty, "not asked for while a container runs");
         let file = dir.path().join("c.json");
         std::fs::write(&file, "{}").unwrap();
         let other = Seen { ready: false, empty: false, config: Some("{}".into()) };
-        assert_eq!(look(dir.path(), uid + 1, config).unwrap(), other);
-        assert_eq!(look(&dir.path().join("none"), uid, config).unwrap(), Seen::default());
-        assert_eq!(look(&file, uid, config).unwrap_err().kind, HostErrorKind::Unavailable);
+        assert_eq!(inspect(dir.path(), uid + 1, config).unwrap(), other);
+        assert_eq!(inspect(&dir.path().join("none"), uid, config).unwrap(), Seen::default());
+        assert_eq!(inspect(&file, uid, config).unwrap_err().kind, HostErrorKind::Unavailable);
         let long = "x".repeat(300);
-        let error = look(dir.path(), uid, Some(&long)).unwrap_err();
+        let error = inspect(dir.path(), uid, Some(&long)).unwrap_err();
         assert_eq!(error.kind, HostErrorKind::Unavailable);
     }
 }

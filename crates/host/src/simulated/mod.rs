@@ -4,7 +4,7 @@
 //! [`Faults`], fails, lags or stops answering at any call, before or after the effect.
 
 mod faults;
-mod world;
+mod state;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -18,16 +18,16 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
-use startclaw_model::{Finding, InstanceId, Slot, Timestamp};
+use startclaw_model::{Check, InstanceId, Slot, Timestamp};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 pub use faults::{Fault, Faults};
-pub use world::{Behaviour, Thing, World};
+pub use state::{Behaviour, SimInstance, SimState};
 
 use crate::{
-    Change, Data, Found, Host, HostError, ImageState, LogRequest, MachineUsage, Observed, Place,
-    Plan, Probe, Request, Step, Usage,
+    Endpoints, Host, HostError, HostEvent, ImageState, InventoryItem, LogRequest, MachineUsage,
+    Observed, Plan, Probe, Request, Step, Usage, VolumeMount,
 };
 
 /// A host in memory. Clones share the world.
@@ -37,10 +37,10 @@ pub struct SimulatedHost {
 }
 
 struct Shared {
-    world: Mutex<World>,
+    world: Mutex<SimState>,
     faults: Mutex<Faults>,
     calls: AtomicU64,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<HostEvent>,
     boot_time: Duration,
     capacity: u32,
 }
@@ -67,12 +67,12 @@ impl SimulatedHost {
     }
 
     /// The world, to look at or to break.
-    pub fn world(&self) -> MutexGuard<'_, World> {
+    pub fn state(&self) -> MutexGuard<'_, SimState> {
         self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the engine that something changed, as Docker's events would.
-    pub fn announce(&self, change: Change) {
+    pub fn announce(&self, change: HostEvent) {
         // Nobody listening is fine: then nobody needs to know.
         let _ = self.shared.changes.send(change);
     }
@@ -94,13 +94,13 @@ impl Host for SimulatedHost {
         self.shared.capacity
     }
 
-    fn place(&self, slot: Slot) -> Option<Place> {
+    fn endpoints(&self, slot: Slot) -> Option<Endpoints> {
         if slot.0 >= self.shared.capacity {
             return None;
         }
         let [a, b] = u16::try_from(slot.0 % 60_000).unwrap_or(0).to_be_bytes();
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Some(Place {
+        Some(Endpoints {
             gateway: SocketAddr::new(local, u16::from_be_bytes([a, b]).saturating_add(1)),
             webhook: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, a, b)), 8787),
             proxy: IpAddr::V4(Ipv4Addr::new(10, 1, a, b)),
@@ -110,7 +110,7 @@ impl Host for SimulatedHost {
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        let seen = self.world().observe(plan, self.shared.boot_time, Timestamp::now());
+        let seen = self.state().observe(plan, self.shared.boot_time, Timestamp::now());
         fault.after().await?;
         Ok(seen)
     }
@@ -119,24 +119,24 @@ impl Host for SimulatedHost {
         Ok(self.observe(plan).await?.probe)
     }
 
-    async fn data(&self, plan: &Plan) -> Result<Option<Data>, HostError> {
+    async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        let there = self.world().thing(&plan.id).volumes.contains_key(&plan.volume);
+        let there = self.state().instance(&plan.id).volumes.contains_key(&plan.volume);
         fault.after().await?;
         let root = PathBuf::from(format!("/simulated/{}/{}", plan.id, plan.volume));
-        Ok(there.then_some(Data { root, uid: plan.slot.uid(200_000) }))
+        Ok(there.then_some(VolumeMount { root, uid: plan.slot.uid(200_000) }))
     }
 
     async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
         let fault = self.fault(Some(&Step::ResumeContainer));
         fault.before().await?;
-        let went_on = self.world().resume(&plan.id, Timestamp::now());
+        let went_on = self.state().resume(&plan.id, Timestamp::now());
         fault.after().await?;
         Ok(went_on)
     }
 
-    async fn post(&self, plan: &Plan, _: &Request) -> Result<Probe, HostError> {
+    async fn call(&self, plan: &Plan, _: &Request) -> Result<Probe, HostError> {
         let probe = self.probe(plan).await?;
         Ok(match probe {
             Probe::Answer { .. } => Probe::Answer {
@@ -150,22 +150,22 @@ impl Host for SimulatedHost {
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        self.world().disconnected.push(slot);
+        self.state().disconnected.push(slot);
         fault.after().await
     }
 
     async fn image(&self, image: &str) -> Result<ImageState, HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        let missing = self.world().missing_images.contains(image);
+        let missing = self.state().missing_images.contains(image);
         fault.after().await?;
         Ok(if missing { ImageState::Unknown } else { ImageState::Here })
     }
 
-    async fn survey(&self) -> Result<Vec<Found>, HostError> {
+    async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError> {
         let fault = self.fault(None);
         fault.before().await?;
-        let found = self.world().survey();
+        let found = self.state().inventory();
         fault.after().await?;
         Ok(found)
     }
@@ -173,7 +173,7 @@ impl Host for SimulatedHost {
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
         let fault = self.fault(Some(step));
         fault.before().await?;
-        self.world().apply(plan, step, Timestamp::now())?;
+        self.state().apply(plan, step, Timestamp::now())?;
         fault.after().await
     }
 
@@ -182,31 +182,31 @@ impl Host for SimulatedHost {
         id: &InstanceId,
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
-        let lines = self.world().log(id, request.tail);
+        let lines = self.state().log(id, request.tail);
         Ok(stream::iter(lines.into_iter().map(Ok)).boxed())
     }
 
-    fn changes(&self) -> BoxStream<'static, Change> {
+    fn watch(&self) -> BoxStream<'static, HostEvent> {
         BroadcastStream::new(self.shared.changes.subscribe())
-            .map(|change| change.unwrap_or(Change::Everything))
+            .map(|change| change.unwrap_or(HostEvent::Everything))
             .chain(stream::pending())
             .boxed()
     }
 
-    async fn guard(&self) -> Result<bool, HostError> {
+    async fn ensure_firewall(&self) -> Result<bool, HostError> {
         Ok(false)
     }
 
-    async fn check(&self, image: &str) -> Vec<Finding> {
-        vec![Finding::good("host", format!("simulated, with the image {image}"))]
+    async fn diagnose(&self, image: &str) -> Vec<Check> {
+        vec![Check::ok("host", format!("simulated, with the image {image}"))]
     }
 
     async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
         // Not among the calls that fail: nothing is decided by it.
-        Ok(self.world().usage())
+        Ok(self.state().usage())
     }
 
     async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
-        Ok(Some(self.world().machine))
+        Ok(Some(self.state().machine))
     }
 }

@@ -118,12 +118,12 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
     assert!(booting.cpu_used.is_some(), "what a boot uses is seen");
     let kept = || p.inspect(&plan, "{{.HostConfig.MemoryReservation}}");
     let (soft, hard) = (plan.limits.memory_soft_mib << 20, plan.limits.memory_hard_mib << 20);
-    p.apply(&plan, Step::LimitCpu).await;
+    p.apply(&plan, Step::ApplyCpuLimit).await;
     assert_eq!(p.container(&plan).await.enforced, Enforced::Cpu);
     assert_eq!(kept(), hard.to_string(), "a boot under the CPU limit has its memory");
     let busy = "timeout 2 bash -c 'while :; do :; done'; cat /proc/self/cgroup >/dev/null; times";
-    p.apply(&plan, Step::Limit).await;
-    p.apply(&plan, Step::Limit).await;
+    p.apply(&plan, Step::ApplyLimits).await;
+    p.apply(&plan, Step::ApplyLimits).await;
     assert_eq!(p.container(&plan).await.enforced, Enforced::All);
     assert_eq!(kept(), soft.to_string(), "the soft limit is in force after the boot");
     let spent = || -> u64 {
@@ -196,14 +196,14 @@ async fn it_is_published_on_the_loopback_only_and_answers_there() {
     assert_eq!(seen.probe, Probe::Answer { status: 200, body: "ok".to_owned() });
     assert_eq!(seen.container.unwrap().state, ContainerState::Running);
     let port = 21_001 + 4 * 32 + 5;
-    assert_eq!(p.host.place(plan.slot).unwrap().gateway.port(), port);
+    assert_eq!(p.host.endpoints(plan.slot).unwrap().gateway.port(), port);
     assert_eq!(
         run("docker", &["port", &p.object(&plan)]),
         format!("18789/tcp -> 127.0.0.1:{port}")
     );
 
     // The webhook's port is reached on the container's own address.
-    let webhook = p.host.place(plan.slot).unwrap().webhook;
+    let webhook = p.host.endpoints(plan.slot).unwrap().webhook;
     assert_eq!(webhook.to_string(), "10.88.4.42:8787");
     assert_eq!(p.host.probe(&plan).await.unwrap(), seen.probe);
     p.apply(&plan, Step::StopContainer).await;

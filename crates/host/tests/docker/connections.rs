@@ -26,7 +26,7 @@ async fn an_open_connection_is_ended_at_both_ends_and_others_are_not() {
     for plan in [&alice, &bob] {
         p.bring_up(plan).await;
         p.until(plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
-        let address = p.host.place(plan.slot).unwrap().gateway;
+        let address = p.host.endpoints(plan.slot).unwrap().gateway;
         open.push(TcpStream::connect(address).await.unwrap());
     }
     for stream in &mut open {
@@ -41,7 +41,7 @@ async fn an_open_connection_is_ended_at_both_ends_and_others_are_not() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Who may comes back.
-    let address = p.host.place(alice.slot).unwrap().gateway;
+    let address = p.host.endpoints(alice.slot).unwrap().gateway;
     assert!(echoes(&mut TcpStream::connect(address).await.unwrap()).await);
 }
 

@@ -44,7 +44,7 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
 
     // There is no way out: not to the internet, to this machine, or to the instance beside it.
     assert_eq!(p.says(&drill, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '"), "lo");
-    let webhook = p.host.place(living.slot).unwrap();
+    let webhook = p.host.endpoints(living.slot).unwrap();
     for address in [
         "198.41.0.4",
         "169.254.169.254",
@@ -72,7 +72,7 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
         p.apply(&drill, step.clone()).await;
         p.apply(&drill, step).await;
     }
-    let found = p.host.survey().await.unwrap();
+    let found = p.host.inventory().await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(!works("docker", &["volume", "inspect", &p.object(&drill)]));
     assert!(!p.settings.runtime_dir.join("secrets").join(drill.id.as_str()).exists());

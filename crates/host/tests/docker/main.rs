@@ -9,8 +9,8 @@
 mod cell;
 mod connections;
 mod drill;
+mod firewall;
 mod lan;
-mod life;
+mod lifecycle;
 mod platform;
 mod usage;
-mod walls;

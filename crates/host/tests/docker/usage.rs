@@ -19,7 +19,7 @@ async fn a_busy_container_is_told_from_an_idle_one() {
     for plan in [&busy, &idle] {
         p.bring_up(plan).await;
         // Half of a core is all that it gets.
-        p.apply(plan, Step::Limit).await;
+        p.apply(plan, Step::ApplyLimits).await;
     }
     let seen = async || {
         let all = p.host.usage().await.unwrap();

@@ -12,13 +12,13 @@ use startclaw_model::Secret;
 use super::{Done, instances::meters};
 use crate::{
     Portal,
-    answer::{Answer, Refused, go, page, page_with},
+    answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
+    auth::CurrentUser,
     error::sentence,
     form::{SecretField, Sent},
     frame::{Meter, Notice, Site},
-    who::Person,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -66,32 +66,32 @@ pub(crate) struct Change {
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    person: Person,
+    user: CurrentUser,
     Query(done): Query<Done>,
 ) -> Answer {
-    Ok(page(&whole(&portal, &person, PasswordForm::default(), done.notice()).await?))
+    Ok(page(&whole(&portal, &user, PasswordForm::default(), done.notice()).await?))
 }
 
-pub(crate) async fn confirm(person: Person) -> Answer {
-    let account = &person.signed_in().account;
-    let sent = person.accounts().resend_confirmation(account, &person.origin).await;
-    sent.map_err(|e| person.refuse(e))?;
+pub(crate) async fn confirm(user: CurrentUser) -> Answer {
+    let account = &user.signed_in().account;
+    let sent = user.accounts().resend_confirmation(account, &user.origin).await;
+    sent.map_err(|e| user.refuse(e))?;
     Ok(go("/account?done=sent"))
 }
 
 pub(crate) async fn password(
     State(portal): State<Portal>,
-    person: Person,
+    user: CurrentUser,
     Sent(sent): Sent<Change>,
 ) -> Answer {
-    let (accounts, who) = (person.accounts(), person.signed_in());
+    let (accounts, who) = (user.accounts(), user.signed_in());
     let mut form = PasswordForm::default();
     match accounts.confirm_password(&who.account, &sent.current).await {
         Ok(()) => {}
         Err(e @ (AccountError::Invalid { .. } | AccountError::Slow { .. })) => {
             form.current.error = Some(sentence(&e.to_string()));
         }
-        Err(e) => return Err(person.refuse(e)),
+        Err(e) => return Err(user.refuse(e)),
     }
     if form.current.error.is_none() {
         let hash = who.session.hash.as_str();
@@ -100,45 +100,45 @@ pub(crate) async fn password(
             Err(AccountError::Invalid { message, .. }) => {
                 form.password.error = Some(sentence(&message));
             }
-            Err(e) => return Err(person.refuse(e)),
+            Err(e) => return Err(user.refuse(e)),
         }
     }
-    let page = whole(&portal, &person, form, None).await?;
+    let page = whole(&portal, &user, form, None).await?;
     Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
-pub(crate) async fn remove_passkey(person: Person, Path(id): Path<String>) -> Answer {
-    let removed = person.accounts().remove_passkey(person.signed_in(), &id).await;
-    removed.map_err(|e| person.refuse(e))?;
+pub(crate) async fn remove_passkey(user: CurrentUser, Path(id): Path<String>) -> Answer {
+    let removed = user.accounts().remove_passkey(user.signed_in(), &id).await;
+    removed.map_err(|e| user.refuse(e))?;
     Ok(go("/account?done=passkey-removed"))
 }
 
-pub(crate) async fn end_session(person: Person, Path(id): Path<String>) -> Answer {
-    let ended = person.accounts().end_session(person.signed_in(), &id).await;
-    ended.map_err(|e| person.refuse(e))?;
+pub(crate) async fn end_session(user: CurrentUser, Path(id): Path<String>) -> Answer {
+    let ended = user.accounts().end_session(user.signed_in(), &id).await;
+    ended.map_err(|e| user.refuse(e))?;
     Ok(go("/account?done=ended"))
 }
 
-pub(crate) async fn end_others(person: Person) -> Answer {
-    let ended = person.accounts().end_other_sessions(person.signed_in()).await;
-    ended.map_err(|e| person.refuse(e))?;
+pub(crate) async fn end_others(user: CurrentUser) -> Answer {
+    let ended = user.accounts().end_other_sessions(user.signed_in()).await;
+    ended.map_err(|e| user.refuse(e))?;
     Ok(go("/account?done=ended"))
 }
 
 async fn whole(
     portal: &Portal,
-    person: &Person,
+    user: &CurrentUser,
     form: PasswordForm,
     notice: Option<Notice>,
-) -> Result<AccountPage, Refused> {
-    let (accounts, who) = (person.accounts(), person.signed_in());
-    let failed = |e| person.refuse(e);
+) -> Result<AccountPage, Rejection> {
+    let (accounts, who) = (user.accounts(), user.signed_in());
+    let failed = |e| user.refuse(e);
     let passkeys = accounts.passkeys(&who.account.id).await.map_err(failed)?;
     let sessions = accounts.sessions(&who.account.id).await.map_err(failed)?;
     let info = accounts.info(who.account.clone()).await.map_err(failed)?;
     let never = || "never".to_owned();
     Ok(AccountPage {
-        site: portal.site(Some(person)),
+        site: portal.site(Some(user)),
         here: "account",
         notice,
         email: who.account.email.to_string(),
@@ -148,8 +148,8 @@ async fn whole(
             .into_iter()
             .map(|key| PasskeyRow {
                 name: key.label,
-                added: words::ago(key.created_at),
-                used: key.used_at.map_or_else(never, words::ago),
+                added: labels::ago(key.created_at),
+                used: key.used_at.map_or_else(never, labels::ago),
                 id: key.id,
             })
             .collect(),
@@ -157,9 +157,9 @@ async fn whole(
         sessions: sessions
             .into_iter()
             .map(|session| SessionRow {
-                device: words::device(&session.device),
-                since: words::ago(session.created_at),
-                seen: words::ago(session.seen_at),
+                device: labels::device(&session.device),
+                since: labels::ago(session.created_at),
+                seen: labels::ago(session.seen_at),
                 this: session.id == who.session.id,
                 address: session.address,
                 id: session.id,

@@ -1,5 +1,5 @@
-//! `/confirm/TOKEN`: shows that an address is somebody's. Opening the link does nothing yet, because mail filters
-//! open links too.
+//! `/confirm/TOKEN`: shows that an address is somebody's. Opening the link does nothing yet,
+//! because mail filters open links too.
 
 use axum::{
     extract::{Path, State},
@@ -10,21 +10,21 @@ use startclaw_accounts::LinkKind;
 use crate::{
     Portal,
     answer::{Answer, go, page_with},
-    error::{Button, Message, Refusal},
-    who::Visitor,
+    auth::MaybeUser,
+    error::{Button, Message, RejectionKind},
 };
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Path(token): Path<String>,
 ) -> Answer {
     let good = visitor.accounts().is_good(&token, LinkKind::Confirm).await;
-    if !good.map_err(|e| portal.refuse(e, visitor.person()))? {
-        return Err(portal.refuse(Refusal::DeadLink, visitor.person()));
+    if !good.map_err(|e| portal.refuse(e, visitor.user()))? {
+        return Err(portal.refuse(RejectionKind::DeadLink, visitor.user()));
     }
     let message = Message {
-        site: portal.site(visitor.person()),
+        site: portal.site(visitor.user()),
         here: "",
         notice: None,
         title: "Confirm your address".into(),
@@ -37,10 +37,10 @@ pub(crate) async fn show(
 
 pub(crate) async fn confirm(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Path(token): Path<String>,
 ) -> Answer {
     let done = visitor.accounts().confirm(&token).await;
-    done.map_err(|e| portal.refuse(e, visitor.person()))?;
-    Ok(go(if visitor.person().is_some() { "/account?done=confirmed" } else { "/sign-in" }))
+    done.map_err(|e| portal.refuse(e, visitor.user()))?;
+    Ok(go(if visitor.user().is_some() { "/account?done=confirmed" } else { "/sign-in" }))
 }

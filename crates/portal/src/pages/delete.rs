@@ -11,14 +11,14 @@ use startclaw_model::Secret;
 
 use crate::{
     Portal,
-    answer::{Answer, Refused, page, page_with},
+    answer::{Answer, Rejection, page, page_with},
     assets::Page as _,
+    auth::CurrentUser,
     cookie,
     error::{Message, sentence},
     form::{SecretField, Sent},
     frame::{Notice, Site},
-    who::Person,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -39,22 +39,22 @@ struct DeleteForm {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     password: Secret,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, person: Person) -> Answer {
-    Ok(page(&sheet(&portal, &person, DeleteForm::default()).await?))
+pub(crate) async fn show(State(portal): State<Portal>, user: CurrentUser) -> Answer {
+    Ok(page(&render_form(&portal, &user, DeleteForm::default()).await?))
 }
 
 pub(crate) async fn delete(
     State(portal): State<Portal>,
-    person: Person,
-    Sent(sent): Sent<Sheet>,
+    user: CurrentUser,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
-    let (accounts, account) = (person.accounts(), person.signed_in().account.clone());
+    let (accounts, account) = (user.accounts(), user.signed_in().account.clone());
     let done = match accounts.confirm_password(&account, &sent.password).await {
-        Ok(()) => accounts.delete(&person.actor(), account).await,
+        Ok(()) => accounts.delete(&user.actor(), account).await,
         Err(e) => Err(e),
     };
     match done {
@@ -65,10 +65,10 @@ pub(crate) async fn delete(
         ) => {
             let error = Some(sentence(&e.to_string()));
             let form = DeleteForm { password: SecretField { error } };
-            let page = sheet(&portal, &person, form).await?;
+            let page = render_form(&portal, &user, form).await?;
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
-        Err(e) => Err(person.refuse(e)),
+        Err(e) => Err(user.refuse(e)),
     }
 }
 
@@ -81,8 +81,8 @@ fn gone(portal: &Portal) -> axum::response::Response {
             notice: None,
             title: "Your account is deleted".into(),
             lines: vec![format!(
-                "Your instances are being removed. Their last backups are kept for {}, and then removed for good.",
-                words::counted(portal.settings.backup.keep_days.into(), "day")
+                "Your instances are being removed. Their final backups are kept for {} and then deleted.",
+                labels::counted(portal.settings.backup.keep_days.into(), "day")
             )],
             action: None,
             button: None,
@@ -94,15 +94,19 @@ fn gone(portal: &Portal) -> axum::response::Response {
     response
 }
 
-async fn sheet(portal: &Portal, person: &Person, form: DeleteForm) -> Result<Delete, Refused> {
-    let instances = person.instances().await?;
+async fn render_form(
+    portal: &Portal,
+    user: &CurrentUser,
+    form: DeleteForm,
+) -> Result<Delete, Rejection> {
+    let instances = user.instances().await?;
     Ok(Delete {
-        site: portal.site(Some(person)),
+        site: portal.site(Some(user)),
         here: "account",
         notice: None,
-        email: person.signed_in().account.email.to_string(),
+        email: user.signed_in().account.email.to_string(),
         instances: instances.iter().map(|i| i.name.to_string()).collect(),
-        kept: words::counted(portal.settings.backup.keep_days.into(), "day"),
+        kept: labels::counted(portal.settings.backup.keep_days.into(), "day"),
         form,
     })
 }

@@ -7,8 +7,8 @@ use crate::{
     Portal,
     answer::{go, page},
     assets::Page as _,
+    auth::MaybeUser,
     frame::{Notice, Site},
-    who::Visitor,
 };
 
 #[derive(Template)]
@@ -19,8 +19,8 @@ struct Front {
     notice: Option<Notice>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, visitor: Visitor) -> Response {
-    if visitor.person().is_some() {
+pub(crate) async fn show(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+    if visitor.user().is_some() {
         return go("/instances");
     }
     page(&Front { site: portal.site(None), here: "front", notice: None })

@@ -13,15 +13,15 @@ use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName
 use super::{Done, instances::host_of, operation};
 use crate::{
     Portal,
-    answer::{Answer, Refused, go, page, page_with},
+    answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
+    auth::OwnedInstance,
     chart,
     error::sentence,
     form::Sent,
     frame::{Chart, EventRow, Notice, Site},
+    labels,
     pages::new::given,
-    who::Own,
-    words,
 };
 
 /// Events on the page.
@@ -115,57 +115,57 @@ pub(crate) struct NewSecret {
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    own: Own,
+    own: OwnedInstance,
     Query(done): Query<Done>,
 ) -> Answer {
     Ok(page(&whole(&portal, &own, done.notice(), None).await?))
 }
 
 /// Only how it is; the page asks for it every few seconds.
-pub(crate) async fn state(own: Own) -> Answer {
+pub(crate) async fn state(own: OwnedInstance) -> Answer {
     let open = newest_open(&own).await?;
     Ok(page(&StatePart { state: state_of(&own.instance, open.as_ref()) }))
 }
 
 /// Only the charts.
-pub(crate) async fn charts(own: Own) -> Response {
+pub(crate) async fn charts(own: OwnedInstance) -> Response {
     page(&ChartsPart { charts: charts_of(&own) })
 }
 
-/// Into the instance, without another prompt: a ticket that ends with this session.
-pub(crate) async fn open(own: Own) -> Answer {
-    let session = Some(own.person.signed_in().session.hash.clone());
-    let ticket = own.engine().mint_ticket(&own.person.actor(), own.name(), session).await;
+/// Into the instance, without another prompt: a login token that ends with this session.
+pub(crate) async fn open(own: OwnedInstance) -> Answer {
+    let session = Some(own.user.signed_in().session.hash.clone());
+    let ticket = own.engine().create_login_token(&own.user.actor(), own.name(), session).await;
     let ticket = ticket.map_err(|e| own.refuse(e))?;
     Ok(go(ticket.link.expose()))
 }
 
-pub(crate) async fn restart(own: Own) -> Answer {
-    let asked = own.engine().restart(&own.person.actor(), own.name(), None).await;
+pub(crate) async fn restart(own: OwnedInstance) -> Answer {
+    let asked = own.engine().restart(&own.user.actor(), own.name(), None).await;
     follow(&own, asked)
 }
 
-pub(crate) async fn backup(own: Own) -> Answer {
-    let asked = own.engine().backup(&own.person.actor(), own.name()).await;
+pub(crate) async fn backup(own: OwnedInstance) -> Answer {
+    let asked = own.engine().backup(&own.user.actor(), own.name()).await;
     follow(&own, asked)
 }
 
-pub(crate) async fn undo(own: Own) -> Answer {
-    let asked = own.engine().undo_restore(&own.person.actor(), own.name(), None).await;
+pub(crate) async fn undo(own: OwnedInstance) -> Answer {
+    let asked = own.engine().undo_restore(&own.user.actor(), own.name(), None).await;
     follow(&own, asked)
 }
 
 /// Replaces a key, which is never shown again.
 pub(crate) async fn secrets(
     State(portal): State<Portal>,
-    own: Own,
+    own: OwnedInstance,
     Sent(sent): Sent<NewSecret>,
 ) -> Answer {
     let mistake = match (SecretName::parse(&sent.secret), given(sent.value)) {
         (Err(e), _) => e.to_string(),
         (Ok(_), None) => "paste the new key".to_owned(),
         (Ok(name), Some(value)) => {
-            let actor = own.person.actor();
+            let actor = own.user.actor();
             match own.engine().set_secret(&actor, own.name(), name, value, None).await {
                 Err(EngineError::Invalid { message, .. }) => message,
                 asked => return follow(&own, asked),
@@ -177,44 +177,44 @@ pub(crate) async fn secrets(
 }
 
 /// On to where one sees it happen.
-pub(crate) fn follow(own: &Own, asked: Result<Operation, EngineError>) -> Answer {
+pub(crate) fn follow(own: &OwnedInstance, asked: Result<Operation, EngineError>) -> Answer {
     let operation = asked.map_err(|e| own.refuse(e))?;
     Ok(go(&format!("/operations/{}", operation.id)))
 }
 
 async fn whole(
     portal: &Portal,
-    own: &Own,
+    own: &OwnedInstance,
     notice: Option<Notice>,
     mistake: Option<(String, String)>,
-) -> Result<InstancePage, Refused> {
+) -> Result<InstancePage, Rejection> {
     let (engine, name) = (own.engine(), own.name());
     let events = engine.own_events(name, EVENTS).await.map_err(|e| own.refuse(e))?;
     let snapshots = engine.backups(name).await.map_err(|e| own.refuse(e))?;
     let open = newest_open(own).await?;
     Ok(InstancePage {
-        site: portal.site(Some(&own.person)),
+        site: portal.site(Some(&own.user)),
         here: "instances",
         notice,
         instance: facts(own),
         state: state_of(&own.instance, open.as_ref()),
         charts: charts_of(own),
-        events: events.iter().map(|e| words::event(e, false)).collect(),
+        events: events.iter().map(|e| labels::event(e, false)).collect(),
         secrets: secret_rows(own, mistake).await?,
         snapshots: snapshots.iter().map(snapshot_row).collect(),
         kept: kept(portal),
         undo: own.instance.undo_until.map(|until| Undo {
             text: format!(
-                "A backup was brought back. Until {} you can return to what was there before.",
-                words::moment(until)
+                "A backup was restored. You can undo this until {}.",
+                labels::moment(until)
             ),
         }),
     })
 }
 
-fn facts(own: &Own) -> InstanceView {
+fn facts(own: &OwnedInstance) -> InstanceView {
     let instance = &own.instance;
-    let theirs = instance.account.as_ref() == Some(&own.person.signed_in().account.id);
+    let theirs = instance.account.as_ref() == Some(&own.user.signed_in().account.id);
     InstanceView {
         name: instance.name.to_string(),
         host: host_of(&instance.url),
@@ -225,45 +225,45 @@ fn facts(own: &Own) -> InstanceView {
             Some(ProviderKind::Openai) => "OpenAI",
             Some(ProviderKind::Openrouter) => "OpenRouter",
             Some(ProviderKind::Google) => "Google",
-            Some(ProviderKind::Custom) => "A server of your own",
+            Some(ProviderKind::Custom) => "Custom (OpenAI-compatible)",
             None => "none yet; set one up inside",
         },
         telegram: if instance.profile.telegram { "connected" } else { "not connected" },
-        created: words::day(instance.created_at),
-        backup: words::last_backup(instance),
+        created: labels::day(instance.created_at),
+        backup: labels::last_backup(instance),
         owner: (!theirs).then(|| instance.owner.to_string()),
         removing: instance.state == InstanceState::Removing,
     }
 }
 
 fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
-    let (tone, text) = words::state(instance.state);
+    let (tone, text) = labels::state(instance.state);
     let failing = instance.state == InstanceState::Failing;
     let name = &instance.name;
     StateView {
         tone,
         text,
-        since: words::lasting(instance.since),
+        since: labels::lasting(instance.since),
         detail: match instance.state {
             InstanceState::Starting => Some("A boot takes about ten seconds."),
-            InstanceState::Unknown => Some("The platform has just started and looks at everything."),
+            InstanceState::Unknown => Some("The platform has just started and is checking all instances."),
             _ => None,
         },
         reason: instance.reason.as_deref().map(sentence),
         next: failing.then_some(
-            "It is tried again by itself. If a key is wrong, replace it below; if a setting is, bring back a backup.",
+            "Retrying automatically. If a key is wrong, replace it below; if a setting is wrong, restore a backup.",
         ),
         log: if failing { instance.last_log.clone() } else { Vec::new() },
         operation: open.map(|operation| OperationLink {
             id: operation.id.to_string(),
             text: match operation.kind {
-                startclaw_model::OperationKind::Provision => "It is being made",
-                startclaw_model::OperationKind::Restart => "A restart is under way",
-                startclaw_model::OperationKind::SetSecrets => "It gets its new keys",
-                startclaw_model::OperationKind::Deprovision => "It is being removed",
-                startclaw_model::OperationKind::Backup => "A backup is under way",
-                startclaw_model::OperationKind::Restore => "A restore is under way",
-                startclaw_model::OperationKind::Drill => "A backup of it is being tried, aside",
+                startclaw_model::OperationKind::Provision => "Creating",
+                startclaw_model::OperationKind::Restart => "Restart in progress",
+                startclaw_model::OperationKind::SetSecrets => "Updating keys",
+                startclaw_model::OperationKind::Deprovision => "Removal in progress",
+                startclaw_model::OperationKind::Backup => "Backup in progress",
+                startclaw_model::OperationKind::Restore => "Restore in progress",
+                startclaw_model::OperationKind::Drill => "Restore test in progress",
             },
         }),
         say: match instance.state {
@@ -276,12 +276,12 @@ fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
 }
 
 /// The newest operation that is not over.
-async fn newest_open(own: &Own) -> Result<Option<Operation>, Refused> {
+async fn newest_open(own: &OwnedInstance) -> Result<Option<Operation>, Rejection> {
     let all = own.engine().own_operations(own.name(), 5).await.map_err(|e| own.refuse(e))?;
     Ok(all.into_iter().find(|o| !o.state.is_over()))
 }
 
-fn charts_of(own: &Own) -> Vec<Chart> {
+fn charts_of(own: &OwnedInstance) -> Vec<Chart> {
     let limits = own.instance.limits();
     let memory = u32::try_from(limits.memory_hard_mib).ok();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "256 CPUs at most")]
@@ -290,9 +290,9 @@ fn charts_of(own: &Own) -> Vec<Chart> {
 }
 
 async fn secret_rows(
-    own: &Own,
+    own: &OwnedInstance,
     mistake: Option<(String, String)>,
-) -> Result<Vec<SecretRow>, Refused> {
+) -> Result<Vec<SecretRow>, Rejection> {
     let there = own.engine().secrets(own.name()).await.map_err(|e| own.refuse(e))?;
     let made_by_us = SecretName::telegram_webhook_secret();
     let mut names: Vec<SecretName> = Vec::new();
@@ -315,7 +315,7 @@ async fn secret_rows(
                 name.to_string()
             },
             name: name.to_string(),
-            since: set.map(|s| words::ago(s.updated_at)),
+            since: set.map(|s| labels::ago(s.updated_at)),
             error: error.map(|(_, text)| text.clone()),
         }
     };
@@ -326,15 +326,15 @@ async fn secret_rows(
 pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
     SnapshotRow {
         id: snapshot.id.to_string(),
-        time: words::moment(snapshot.taken_at),
+        time: labels::moment(snapshot.taken_at),
         datetime: snapshot.taken_at.to_string(),
-        age: words::ago(snapshot.taken_at),
-        size: words::bytes(snapshot.bytes),
-        files: words::thousands(snapshot.files),
+        age: labels::ago(snapshot.taken_at),
+        size: labels::bytes(snapshot.bytes),
+        files: labels::thousands(snapshot.files),
         place: match (snapshot.local, snapshot.remote) {
-            (true, true) => "here and in the bucket",
-            (false, true) => "at the destination",
-            _ => "on this machine",
+            (true, true) => "on this server and in the bucket",
+            (false, true) => "in backup storage",
+            _ => "on this server",
         },
     }
 }
@@ -342,15 +342,12 @@ pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
 fn kept(portal: &Portal) -> String {
     let backup = &portal.settings.backup;
     if !backup.nightly {
-        return "There are no nightly backups here; only those that are asked for.".to_owned();
+        return "Nightly backups are off; only manual backups are taken.".to_owned();
     }
     format!("Every night at {} UTC, kept for {} days.", backup.at, backup.keep_days)
 }
 
 /// What a step of an instance's operation is called; for the admin's lists.
 pub(crate) fn step_label(operation: &Operation) -> String {
-    operation
-        .steps
-        .last()
-        .map_or_else(|| "waiting its turn".to_owned(), |step| operation::label(&step.name))
+    operation.steps.last().map_or_else(|| "queued".to_owned(), |step| operation::label(&step.name))
 }

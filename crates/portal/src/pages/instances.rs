@@ -11,9 +11,9 @@ use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::CurrentUser,
     frame::{Meter, Notice, Site},
-    who::Person,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -40,14 +40,14 @@ struct InstanceCard {
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    person: Person,
+    user: CurrentUser,
     Query(done): Query<Done>,
 ) -> Answer {
-    let account = person.signed_in().account.clone();
-    let info = person.accounts().info(account).await.map_err(|e| person.refuse(e))?;
-    let instances = person.instances().await?;
+    let account = user.signed_in().account.clone();
+    let info = user.accounts().info(account).await.map_err(|e| user.refuse(e))?;
+    let instances = user.instances().await?;
     Ok(page(&Instances {
-        site: portal.site(Some(&person)),
+        site: portal.site(Some(&user)),
         here: "instances",
         notice: done.notice(),
         instances: instances.iter().map(card).collect(),
@@ -57,15 +57,15 @@ pub(crate) async fn show(
 }
 
 fn card(instance: &InstanceStatus) -> InstanceCard {
-    let (tone, state) = words::state(instance.state);
+    let (tone, state) = labels::state(instance.state);
     let live = instance.state == InstanceState::Live;
     InstanceCard {
         name: instance.name.to_string(),
         host: host_of(&instance.url),
         tone,
         state,
-        detail: (!live).then(|| words::lasting(instance.since)),
-        backup: words::last_backup(instance),
+        detail: (!live).then(|| labels::lasting(instance.since)),
+        backup: labels::last_backup(instance),
         live,
         operation: instance.operation.as_ref().map(ToString::to_string),
     }
@@ -91,13 +91,13 @@ pub(crate) fn meters(info: &AccountInfo) -> Vec<Meter> {
             "Memory",
             used.memory_mib,
             may.memory_mib,
-            format!("{} of {}", words::mib(used.memory_mib), words::mib(may.memory_mib)),
+            format!("{} of {}", labels::mib(used.memory_mib), labels::mib(may.memory_mib)),
         ),
         Meter::new(
             "Data",
             used.disk_mib,
             may.disk_mib,
-            format!("{} of {}", words::mib(used.disk_mib), words::mib(may.disk_mib)),
+            format!("{} of {}", labels::mib(used.disk_mib), labels::mib(may.disk_mib)),
         ),
     ]
 }

@@ -9,9 +9,9 @@ use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::OwnedInstance,
     frame::{Notice, Site},
     stream::{piece, stream as respond},
-    who::Own,
 };
 
 /// Lines that are there at first.
@@ -35,13 +35,13 @@ struct Lines {
     lines: Vec<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: Own) -> Answer {
+pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: LINES, follow: false };
     let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
     // A log that cannot be read to its end is shown as far as it can.
     let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
     Ok(page(&Logs {
-        site: portal.site(Some(&own.person)),
+        site: portal.site(Some(&own.user)),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
@@ -50,7 +50,7 @@ pub(crate) async fn show(State(portal): State<Portal>, own: Own) -> Answer {
 }
 
 /// New lines as they come.
-pub(crate) async fn stream(State(portal): State<Portal>, own: Own) -> Answer {
+pub(crate) async fn stream(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: 0, follow: true };
     let guard = own.open_stream().await?;
     let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;

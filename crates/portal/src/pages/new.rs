@@ -14,11 +14,11 @@ use crate::{
     Portal,
     answer::{Answer, go, page, page_with},
     assets::Page as _,
-    check::Verdict,
+    auth::CurrentUser,
+    check::KeyStatus,
     error::sentence,
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
-    who::Person,
 };
 
 #[derive(Template)]
@@ -45,16 +45,16 @@ struct NewForm {
 #[derive(Template)]
 #[template(path = "part/answer.html")]
 struct AnswerPart {
-    answer: Said,
+    answer: Feedback,
 }
 
-struct Said {
+struct Feedback {
     tone: &'static str,
     text: String,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -68,20 +68,20 @@ pub(crate) struct Sheet {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct NewInstance {
     #[serde(default)]
     name: String,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, person: Person) -> Answer {
+pub(crate) async fn show(State(portal): State<Portal>, user: CurrentUser) -> Answer {
     let form = NewForm { provider: Field::of("anthropic"), ..NewForm::default() };
-    Ok(page(&sheet(&portal, &person, form, None).await?))
+    Ok(page(&render_form(&portal, &user, form, None).await?))
 }
 
 pub(crate) async fn make(
     State(portal): State<Portal>,
-    person: Person,
-    Sent(sent): Sent<Sheet>,
+    user: CurrentUser,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
     let mut form = NewForm {
         name: Field::of(&sent.name),
@@ -90,17 +90,17 @@ pub(crate) async fn make(
         base_url: Field::of(&sent.base_url),
         ..NewForm::default()
     };
-    let account = &person.signed_in().account;
+    let account = &user.signed_in().account;
     if account.confirmed_at.is_none() && portal.accounts.has_mail() {
         let text = "Confirm your address first: the link is in the mail that we sent you.";
-        let page = sheet(&portal, &person, form, Some(Notice::bad(text))).await?;
+        let page = render_form(&portal, &user, form, Some(Notice::bad(text))).await?;
         return Ok(page_with(StatusCode::FORBIDDEN, &page));
     }
     let name = match Name::parse(sent.name.trim()) {
         Ok(name) => name,
         Err(e) => {
             form.name.error = Some(sentence(&e.to_string()));
-            let page = sheet(&portal, &person, form, None).await?;
+            let page = render_form(&portal, &user, form, None).await?;
             return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
         }
     };
@@ -115,13 +115,13 @@ pub(crate) async fn make(
         version: None,
         limits: None,
     };
-    let actor = person.actor();
-    match person.engine_for_new().provision(&actor, request, None).await {
+    let actor = user.actor();
+    match user.engine_for_new().provision(&actor, request, None).await {
         Ok(operation) => Ok(go(&format!("/operations/{}", operation.id))),
         Err(e) => {
             let (status, notice) = place(&mut form, &e);
-            let Some(status) = status else { return Err(person.refuse(e)) };
-            Ok(page_with(status, &sheet(&portal, &person, form, notice).await?))
+            let Some(status) = status else { return Err(user.refuse(e)) };
+            Ok(page_with(status, &render_form(&portal, &user, form, notice).await?))
         }
     }
 }
@@ -156,7 +156,7 @@ fn place(form: &mut NewForm, e: &EngineError) -> (Option<StatusCode>, Option<Not
     (Some(status), None)
 }
 
-impl Sheet {
+impl FormData {
     fn provider(&self) -> Option<ModelProvider> {
         let kind = match self.provider.as_str() {
             "anthropic" => ProviderKind::Anthropic,
@@ -178,16 +178,16 @@ pub(crate) fn given(secret: Option<Secret>) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
-async fn sheet(
+async fn render_form(
     portal: &Portal,
-    person: &Person,
+    user: &CurrentUser,
     form: NewForm,
     notice: Option<Notice>,
-) -> Result<New, crate::answer::Refused> {
-    let account = person.signed_in().account.clone();
-    let info = person.accounts().info(account).await.map_err(|e| person.refuse(e))?;
+) -> Result<New, crate::answer::Rejection> {
+    let account = user.signed_in().account.clone();
+    let info = user.accounts().info(account).await.map_err(|e| user.refuse(e))?;
     Ok(New {
-        site: portal.site(Some(person)),
+        site: portal.site(Some(user)),
         here: "new",
         notice,
         full: info.usage.instances >= info.quota.instances,
@@ -199,58 +199,58 @@ async fn sheet(
 /// Whether a name can be had.
 pub(crate) async fn name(
     State(portal): State<Portal>,
-    person: Person,
-    Query(wanted): Query<Wanted>,
+    user: CurrentUser,
+    Query(wanted): Query<NewInstance>,
 ) -> Response {
     let text = wanted.name.trim();
     if text.is_empty() {
-        return say("info", String::new());
+        return feedback("info", String::new());
     }
     let name = match Name::parse(text) {
         Ok(name) => name,
-        Err(e) => return say("bad", sentence(&e.to_string())),
+        Err(e) => return feedback("bad", sentence(&e.to_string())),
     };
-    if person.engine_for_new().route(name.as_str()).is_some() {
-        return say("bad", format!("{name} is taken."));
+    if user.engine_for_new().route(name.as_str()).is_some() {
+        return feedback("bad", format!("{name} is taken."));
     }
-    say("good", format!("{name}.{} is free.", portal.settings.domain))
+    feedback("good", format!("{name}.{} is free.", portal.settings.domain))
 }
 
 /// Whether a provider takes a key.
 pub(crate) async fn key(
     State(portal): State<Portal>,
-    _: Person,
-    Sent(sent): Sent<Sheet>,
+    _: CurrentUser,
+    Sent(sent): Sent<FormData>,
 ) -> Response {
     let provider = sent.provider();
     let (Some(provider), Some(key)) = (provider, given(sent.key)) else {
-        return say("info", String::new());
+        return feedback("info", String::new());
     };
     if provider.check().is_err() {
-        return say("info", "Give the address and the model, and it is checked.".into());
+        return feedback("info", "Enter the address and the model to verify the key.".into());
     }
     match portal.check.key(&provider, &key).await {
-        Verdict::Good(_) => say("good", "The key works.".into()),
-        Verdict::Bad(why) => say("bad", why.into()),
-        Verdict::Unknown(why) => say("info", why.into()),
+        KeyStatus::Valid(_) => feedback("good", "Key verified.".into()),
+        KeyStatus::Invalid(why) => feedback("bad", why.into()),
+        KeyStatus::Unknown(why) => feedback("info", why.into()),
     }
 }
 
 /// Whether Telegram knows a bot.
 pub(crate) async fn telegram(
     State(portal): State<Portal>,
-    _: Person,
-    Sent(sent): Sent<Sheet>,
+    _: CurrentUser,
+    Sent(sent): Sent<FormData>,
 ) -> Response {
-    let Some(token) = given(sent.telegram) else { return say("info", String::new()) };
+    let Some(token) = given(sent.telegram) else { return feedback("info", String::new()) };
     match portal.check.telegram(&token).await {
-        Verdict::Good(name) if name.is_empty() => say("good", "The token works.".into()),
-        Verdict::Good(name) => say("good", format!("This is @{name}.")),
-        Verdict::Bad(why) => say("bad", why.into()),
-        Verdict::Unknown(why) => say("info", why.into()),
+        KeyStatus::Valid(name) if name.is_empty() => feedback("good", "Token verified.".into()),
+        KeyStatus::Valid(name) => feedback("good", format!("This is @{name}.")),
+        KeyStatus::Invalid(why) => feedback("bad", why.into()),
+        KeyStatus::Unknown(why) => feedback("info", why.into()),
     }
 }
 
-fn say(tone: &'static str, text: String) -> Response {
-    page(&AnswerPart { answer: Said { tone, text } })
+fn feedback(tone: &'static str, text: String) -> Response {
+    page(&AnswerPart { answer: Feedback { tone, text } })
 }

@@ -14,11 +14,11 @@ use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::{CurrentUser, VisibleOperation},
     error::sentence,
     frame::{Notice, Site},
+    labels,
     stream::{piece, stream},
-    who::{OwnOperation, Person},
-    words,
 };
 
 /// Changes that come closer together than this are shown as one.
@@ -71,23 +71,23 @@ struct StepProgressView {
     percent: Option<u64>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: OwnOperation) -> Answer {
+pub(crate) async fn show(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
     let state = own.engine().status(&own.operation.name).await.ok().map(|i| i.state);
     Ok(page(&OperationPage {
-        site: portal.site(Some(&own.person)),
+        site: portal.site(Some(&own.user)),
         here: "instances",
         notice: None,
         title: title(&own.operation),
-        asked: asked(&own.operation, &own.person),
+        asked: asked(&own.operation, &own.user),
         operation: view(&own.operation, state),
     }))
 }
 
 /// The steps as they go, until it is over.
-pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> Answer {
+pub(crate) async fn events(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
     let engine = own.engine().clone();
     let guard = own.open_stream().await?;
-    let changes = engine.watch(&own.operation.id).await.map_err(|e| own.person.refuse(e))?;
+    let changes = engine.watch(&own.operation.id).await.map_err(|e| own.user.refuse(e))?;
     let pieces = changes.ready_chunks(64).then(move |mut news| {
         let engine = engine.clone();
         async move {
@@ -112,34 +112,34 @@ pub(crate) async fn events(State(portal): State<Portal>, own: OwnOperation) -> A
 pub(crate) fn title(operation: &Operation) -> String {
     let name = &operation.name;
     match operation.kind {
-        OperationKind::Provision => format!("Making {name}"),
+        OperationKind::Provision => format!("Creating {name}"),
         OperationKind::Restart => format!("Restarting {name}"),
-        OperationKind::SetSecrets => format!("Giving {name} its new keys"),
+        OperationKind::SetSecrets => format!("Updating the keys of {name}"),
         OperationKind::Deprovision => format!("Removing {name}"),
         OperationKind::Backup => format!("Backing up {name}"),
         OperationKind::Restore => format!("Restoring {name}"),
-        OperationKind::Drill => format!("Trying a backup of {name}"),
+        OperationKind::Drill => format!("Restore test of {name}"),
     }
 }
 
-fn asked(operation: &Operation, person: &Person) -> String {
-    let who = if operation.actor == person.actor() {
+fn asked(operation: &Operation, user: &CurrentUser) -> String {
+    let who = if operation.actor == user.actor() {
         "by you"
     } else if operation.actor == Actor::system() {
         "by the nightly schedule"
     } else {
         "by an admin"
     };
-    format!("Asked {} {who}", words::ago(operation.created_at))
+    format!("Requested {} {who}", labels::ago(operation.created_at))
 }
 
 fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
     let over = operation.state.is_over();
     let (words, tone) = match operation.state {
-        OperationState::Queued => ("Waiting its turn", "busy"),
-        OperationState::Running => ("Under way", "busy"),
+        OperationState::Queued => ("Queued", "busy"),
+        OperationState::Running => ("In progress", "busy"),
         OperationState::Succeeded => ("Done", "good"),
-        OperationState::Failed => ("Did not work", "bad"),
+        OperationState::Failed => ("Failed", "bad"),
     };
     let end = operation.finished_at.unwrap_or_else(Timestamp::now);
     let elapsed = end.since(operation.created_at);
@@ -157,7 +157,7 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
         name: operation.name.to_string(),
         state: words,
         tone,
-        elapsed: words::took(elapsed),
+        elapsed: labels::took(elapsed),
         elapsed_ms: (!over).then(|| millis(elapsed)),
         say,
         steps,
@@ -200,16 +200,16 @@ const fn expected(kind: OperationKind) -> &'static [&'static str] {
             "container",
             "start",
             "boot",
-            "limits",
+            "apply-limits",
             "live",
         ],
         OperationKind::Restart | OperationKind::SetSecrets => {
-            &["stop", "container", "start", "boot", "limits", "live"]
+            &["stop", "container", "start", "boot", "apply-limits", "live"]
         }
         OperationKind::Restore => {
-            &["volume", "restore", "stop", "container", "start", "boot", "limits", "live"]
+            &["volume", "restore", "stop", "container", "start", "boot", "apply-limits", "live"]
         }
-        OperationKind::Drill => &["volume", "restore", "databases", "boot", "clear"],
+        OperationKind::Drill => &["volume", "restore", "databases", "boot", "cleanup"],
         OperationKind::Deprovision | OperationKind::Backup => &[],
     }
 }
@@ -225,14 +225,14 @@ fn row(step: &OperationStep) -> StepRow {
             StepState::Done => "done",
             StepState::Failed => "failed",
         },
-        time: words::took(time),
+        time: labels::took(time),
         elapsed_ms: running.then(|| millis(time)),
         detail: step.detail.as_deref().map(sentence),
         progress: step.progress.filter(|_| running).map(|progress| StepProgressView {
             text: format!(
                 "{}, {}",
-                words::counted(progress.files, "file"),
-                words::bytes(progress.bytes)
+                labels::counted(progress.files, "file"),
+                labels::bytes(progress.bytes)
             ),
             percent: progress
                 .total_bytes
@@ -249,37 +249,37 @@ fn millis(time: Duration) -> u64 {
 /// A step in plain words.
 pub(crate) fn label(step: &str) -> String {
     match step {
-        "queue" => "Waiting for others to boot",
+        "queue" => "Waiting for a boot slot",
         "image" => "Fetching OpenClaw",
         "volume" => "Preparing storage",
-        "network" => "Drawing a network of its own",
-        "secrets" => "Placing the keys in memory",
+        "network" => "Creating network",
+        "secrets" => "Writing secrets",
         "config" => "Writing the configuration",
-        "container" => "Building the container",
+        "container" => "Creating container",
         "start" => "Starting the container",
-        "boot" => "OpenClaw boots",
-        "limit-cpu" => "Setting the CPU limit",
-        "limits" => "Setting the limits",
+        "boot" => "Starting OpenClaw",
+        "apply-cpu-limit" => "Applying the CPU limit",
+        "apply-limits" => "Applying limits",
         "live" => "Going live",
-        "stop" => "Stopping the one before",
+        "stop" => "Stopping the old container",
         "remove-container" => "Removing the container",
         "remove-network" => "Removing the network",
-        "remove-secrets" => "Wiping the keys",
+        "remove-secrets" => "Removing secrets",
         "remove-volume" => "Removing the data",
         "remove-old-volume" => "Removing old data",
-        "repair" => "Repairing the state",
-        "rest" => "Asking it to rest",
-        "pause" => "Holding it for a moment",
-        "read" => "Reading what is there",
-        "store" => "Storing what changed meanwhile",
-        "upload" => "Sending the copy away",
-        "last-backup" => "Making a last backup",
-        "forget" => "Forgetting old backups",
-        "forget-backups" => "Forgetting all its backups",
-        "read-back" => "Reading a part back",
-        "restore" => "Bringing the data back",
+        "repair" => "Repairing state",
+        "quiesce" => "Quiescing",
+        "freeze" => "Pausing",
+        "scan" => "Reading data",
+        "commit" => "Saving changes",
+        "upload" => "Uploading",
+        "final-backup" => "Taking a final backup",
+        "forget" => "Deleting expired backups",
+        "purge-backups" => "Deleting all backups",
+        "verify" => "Verifying stored data",
+        "restore" => "Restoring data",
         "databases" => "Checking the databases",
-        "clear" => "Clearing away",
+        "cleanup" => "Cleaning up",
         other => return sentence(other).trim_end_matches('.').replace('-', " "),
     }
     .to_owned()
@@ -289,7 +289,7 @@ fn next(operation: &Operation) -> &'static str {
     let copy = operation.source.as_ref().is_some_and(|source| *source != operation.instance);
     match operation.kind {
         OperationKind::Provision | OperationKind::Restart | OperationKind::SetSecrets => {
-            "It is tried again by itself. Its own page shows the last lines of its log; a wrong key can be replaced there."
+            "Retrying automatically. Its page shows the last log lines; a wrong key can be replaced there."
         }
         OperationKind::Restore if copy => {
             "The instance that the backup is of was not changed. This one is new and had no data before: remove it if it does not come up, or try another backup."
@@ -297,13 +297,9 @@ fn next(operation: &Operation) -> &'static str {
         OperationKind::Restore => {
             "The data that it had before were not changed. Try another backup, or ask the operator of this platform."
         }
-        OperationKind::Backup => {
-            "It is tried again tonight. The backups that were made before are not touched."
-        }
-        OperationKind::Drill => {
-            "The instance itself was not touched. Whoever runs this platform was told."
-        }
-        OperationKind::Deprovision => "Ask whoever runs this platform.",
+        OperationKind::Backup => "Retried tonight. Existing backups are not affected.",
+        OperationKind::Drill => "The instance was not affected. Your administrator was notified.",
+        OperationKind::Deprovision => "Contact your administrator.",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Passkeys, as JSON for the pages' script.
+//! Passkeys, as JSON for the portal's script.
 
 use axum::{
     Json,
@@ -15,9 +15,9 @@ use super::sign_in::Next;
 use crate::{
     Portal,
     answer::with_session,
+    auth::{CurrentUser, MaybeUser},
     cookie,
     error::sentence,
-    who::{Person, Visitor},
 };
 
 /// A body that was sent as JSON.
@@ -67,26 +67,26 @@ fn unhex(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(crate) async fn begin(person: Person, Body(label): Body<Label>) -> Response {
-    match person.accounts().begin_passkey(person.signed_in()).await {
+pub(crate) async fn begin(user: CurrentUser, Body(label): Body<Label>) -> Response {
+    match user.accounts().begin_passkey(user.signed_in()).await {
         Ok(ceremony) => began(&ceremony, &label.name),
         Err(e) => refused(&e),
     }
 }
 
 pub(crate) async fn finish(
-    person: Person,
+    user: CurrentUser,
     headers: HeaderMap,
     Body(answer): Body<RegisterPublicKeyCredential>,
 ) -> Response {
     let (id, label) = ceremony(&headers);
-    match person.accounts().finish_passkey(person.signed_in(), &id, &label, &answer).await {
+    match user.accounts().finish_passkey(user.signed_in(), &id, &label, &answer).await {
         Ok(()) => (StatusCode::CREATED, Json(json!({}))).into_response(),
         Err(e) => refused(&e),
     }
 }
 
-pub(crate) async fn begin_sign_in(visitor: Visitor, Body(_): Body<Value>) -> Response {
+pub(crate) async fn begin_sign_in(visitor: MaybeUser, Body(_): Body<Value>) -> Response {
     match visitor.accounts().begin_passkey_sign_in(&visitor.origin) {
         Ok(ceremony) => began(&ceremony, ""),
         Err(e) => refused(&e),
@@ -94,7 +94,7 @@ pub(crate) async fn begin_sign_in(visitor: Visitor, Body(_): Body<Value>) -> Res
 }
 
 pub(crate) async fn finish_sign_in(
-    visitor: Visitor,
+    visitor: MaybeUser,
     headers: HeaderMap,
     Query(next): Query<Next>,
     Body(answer): Body<PublicKeyCredential>,

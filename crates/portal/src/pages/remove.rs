@@ -3,17 +3,17 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
-use startclaw_model::Farewell;
+use startclaw_model::DeletionPolicy;
 
 use super::instance::follow;
 use crate::{
     Portal,
     answer::{Answer, page, page_with},
     assets::Page as _,
+    auth::OwnedInstance,
     form::{Field, Sent},
     frame::{Notice, Site},
-    who::Own,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -34,39 +34,39 @@ struct RemoveForm {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     #[serde(default)]
     name: String,
     forget: Option<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: Own) -> Answer {
-    Ok(page(&sheet(&portal, &own, RemoveForm::default())))
+pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
+    Ok(page(&render_form(&portal, &own, RemoveForm::default())))
 }
 
 pub(crate) async fn remove(
     State(portal): State<Portal>,
-    own: Own,
-    Sent(sent): Sent<Sheet>,
+    own: OwnedInstance,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
     let forget = sent.forget.is_some();
     if sent.name.trim() != own.name().as_str() {
         let error = Some(format!("Type {} to confirm.", own.name()));
         let form = RemoveForm { name: Field { value: sent.name, error }, forget };
-        return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &sheet(&portal, &own, form)));
+        return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &render_form(&portal, &own, form)));
     }
-    let farewell = if forget { Farewell::Purge } else { Farewell::Backup };
-    let asked = own.engine().deprovision(&own.person.actor(), own.name(), farewell, None).await;
+    let policy = if forget { DeletionPolicy::Purge } else { DeletionPolicy::FinalBackup };
+    let asked = own.engine().deprovision(&own.user.actor(), own.name(), policy, None).await;
     follow(&own, asked)
 }
 
-fn sheet(portal: &Portal, own: &Own, form: RemoveForm) -> Remove {
+fn render_form(portal: &Portal, own: &OwnedInstance, form: RemoveForm) -> Remove {
     Remove {
-        site: portal.site(Some(&own.person)),
+        site: portal.site(Some(&own.user)),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
-        kept: words::counted(portal.settings.backup.keep_days.into(), "day"),
+        kept: labels::counted(portal.settings.backup.keep_days.into(), "day"),
         form,
     }
 }

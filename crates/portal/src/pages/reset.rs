@@ -14,10 +14,10 @@ use crate::{
     Portal,
     answer::{Answer, page, page_with, signed_in},
     assets::Page as _,
-    error::{Refusal, sentence},
+    auth::MaybeUser,
+    error::{RejectionKind, sentence},
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
-    who::Visitor,
 };
 
 #[derive(Template)]
@@ -65,7 +65,7 @@ pub(crate) async fn show(State(portal): State<Portal>) -> Response {
 /// The answer is the same for every address, and does not wait for the mail.
 pub(crate) async fn ask(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Sent(sent): Sent<Address>,
 ) -> Answer {
     match visitor.accounts().ask_password_link(&sent.email, &visitor.origin).await {
@@ -80,26 +80,26 @@ pub(crate) async fn ask(
             let form = asked(&portal, false, Field::of(sent.email), notice);
             Ok(page_with(StatusCode::TOO_MANY_REQUESTS, &form))
         }
-        Err(e) => Err(portal.refuse(e, visitor.person())),
+        Err(e) => Err(portal.refuse(e, visitor.user())),
     }
 }
 
 pub(crate) async fn choose(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Path(token): Path<String>,
 ) -> Answer {
     let good = visitor.accounts().is_good(&token, LinkKind::Password).await;
-    if good.map_err(|e| portal.refuse(e, visitor.person()))? {
+    if good.map_err(|e| portal.refuse(e, visitor.user()))? {
         Ok(page(&chosen(&portal, token, None)))
     } else {
-        Err(portal.refuse(Refusal::DeadLink, visitor.person()))
+        Err(portal.refuse(RejectionKind::DeadLink, visitor.user()))
     }
 }
 
 pub(crate) async fn set(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Path(token): Path<String>,
     Sent(sent): Sent<Password>,
 ) -> Answer {
@@ -110,7 +110,7 @@ pub(crate) async fn set(
             let form = chosen(&portal, token, Some(sentence(&message)));
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &form))
         }
-        Err(e) => Err(portal.refuse(e, visitor.person())),
+        Err(e) => Err(portal.refuse(e, visitor.user())),
     }
 }
 

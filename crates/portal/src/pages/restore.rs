@@ -8,12 +8,12 @@ use startclaw_model::{Snapshot, SnapshotChoice};
 use super::instance::{SnapshotRow, follow, snapshot_row};
 use crate::{
     Portal,
-    answer::{Answer, Refused, page},
+    answer::{Answer, Rejection, page},
     assets::Page as _,
-    error::Refusal,
+    auth::OwnedInstance,
+    error::RejectionKind,
     frame::{Notice, Site},
-    who::Own,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -29,33 +29,33 @@ struct Restore {
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    own: Own,
+    own: OwnedInstance,
     Path((_, id)): Path<(String, String)>,
 ) -> Answer {
     let snapshot = find(&own, &id).await?;
     Ok(page(&Restore {
-        site: portal.site(Some(&own.person)),
+        site: portal.site(Some(&own.user)),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
         snapshot: snapshot_row(&snapshot),
-        undo_for: words::counted(portal.settings.backup.keep_replaced_hours.into(), "hour"),
+        undo_for: labels::counted(portal.settings.backup.keep_replaced_hours.into(), "hour"),
     }))
 }
 
-pub(crate) async fn restore(own: Own, Path((_, id)): Path<(String, String)>) -> Answer {
+pub(crate) async fn restore(own: OwnedInstance, Path((_, id)): Path<(String, String)>) -> Answer {
     let snapshot = find(&own, &id).await?;
     let request = RestoreRequest {
         name: own.name().clone(),
         snapshot: SnapshotChoice::Id(snapshot.id.to_string()),
         as_name: None,
     };
-    let asked = own.engine().restore(&own.person.actor(), request, None).await;
+    let asked = own.engine().restore(&own.user.actor(), request, None).await;
     follow(&own, asked)
 }
 
-async fn find(own: &Own, id: &str) -> Result<Snapshot, Refused> {
+async fn find(own: &OwnedInstance, id: &str) -> Result<Snapshot, Rejection> {
     let all = own.engine().backups(own.name()).await.map_err(|e| own.refuse(e))?;
     let found = all.into_iter().find(|s| s.id.as_str() == id);
-    found.ok_or_else(|| own.refuse(Refusal::Nothing))
+    found.ok_or_else(|| own.refuse(RejectionKind::Nothing))
 }

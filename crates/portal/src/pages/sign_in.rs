@@ -14,11 +14,11 @@ use crate::{
     Portal,
     answer::{Answer, go, next_or_home, page, page_with, signed_in},
     assets::Page as _,
+    auth::{CurrentUser, MaybeUser},
     cookie,
     error::sentence,
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
-    who::{Person, Visitor},
 };
 
 #[derive(Template)]
@@ -50,7 +50,7 @@ impl Next {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     email: String,
     password: Secret,
     #[serde(default)]
@@ -59,27 +59,27 @@ pub(crate) struct Sheet {
 
 pub(crate) async fn show(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Query(next): Query<Next>,
 ) -> Response {
-    if visitor.person().is_some() {
+    if visitor.user().is_some() {
         return go(&next.path());
     }
-    page(&sheet(&portal, String::new(), next.next, None))
+    page(&render_form(&portal, String::new(), next.next, None))
 }
 
-pub(crate) async fn enter(
+pub(crate) async fn sign_in(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     headers: HeaderMap,
-    Sent(form): Sent<Sheet>,
+    Sent(form): Sent<FormData>,
 ) -> Answer {
     let accounts = visitor.accounts();
     let device = cookie::read(&headers, cookie::DEVICE);
     match accounts.sign_in(&form.email, &form.password, device, &visitor.origin).await {
         Ok(fresh) => {
             // A new session takes the old one's place, so that none is left behind.
-            if let Some(old) = visitor.person() {
+            if let Some(old) = visitor.user() {
                 accounts.sign_out(old.signed_in()).await.map_err(|e| portal.refuse(e, None))?;
             }
             Ok(signed_in(&fresh, &next_or_home(&form.next)))
@@ -90,7 +90,7 @@ pub(crate) async fn enter(
                 _ => StatusCode::UNAUTHORIZED,
             };
             let notice = Some(Notice::bad(sentence(&e.to_string())));
-            Ok(page_with(status, &sheet(&portal, form.email, form.next, notice)))
+            Ok(page_with(status, &render_form(&portal, form.email, form.next, notice)))
         }
         Err(e) => Err(portal.refuse(e, None)),
     }
@@ -98,9 +98,9 @@ pub(crate) async fn enter(
 
 /// Ends the session and those in instances that were entered from it, and has the browser forget
 /// what our pages stored.
-pub(crate) async fn leave(person: Person) -> Answer {
-    let ended = person.accounts().sign_out(person.signed_in()).await;
-    ended.map_err(|e| person.refuse(e))?;
+pub(crate) async fn sign_out(user: CurrentUser) -> Answer {
+    let ended = user.accounts().sign_out(user.signed_in()).await;
+    ended.map_err(|e| user.refuse(e))?;
     let mut response = go("/");
     let headers = response.headers_mut();
     if let Some(gone) = cookie::clear(cookie::SESSION) {
@@ -110,7 +110,7 @@ pub(crate) async fn leave(person: Person) -> Answer {
     Ok(response)
 }
 
-fn sheet(portal: &Portal, email: String, next: String, notice: Option<Notice>) -> SignIn {
+fn render_form(portal: &Portal, email: String, next: String, notice: Option<Notice>) -> SignIn {
     SignIn {
         site: portal.site(None),
         here: "sign-in",

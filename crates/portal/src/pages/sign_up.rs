@@ -14,10 +14,10 @@ use crate::{
     Portal,
     answer::{Answer, go, page, page_with, signed_in},
     assets::Page as _,
+    auth::MaybeUser,
     error::sentence,
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
-    who::Visitor,
 };
 
 #[derive(Template)]
@@ -39,32 +39,32 @@ struct SignUpForm {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     email: String,
     password: Secret,
     invite: Option<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, visitor: Visitor) -> Response {
-    if visitor.person().is_some() {
+pub(crate) async fn show(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+    if visitor.user().is_some() {
         return go("/instances");
     }
     let allowed = portal.accounts.settings().sign_up == SignUp::Open;
-    page(&sheet(&portal, allowed, SignUpForm::default(), None))
+    page(&render_form(&portal, allowed, SignUpForm::default(), None))
 }
 
 pub(crate) async fn invited(
     State(portal): State<Portal>,
-    visitor: Visitor,
+    visitor: MaybeUser,
     Path(token): Path<String>,
 ) -> Answer {
-    if visitor.person().is_some() {
+    if visitor.user().is_some() {
         return Ok(go("/instances"));
     }
     let found = visitor.accounts().invitation(&token).await;
     let found = found.map_err(|e| portal.refuse(e, None))?;
     let Some(invitation) = found else {
-        return Ok(page(&sheet(&portal, false, SignUpForm::default(), None)));
+        return Ok(page(&render_form(&portal, false, SignUpForm::default(), None)));
     };
     let form = SignUpForm {
         email_fixed: invitation.email.is_some(),
@@ -72,13 +72,13 @@ pub(crate) async fn invited(
         invite: Some(token),
         ..SignUpForm::default()
     };
-    Ok(page(&sheet(&portal, true, form, None)))
+    Ok(page(&render_form(&portal, true, form, None)))
 }
 
 pub(crate) async fn make(
     State(portal): State<Portal>,
-    visitor: Visitor,
-    Sent(sent): Sent<Sheet>,
+    visitor: MaybeUser,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
     let accounts = visitor.accounts();
     let invite = sent.invite.as_deref().filter(|token| !token.is_empty());
@@ -107,9 +107,14 @@ pub(crate) async fn make(
         AccountError::Closed | AccountError::DeadLink => (StatusCode::FORBIDDEN, None, false),
         _ => return Err(portal.refuse(why, None)),
     };
-    Ok(page_with(status, &sheet(&portal, allowed, form, notice)))
+    Ok(page_with(status, &render_form(&portal, allowed, form, notice)))
 }
 
-fn sheet(portal: &Portal, allowed: bool, form: SignUpForm, notice: Option<Notice>) -> SignUpPage {
+fn render_form(
+    portal: &Portal,
+    allowed: bool,
+    form: SignUpForm,
+    notice: Option<Notice>,
+) -> SignUpPage {
     SignUpPage { site: portal.site(None), here: "sign-up", notice, allowed, form }
 }

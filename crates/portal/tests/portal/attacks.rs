@@ -1,13 +1,13 @@
 //! What an attacker tries, from a sibling subdomain or from nowhere.
 
-use crate::house::{House, PASSWORD, SITE};
+use crate::test_platform::{PASSWORD, SITE, TestPlatform};
 
 #[tokio::test]
 async fn no_other_origin_changes_anything() {
-    let house = House::new().await;
-    let alice = house.person("alice@example.com").await;
+    let platform = TestPlatform::new().await;
+    let alice = platform.person("alice@example.com").await;
     alice.post("/new", &[("name", "alice")]).await;
-    house.live("alice").await;
+    platform.live("alice").await;
     let sibling = "https://mallory.claws.example:8443";
     for headers in [
         &[("origin", sibling), ("sec-fetch-site", "same-site")][..],
@@ -32,28 +32,28 @@ async fn no_other_origin_changes_anything() {
         }
     }
     assert_eq!(alice.get("/instances").await.status, 200, "nobody was signed out");
-    assert_eq!(house.engine.operations(None, 100).await.unwrap().len(), 1);
+    assert_eq!(platform.engine.operations(None, 100).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_session_that_was_planted_is_worth_nothing() {
-    let house = House::new().await;
-    house.person("alice@example.com").await;
-    let victim = house.browser();
+    let platform = TestPlatform::new().await;
+    platform.person("alice@example.com").await;
+    let victim = platform.browser();
     let planted = "A".repeat(43);
     victim.set_cookie("__Host-startclaw", &planted);
     let form = [("email", "alice@example.com"), ("password", PASSWORD)];
     assert_eq!(victim.post("/sign-in", &form).await.location(), "/instances");
     assert_ne!(victim.cookie("__Host-startclaw").unwrap(), planted);
-    let attacker = house.browser();
+    let attacker = platform.browser();
     attacker.set_cookie("__Host-startclaw", &planted);
     assert_eq!(attacker.get("/instances").await.location(), "/sign-in");
 }
 
 #[tokio::test]
 async fn the_cookie_is_for_this_host_only_and_no_script_reads_it() {
-    let house = House::new().await;
-    let browser = house.browser();
+    let platform = TestPlatform::new().await;
+    let browser = platform.browser();
     let form = [("email", "alice@example.com"), ("password", PASSWORD)];
     let made = browser.post("/sign-up", &form).await;
     let set: Vec<_> = made.headers.get_all("set-cookie").iter().collect();
@@ -69,11 +69,11 @@ async fn the_cookie_is_for_this_host_only_and_no_script_reads_it() {
 
 #[tokio::test]
 async fn signing_in_leads_to_our_own_pages_only() {
-    let house = House::new().await;
-    house.person("alice@example.com").await;
+    let platform = TestPlatform::new().await;
+    platform.person("alice@example.com").await;
     for next in ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"]
     {
-        let browser = house.browser();
+        let browser = platform.browser();
         let form = [("email", "alice@example.com"), ("password", PASSWORD), ("next", next)];
         assert_eq!(browser.post("/sign-in", &form).await.location(), "/instances", "{next}");
     }
@@ -82,19 +82,19 @@ async fn signing_in_leads_to_our_own_pages_only() {
 /// Where no mail can show whose an address is, somebody else's address is quickly typed.
 #[tokio::test]
 async fn an_address_that_nobody_confirmed_gets_nothing_that_is_made_for_it() {
-    let house = House::new().await;
-    let squatter = house.person("alice@example.com").await;
-    house.provision("alice", "alice@example.com").await;
-    house.live("alice").await;
+    let platform = TestPlatform::new().await;
+    let squatter = platform.person("alice@example.com").await;
+    platform.provision("alice", "alice@example.com").await;
+    platform.live("alice").await;
     assert_eq!(squatter.get("/instances/alice").await.status, 404);
     assert_eq!(squatter.post("/instances/alice/open", &[]).await.status, 404);
 }
 
 #[tokio::test]
 async fn nobody_learns_who_has_an_account() {
-    let house = House::new().await;
-    house.person("alice@example.com").await;
-    let known = house.browser();
+    let platform = TestPlatform::new().await;
+    platform.person("alice@example.com").await;
+    let known = platform.browser();
     let ask = async |path: &str, email: &str| {
         let form = [("email", email), ("password", "not the password")];
         let answer = known.post(path, &form).await;
@@ -109,10 +109,10 @@ async fn nobody_learns_who_has_an_account() {
 
 #[tokio::test]
 async fn guesses_slow_strangers_and_not_the_owner() {
-    let house = House::new().await;
-    let owner = house.person("alice@example.com").await;
+    let platform = TestPlatform::new().await;
+    let owner = platform.person("alice@example.com").await;
     owner.post("/sign-out", &[]).await;
-    let stranger = house.browser();
+    let stranger = platform.browser();
     let guess = [("email", "alice@example.com"), ("password", "a wrong guess")];
     let mut slowed = None;
     for attempt in 0..30 {

@@ -2,12 +2,12 @@
 
 use axum::{body::Body, http::Method};
 
-use crate::house::{House, PASSWORD, SITE};
+use crate::test_platform::{PASSWORD, SITE, TestPlatform};
 
 #[tokio::test]
 async fn a_refused_form_says_what_is_wrong_beside_the_field() {
-    let house = House::new().await;
-    let nobody = house.browser();
+    let platform = TestPlatform::new().await;
+    let nobody = platform.browser();
     let short = nobody.post("/sign-up", &[("email", "a@example.com"), ("password", "short")]).await;
     assert_eq!(short.status, 422);
     short.has("at least 10 characters");
@@ -16,7 +16,7 @@ async fn a_refused_form_says_what_is_wrong_beside_the_field() {
     assert_eq!(wrong.status, 422);
     wrong.has("aria-invalid");
 
-    let alice = house.person("alice@example.com").await;
+    let alice = platform.person("alice@example.com").await;
     let taken =
         nobody.post("/sign-up", &[("email", "alice@example.com"), ("password", PASSWORD)]).await;
     taken.has("account with this address already");
@@ -29,13 +29,13 @@ async fn a_refused_form_says_what_is_wrong_beside_the_field() {
         assert_eq!(refused.status, 422, "{form:?}");
         refused.has(says);
     }
-    assert!(house.engine.operations(None, 10).await.unwrap().is_empty(), "nothing half-made");
+    assert!(platform.engine.operations(None, 10).await.unwrap().is_empty(), "nothing half-made");
 }
 
 #[tokio::test]
 async fn what_no_page_of_ours_sends_is_a_clear_refusal_and_never_a_fault() {
-    let house = House::new().await;
-    let alice = house.person("alice@example.com").await;
+    let platform = TestPlatform::new().await;
+    let alice = platform.person("alice@example.com").await;
     let own = [("origin", SITE), ("content-type", "application/x-www-form-urlencoded")];
     let huge = "x".repeat(200_000);
     for (method, path, body) in [

@@ -3,7 +3,7 @@
 
 mod attacks;
 mod errors;
-mod house;
 mod others;
 mod pages;
+mod test_platform;
 mod ways;

@@ -3,7 +3,7 @@
 
 use startclaw_model::Name;
 
-use crate::house::{Browser, House, Page};
+use crate::test_platform::{Browser, Page, TestPlatform};
 
 /// Every address about an instance, an operation, or an account, with its method.
 struct Everything {
@@ -12,15 +12,15 @@ struct Everything {
     admin: Vec<(&'static str, String)>,
 }
 
-async fn everything(house: &House, alice: &Browser<'_>) -> Everything {
+async fn everything(platform: &TestPlatform, alice: &Browser<'_>) -> Everything {
     alice.post("/new", &[("name", "alice"), ("provider", "openai"), ("key", "sk-canary")]).await;
-    house.live("alice").await;
+    platform.live("alice").await;
     let backup = alice.post("/instances/alice/backup", &[]).await.location().to_owned();
     alice.get(&format!("{backup}/events")).await;
     let name = Name::parse("alice").unwrap();
-    let snapshot = house.engine.backups(&name).await.unwrap().remove(0).id;
-    let account = house.account("alice@example.com").await.id;
-    let session = house.accounts.sessions(&account).await.unwrap().remove(0).id;
+    let snapshot = platform.engine.backups(&name).await.unwrap().remove(0).id;
+    let account = platform.account("alice@example.com").await.id;
+    let session = platform.accounts.sessions(&account).await.unwrap().remove(0).id;
     let own = |method, rest: &str| (method, format!("/instances/alice{rest}"));
     let plain = |method, path: &str| (method, path.to_owned());
     Everything {
@@ -97,11 +97,11 @@ async fn ask(browser: &Browser<'_>, method: &str, path: &str) -> Page {
 
 #[tokio::test]
 async fn another_account_finds_nothing_at_any_address_and_changes_nothing() {
-    let house = House::new().await;
-    let alice = house.person("alice@example.com").await;
-    let all = everything(&house, &alice).await;
-    let bob = house.person("bob@example.com").await;
-    let before = state(&house).await;
+    let platform = TestPlatform::new().await;
+    let alice = platform.person("alice@example.com").await;
+    let all = everything(&platform, &alice).await;
+    let bob = platform.person("bob@example.com").await;
+    let before = state(&platform).await;
     for (method, path) in &all.instance {
         let answer = ask(&bob, method, path).await;
         assert_eq!(answer.status, 404, "{method} {path}");
@@ -110,17 +110,17 @@ async fn another_account_finds_nothing_at_any_address_and_changes_nothing() {
     for (method, path) in &all.admin {
         assert_eq!(ask(&bob, method, path).await.status, 403, "{method} {path}");
     }
-    assert_eq!(state(&house).await, before);
+    assert_eq!(state(&platform).await, before);
     assert_eq!(alice.get("/account").await.status, 200, "alice is signed in still");
 }
 
 #[tokio::test]
 async fn a_stranger_is_asked_to_sign_in_at_every_address() {
-    let house = House::new().await;
-    let alice = house.person("alice@example.com").await;
-    let all = everything(&house, &alice).await;
-    let before = state(&house).await;
-    let stranger = house.browser();
+    let platform = TestPlatform::new().await;
+    let alice = platform.person("alice@example.com").await;
+    let all = everything(&platform, &alice).await;
+    let before = state(&platform).await;
+    let stranger = platform.browser();
     for (method, path) in all.instance.iter().chain(&all.personal).chain(&all.admin) {
         let answer = ask(&stranger, method, path).await;
         // What speaks JSON is asked for a body before it is asked who.
@@ -128,17 +128,17 @@ async fn a_stranger_is_asked_to_sign_in_at_every_address() {
         let asked = answer.location().starts_with("/sign-in") || (json && answer.status == 400);
         assert!(asked, "{method} {path}: {answer:?}");
     }
-    assert_eq!(state(&house).await, before);
+    assert_eq!(state(&platform).await, before);
     let wanted = stranger.get("/instances/alice").await;
     assert_eq!(wanted.location(), "/sign-in?next=/instances/alice");
 }
 
 /// What could have been changed.
-async fn state(house: &House) -> (String, usize, usize) {
+async fn state(platform: &TestPlatform) -> (String, usize, usize) {
     let name = Name::parse("alice").unwrap();
-    let status = house.engine.status(&name).await.unwrap();
-    let operations = house.engine.operations(None, 100).await.unwrap().len();
-    let accounts = house.accounts.all().await.unwrap();
+    let status = platform.engine.status(&name).await.unwrap();
+    let operations = platform.engine.operations(None, 100).await.unwrap().len();
+    let accounts = platform.accounts.all().await.unwrap();
     let admins = accounts.iter().filter(|a| a.account.admin).count();
     (format!("{:?} {:?}", status.id, status.account), operations, admins)
 }

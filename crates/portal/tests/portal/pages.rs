@@ -1,13 +1,13 @@
 //! What every page keeps to.
 
-use crate::house::House;
+use crate::test_platform::TestPlatform;
 
 #[tokio::test]
 async fn every_page_forbids_what_it_does_not_need() {
-    let house = House::new().await;
-    let admin = house.admin().await;
+    let platform = TestPlatform::new().await;
+    let admin = platform.admin().await;
     admin.post("/new", &[("name", "alice")]).await;
-    house.live("alice").await;
+    platform.live("alice").await;
     let paths = [
         "/instances",
         "/new",
@@ -45,8 +45,8 @@ async fn every_page_forbids_what_it_does_not_need() {
 
 #[tokio::test]
 async fn assets_are_kept_by_browsers_and_change_their_address_with_their_content() {
-    let house = House::new().await;
-    let browser = house.browser();
+    let platform = TestPlatform::new().await;
+    let browser = platform.browser();
     let page = browser.get("/").await;
     let address = page.text.split("href=\"").find(|t| t.starts_with("/assets/app.css?")).unwrap();
     let address = address.split('"').next().unwrap();
@@ -60,10 +60,10 @@ async fn assets_are_kept_by_browsers_and_change_their_address_with_their_content
 
 #[tokio::test]
 async fn a_long_list_is_shown_a_part_at_a_time() {
-    let house = House::new().await;
-    let admin = house.admin().await;
+    let platform = TestPlatform::new().await;
+    let admin = platform.admin().await;
     for n in 0..250 {
-        house.provision(&format!("claw-{n:04}"), "many@example.com").await;
+        platform.provision(&format!("claw-{n:04}"), "many@example.com").await;
     }
     let page = admin.get("/admin?sort=name&order=desc&page=2").await;
     page.has("101 to 200 of 250");

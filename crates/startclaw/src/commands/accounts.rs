@@ -21,62 +21,63 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Accounts {
-    /// List the accounts, with what they have and may have
+    /// List accounts with their usage and quota
     List,
-    /// Make an account and print the link with which its owner sets a password, this once
+    /// Create an account and print its one-time link to set a password
     Create {
         /// Its e-mail address
         #[arg(value_parser = email)]
         email: Email,
-        /// It sees and administers everything
+        /// Grant admin rights
         #[arg(long)]
         admin: bool,
     },
-    /// Print a link with which somebody sets a new password, this once
+    /// Print a one-time password reset link
     Link(Whose),
-    /// Print a link with which somebody makes an account, this once
+    /// Create an invitation and print its one-time link
     Invite {
-        /// The only address it is for
+        /// Restrict the invitation to this address
         #[arg(value_parser = email)]
         email: Option<Email>,
-        /// How many days it can be used; 7 when left out
+        /// Expires after this many days [default: 7]
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=365))]
         days: Option<u32>,
     },
-    /// List the invitations that were not used yet
+    /// List open invitations
     Invitations,
-    /// Take an invitation back
+    /// Revoke an invitation
     Revoke {
         /// The invitation's id, as `invitations` shows it
         id: String,
     },
-    /// Keep somebody out, at once; their instances go on
+    /// Suspend an account and revoke its sessions (instances keep running)
     Suspend(Whose),
-    /// Let somebody in again
+    /// Resume a suspended account
     Resume(Whose),
-    /// Make somebody an admin
+    /// Grant admin rights
     Admin {
         #[command(flatten)]
         whose: Whose,
-        /// Make them no admin any more
+        /// Revoke admin rights
         #[arg(long)]
         remove: bool,
     },
-    /// Set what somebody may have; what is left out stays
+    /// Set an account's quota (omitted values stay)
     Quota(SetQuota),
-    /// Give an instance to an account, whose pages then show it
-    Give {
+    /// Transfer an instance to an account
+    #[command(alias = "give")]
+    Transfer {
         #[command(flatten)]
         whose: Whose,
         /// The instance
         #[arg(value_parser = name)]
         name: Name,
     },
-    /// Delete an account and its instances, after a last backup of each
+    /// Delete an account and its instances (takes a final backup of each)
     Delete {
         #[command(flatten)]
         whose: Whose,
-        /// Do not ask for the address again
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -93,18 +94,18 @@ pub struct Whose {
 pub struct SetQuota {
     #[command(flatten)]
     whose: Whose,
-    /// How many instances
-    #[arg(long, value_name = "N", required_unless_present_any = ["memory", "disk", "usual"])]
+    /// Maximum number of instances
+    #[arg(long, value_name = "N", required_unless_present_any = ["memory", "disk", "default"])]
     instances: Option<u32>,
-    /// The sum of their hard memory limits, in MiB
+    /// Maximum sum of the hard memory limits, in MiB
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
-    /// Their data, in MiB
+    /// Maximum size of their data, in MiB
     #[arg(long, value_name = "MIB")]
     disk: Option<u64>,
-    /// What everybody may have (`accounts.quota` in the configuration)
+    /// Use the default quota (`accounts.quota` in the configuration)
     #[arg(long, conflicts_with_all = ["instances", "memory", "disk"])]
-    usual: bool,
+    default: bool,
 }
 
 fn email(text: &str) -> Result<Email, String> {
@@ -127,14 +128,17 @@ impl Accounts {
                 if globals.json {
                     return output::json(&fresh);
                 }
-                show::link(&fresh.link, &format!("With it {} sets a password", fresh.account.email))
+                show::link(
+                    &fresh.link,
+                    &format!("This link lets {} set a password", fresh.account.email),
+                )
             }
             Self::Link(Whose { email }) => {
                 let link = client.account_link(&email).await?;
                 if globals.json {
                     return output::json(&link);
                 }
-                show::link(&link, &format!("With it {email} sets a new password"))
+                show::link(&link, &format!("This link lets {email} set a new password"))
             }
             Self::Invite { email, days } => {
                 let wanted = Invite { email, days };
@@ -142,8 +146,8 @@ impl Accounts {
                 if globals.json {
                     return output::json(&link);
                 }
-                let whom = wanted.email.map_or_else(|| "whoever has it".into(), String::from);
-                show::link(&link, &format!("With it {whom} makes one account"))
+                let whom = wanted.email.map_or_else(|| "anyone with the link".into(), String::from);
+                show::link(&link, &format!("This link lets {whom} create one account"))
             }
             Self::Invitations => {
                 let invitations = client.invitations().await?;
@@ -157,25 +161,25 @@ impl Accounts {
                 if globals.json {
                     return output::json(&serde_json::json!({ "revoked": id }));
                 }
-                Ok(output::line(&format!("invitation {id} is good for nothing any more"))?)
+                Ok(output::line(&format!("invitation {id} revoked"))?)
             }
             Self::Suspend(Whose { email }) => {
                 let account = client.suspend_account(&email).await?;
-                tell(globals, &account, "cannot sign in any more, and is signed out everywhere")
+                print_account(globals, &account, "is suspended and signed out everywhere")
             }
             Self::Resume(Whose { email }) => {
                 let account = client.resume_account(&email).await?;
-                tell(globals, &account, "can sign in again")
+                print_account(globals, &account, "can sign in again")
             }
             Self::Admin { whose, remove } => {
                 let account = client.set_admin(&whose.email, !remove).await?;
-                let what = if remove { "is no admin any more" } else { "is an admin now" };
-                tell(globals, &account, what)
+                let what = if remove { "is no longer an admin" } else { "is now an admin" };
+                print_account(globals, &account, what)
             }
             Self::Quota(wanted) => wanted.run(globals, &client).await,
-            Self::Give { whose, name } => {
-                let account = client.give(&whose.email, &name).await?;
-                tell(globals, &account, &format!("has {name} now"))
+            Self::Transfer { whose, name } => {
+                let account = client.transfer(&whose.email, &name).await?;
+                print_account(globals, &account, &format!("now owns {name}"))
             }
             Self::Delete { whose, yes } => delete(globals, &client, &whose.email, yes).await,
         }
@@ -185,7 +189,7 @@ impl Accounts {
 impl SetQuota {
     async fn run(self, globals: &Globals, client: &Client) -> anyhow::Result<()> {
         let email = &self.whose.email;
-        let quota = if self.usual {
+        let quota = if self.default {
             None
         } else {
             let now = find(client, email).await?.quota;
@@ -198,10 +202,10 @@ impl SetQuota {
         let account = client.set_quota(email, quota).await?;
         let Quota { instances, memory_mib, disk_mib } = account.quota;
         let what = format!(
-            "may have {} with {memory_mib} MiB of memory and {disk_mib} MiB of data",
+            "has a quota of {} with {memory_mib} MiB of memory and {disk_mib} MiB of data",
             counted(instances)
         );
-        tell(globals, &account, &what)
+        print_account(globals, &account, &what)
     }
 }
 
@@ -218,10 +222,11 @@ async fn delete(
     }
     let account = client.delete_account(email).await?;
     match account.usage.instances {
-        0 => tell(globals, &account, "is deleted"),
+        0 => print_account(globals, &account, "is deleted"),
         n => {
-            let what = format!("leaves: its {} first, after a last backup of each", go(n));
-            tell(globals, &account, &what)
+            let what =
+                format!("is being deleted: its {} first, after a final backup of each", go(n));
+            print_account(globals, &account, &what)
         }
     }
 }
@@ -229,14 +234,14 @@ async fn delete(
 /// One account of the list: the API has no other way to look at one.
 async fn find(client: &Client, email: &Email) -> anyhow::Result<wire::Account> {
     let found = client.accounts().await?.into_iter().find(|account| account.email == *email);
-    let text = || format!("there is no account {email}; startclaw accounts list shows them all");
+    let text = || format!("account {email} not found; see: startclaw accounts list");
     found.ok_or_else(|| Failure::new(Exit::NotFound, text()).into())
 }
 
 fn confirm(email: &Email, instances: u32) -> anyhow::Result<()> {
     let what = match instances {
         0 => format!("deletes {email}, who has no instances."),
-        n => format!("deletes {email} and {}, after a last backup of each.", counted(n)),
+        n => format!("deletes {email} and {}, after a final backup of each.", counted(n)),
     };
     if !secret_input::can_ask() {
         let text = format!("this {what} Say so with --yes");
@@ -244,14 +249,14 @@ fn confirm(email: &Email, instances: u32) -> anyhow::Result<()> {
     }
     let mut stderr = io::stderr();
     writeln!(stderr, "This {what}")?;
-    write!(stderr, "Type the address to go on: ")?;
+    write!(stderr, "Type the address to continue: ")?;
     stderr.flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;
     if Email::parse(&typed).is_ok_and(|typed| typed == *email) {
         Ok(())
     } else {
-        Err(Failure::new(Exit::Denied, "that is another address; nothing was deleted").into())
+        Err(Failure::new(Exit::Denied, "the address does not match; nothing was deleted").into())
     }
 }
 
@@ -263,7 +268,7 @@ fn go(instances: u32) -> String {
     format!("{} {}", counted(instances), if instances == 1 { "goes" } else { "go" })
 }
 
-fn tell(globals: &Globals, account: &wire::Account, what: &str) -> anyhow::Result<()> {
+fn print_account(globals: &Globals, account: &wire::Account, what: &str) -> anyhow::Result<()> {
     if globals.json {
         return output::json(account);
     }

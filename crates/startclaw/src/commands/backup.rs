@@ -41,7 +41,7 @@ impl Backup {
         }
     }
 
-    /// All are asked for first: the daemon bounds how many run side by side.
+    /// All are asked for first: the daemon bounds how many run in parallel.
     async fn every(&self, globals: &Globals, client: &Client) -> anyhow::Result<()> {
         let mut operations = Vec::new();
         for instance in client.status(None).await? {
@@ -52,7 +52,7 @@ impl Backup {
             output::note(&format!("{}:", operation.name));
             *operation = wait::follow(globals, client, operation.clone()).await?;
             if operation.state == OperationState::Failed {
-                let why = operation.error.as_deref().unwrap_or("no reason was given");
+                let why = operation.error.as_deref().unwrap_or("unknown reason");
                 output::note(&format!("  failed: {}", output::clean(why)));
                 failed.push(operation.name.to_string());
             }
@@ -61,7 +61,7 @@ impl Backup {
         if globals.json {
             output::json(&wire::Operations { operations })?;
         } else if failed.is_empty() {
-            let done = if self.waiting.no_wait { "are under way" } else { "are made" };
+            let done = if self.waiting.no_wait { "in progress" } else { "are made" };
             output::line(&format!("{count} backups {done}"))?;
         }
         if failed.is_empty() {
@@ -105,6 +105,6 @@ impl Backups {
                 (place.to_owned(), shade),
             ]);
         }
-        Ok(table.print("There is no backup yet. Make one with: startclaw backup NAME")?)
+        Ok(table.print("There is no backup yet. Create one with: startclaw backup NAME")?)
     }
 }

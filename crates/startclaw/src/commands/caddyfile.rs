@@ -25,9 +25,9 @@ impl Caddyfile {
             );
         }
         Ok(output::line(&if changed {
-            format!("{place} is written; restart Caddy to take it")
+            format!("{place} written; restart Caddy to apply it")
         } else {
-            format!("{place} is as it should be")
+            format!("{place} is up to date")
         })?)
     }
 }

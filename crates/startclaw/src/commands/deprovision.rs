@@ -19,13 +19,13 @@ pub struct Deprovision {
     /// The instance
     #[arg(value_parser = name)]
     name: Name,
-    /// Take no last backup
+    /// Skip the final backup
     #[arg(long, conflicts_with = "purge")]
     no_backup: bool,
-    /// Forget all its backups too
+    /// Delete all its backups too
     #[arg(long)]
     purge: bool,
-    /// Do not ask for the name again
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -47,7 +47,7 @@ impl Deprovision {
             let (name, took) = (&operation.name, wait::took(operation));
             output::line(&format!("{name} and its data are gone after {took}"))?;
             if operation.snapshot.is_some() {
-                output::note(&format!("Bring it back with: startclaw restore {name} latest"));
+                output::note(&format!("Restore it with: startclaw restore {name} latest"));
             }
             Ok(())
         })
@@ -57,9 +57,9 @@ impl Deprovision {
     /// What goes, and whether there is a way back.
     fn what(&self) -> &'static str {
         match (self.purge, self.no_backup) {
-            (true, _) => "and all its data and backups. There is no way back.",
+            (true, _) => "and all its data and backups. This cannot be undone.",
             (false, true) => "and all its data since its last backup.",
-            (false, false) => "and its data, after a last backup.",
+            (false, false) => "and its data, after a final backup.",
         }
     }
 }
@@ -71,13 +71,13 @@ fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
     }
     let mut stderr = io::stderr();
     writeln!(stderr, "This removes {name} {what}")?;
-    write!(stderr, "Type its name to go on: ")?;
+    write!(stderr, "Type its name to continue: ")?;
     stderr.flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;
     if typed.trim() == name.as_str() {
         Ok(())
     } else {
-        Err(Failure::new(Exit::Denied, "that is another name; nothing was removed").into())
+        Err(Failure::new(Exit::Denied, "the name does not match; nothing was removed").into())
     }
 }

@@ -2,10 +2,10 @@
 
 use startclaw_api::{
     client::{Cause, ClientError},
-    wire::Findings,
+    wire::CheckList,
 };
 use startclaw_host::{Host, docker::DockerHost};
-use startclaw_model::{Finding, Verdict};
+use startclaw_model::{Check, CheckStatus};
 
 use crate::{
     cli::Globals,
@@ -19,16 +19,16 @@ pub async fn run(globals: &Globals) -> anyhow::Result<()> {
     let client = connect::client(globals)?;
     let findings = match client.doctor().await {
         Ok(mut findings) => {
-            findings.insert(0, Finding::good("daemon", format!("answers at {}", client.place())));
+            findings.insert(0, Check::ok("daemon", format!("answers at {}", client.place())));
             findings
         }
         // On its own machine, doctor works without the daemon too: then it is needed most.
         Err(e) if e.cause == Cause::Unreachable && globals.api.is_none() => here(globals, &e).await,
         Err(e) => return Err(e.into()),
     };
-    let bad = findings.iter().filter(|f| f.verdict == Verdict::Bad).count();
+    let bad = findings.iter().filter(|f| f.status == CheckStatus::Error).count();
     if globals.json {
-        output::json(&Findings { findings })?;
+        output::json(&CheckList { checks: findings })?;
     } else {
         for finding in &findings {
             show(finding)?;
@@ -36,21 +36,17 @@ pub async fn run(globals: &Globals) -> anyhow::Result<()> {
     }
     match bad {
         0 => Ok(()),
-        1 => Err(Failure::new(Exit::Failed, "one check found something that does not work").into()),
-        n => Err(Failure::new(
-            Exit::Failed,
-            format!("{n} checks found something that does not work"),
-        )
-        .into()),
+        1 => Err(Failure::new(Exit::Failed, "1 check failed").into()),
+        n => Err(Failure::new(Exit::Failed, format!("{n} checks failed")).into()),
     }
 }
 
 /// What can be checked without the daemon.
-async fn here(globals: &Globals, e: &ClientError) -> Vec<Finding> {
-    let mut findings = vec![Finding::bad("daemon", e.message.clone(), hint(&e.message))];
+async fn here(globals: &Globals, e: &ClientError) -> Vec<Check> {
+    let mut findings = vec![Check::error("daemon", e.message.clone(), hint(&e.message))];
     if !rustix::process::geteuid().is_root() {
         // Every other check would fail for want of rights, and advise what does not help.
-        findings.push(Finding::bad(
+        findings.push(Check::error(
             "rights",
             "the checks of this machine need the rights of root",
             "sudo startclaw doctor",
@@ -59,34 +55,34 @@ async fn here(globals: &Globals, e: &ClientError) -> Vec<Finding> {
     }
     let settings = match Settings::load(globals.config.as_deref()) {
         Ok(settings) => {
-            findings.push(Finding::good("configuration", "can be used"));
+            findings.push(Check::ok("configuration", "can be used"));
             settings
         }
         Err(e) => {
-            let mend = "correct it, then: systemctl restart startclaw";
-            findings.push(Finding::bad("configuration", format!("{e:#}"), mend));
+            let fix = "correct it, then: systemctl restart startclaw";
+            findings.push(Check::error("configuration", format!("{e:#}"), fix));
             return findings;
         }
     };
     let image = format!("{}:{}", settings.instances.image, settings.instances.version);
     match DockerHost::new(settings.docker, startclaw_openclaw::WEBHOOK_PORT) {
-        Ok(host) => findings.extend(host.check(&image).await),
-        Err(e) => findings.push(Finding::bad("docker", e.message, "correct the configuration")),
+        Ok(host) => findings.extend(host.diagnose(&image).await),
+        Err(e) => findings.push(Check::error("docker", e.message, "correct the configuration")),
     }
     findings.extend(startclaw_edge::check(&settings.edge).await);
     findings
 }
 
-fn show(finding: &Finding) -> anyhow::Result<()> {
-    let (mark, shade) = match finding.verdict {
-        Verdict::Good => ("✓", Tint::Good),
-        Verdict::Warning => ("!", Tint::Middling),
-        Verdict::Bad => ("✗", Tint::Bad),
+fn show(finding: &Check) -> anyhow::Result<()> {
+    let (mark, shade) = match finding.status {
+        CheckStatus::Ok => ("✓", Tint::Good),
+        CheckStatus::Warning => ("!", Tint::Middling),
+        CheckStatus::Error => ("✗", Tint::Bad),
     };
-    let (check, detail) = (clean(&finding.check), clean(&finding.detail));
+    let (check, detail) = (clean(&finding.name), clean(&finding.detail));
     output::line(&format!("{} {check:<14} {detail}", tint(mark, shade)))?;
-    if let Some(mend) = finding.mend.as_ref().filter(|_| finding.verdict != Verdict::Good) {
-        output::line(&format!("  {:<14} → {}", "", clean(mend)))?;
+    if let Some(fix) = finding.fix.as_ref().filter(|_| finding.status != CheckStatus::Ok) {
+        output::line(&format!("  {:<14} → {}", "", clean(fix)))?;
     }
     Ok(())
 }

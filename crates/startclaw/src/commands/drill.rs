@@ -11,7 +11,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct Drill {
-    /// The instance; one is chosen when left out
+    /// Instance to test [default: chosen by age of the last test]
     #[arg(value_parser = name)]
     name: Option<Name>,
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl Drill {
         wait::wait(globals, &client, operation, self.waiting, |operation| {
             let id = operation.snapshot.as_ref().map_or("", |id| id.short());
             let (name, took) = (&operation.name, wait::took(operation));
-            Ok(output::line(&format!("{name} comes up on its backup {id}; tried in {took}"))?)
+            Ok(output::line(&format!("{name} starts from its backup {id}; verified in {took}"))?)
         })
         .await
     }

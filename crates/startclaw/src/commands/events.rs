@@ -16,7 +16,7 @@ pub struct Events {
     /// Of this instance only
     #[arg(value_parser = name)]
     name: Option<Name>,
-    /// At most so many
+    /// At most this many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 }
@@ -31,8 +31,8 @@ impl Events {
         let mut table = Listing::new(&["AT", "WHAT", "NAME", "BY", "DETAIL"]);
         for e in &events {
             let shade = match e.kind {
-                EventKind::Broke => Some(Tint::Bad),
-                EventKind::Healed => Some(Tint::Good),
+                EventKind::Failed => Some(Tint::Bad),
+                EventKind::Recovered => Some(Tint::Good),
                 _ => None,
             };
             table.row([
@@ -43,6 +43,6 @@ impl Events {
                 (e.detail.clone(), None),
             ]);
         }
-        Ok(table.print("Nothing happened yet.")?)
+        Ok(table.print("No events yet.")?)
     }
 }

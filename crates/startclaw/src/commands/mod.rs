@@ -20,8 +20,8 @@ pub mod restart;
 pub mod restore;
 pub mod secrets;
 pub mod status;
-pub mod thaw;
 pub mod tokens;
+pub mod unfreeze;
 mod wait;
 pub mod worker;
 
@@ -62,7 +62,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Completions { shell } => completions::run(shell),
         Command::Reference => reference::run(),
         Command::BackupWorker => unreachable!("main does it, without a runtime"),
-        Command::Thaw(it) => it.run().await,
+        Command::Unfreeze(it) => it.run().await,
     }
 }
 

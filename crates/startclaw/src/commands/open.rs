@@ -21,7 +21,7 @@ impl Open {
         }
         output::line(link.url.0.expose())?;
         output::note(&format!(
-            "Whoever opens it first is signed in as the owner of {}. It is good until {}.",
+            "It works once and signs in as the owner of {}. Expires {}.",
             self.name, link.expires_at
         ));
         Ok(())

@@ -16,7 +16,7 @@ pub struct Operations {
     /// Of this instance only
     #[arg(value_parser = name)]
     name: Option<Name>,
-    /// At most so many
+    /// At most this many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 }
@@ -52,7 +52,7 @@ impl Operations {
                 (remark(o), None),
             ]);
         }
-        Ok(table.print("Nothing was asked for yet.")?)
+        Ok(table.print("No operations yet.")?)
     }
 }
 

@@ -22,10 +22,10 @@ pub struct Provision {
     /// The name: a-z, 0-9 and -, at most 40 characters; the instance is at `https://NAME.DOMAIN`
     #[arg(value_parser = name)]
     name: Name,
-    /// Who it belongs to, an e-mail address or id; `admin` when left out at the socket
+    /// Owner, an e-mail address or id [default: admin, at the socket only]
     #[arg(long, value_parser = |t: &str| Owner::parse(t).map_err(|e| e.to_string()))]
     owner: Option<Owner>,
-    /// Where its model comes from; without one the owner sets it up in the Control UI
+    /// Model provider; without one the owner sets it up in the Control UI
     #[arg(long, value_parser = provider)]
     provider: Option<ProviderKind>,
     /// The model's id at the provider
@@ -36,28 +36,28 @@ pub struct Provision {
     base_url: Option<String>,
     #[command(flatten)]
     api_key: ApiKey,
-    /// A file with the Telegram bot's token, or - for stdin
+    /// File with the Telegram bot token, or - for stdin
     #[arg(long, value_name = "FILE")]
     telegram_token_file: Option<PathBuf>,
-    /// The environment variable that holds the Telegram bot's token
+    /// Environment variable that holds the Telegram bot token
     #[arg(long, value_name = "VARIABLE", conflicts_with = "telegram_token_file")]
     telegram_token_env: Option<String>,
-    /// The OpenClaw version; the platform's when left out
+    /// OpenClaw version [default: the platform's]
     #[arg(long)]
     version: Option<String>,
-    /// Memory it is to keep when the machine is short, in MiB
+    /// Soft memory limit, kept under memory pressure, in MiB
     #[arg(long, value_name = "MIB")]
     memory_soft: Option<u64>,
-    /// Memory it can never pass, in MiB
+    /// Hard memory limit, in MiB
     #[arg(long, value_name = "MIB")]
     memory_hard: Option<u64>,
-    /// CPUs it may use once it has booted; 0.5 is half of one core
+    /// CPU limit once it has booted; 0.5 is half of one core
     #[arg(long)]
     cpus: Option<f64>,
-    /// Processes and threads
+    /// Maximum number of processes and threads
     #[arg(long)]
     pids: Option<u32>,
-    /// Ask nothing
+    /// Do not prompt (non-interactive)
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -68,13 +68,13 @@ pub struct Provision {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct ApiKey {
-    /// A file with the provider's key, or - for stdin
+    /// File with the provider's API key, or - for stdin
     #[arg(long, value_name = "FILE", requires = "provider")]
     api_key_file: Option<PathBuf>,
     /// Read the provider's key from stdin
     #[arg(long, requires = "provider")]
     api_key_stdin: bool,
-    /// The environment variable that holds the provider's key
+    /// Environment variable that holds the provider's API key
     #[arg(long, value_name = "VARIABLE", requires = "provider")]
     api_key_env: Option<String>,
 }

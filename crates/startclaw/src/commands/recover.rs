@@ -41,7 +41,7 @@ pub struct Recover {
     #[arg(long, value_name = "PLACE")]
     from: Option<String>,
     /// Only get the settings, the master key and the database back: the volumes of the instances
-    /// are still on this machine
+    /// are still on this host
     #[arg(long)]
     control_plane_only: bool,
 }
@@ -73,7 +73,9 @@ impl Recover {
         let recovered = if self.control_plane_only {
             Vec::new()
         } else {
-            recovery.bring_back(&store, |one| output::note(&format!("  {}", line(one)))).await?
+            recovery
+                .restore_snapshots(&store, |one| output::note(&format!("  {}", line(one))))
+                .await?
         };
         store.close().await;
         kit.vault()?.store(&settings.master_key())?;
@@ -97,7 +99,7 @@ impl Recover {
         })
     }
 
-    /// The settings of this machine if it has some, otherwise the kit's; and the text to write
+    /// The settings of this host if it has some, otherwise the kit's; and the text to write
     /// then.
     fn settings(
         &self,
@@ -153,12 +155,13 @@ async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
 /// A restore would take the place of what may be newer.
 async fn refuse_if_volumes(settings: &Settings) -> anyhow::Result<()> {
     let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
-    let found = host.survey().await.context("cannot see whether volumes of instances are here")?;
+    let found =
+        host.inventory().await.context("cannot see whether volumes of instances are here")?;
     if found.is_empty() {
         return Ok(());
     }
     let text = format!(
-        "Docker still has containers or volumes of {} instances on this machine. If they are good, get only the rest back with --control-plane-only; otherwise remove them first",
+        "Docker still has containers or volumes of {} instances on this machine. If they are intact, recover only the rest with --control-plane-only; otherwise remove them first",
         found.len()
     );
     Err(Failure::new(Exit::Conflict, text).into())
@@ -214,7 +217,7 @@ fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
 fn line(one: &Recovered) -> String {
     match one.taken_at {
         Some(at) => format!("{}: the backup of {at}", one.name),
-        None => format!("{}: no backup, begins empty", one.name),
+        None => format!("{}: no backup, starts empty", one.name),
     }
 }
 
@@ -224,7 +227,7 @@ fn report(globals: &Globals, recovered: &[Recovered]) -> anyhow::Result<()> {
     }
     let count = recovered.len();
     output::line(&format!(
-        "The control plane is back, and {count} instances are to be restored. Next: systemctl start startclaw"
+        "Control plane restored; {count} instances will be restored. Next: systemctl start startclaw"
     ))?;
     Ok(())
 }

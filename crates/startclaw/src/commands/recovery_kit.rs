@@ -54,7 +54,7 @@ impl RecoveryKit {
                 if globals.json {
                     output::json(&serde_json::json!({ "file": file }))?;
                 } else {
-                    output::line(&format!("{place} is written; keep it off this machine"))?;
+                    output::line(&format!("{place} written; store it off this machine"))?;
                 }
             }
             None if globals.json => output::json(&serde_json::json!({ "kit": sealed }))?,

@@ -25,10 +25,10 @@ pub struct Restore {
     /// Which backup: latest, a day (2026-02-08), a time (2026-02-08T03:12Z), or an id; all in UTC
     #[arg(value_parser = snapshot, required_unless_present = "undo")]
     snapshot: Option<String>,
-    /// Make a new instance of this name from it instead
+    /// Restore to a new instance of this name
     #[arg(long = "as", value_name = "OTHER", value_parser = name, conflicts_with = "undo")]
     as_name: Option<Name>,
-    /// Bring back what the last restore replaced; it is kept for a day
+    /// Undo the last restore (the replaced data are kept for a day)
     #[arg(long, conflicts_with = "snapshot")]
     undo: bool,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl Restore {
             output::line(&format!("{} is restored and live after {took}", operation.name))?;
             if wanted.as_name.is_none() {
                 let back = format!("startclaw restore {} --undo", operation.name);
-                output::note(&format!("Go back to how it was with: {back}"));
+                output::note(&format!("Undo with: {back}"));
             }
             Ok(())
         })

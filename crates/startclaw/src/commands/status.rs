@@ -57,7 +57,7 @@ fn list(instances: &[Instance]) -> anyhow::Result<()> {
             (i.reason.clone().unwrap_or_default(), None),
         ]);
     }
-    Ok(table.print("No instances yet. Make one with: startclaw provision NAME")?)
+    Ok(table.print("No instances yet. Create one with: startclaw provision NAME")?)
 }
 
 fn in_full(i: &Instance) -> anyhow::Result<()> {

@@ -13,11 +13,11 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Tokens {
-    /// Make a token and print it, this once
+    /// Create a token and print it once
     Create(Create),
-    /// List the tokens, without their secret parts
+    /// List tokens (without their secrets)
     List,
-    /// End a token at once
+    /// Revoke a token
     Revoke {
         /// The token's id, as `list` shows it
         id: String,
@@ -26,15 +26,15 @@ pub enum Tokens {
 
 #[derive(Debug, Args)]
 pub struct Create {
-    /// What it is for
+    /// Label of the token
     label: String,
-    /// What it may do: read, write or admin; `write` includes `read`, `admin` everything
+    /// Scopes: read, write or admin; `write` includes `read`, `admin` includes both
     #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
     scope: Vec<Scope>,
-    /// The one instance it is for
+    /// Restrict the token to this instance
     #[arg(long, value_parser = name)]
     instance: Option<Name>,
-    /// How many days it is good for; until it is revoked when left out
+    /// Expires after this many days [default: never]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: Option<u32>,
 }
@@ -60,7 +60,7 @@ impl Tokens {
                 }
                 output::line(fresh.value.0.expose())?;
                 let id = &fresh.token.id;
-                output::note(&format!("Keep it: it is not shown again. Its id is {id}."));
+                output::note(&format!("Save it now: it is not shown again. Token id: {id}."));
                 Ok(())
             }
             Self::List => {
@@ -72,7 +72,7 @@ impl Tokens {
                 if globals.json {
                     return output::json(&serde_json::json!({ "revoked": id }));
                 }
-                Ok(output::line(&format!("token {id} is good for nothing any more"))?)
+                Ok(output::line(&format!("token {id} revoked"))?)
             }
         }
     }

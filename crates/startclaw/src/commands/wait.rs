@@ -30,7 +30,7 @@ pub async fn wait(
             return output::json(&operation);
         }
         let text = format!(
-            "{} of {} is under way: operation {}",
+            "{} of {} in progress: operation {}",
             operation.kind.as_str(),
             operation.name,
             operation.id
@@ -41,7 +41,7 @@ pub async fn wait(
         over = follow(globals, client, operation.clone()) => over?,
         _ = tokio::signal::ctrl_c() => {
             output::note(&format!(
-                "\nIt goes on without you. Look at it with: startclaw operations {}",
+                "\nThe operation continues. See: startclaw operations {}",
                 operation.name
             ));
             return Err(Failure::new(Exit::Interrupted, "no longer waiting").into());
@@ -51,7 +51,7 @@ pub async fn wait(
         output::json(&over)?;
     }
     if over.state == OperationState::Failed {
-        let why = over.error.as_deref().unwrap_or("no reason was given");
+        let why = over.error.as_deref().unwrap_or("unknown reason");
         let text = format!("{} of {} failed: {why}", over.kind.as_str(), over.name);
         return Err(Failure::new(Exit::Failed, text).into());
     }

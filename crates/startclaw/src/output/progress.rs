@@ -1,4 +1,4 @@
-//! An operation while it goes on: its steps and their times. On a terminal the step under way
+//! An operation while it continues: its steps and their times. On a terminal the step in progress
 //! moves; elsewhere each step is a line. All of it on stderr.
 
 use std::{
@@ -49,14 +49,14 @@ impl Shown {
                 Some(far) => format!("{} {}", step.name, self.how_far(step, far)),
                 None => step.name.clone(),
             },
-            None if operation.state == OperationState::Queued => "waiting for its turn".into(),
+            None if operation.state == OperationState::Queued => "queued".into(),
             None => "looking".into(),
         };
         if let Some(bar) = &self.bar {
             bar.set_message(clean(&now));
         } else if operation.state == OperationState::Queued && !self.waiting {
             self.waiting = true;
-            self.say("  … waiting for its turn");
+            self.say("  … queued");
         }
     }
 

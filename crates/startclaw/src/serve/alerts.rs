@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use async_trait::async_trait;
-use startclaw_engine::{Messenger, Nobody};
+use startclaw_engine::{NoopNotifier, Notifier};
 
 /// How long the webhook may take.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Who is told of troubles, by the setting.
-pub fn messenger(url: &str) -> anyhow::Result<Arc<dyn Messenger>> {
+/// The notifier for alerts, from the settings.
+pub fn notifier(url: &str) -> anyhow::Result<Arc<dyn Notifier>> {
     if url.is_empty() {
-        return Ok(Arc::new(Nobody));
+        return Ok(Arc::new(NoopNotifier));
     }
     let url = url.parse().context("the setting backup.alert_webhook is no address")?;
     let client = reqwest::Client::builder().timeout(LIMIT).build()?;
@@ -26,8 +26,8 @@ struct Webhook {
 }
 
 #[async_trait]
-impl Messenger for Webhook {
-    async fn tell(&self, text: &str) -> Result<(), String> {
+impl Notifier for Webhook {
+    async fn notify(&self, text: &str) -> Result<(), String> {
         // Slack and its like read `text`, Discord reads `content`.
         let body = serde_json::json!({ "text": text, "content": text });
         let sent = self.client.post(self.url.clone()).json(&body).send().await;

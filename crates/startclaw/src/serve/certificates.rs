@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often new names are looked for. A boot takes six seconds.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// The first wait after a failure; it doubles. Let's Encrypt takes five failures an hour.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// The longest wait after a failure.
@@ -22,9 +22,9 @@ enum Certificate {
 }
 
 /// Fetches the certificates of the platform's own names and of every instance, until `stop`.
-pub async fn keep_up(engine: Engine, settings: EdgeSettings, stop: CancellationToken) {
+pub async fn run(engine: Engine, settings: EdgeSettings, stop: CancellationToken) {
     let mut known: HashMap<String, Certificate> = HashMap::new();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -71,7 +71,7 @@ async fn fetch(settings: &EdgeSettings, host: &str, before: Option<Certificate>)
             };
             // Once loudly: at a start Caddy may simply come up after us.
             if wait == FIRST_WAIT * 2 {
-                tracing::warn!(host, error = %e, "no certificate; trying again");
+                tracing::warn!(host, error = %e, "no certificate; retrying");
             }
             Certificate::Failed { next: Instant::now() + wait, wait }
         }

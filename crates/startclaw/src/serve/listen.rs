@@ -1,4 +1,4 @@
-//! The two doors: the Unix socket for the machine's admins, and the loopback port for Caddy.
+//! The two doors: the Unix socket for the host's admins, and the loopback port for Caddy.
 
 use std::{
     convert::Infallible,

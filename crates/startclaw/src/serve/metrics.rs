@@ -1,4 +1,4 @@
-//! Metrics: recorded by every room through the `metrics` facade, rendered for Prometheus.
+//! Metrics: recorded by every crate through the `metrics` facade, rendered for Prometheus.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SECONDS: &[f64] = &[
 ];
 
 /// A gauge that nobody sets any more goes: it is about an instance that is gone. Those that are
-/// not are set at each look at everything, several times in this time.
+/// not are set at each full sweep, several times in this time.
 const GONE_AFTER: Duration = Duration::from_secs(300);
 
 /// Begins to record.
@@ -29,7 +29,7 @@ pub fn begin() -> anyhow::Result<PrometheusHandle> {
 
 /// Folds what was recorded into its buckets, so that memory stays bounded between two visits
 /// of Prometheus.
-pub async fn keep_up(handle: PrometheusHandle, stop: CancellationToken) {
+pub async fn run(handle: PrometheusHandle, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {

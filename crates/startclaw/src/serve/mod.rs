@@ -17,7 +17,7 @@ use axum::serve::ListenerExt as _;
 use startclaw_accounts::Accounts;
 use startclaw_api::{Access, Peer};
 use startclaw_backup::Workers;
-use startclaw_engine::{Engine, EngineSettings, Outside, Supervisor, Timing};
+use startclaw_engine::{Dependencies, Engine, EngineSettings, Supervisor, Timing};
 use startclaw_host::docker::DockerHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
@@ -28,14 +28,14 @@ pub use lock::Lock;
 
 use crate::settings::Settings;
 
-/// How long the end waits for steps under way. Stopping a container can take half a minute, but
+/// How long the end waits for steps in progress. Stopping a container can take half a minute, but
 /// Caddy keeps requests waiting for 10 s only; an unfinished step is done again by the next start.
-const FAREWELL: Duration = Duration::from_secs(4);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a worker may make no progress. A bucket's slowest answer takes a minute, with all its
 /// retries.
 pub const WORKER_STALL: Duration = Duration::from_secs(300);
-/// How long answers under way may take once nothing new is taken.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long answers in progress may take once nothing new is taken.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -49,7 +49,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     systemd::ready();
     tracing::info!("ready");
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop"),
+        _ = terminate.recv() => tracing::info!("received a stop signal"),
         _ = interrupt.recv() => tracing::info!("interrupted"),
         () = stop.cancelled() => {}
         () = daemon.engine.stopped() => {}
@@ -86,10 +86,10 @@ impl Daemon {
             .with_watchdog(own.clone())
             .with_data_dir(settings.data_dir.clone());
         let workers = Workers::new(own, vec!["backup-worker".into()], WORKER_STALL);
-        let outside = Outside {
+        let outside = Dependencies {
             host: Arc::new(host),
             repositories: Arc::new(workers),
-            messenger: alerts::messenger(&settings.backup.alert_webhook)?,
+            notifier: alerts::notifier(&settings.backup.alert_webhook)?,
         };
         let acme = settings.edge.tls == startclaw_edge::Tls::Acme;
         let engine_settings = EngineSettings {
@@ -123,7 +123,8 @@ impl Daemon {
         };
         let tasks = TaskTracker::new();
         let supervisor = Supervisor::new(tasks.clone(), stop.clone());
-        supervisor.spawn("account deletion", accounts.clone().see_off(stop.clone()));
+        supervisor
+            .spawn("account deletion", accounts.clone().delete_pending_accounts(stop.clone()));
         let socket = listen::socket(&settings.socket()).await?;
         let (known, people) = (engine.clone(), accounts.clone());
         let admin = startclaw_api::router(known, people, Access::Socket, api.clone());
@@ -150,9 +151,8 @@ impl Daemon {
         let close = CancellationToken::new();
         supervisor.spawn("edge", listen::serve("edge", loopback, outside, close.clone()));
 
-        supervisor.spawn("metrics", metrics::keep_up(recorder, stop.clone()));
-        let certificates =
-            certificates::keep_up(engine.clone(), settings.edge.clone(), stop.clone());
+        supervisor.spawn("metrics", metrics::run(recorder, stop.clone()));
+        let certificates = certificates::run(engine.clone(), settings.edge.clone(), stop.clone());
         supervisor.spawn("certificates", certificates);
         supervisor.spawn("watchdog", systemd::watchdog(engine.clone(), stop));
         tasks.close();
@@ -167,9 +167,9 @@ impl Daemon {
     }
 
     async fn end(self) {
-        let steps = tokio::time::timeout(FAREWELL, self.engine.shutdown()).await;
+        let steps = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.engine.shutdown()).await;
         self.close.cancel();
-        let answers = tokio::time::timeout(LAST_ANSWERS, async {
+        let answers = tokio::time::timeout(DRAIN_TIMEOUT, async {
             self.tasks.wait().await;
             self.store.close().await;
         })
@@ -182,7 +182,7 @@ impl Daemon {
     }
 }
 
-/// What the pages are told.
+/// What the portal is told.
 fn portal(settings: &Settings, stop: CancellationToken) -> startclaw_portal::Settings {
     let allow = settings.docker.allow.iter().map(|to| (to.range.into(), to.port)).collect();
     startclaw_portal::Settings {
@@ -215,7 +215,7 @@ fn write_caddyfile(settings: &Settings) {
     }
     match startclaw_edge::write_caddyfile(&settings.edge, file) {
         Ok(true) => {
-            tracing::warn!(file = %file.display(), "Caddy's configuration changed: restart Caddy to take it")
+            tracing::warn!(file = %file.display(), "Caddy's configuration changed: restart Caddy to apply it")
         }
         Ok(false) => {}
         Err(e) => tracing::error!(error = %e, "Caddy's configuration cannot be written"),

@@ -31,7 +31,7 @@ pub struct Settings {
     pub log: LogSettings,
     /// How the platform is reached from outside.
     pub edge: EdgeSettings,
-    /// Where and how instances run on this machine's Docker.
+    /// Where and how instances run on this host's Docker.
     pub docker: DockerSettings,
     /// What new instances get.
     pub instances: InstanceSettings,

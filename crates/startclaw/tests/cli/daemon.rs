@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::house::{Said, away_from_here, startclaw, text};
+use crate::test_platform::{CommandOutput, away_from_here, startclaw, text};
 
 struct Daemon {
     folder: tempfile::TempDir,
@@ -59,7 +59,7 @@ impl Daemon {
     }
 
     /// Without the right to administer networks, so that a test cannot touch this machine's
-    /// firewall: the daemon says so in its log and goes on, as it does with Docker.
+    /// firewall: the daemon says so in its log and continues, as it does with Docker.
     fn serve(&self) -> Child {
         let mut command = startclaw();
         if rustix::process::geteuid().is_root() {
@@ -79,18 +79,18 @@ impl Daemon {
         command
     }
 
-    fn ask(&self, arguments: &[&str]) -> Said {
+    fn ask(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
     /// Tells it to stop, and gives what it said. Caddy lets requests wait for 10 seconds, and
     /// the next daemon needs some of them.
-    fn stop(&mut self) -> Said {
+    fn stop(&mut self) -> CommandOutput {
         self.stop_while(|| ())
     }
 
     /// The same, doing something again and again for as long as it takes.
-    fn stop_while(&mut self, mut meanwhile: impl FnMut()) -> Said {
+    fn stop_while(&mut self, mut meanwhile: impl FnMut()) -> CommandOutput {
         let mut child = self.child.take().unwrap();
         let id = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -140,7 +140,7 @@ fn it_starts_without_docker_answers_and_stops_in_order() {
     assert_eq!(doctor.code, 1);
     assert!(doctor.out.contains("✗ docker"), "{doctor:?}");
 
-    let second: Said = daemon.serve().wait_with_output().unwrap().into();
+    let second: CommandOutput = daemon.serve().wait_with_output().unwrap().into();
     assert_eq!(second.code, 1);
     assert!(second.err.contains("another daemon"), "{second:?}");
     assert_eq!(daemon.stop().code, 0);
@@ -163,7 +163,7 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
     let operations = daemon.ask(&["operations", "--json"]).json();
     assert_eq!(operations["operations"][1]["id"], made["id"], "it is still there");
     waiting.kill().unwrap();
-    let waited: Said = waiting.wait_with_output().unwrap().into();
+    let waited: CommandOutput = waiting.wait_with_output().unwrap().into();
     assert!(waited.err.contains("waiting for it to come back"), "{waited:?}");
 }
 
@@ -224,7 +224,7 @@ fn a_lost_master_key_is_said_and_not_replaced() {
     assert_eq!(daemon.ask(&["provision", "alice", "--no-wait"]).code, 0);
     daemon.stop();
     std::fs::remove_file(daemon.at("data/master.key")).unwrap();
-    let said: Said = daemon.serve().wait_with_output().unwrap().into();
+    let said: CommandOutput = daemon.serve().wait_with_output().unwrap().into();
     assert_eq!(said.code, 1);
     assert!(said.err.contains("master key") && said.err.contains("missing"), "{said:?}");
 }
@@ -250,7 +250,7 @@ fn a_wrong_setting_is_named() {
     std::fs::write(&file, "[edge]\ndomian = \"x\"\n").unwrap();
     let mut command = startclaw();
     command.args(["serve", "--config", &text(&file)]);
-    let said: Said = command.output().unwrap().into();
+    let said: CommandOutput = command.output().unwrap().into();
     assert_eq!(said.code, 2);
     assert!(said.err.contains("domian"), "{said:?}");
 }

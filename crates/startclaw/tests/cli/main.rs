@@ -4,5 +4,5 @@
 
 mod commands;
 mod daemon;
-mod house;
 mod refusals;
+mod test_platform;

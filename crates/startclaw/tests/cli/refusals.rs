@@ -2,18 +2,18 @@
 
 use serde_json::Value;
 
-use crate::house::{House, Said, startclaw};
+use crate::test_platform::{CommandOutput, TestPlatform, startclaw};
 
-fn error(said: &Said) -> Value {
+fn error(said: &CommandOutput) -> Value {
     assert!(said.out.is_empty(), "{said:?}");
     serde_json::from_str(said.err.trim()).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
 #[test]
 fn exit_codes_mean_what_the_help_says() {
-    let house = House::new();
-    house.run(&["provision", "alice"]).ok();
-    house.run(&["accounts", "create", "root@example.com", "--admin"]).ok();
+    let platform = TestPlatform::new();
+    platform.run(&["provision", "alice"]).ok();
+    platform.run(&["accounts", "create", "root@example.com", "--admin"]).ok();
     for (code, arguments) in [
         (2, &["provision", "Bad_Name"][..]),
         (2, &["provision", "bob", "--api-key-file", "x"][..]),
@@ -37,31 +37,31 @@ fn exit_codes_mean_what_the_help_says() {
         (4, &["accounts", "link", "nobody@example.com"][..]),
         (4, &["accounts", "quota", "nobody@example.com", "--disk", "1"][..]),
         (4, &["accounts", "delete", "nobody@example.com"][..]),
-        (4, &["accounts", "give", "root@example.com", "nobody"][..]),
+        (4, &["accounts", "transfer", "root@example.com", "nobody"][..]),
         (4, &["accounts", "revoke", "abc"][..]),
         (5, &["accounts", "delete", "root@example.com"][..]),
         (5, &["deprovision", "alice"][..]),
         (6, &["provision", "alice"][..]),
     ] {
-        let said = house.run(arguments);
+        let said = platform.run(arguments);
         assert_eq!(said.code, code, "{arguments:?}: {said:?}");
         assert!(!said.err.is_empty() && said.out.is_empty(), "{arguments:?}: {said:?}");
         assert!(!said.err.contains("panicked"), "{said:?}");
     }
     // Not confirmed: still there.
-    house.run(&["status", "alice"]).ok();
+    platform.run(&["status", "alice"]).ok();
 }
 
 #[test]
 fn a_daemon_that_is_not_there_is_3() {
     let mut command = startclaw();
     command.args(["--socket", "/nowhere/startclaw.sock", "status"]);
-    let said: Said = command.output().unwrap().into();
+    let said: CommandOutput = command.output().unwrap().into();
     assert_eq!(said.code, 3, "{said:?}");
     assert!(said.err.contains("/nowhere/startclaw.sock"), "{said:?}");
     let mut command = startclaw();
     command.env("STARTCLAW_TOKEN", "sclaw_x").args(["--api", "http://127.0.0.1:1", "status"]);
-    assert_eq!(Said::from(command.output().unwrap()).code, 3);
+    assert_eq!(CommandOutput::from(command.output().unwrap()).code, 3);
 }
 
 /// A permission that is missing is told as such, not as a daemon that does not run.
@@ -76,7 +76,7 @@ fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
     // The rights of root, who may open anything, are given up where the test has them.
     let program = dir.path().join("startclaw");
     std::fs::copy(env!("CARGO_BIN_EXE_startclaw"), &program).unwrap();
-    let run = |verb: &str| -> Said {
+    let run = |verb: &str| -> CommandOutput {
         let mut command = std::process::Command::new(&program);
         command.current_dir("/").arg("--socket").arg(&socket).arg(verb);
         if std::fs::metadata("/proc/self")
@@ -99,7 +99,7 @@ fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
 fn a_token_that_is_none_is_told_with_its_source() {
     let mut command = startclaw();
     command.env("STARTCLAW_TOKEN", "two\nlines").args(["--api", "https://127.0.0.1:1", "status"]);
-    let said = Said::from(command.output().unwrap());
+    let said = CommandOutput::from(command.output().unwrap());
     assert_eq!(said.code, 2, "{said:?}");
     assert!(said.err.contains("STARTCLAW_TOKEN holds no token"), "{said:?}");
 }
@@ -108,31 +108,31 @@ fn a_token_that_is_none_is_told_with_its_source() {
 fn an_api_needs_a_token_and_tls() {
     let mut command = startclaw();
     command.args(["--api", "https://127.0.0.1:1", "status"]);
-    assert_eq!(Said::from(command.output().unwrap()).code, 5);
+    assert_eq!(CommandOutput::from(command.output().unwrap()).code, 5);
     let mut command = startclaw();
     command.env("STARTCLAW_TOKEN", "sclaw_x").args(["--api", "http://example.com", "status"]);
-    assert_eq!(Said::from(command.output().unwrap()).code, 2);
+    assert_eq!(CommandOutput::from(command.output().unwrap()).code, 2);
 }
 
 #[test]
 fn errors_are_json_when_asked() {
-    let house = House::new();
-    let missing = house.run(&["--json", "restart", "nobody"]);
+    let platform = TestPlatform::new();
+    let missing = platform.run(&["--json", "restart", "nobody"]);
     let told = error(&missing);
     assert_eq!(told["error"]["exit"], 4);
     assert_eq!(told["error"]["problem"]["status"], 404);
-    let field = house.run(&["--json", "provision", "bob", "--version", "../x"]);
+    let field = platform.run(&["--json", "provision", "bob", "--version", "../x"]);
     assert_eq!(error(&field)["error"]["problem"]["field"], "version");
 }
 
 #[test]
 fn doctor_works_when_the_daemon_does_not() {
-    let house = House::new();
+    let platform = TestPlatform::new();
     let settings = "[docker]\nsocket = \"unix:///nowhere/docker.sock\"\nprefix = \"sc-cli-test\"\n";
-    let file = house.file("c.toml", settings);
+    let file = platform.file("c.toml", settings);
     let mut command = startclaw();
     command.args(["--socket", "/nowhere/s.sock", "--config", &file, "doctor"]);
-    let said: Said = command.output().unwrap().into();
+    let said: CommandOutput = command.output().unwrap().into();
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("✗ daemon") && said.out.contains("✗ docker"), "{said:?}");
     assert!(said.out.contains("→ Is the daemon running?"), "it says what to do: {said:?}");

@@ -10,19 +10,19 @@ use startclaw_model::{Account, AccountId, Quota};
 
 use super::{
     accounts::{AdminAccount, row as account_row},
+    alerts,
     instances::{AdminInstance, row},
-    troubles,
 };
 use crate::{
     Portal,
-    answer::{Answer, Refused, go, page, page_with},
+    answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    error::Refusal,
+    auth::Admin,
+    error::RejectionKind,
     form::{Field, Sent},
-    frame::{MadeLink, Meter, Notice, Site},
+    frame::{CreatedLink, Meter, Notice, Site},
+    labels,
     pages::{Done, instances::meters},
-    who::Admin,
-    words,
 };
 
 #[derive(Template)]
@@ -31,14 +31,14 @@ struct AccountPage {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     account: AdminAccount,
     me: bool,
     rows: Vec<AdminInstance>,
     meters: Vec<Meter>,
     form: QuotaForm,
     usual: String,
-    made_link: Option<MadeLink>,
+    made_link: Option<CreatedLink>,
 }
 
 #[derive(Default)]
@@ -49,7 +49,7 @@ struct QuotaForm {
 }
 
 #[derive(Default, Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     #[serde(default)]
     instances: String,
     #[serde(default)]
@@ -73,11 +73,11 @@ pub(crate) async fn change(
     State(portal): State<Portal>,
     admin: Admin,
     Path((id, what)): Path<(String, String)>,
-    Sent(sent): Sent<Sheet>,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
     let account = find(&admin, id).await?;
-    let (accounts, actor) = (admin.person.accounts(), admin.person.actor());
-    let me = account.id == admin.person.signed_in().account.id;
+    let (accounts, actor) = (admin.user.accounts(), admin.user.actor());
+    let me = account.id == admin.user.signed_in().account.id;
     let back = |done: &str| format!("/admin/accounts/{}?done={done}", account.id);
     let (changed, to) = match what.as_str() {
         "suspend" if !me => {
@@ -100,30 +100,35 @@ pub(crate) async fn change(
         "reset-link" => {
             let link = accounts.password_link(&actor, &account).await;
             let link = link.map_err(|e| admin.refuse(e))?;
-            let made = MadeLink {
-                title: "The link is made".into(),
+            let made = CreatedLink {
+                title: "Link created".into(),
                 text: format!(
                     "{} sets a new password with it, once, until {}. It is shown only now: copy it.",
                     account.email,
-                    words::moment(link.expires_at)
+                    labels::moment(link.expires_at)
                 ),
                 url: link.url.expose().to_owned(),
             };
             let form = quota_form(account.quota);
             return Ok(page(&whole(&portal, &admin, account, form, None, Some(made)).await?));
         }
-        _ => return Err(admin.refuse(Refusal::Nothing)),
+        _ => return Err(admin.refuse(RejectionKind::Nothing)),
     };
     changed.map_err(|e| admin.refuse(e))?;
     Ok(go(&to))
 }
 
-async fn find(admin: &Admin, id: String) -> Result<Account, Refused> {
-    admin.person.accounts().get(&AccountId(id)).await.map_err(|_| admin.refuse(Refusal::Nothing))
+async fn find(admin: &Admin, id: String) -> Result<Account, Rejection> {
+    admin
+        .user
+        .accounts()
+        .get(&AccountId(id))
+        .await
+        .map_err(|_| admin.refuse(RejectionKind::Nothing))
 }
 
 /// Empty fields mean the usual quota. Memory is in MB, data in GB.
-fn read(sent: &Sheet) -> Result<Option<Quota>, Box<QuotaForm>> {
+fn read(sent: &FormData) -> Result<Option<Quota>, Box<QuotaForm>> {
     let texts = [&sent.instances, &sent.memory, &sent.disk].map(|text| text.trim());
     if texts.iter().all(|text| text.is_empty()) {
         return Ok(None);
@@ -131,7 +136,7 @@ fn read(sent: &Sheet) -> Result<Option<Quota>, Box<QuotaForm>> {
     let number = |text: &str, most: u64| {
         let number = text.parse::<u64>().ok().filter(|n| *n <= most);
         let error =
-            number.is_none().then(|| format!("A whole number up to {}.", words::thousands(most)));
+            number.is_none().then(|| format!("A whole number up to {}.", labels::thousands(most)));
         (number.unwrap_or(0), Field { value: text.to_owned(), error })
     };
     let (instances, first) = number(texts[0], 10_000);
@@ -163,29 +168,29 @@ async fn whole(
     account: Account,
     form: QuotaForm,
     notice: Option<Notice>,
-    made_link: Option<MadeLink>,
-) -> Result<AccountPage, Refused> {
+    made_link: Option<CreatedLink>,
+) -> Result<AccountPage, Rejection> {
     let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
     let own = all.iter().filter(|i| i.account.as_ref() == Some(&account.id));
     let rows = own.map(|i| row(admin.engine(), i)).collect();
-    let me = account.id == admin.person.signed_in().account.id;
-    let info = admin.person.accounts().info(account).await.map_err(|e| admin.refuse(e))?;
-    let usual = admin.person.accounts().settings().quota;
+    let me = account.id == admin.user.signed_in().account.id;
+    let info = admin.user.accounts().info(account).await.map_err(|e| admin.refuse(e))?;
+    let usual = admin.user.accounts().settings().quota;
     Ok(AccountPage {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "accounts",
         notice,
-        troubles: troubles(admin).await?,
+        alert_count: alerts(admin).await?,
         account: account_row(&info),
         me,
         rows,
         meters: meters(&info),
         form,
         usual: format!(
-            "The usual is {}, {} of memory and {} of data.",
-            words::counted(usual.instances.into(), "instance"),
-            words::mib(usual.memory_mib),
-            words::mib(usual.disk_mib)
+            "Default: {}, {} of memory and {} of data.",
+            labels::counted(usual.instances.into(), "instance"),
+            labels::mib(usual.memory_mib),
+            labels::mib(usual.disk_mib)
         ),
         made_link,
     })

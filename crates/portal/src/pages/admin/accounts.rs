@@ -8,16 +8,16 @@ use startclaw_accounts::AccountInfo;
 use startclaw_model::AccountState;
 
 use super::{
-    table::{Asked, Column, List, Table},
-    troubles,
+    alerts,
+    table::{Column, List, Table, TableQuery},
 };
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::Admin,
     frame::{Notice, Site},
-    who::Admin,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -26,7 +26,7 @@ struct Accounts {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     table: Table<AdminAccount>,
 }
 
@@ -38,9 +38,9 @@ const LIST: List<AccountInfo> = List {
     columns: &[
         Column("E-mail", "email", "", |a, b| a.account.email.cmp(&b.account.email)),
         Column("Instances", "instances", "num", |a, b| a.usage.instances.cmp(&b.usage.instances)),
-        Column("Made", "made", "", |a, b| a.account.created_at.cmp(&b.account.created_at)),
+        Column("Created", "made", "", |a, b| a.account.created_at.cmp(&b.account.created_at)),
         Column("Last seen", "seen", "", |a, b| a.account.signed_in_at.cmp(&b.account.signed_in_at)),
-        Column("Standing", "", "", |_, _| Ordering::Equal),
+        Column("Status", "", "", |_, _| Ordering::Equal),
     ],
 };
 
@@ -59,14 +59,14 @@ pub(crate) struct AdminAccount {
 pub(crate) async fn show(
     State(portal): State<Portal>,
     admin: Admin,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<TableQuery>,
 ) -> Answer {
-    let all = admin.person.accounts().all().await.map_err(|e| admin.refuse(e))?;
+    let all = admin.user.accounts().all().await.map_err(|e| admin.refuse(e))?;
     Ok(page(&Accounts {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "accounts",
         notice: None,
-        troubles: troubles(&admin).await?,
+        alert_count: alerts(&admin).await?,
         table: LIST.table(asked, all, row),
     }))
 }
@@ -81,7 +81,7 @@ pub(crate) fn row(info: &AccountInfo) -> AdminAccount {
         suspended: account.state != AccountState::Active,
         confirmed: account.confirmed_at.is_some(),
         instances: format!("{} of {}", info.usage.instances, info.quota.instances),
-        created: words::ago(account.created_at),
-        seen: account.signed_in_at.map_or_else(|| "never".to_owned(), words::ago),
+        created: labels::ago(account.created_at),
+        seen: account.signed_in_at.map_or_else(|| "never".to_owned(), labels::ago),
     }
 }

@@ -1,18 +1,18 @@
-//! `/admin/alerts`: troubles there are now, and what happened.
+//! `/admin/alerts`: unresolved alerts, and recent events.
 
 use askama::Template;
 use axum::extract::State;
-use startclaw_engine::Trouble;
+use startclaw_engine::Alert;
 
-use super::troubles as count;
+use super::alerts as count;
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::Admin,
     error::sentence,
     frame::{EventRow, Notice, Site},
-    who::Admin,
-    words,
+    labels,
 };
 
 /// Events on the page.
@@ -24,7 +24,7 @@ struct Alerts {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     alerts: Vec<AlertRow>,
     events: Vec<EventRow>,
     say: String,
@@ -40,24 +40,24 @@ struct AlertRow {
 }
 
 pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
-    let there = admin.engine().troubles().await.map_err(|e| admin.refuse(e))?;
+    let there = admin.engine().alerts().await.map_err(|e| admin.refuse(e))?;
     let events = admin.engine().events(None, EVENTS).await.map_err(|e| admin.refuse(e))?;
     let number = count(&admin).await?;
     Ok(page(&Alerts {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "alerts",
         notice: None,
-        troubles: number,
+        alert_count: number,
         alerts: there.iter().map(row).collect(),
-        events: events.iter().map(|e| words::event(e, true)).collect(),
-        say: if number == 0 { "No trouble".into() } else { words::counted(number, "trouble") },
+        events: events.iter().map(|e| labels::event(e, true)).collect(),
+        say: if number == 0 { "No alerts".into() } else { labels::counted(number, "alert") },
     }))
 }
 
-fn row(trouble: &Trouble) -> AlertRow {
-    let (kind, about) = trouble.key.split_once('/').unwrap_or((&trouble.key, ""));
+fn row(alert: &Alert) -> AlertRow {
+    let (kind, about) = alert.key.split_once('/').unwrap_or((&alert.key, ""));
     let (title, next) = match kind {
-        "backup" => ("Backups fail", "It is tried again; startclaw doctor checks the destination."),
+        "backup" => ("Backups are failing", "Retrying; startclaw doctor checks the destination."),
         "instance" => {
             ("An instance is failing", "Its page shows the reason and the last lines of its log.")
         }
@@ -70,16 +70,17 @@ fn row(trouble: &Trouble) -> AlertRow {
             "Backups of one instance do not reach the bucket",
             "The others are sent; copies are kept here meanwhile, and it is tried again.",
         ),
-        "bucket" => {
-            ("The bucket is away", "Copies are made here meanwhile and sent when it is back.")
-        }
+        "bucket" => (
+            "The bucket is unavailable",
+            "Backups are kept on the host and uploaded when it is back.",
+        ),
         "check" => (
             "Stored backups are damaged",
             "Make a new backup now, keep the old repository, and look at the disk or bucket.",
         ),
-        "retention" => ("Old backups cannot be forgotten", "It is tried again each night."),
-        "drill" => ("A restore drill failed", "Run startclaw drill for it and look at its steps."),
-        _ => ("Trouble", "startclaw doctor says how to mend what it finds."),
+        "retention" => ("Expired backups cannot be deleted", "Retried every night."),
+        "drill" => ("A restore test failed", "Run startclaw drill for it and check its steps."),
+        _ => ("Alert", "Run startclaw doctor for suggested fixes."),
     };
     AlertRow {
         tone: if matches!(kind, "check" | "drill" | "instance" | "firewall" | "host") {
@@ -88,9 +89,9 @@ fn row(trouble: &Trouble) -> AlertRow {
             "warn"
         },
         title: if about.is_empty() { title.to_owned() } else { format!("{title}: {about}") },
-        text: sentence(&trouble.detail),
+        text: sentence(&alert.detail),
         next,
-        since: words::ago(trouble.since),
-        datetime: trouble.since.to_string(),
+        since: labels::ago(alert.since),
+        datetime: alert.since.to_string(),
     }
 }

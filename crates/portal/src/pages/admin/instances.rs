@@ -6,17 +6,17 @@ use startclaw_engine::{Engine, InstanceStatus};
 use startclaw_model::{InstanceState, Timestamp};
 
 use super::{
-    table::{Asked, Column, List, Table},
-    troubles,
+    alerts,
+    table::{Column, List, Table, TableQuery},
 };
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::Admin,
     error::sentence,
     frame::{Notice, Site},
-    who::Admin,
-    words,
+    labels,
 };
 
 /// A backup that is older than this is late: a night and the spread of the schedule.
@@ -28,7 +28,7 @@ struct Instances {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     counts: Vec<Count>,
     table: Table<AdminInstance>,
 }
@@ -77,27 +77,27 @@ pub(crate) struct AdminInstance {
 pub(crate) async fn show(
     State(portal): State<Portal>,
     admin: Admin,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<TableQuery>,
 ) -> Answer {
     let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
     Ok(page(&Instances {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "admin",
         notice: None,
-        troubles: troubles(&admin).await?,
+        alert_count: alerts(&admin).await?,
         counts: counts(&asked, &all),
         table: LIST.table(asked, all, |i| row(admin.engine(), i)),
     }))
 }
 
-fn counts(asked: &Asked, all: &[InstanceStatus]) -> Vec<Count> {
+fn counts(asked: &TableQuery, all: &[InstanceStatus]) -> Vec<Count> {
     use InstanceState::{Failing, Live, Removing, Starting, Unknown};
     let count = |state: Option<InstanceState>, label: &'static str, tone: &'static str| {
         let number = all.iter().filter(|i| state.is_none_or(|s| s == i.state)).count();
         let word = state.map_or("", InstanceState::as_str);
         Count {
             label,
-            value: words::thousands(u64::try_from(number).unwrap_or(u64::MAX)),
+            value: labels::thousands(u64::try_from(number).unwrap_or(u64::MAX)),
             tone,
             href: asked.address(|other| word.clone_into(&mut other.state)),
             current: asked.state == word,
@@ -111,14 +111,14 @@ fn counts(asked: &Asked, all: &[InstanceStatus]) -> Vec<Count> {
         count(Some(Removing), "being removed", "busy"),
     ];
     if all.iter().any(|i| i.state == Unknown) {
-        counts.push(count(Some(Unknown), "being looked at", "idle"));
+        counts.push(count(Some(Unknown), "checking", "idle"));
     }
     counts
 }
 
 /// An instance as a row.
 pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
-    let (tone, state) = words::state(instance.state);
+    let (tone, state) = labels::state(instance.state);
     let now = Timestamp::now();
     let limit = instance.limits().memory_hard_mib;
     let newest = instance.last_backup.unwrap_or(instance.created_at);
@@ -129,11 +129,13 @@ pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
         state,
         remark: instance.reason.as_deref().map(sentence),
         memory: match engine.usage(&instance.name).last() {
-            Some(now) => format!("{} of {}", words::mib(now.memory_mib.into()), words::mib(limit)),
-            None => format!("up to {}", words::mib(limit)),
+            Some(now) => {
+                format!("{} of {}", labels::mib(now.memory_mib.into()), labels::mib(limit))
+            }
+            None => format!("up to {}", labels::mib(limit)),
         },
-        backup: words::last_backup(instance),
+        backup: labels::last_backup(instance),
         backup_late: now.since(newest) > LATE,
-        since: words::ago(instance.since),
+        since: labels::ago(instance.since),
     }
 }

@@ -11,17 +11,17 @@ use serde::Deserialize;
 use startclaw_accounts::Link;
 use startclaw_model::Email;
 
-use super::troubles;
+use super::alerts;
 use crate::{
     Portal,
-    answer::{Answer, Refused, go, page, page_with},
+    answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
+    auth::Admin,
     error::sentence,
     form::{Field, Sent},
-    frame::{MadeLink, Notice, Site},
+    frame::{CreatedLink, Notice, Site},
+    labels,
     pages::Done,
-    who::Admin,
-    words,
 };
 
 /// The longest that an invitation works, in days.
@@ -33,9 +33,9 @@ struct Invites {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     form: InviteForm,
-    made_link: Option<MadeLink>,
+    made_link: Option<CreatedLink>,
     invites: Vec<InviteRow>,
 }
 
@@ -53,7 +53,7 @@ struct InviteRow {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Sheet {
+pub(crate) struct FormData {
     #[serde(default)]
     email: String,
     #[serde(default)]
@@ -72,7 +72,7 @@ pub(crate) async fn show(
 pub(crate) async fn make(
     State(portal): State<Portal>,
     admin: Admin,
-    Sent(sent): Sent<Sheet>,
+    Sent(sent): Sent<FormData>,
 ) -> Answer {
     let mut form = InviteForm { email: Field::of(&sent.email), days: Field::of(&sent.days) };
     let email = match sent.email.trim() {
@@ -94,15 +94,15 @@ pub(crate) async fn make(
         return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
     };
     let life = Duration::from_secs(days * 24 * 3600);
-    let actor = admin.person.actor();
-    let link = admin.person.accounts().invite(&actor, email.clone(), life).await;
+    let actor = admin.user.actor();
+    let link = admin.user.accounts().invite(&actor, email.clone(), life).await;
     let link = link.map_err(|e| admin.refuse(e))?;
-    let whom = email.map_or_else(|| "whoever has it".to_owned(), |email| email.to_string());
-    let made = MadeLink {
-        title: "The invitation is made".into(),
+    let whom = email.map_or_else(|| "anyone with the link".to_owned(), |email| email.to_string());
+    let made = CreatedLink {
+        title: "Invitation created".into(),
         text: format!(
-            "It is for {whom} and works once, for {}. It is shown only now: copy it.",
-            words::counted(days, "day")
+            "It is for {whom}, works once, and expires in {}. Copy it now: it is not shown again.",
+            labels::counted(days, "day")
         ),
         url: link.url.expose().to_owned(),
     };
@@ -111,7 +111,7 @@ pub(crate) async fn make(
 }
 
 pub(crate) async fn revoke(admin: Admin, Path(id): Path<String>) -> Answer {
-    let revoked = admin.person.accounts().revoke_invitation(&admin.person.actor(), &id).await;
+    let revoked = admin.user.accounts().revoke_invitation(&admin.user.actor(), &id).await;
     revoked.map_err(|e| admin.refuse(e))?;
     Ok(go("/admin/invites?done=revoked"))
 }
@@ -121,14 +121,14 @@ async fn whole(
     admin: &Admin,
     form: InviteForm,
     notice: Option<Notice>,
-    made_link: Option<MadeLink>,
-) -> Result<Invites, Refused> {
-    let open = admin.person.accounts().invitations().await.map_err(|e| admin.refuse(e))?;
+    made_link: Option<CreatedLink>,
+) -> Result<Invites, Rejection> {
+    let open = admin.user.accounts().invitations().await.map_err(|e| admin.refuse(e))?;
     Ok(Invites {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "invites",
         notice,
-        troubles: troubles(admin).await?,
+        alert_count: alerts(admin).await?,
         form,
         made_link,
         invites: open.into_iter().map(row).collect(),
@@ -140,7 +140,7 @@ fn row(link: Link) -> InviteRow {
         id: link.id,
         email: link.email.map(|email| email.to_string()),
         by: link.created_by,
-        made: words::ago(link.created_at),
-        expires: words::moment(link.expires_at),
+        made: labels::ago(link.created_at),
+        expires: labels::moment(link.expires_at),
     }
 }

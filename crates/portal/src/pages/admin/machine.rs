@@ -1,18 +1,18 @@
-//! `/admin/machine`: what the machine has, and what of it is used.
+//! `/admin/machine`: what the host has, and what of it is used.
 
 use askama::Template;
 use axum::extract::State;
 use startclaw_engine::{Disk, MachineHistory};
 
-use super::troubles;
+use super::alerts;
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::Admin,
     chart,
     frame::{Chart, Meter, Notice, Site},
-    who::Admin,
-    words,
+    labels,
 };
 
 #[derive(Template)]
@@ -21,7 +21,7 @@ struct Machine {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     meters: Vec<Meter>,
     charts: Vec<Chart>,
     facts: Vec<Fact>,
@@ -38,15 +38,15 @@ pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
     let number = u64::try_from(all.len()).unwrap_or(u64::MAX);
     let history = admin.engine().machine_usage();
     Ok(page(&Machine {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "machine",
         notice: None,
-        troubles: troubles(&admin).await?,
+        alert_count: alerts(&admin).await?,
         meters: meters(&history),
         charts: charts(&history),
         facts: vec![
-            Fact { label: "Instances", value: words::counted(number, "instance") },
-            Fact { label: "Memory promised to them", value: words::mib(promised) },
+            Fact { label: "Instances", value: labels::counted(number, "instance") },
+            Fact { label: "Reserved memory", value: labels::mib(promised) },
             Fact { label: "StartClaw", value: env!("CARGO_PKG_VERSION").to_owned() },
         ],
     }))
@@ -55,7 +55,7 @@ pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
 fn meters(history: &MachineHistory) -> Vec<Meter> {
     let Some(now) = history.now else { return Vec::new() };
     let memory = now.memory_total.saturating_sub(now.memory_available);
-    let of = |used: u64, all: u64| format!("{} of {}", words::bytes(used), words::bytes(all));
+    let of = |used: u64, all: u64| format!("{} of {}", labels::bytes(used), labels::bytes(all));
     let mut meters =
         vec![Meter::new("Memory", memory, now.memory_total, of(memory, now.memory_total))];
     if let Some(last) = history.samples.last() {

@@ -9,10 +9,10 @@ pub(crate) mod machine;
 pub(crate) mod operations;
 mod table;
 
-use crate::{answer::Refused, who::Admin};
+use crate::{answer::Rejection, auth::Admin};
 
-/// How many troubles there are now; stands beside the tab.
-async fn troubles(admin: &Admin) -> Result<u64, Refused> {
-    let all = admin.engine().troubles().await.map_err(|e| admin.refuse(e))?;
+/// Number of unresolved alerts; shown beside the tab.
+async fn alerts(admin: &Admin) -> Result<u64, Rejection> {
+    let all = admin.engine().alerts().await.map_err(|e| admin.refuse(e))?;
     Ok(u64::try_from(all.len()).unwrap_or(u64::MAX))
 }

@@ -1,19 +1,19 @@
-//! `/admin/operations`: what is under way, and what failed.
+//! `/admin/operations`: what is in progress, and what failed.
 
 use askama::Template;
 use axum::extract::State;
 use startclaw_model::{Operation, OperationState};
 
-use super::troubles;
+use super::alerts;
 use crate::{
     Portal,
     answer::{Answer, page},
     assets::Page as _,
+    auth::Admin,
     error::sentence,
     frame::{Notice, Site},
+    labels,
     pages::{instance::step_label, operation::title},
-    who::Admin,
-    words,
 };
 
 /// Operations looked at, newest first.
@@ -27,7 +27,7 @@ struct Operations {
     site: Site,
     here: &'static str,
     notice: Option<Notice>,
-    troubles: u64,
+    alert_count: u64,
     running: Vec<AdminOperation>,
     failed: Vec<AdminOperation>,
 }
@@ -47,10 +47,10 @@ pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
     let (open, over): (Vec<_>, Vec<_>) = newest.iter().partition(|o| !o.state.is_over());
     let failed = over.into_iter().filter(|o| o.state == OperationState::Failed).take(FAILED);
     Ok(page(&Operations {
-        site: portal.site(Some(&admin.person)),
+        site: portal.site(Some(&admin.user)),
         here: "operations",
         notice: None,
-        troubles: troubles(&admin).await?,
+        alert_count: alerts(&admin).await?,
         failed: failed.map(row).collect(),
         running: open.into_iter().map(row).collect(),
     }))
@@ -67,7 +67,7 @@ fn row(operation: &Operation) -> AdminOperation {
             Some(why) => sentence(why),
             None => step_label(operation),
         },
-        when: words::ago(operation.finished_at.unwrap_or(operation.created_at)),
+        when: labels::ago(operation.finished_at.unwrap_or(operation.created_at)),
         tone: if failed { "bad" } else { "busy" },
     }
 }

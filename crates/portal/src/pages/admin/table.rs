@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-use crate::words;
+use crate::labels;
 
 /// Rows shown at once.
 const ROWS: usize = 100;
 
 /// What is asked of a table, in its address.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct TableQuery {
     #[serde(default)]
     pub q: String,
     #[serde(default)]
@@ -33,7 +33,7 @@ pub(crate) struct List<T: 'static> {
     /// What they are searched by.
     pub searched_by: &'static str,
     /// Whether one is among what is asked for.
-    pub wants: fn(&Asked, &T) -> bool,
+    pub wants: fn(&TableQuery, &T) -> bool,
     /// The first column puts in order what another one finds equal.
     pub columns: &'static [Column<T>],
 }
@@ -51,7 +51,7 @@ pub(crate) struct Column<T>(
 pub(crate) struct Table<R> {
     pub path: &'static str,
     pub searched_by: &'static str,
-    pub asked: Asked,
+    pub asked: TableQuery,
     pub heads: Vec<Head>,
     pub rows: Vec<R>,
     pub found: String,
@@ -75,7 +75,7 @@ pub(crate) struct Pages {
 
 impl<T> List<T> {
     /// Those of `all` that are asked for, in order; only what is shown becomes rows.
-    pub fn table<R>(&self, asked: Asked, all: Vec<T>, row: impl Fn(&T) -> R) -> Table<R> {
+    pub fn table<R>(&self, asked: TableQuery, all: Vec<T>, row: impl Fn(&T) -> R) -> Table<R> {
         let total = all.len();
         let mut found: Vec<T> = all.into_iter().filter(|one| (self.wants)(&asked, one)).collect();
         found.sort_by(|a, b| self.order(&asked, a, b));
@@ -91,7 +91,7 @@ impl<T> List<T> {
         }
     }
 
-    fn order(&self, asked: &Asked, a: &T, b: &T) -> Ordering {
+    fn order(&self, asked: &TableQuery, a: &T, b: &T) -> Ordering {
         let by = |column: &Column<T>| column.3(a, b);
         let chosen = self.columns.iter().find(|column| column.1 == asked.sort);
         let order = chosen.map_or(Ordering::Equal, by).then_with(|| by(&self.columns[0]));
@@ -100,7 +100,7 @@ impl<T> List<T> {
 
     /// `250 accounts`; when some are left out, `3 accounts match`.
     fn found(&self, number: usize, total: usize) -> String {
-        let counted = words::counted(wide(number), self.one);
+        let counted = labels::counted(wide(number), self.one);
         match number {
             _ if number == total => counted,
             1 => format!("{counted} matches"),
@@ -110,7 +110,7 @@ impl<T> List<T> {
 }
 
 impl<T> Column<T> {
-    fn head(&self, asked: &Asked) -> Head {
+    fn head(&self, asked: &TableQuery) -> Head {
         let Self(label, by, class, _) = *self;
         if by.is_empty() {
             return Head { label, href: String::new(), sorted: "none", class };
@@ -129,7 +129,7 @@ impl<T> Column<T> {
     }
 }
 
-impl Asked {
+impl TableQuery {
     /// Whether the greatest come first.
     fn descending(&self) -> bool {
         self.order == "desc"
@@ -168,7 +168,7 @@ impl Asked {
         let page = self.page.clamp(1, last);
         let from = (page - 1) * ROWS;
         let shown = &rows[from..all.min(from + ROWS)];
-        let number = |n: usize| words::thousands(wide(n));
+        let number = |n: usize| labels::thousands(wide(n));
         let text = if all == 0 {
             String::new()
         } else {
@@ -214,36 +214,38 @@ mod tests {
         columns: &[
             Column("Number", "number", "", |a, b| a.0.cmp(&b.0)),
             Column("Square", "square", "num", |a, b| a.1.cmp(&b.1)),
-            Column("Standing", "", "", |_, _| Ordering::Equal),
+            Column("Status", "", "", |_, _| Ordering::Equal),
         ],
     };
 
-    fn table(from: i32, to: i32, asked: Asked) -> Table<i32> {
+    fn table(from: i32, to: i32, asked: TableQuery) -> Table<i32> {
         NUMBERS.table(asked, (from..to).map(|n| (n, n * n)).collect(), |row| row.0)
     }
 
-    fn sorted(sort: &str, order: &str) -> Asked {
-        Asked { sort: sort.into(), order: order.into(), ..Asked::default() }
+    fn sorted(sort: &str, order: &str) -> TableQuery {
+        TableQuery { sort: sort.into(), order: order.into(), ..TableQuery::default() }
     }
 
     #[test]
     fn a_table_is_shown_a_part_at_a_time() {
-        let asked = Asked { page: 3, ..sorted("a b&c", "") };
+        let asked = TableQuery { page: 3, ..sorted("a b&c", "") };
         let Table { rows, pages, .. } = table(0, 250, asked);
         assert_eq!((rows.len(), rows[0]), (50, 200));
         assert_eq!(pages.text, "201 to 250 of 250");
         assert_eq!(pages.prev.as_deref(), Some("?sort=a%20b%26c&page=2"));
         assert_eq!(pages.next, None);
-        let Table { rows, pages, .. } = table(0, 1, Asked { page: 99, ..Asked::default() });
+        let Table { rows, pages, .. } =
+            table(0, 1, TableQuery { page: 99, ..TableQuery::default() });
         assert_eq!((rows.len(), pages.prev), (1, None));
-        let Table { rows, pages, .. } = table(0, 0, Asked::default());
+        let Table { rows, pages, .. } = table(0, 0, TableQuery::default());
         assert_eq!((rows.len(), pages.text.as_str()), (0, ""));
     }
 
     #[test]
     fn what_is_found_is_counted_as_people_say_it() {
-        let found =
-            |to: i32, q: &str| table(0, to, Asked { q: q.into(), ..Asked::default() }).found;
+        let found = |to: i32, q: &str| {
+            table(0, to, TableQuery { q: q.into(), ..TableQuery::default() }).found
+        };
         assert_eq!(found(250, ""), "250 numbers");
         assert_eq!(found(1, ""), "1 number");
         assert_eq!(found(25, " 4 "), "3 numbers match");

@@ -21,7 +21,7 @@ pub fn list(accounts: &[wire::Account]) -> anyhow::Result<()> {
             AccountState::Active if a.confirmed_at.is_none() => ("unconfirmed", Tint::Middling),
             AccountState::Active => ("active", Tint::Good),
             AccountState::Suspended => ("suspended", Tint::Bad),
-            AccountState::Leaving => ("leaving", Tint::Middling),
+            AccountState::PendingDeletion => ("being deleted", Tint::Middling),
         };
         let of = |used: u64, may: u64, unit: &str| {
             let full = (used >= may).then_some(Tint::Middling);
@@ -38,7 +38,7 @@ pub fn list(accounts: &[wire::Account]) -> anyhow::Result<()> {
             (format!("{} ago", ago(a.created_at)), None),
         ]);
     }
-    Ok(table.print("No accounts yet. Make one with: startclaw accounts create EMAIL")?)
+    Ok(table.print("No accounts yet. Create one with: startclaw accounts create EMAIL")?)
 }
 
 /// Invitations as a table.
@@ -54,5 +54,5 @@ pub fn invitations(invitations: &[wire::Invitation]) -> anyhow::Result<()> {
             (i.expires_at.to_string(), None),
         ]);
     }
-    Ok(table.print("No invitations. Make one with: startclaw accounts invite")?)
+    Ok(table.print("No invitations. Create one with: startclaw accounts invite")?)
 }

@@ -1,17 +1,17 @@
-//! Deleting an account: it can be signed in to no more, its instances are deprovisioned with a last
-//! backup each, and when the last is gone, the account goes. What is wanted is stored first, so a
-//! daemon that dies over it goes on with it.
+//! Deletes an account: sign-in ends at once, its instances are deprovisioned with a final
+//! backup each, and when the last is gone, the account is deleted. The request is stored first, so
+//! a daemon that crashes continues.
 
 use std::time::Duration;
 
 use startclaw_engine::EngineError;
-use startclaw_model::{Account, AccountId, AccountState, Actor, Farewell, InstanceState};
+use startclaw_model::{Account, AccountId, AccountState, Actor, DeletionPolicy, InstanceState};
 use tokio_util::sync::CancellationToken;
 
 use crate::{AccountError, Accounts};
 
-/// Between two looks at who leaves.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Interval at which pending deletions are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Accounts {
     /// Deletes an account: its owner's wish, or an admin's.
@@ -19,46 +19,47 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::LastAdmin`].
     pub async fn delete(&self, actor: &Actor, account: Account) -> Result<(), AccountError> {
-        self.change(actor, &account.id, |account| account.state = AccountState::Leaving).await?;
+        self.change(actor, &account.id, |account| account.state = AccountState::PendingDeletion)
+            .await?;
         self.note_by(actor, &format!("deletes the account: {}", account.email)).await;
-        self.inner.leaving.notify_one();
+        self.inner.deletion_requested.notify_one();
         Ok(())
     }
 
-    /// Sees those off who leave, until it is told to stop.
-    pub async fn see_off(self, stop: CancellationToken) {
+    /// Deletes accounts with a pending deletion until it is stopped.
+    pub async fn delete_pending_accounts(self, stop: CancellationToken) {
         loop {
-            self.see_off_once().await;
+            self.delete_pending_once().await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.inner.leaving.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.inner.deletion_requested.notified() => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }
 
-    async fn see_off_once(&self) {
+    async fn delete_pending_once(&self) {
         let all = match self.store().accounts().await {
             Ok(all) => all,
             Err(e) => {
-                tracing::error!(error = ?e, "it is not known who leaves; trying again");
+                tracing::error!(error = ?e, "cannot list accounts to delete; retrying");
                 return;
             }
         };
-        for account in all.into_iter().filter(|a| a.state == AccountState::Leaving) {
-            match self.see_one_off(&account.id).await {
+        for account in all.into_iter().filter(|a| a.state == AccountState::PendingDeletion) {
+            match self.delete_account(&account.id).await {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(account = %account.id, "an account was deleted"),
                 // The others need not wait for this one.
                 Err(e) => {
-                    tracing::error!(account = %account.id, error = ?e, "an account that leaves is still there; trying again");
+                    tracing::error!(account = %account.id, error = ?e, "cannot delete an account yet; retrying");
                 }
             }
         }
     }
 
-    async fn see_one_off(&self, id: &AccountId) -> Result<bool, AccountError> {
+    async fn delete_account(&self, id: &AccountId) -> Result<bool, AccountError> {
         self.remove_instances(id).await?;
         Ok(self.store().remove_account(id).await?)
     }
@@ -71,7 +72,10 @@ impl Accounts {
                 continue;
             }
             let actor = Actor::account(id);
-            match engine.deprovision(&actor, &instance.name, Farewell::Backup, None).await {
+            match engine
+                .deprovision(&actor, &instance.name, DeletionPolicy::FinalBackup, None)
+                .await
+            {
                 Ok(_) | Err(EngineError::NoInstance(_)) => {}
                 Err(e) => return Err(e.into()),
             }

@@ -112,9 +112,9 @@ pub(crate) const fn state(state: InstanceState) -> (&'static str, &'static str) 
     match state {
         InstanceState::Live => ("good", "Live"),
         InstanceState::Starting => ("busy", "Starting"),
-        InstanceState::Failing => ("bad", "It does not come up"),
+        InstanceState::Failing => ("bad", "Failing"),
         InstanceState::Removing => ("busy", "Being removed"),
-        InstanceState::Unknown => ("idle", "Being looked at"),
+        InstanceState::Unknown => ("idle", "Checking"),
     }
 }
 
@@ -156,10 +156,10 @@ pub(crate) fn event(event: &Event, with_name: bool) -> EventRow {
     let (tone, text) = match event.kind {
         EventKind::Finished if failed => ("bad", sentence(&event.detail)),
         EventKind::Finished => ("good", sentence(&event.detail)),
-        EventKind::Broke => ("bad", sentence(&event.detail)),
-        EventKind::Healed => ("good", sentence(&event.detail)),
-        EventKind::Entered => ("idle", format!("{} signed in to it.", event.detail)),
-        EventKind::Asked | EventKind::Changed => ("idle", sentence(&event.detail)),
+        EventKind::Failed => ("bad", sentence(&event.detail)),
+        EventKind::Recovered => ("good", sentence(&event.detail)),
+        EventKind::SignedIn => ("idle", format!("{} signed in to it.", event.detail)),
+        EventKind::Requested | EventKind::Changed => ("idle", sentence(&event.detail)),
     };
     EventRow {
         tone,

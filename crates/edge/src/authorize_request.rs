@@ -6,7 +6,7 @@ use crate::uri::Path;
 
 /// One request to an instance.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct AuthorizeRequest {
     /// Its method.
     pub method: Method,
     /// What its path means.
@@ -48,7 +48,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-impl Question {
+impl AuthorizeRequest {
     /// Reads what Caddy's `forward_auth` sends. None when it did not come from there.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let method: Method = text(headers, "x-forwarded-method")?.parse().ok()?;

@@ -1,9 +1,9 @@
-//! What is done with the data of an instance that is removed, before they go: a last backup, or
-//! the end of all backups.
+//! The pre-delete step of an instance that is removed: a final backup, or the deletion of all
+//! backups.
 
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
 use startclaw_model::{
-    Farewell, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId,
+    DeletionPolicy, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId,
 };
 use startclaw_store::Copy;
 
@@ -11,28 +11,30 @@ use super::take::{excluded, unavailable};
 use crate::{Engine, EngineError, progress::fail_step};
 
 impl Engine {
-    /// Does what is to be done before the volume goes, if its container is gone.
-    pub(super) async fn bid_farewell(&self, id: &InstanceId) -> Result<(), EngineError> {
+    /// Runs the pre-delete step, after the container is gone and before the volume is removed.
+    pub(super) async fn run_pre_delete(&self, id: &InstanceId) -> Result<(), EngineError> {
         let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
         if instance.desired.presence != Presence::Absent {
             return Ok(());
         }
         let open = self.store().open_operations(id).await?;
         let mut operation = open.into_iter().find(|o| o.kind == OperationKind::Deprovision);
-        let done = match instance.desired.farewell {
-            Farewell::Over => Ok(()),
-            Farewell::Backup => self.take_last(&instance, operation.as_mut()).await,
-            Farewell::Purge => self.erase(&instance, operation.as_mut()).await,
+        let done = match instance.desired.deletion_policy {
+            DeletionPolicy::None => Ok(()),
+            DeletionPolicy::FinalBackup => {
+                self.take_final_backup(&instance, operation.as_mut()).await
+            }
+            DeletionPolicy::Purge => self.purge_backups(&instance, operation.as_mut()).await,
         };
         match done {
             Ok(()) => {
-                let asked = instance.desired.farewell;
+                let asked = instance.desired.deletion_policy;
                 self.store()
                     .amend(id, |desired| {
                         // Something else may have been asked meanwhile.
-                        let same = desired.farewell == asked;
+                        let same = desired.deletion_policy == asked;
                         if same {
-                            desired.farewell = Farewell::Over;
+                            desired.deletion_policy = DeletionPolicy::None;
                         }
                         same
                     })
@@ -40,7 +42,7 @@ impl Engine {
                 self.inner.queue.push(id);
             }
             Err(e) => {
-                tracing::warn!(name = %instance.name, error = %e.message, "it is not removed yet; trying again");
+                tracing::warn!(name = %instance.name, error = %e.message, "it is not removed yet; retrying");
                 if let Some(operation) = &mut operation {
                     let advice = format!(
                         "{}; trying again. To remove it without: startclaw deprovision {} --no-backup",
@@ -55,19 +57,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The last backup, of a volume that nobody writes any more.
-    async fn take_last(
+    /// The final backup, of a volume that is no longer written.
+    async fn take_final_backup(
         &self,
         instance: &Instance,
         mut operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation.as_deref_mut() {
-            self.step(operation, "last-backup").await;
+            self.step(operation, "final-backup").await;
         }
         let plan = self.plan_of(instance)?;
-        let data = self.inner.host.data(&plan).await.map_err(unavailable)?;
+        let data = self.inner.host.volume_mount(&plan).await.map_err(unavailable)?;
         // An instance whose volume was never made, or never filled, leaves nothing behind.
-        let Some(data) = data.filter(|_| !instance.desired.volumes.is_unfilled()) else {
+        let Some(data) = data.filter(|_| !instance.desired.volumes.awaits_restore()) else {
             return Ok(());
         };
         // Nothing is no backup: it would be taken for the newest.
@@ -75,7 +77,7 @@ impl Engine {
             return Ok(());
         }
         let work = Work::Take { root: data.root, live: false, exclude: excluded(), check: true };
-        let job = self.job(self.first_repository(instance.id.as_str()), work);
+        let job = self.job(self.local_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;
         let info: SnapshotInfo = loop {
             let Some(event) = self.unless_stopped(session.next()).await else {
@@ -87,7 +89,7 @@ impl Engine {
                         self.show_progress(operation, now);
                     }
                 }
-                Event::Read => session.tell(Command::Commit).await?,
+                Event::Read => session.send(Command::Commit).await?,
                 Event::Done(Report::Taken(info)) => break info,
                 other => return Err(super::unexpected(&other)),
             }
@@ -101,25 +103,27 @@ impl Engine {
         if let Some(operation) = operation {
             operation.snapshot = Some(SnapshotId(info.id));
             self.save(operation).await.map_err(inside)?;
-            // A bucket that is away gets it later: it is on this machine for now.
-            self.send_off(&instance.id, &instance.name, Some(operation)).await.map_err(inside)?;
+            // A bucket that is away gets it later: it is on this host for now.
+            self.upload_pending_of(&instance.id, &instance.name, Some(operation))
+                .await
+                .map_err(inside)?;
         }
         Ok(())
     }
 
     /// The end of all backups.
-    async fn erase(
+    async fn purge_backups(
         &self,
         instance: &Instance,
         operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation {
-            self.step(operation, "forget-backups").await;
+            self.step(operation, "purge-backups").await;
         }
         let id = instance.id.as_str();
-        self.run(self.last_repository(id), Work::Erase).await?;
-        if self.inner.places.has_bucket() {
-            self.run(self.first_repository(id), Work::Erase).await?;
+        self.run(self.offsite_repository(id), Work::Erase).await?;
+        if self.inner.layout.has_bucket() {
+            self.run(self.local_repository(id), Work::Erase).await?;
         }
         for copy in [Copy::Remote, Copy::Local] {
             self.store().set_copies(&instance.id, copy, &[]).await.map_err(|e| BackupError {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use startclaw_host::{
-    Change, Container, ContainerState, Enforced, Host, HostErrorKind, ImageState, LogRequest,
+    Container, ContainerState, Enforced, Host, HostErrorKind, HostEvent, ImageState, LogRequest,
     Observed, Probe, Step, docker::DockerSettings,
 };
 use startclaw_model::AddressPool;
@@ -37,9 +37,9 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert_eq!(started.state, ContainerState::Running);
     assert!(started.started_at.is_some());
     p.until(&plan, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
-    assert!(twice(Step::Limit).await.container.unwrap().enforced == Enforced::All);
+    assert!(twice(Step::ApplyLimits).await.container.unwrap().enforced == Enforced::All);
 
-    let found = p.host.survey().await.unwrap();
+    let found = p.host.inventory().await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].id.clone(), found[0].name.as_str()), (plan.id.clone(), "life"));
     assert!(found[0].volume && found[0].network);
@@ -68,7 +68,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert!(!twice(Step::RemoveNetwork).await.network);
     assert_eq!(twice(Step::RemoveSecrets).await.secrets, None);
     assert_eq!(twice(Step::RemoveVolume).await, p.nothing(&plan));
-    assert_eq!(p.host.survey().await.unwrap(), []);
+    assert_eq!(p.host.inventory().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +127,7 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
     p.apply(&plan, Step::CreateVolume).await;
     assert_eq!(p.observe(&plan).await, Observed { volume_ready: true, ..half.clone() });
 
-    // Another first_uid: the files of a whole tree have another owner. It is said, to be mended
+    // Another first_uid: the files of a whole tree have another owner. It is said, to be repaired
     // by somebody who knows which of the two is right, and can still be removed.
     let root = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &object]);
     run("chown", &["399999", &root]);
@@ -150,7 +150,7 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
 async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() {
     let Some(p) = Platform::new(18) else { return };
     let plan = p.plan("port", 0, &["sleep", "infinity"]);
-    let port = p.host.place(plan.slot).unwrap().gateway.port();
+    let port = p.host.endpoints(plan.slot).unwrap().gateway.port();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets, Step::CreateContainer]
     {
@@ -192,8 +192,8 @@ async fn forty_networks_are_there_at_once() {
     let last = plans.last().unwrap();
     p.bring_up(last).await;
     p.until(last, |seen| matches!(seen.probe, Probe::Answer { .. })).await;
-    assert_eq!(p.host.place(last.slot).unwrap().webhook.to_string(), "10.88.21.58:8787");
-    let found = p.host.survey().await.unwrap();
+    assert_eq!(p.host.endpoints(last.slot).unwrap().webhook.to_string(), "10.88.21.58:8787");
+    let found = p.host.inventory().await.unwrap();
     assert_eq!(found.iter().filter(|found| found.network).count(), 40);
 }
 
@@ -273,7 +273,7 @@ async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
     let label = format!("schost12.instance={}", plan.id);
     let args = ["run", "-d", "--name", &name, "--label", &label, "--label"];
     run("docker", &[&args[..], &["schost12.role=repair", &plan.image, "sleep", "99"]].concat());
-    assert_eq!(p.host.survey().await.unwrap()[0].container, Some(("spec-1".to_owned(), false)));
+    assert_eq!(p.host.inventory().await.unwrap()[0].container, Some(("spec-1".to_owned(), false)));
     p.apply(&plan, Step::StartContainer).await;
     assert!(!run("docker", &["ps", "-a", "--format", "{{.Names}}"]).contains(&name));
 }
@@ -308,13 +308,13 @@ async fn changes_name_the_instance() {
     let Some(p) = Platform::new(14) else { return };
     let plan = p.plan("news", 0, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
-    let mut changes = p.host.changes();
-    assert_eq!(changes.next().await, Some(Change::Everything));
+    let mut changes = p.host.watch();
+    assert_eq!(changes.next().await, Some(HostEvent::Everything));
     let begin = Instant::now();
     run("docker", &["kill", &p.object(&plan)]);
     while !matches!(p.container(&plan).await, Container { state: ContainerState::Exited(_), .. }) {}
     let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await.unwrap();
-    assert_eq!(change, Some(Change::Instance(plan.id.clone())));
+    assert_eq!(change, Some(HostEvent::Instance(plan.id.clone())));
     println!("a kill was heard of after {:?}", begin.elapsed());
 }
 
@@ -345,11 +345,11 @@ async fn an_image_that_is_not_there_is_said_so() {
     plan.image = image();
     p.apply(&plan, Step::FetchImage).await;
 
-    let findings = p.host.check(&image()).await;
+    let findings = p.host.diagnose(&image()).await;
     for finding in &findings {
-        println!("{:?} {}: {}", finding.verdict, finding.check, finding.detail);
+        println!("{:?} {}: {}", finding.status, finding.name, finding.detail);
     }
-    let checked: Vec<&str> = findings.iter().map(|finding| finding.check.as_str()).collect();
+    let checked: Vec<&str> = findings.iter().map(|finding| finding.name.as_str()).collect();
     for check in [
         "docker",
         "image",
@@ -374,7 +374,7 @@ async fn a_step_costs_little_beside_docker() {
         println!("{step:>10} {:>6.1} ms", time.as_secs_f64() * 1e3);
     }
     println!("{:>10} {:>6.1} ms", "all", begin.elapsed().as_secs_f64() * 1e3);
-    for (name, step) in [("limits", Some(Step::Limit)), ("observe", None)] {
+    for (name, step) in [("limits", Some(Step::ApplyLimits)), ("observe", None)] {
         let begin = Instant::now();
         match step {
             Some(step) => p.apply(&plan, step).await,
@@ -383,6 +383,6 @@ async fn a_step_costs_little_beside_docker() {
         println!("{name:>10} {:>6.1} ms", begin.elapsed().as_secs_f64() * 1e3);
     }
     let begin = Instant::now();
-    p.host.survey().await.unwrap();
+    p.host.inventory().await.unwrap();
     println!("{:>10} {:>6.1} ms", "survey", begin.elapsed().as_secs_f64() * 1e3);
 }

@@ -6,7 +6,7 @@ use startclaw_accounts::{
     AccountError, AccountSettings, Accounts, FreshLink, FreshSession, Origin, SignUp, SignedIn,
 };
 use startclaw_engine::{
-    BackupSettings, Engine, EngineError, EngineSettings, InstanceSettings, Outside,
+    BackupSettings, Dependencies, Engine, EngineError, EngineSettings, InstanceSettings,
     ProvisionRequest, Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub const PASSWORD: &str = "four words in a row";
 
 /// What outlives the daemon: the machine, the database, the master key.
-pub struct House {
+pub struct TestPlatform {
     pub store: Store,
     pub host: SimulatedHost,
     pub settings: AccountSettings,
@@ -32,13 +32,13 @@ pub struct House {
 }
 
 /// A daemon's life.
-pub struct Life {
+pub struct TestDaemon {
     pub engine: Engine,
     pub accounts: Accounts,
     stop: CancellationToken,
 }
 
-impl House {
+impl TestPlatform {
     pub async fn new(sign_up: SignUp) -> Self {
         Self {
             store: Store::in_memory().await.unwrap(),
@@ -50,7 +50,7 @@ impl House {
     }
 
     /// A daemon begins.
-    pub async fn start(&self) -> Life {
+    pub async fn start(&self) -> TestDaemon {
         let ms = Duration::from_millis;
         let settings = EngineSettings {
             domain: "claws.test".into(),
@@ -64,28 +64,28 @@ impl House {
             },
             timing: Timing {
                 boot_poll: ms(1),
-                rest_limit: ms(20),
-                rest_again: ms(1),
+                quiesce_limit: ms(20),
+                quiesce_again: ms(1),
                 backup_again: ms(2),
                 backoff_first: ms(2),
                 backoff_limit: ms(20),
-                trouble_first: ms(1),
+                host_retry_first: ms(1),
                 ..Timing::default()
             },
         };
         let vault = Vault::load(&self.folder.path().join("master.key"), true).unwrap();
-        let outside = Outside::simulated(self.host.clone());
+        let outside = Dependencies::simulated(self.host.clone());
         let engine = Engine::start(self.store.clone(), vault, outside, settings).await.unwrap();
         let (store, site) = (self.store.clone(), "https://claws.test");
         let accounts = Accounts::new(store, engine.clone(), self.settings.clone(), site).unwrap();
-        Life { engine, accounts, stop: CancellationToken::new() }
+        TestDaemon { engine, accounts, stop: CancellationToken::new() }
     }
 }
 
-impl Life {
+impl TestDaemon {
     /// Sees those off who leave, from now on.
-    pub fn see_off(&self) {
-        tokio::spawn(self.accounts.clone().see_off(self.stop.clone()));
+    pub fn delete_pending_accounts(&self) {
+        tokio::spawn(self.accounts.clone().delete_pending_accounts(self.stop.clone()));
     }
 
     /// The daemon ends.
@@ -128,17 +128,17 @@ impl Life {
         self.accounts.sign_in(address, &Secret::new(password), device, from).await
     }
 
-    pub async fn who(&self, session: &FreshSession) -> Option<SignedIn> {
-        self.accounts.who(session.value.expose(), &home()).await.unwrap()
+    pub async fn authenticate(&self, session: &FreshSession) -> Option<SignedIn> {
+        self.accounts.authenticate(session.value.expose(), &home()).await.unwrap()
     }
 
     /// Enters an instance from a session of an account, and gives the cookie.
-    pub async fn enter(&self, session: &FreshSession, text: &str) -> Secret {
-        let (who, name) = (self.who(session).await.unwrap(), name(text));
+    pub async fn sign_in_to_instance(&self, session: &FreshSession, text: &str) -> Secret {
+        let (who, name) = (self.authenticate(session).await.unwrap(), name(text));
         let from = Some(who.session.hash.clone());
-        let ticket = self.engine.mint_ticket(&who.actor(), &name, from).await.unwrap();
+        let ticket = self.engine.create_login_token(&who.actor(), &name, from).await.unwrap();
         let id = self.engine.status(&name).await.unwrap().id;
-        self.engine.enter(&id, &name, ticket.value.expose()).await.unwrap().unwrap().0
+        self.engine.sign_in(&id, &name, ticket.value.expose()).await.unwrap().unwrap().0
     }
 
     /// Whether a cookie lets its bearer into an instance.

@@ -6,7 +6,9 @@
 
 use futures::StreamExt;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
-use startclaw_host::{ContainerState, Data, Found, LogRequest, Plan, SecretFile, Step, excerpt};
+use startclaw_host::{
+    ContainerState, InventoryItem, LogRequest, Plan, SecretFile, Step, VolumeMount, excerpt,
+};
 use startclaw_model::{
     Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, Timestamp,
 };
@@ -34,16 +36,19 @@ const CPUS: f64 = 0.5;
 const PLACEHOLDER: &str = "1:placeholder-for-a-drill";
 /// Lines of its log that are kept when it does not come up.
 const LINES: usize = 10;
-/// Between two looks at whether it came up, in so many of those at a boot that somebody waits for.
-const LOOKS: u32 = 5;
+/// Between two checks of whether it came up, in so many of those at a boot that somebody waits for.
+const POLLS_PER_CHECK: u32 = 5;
 
-fn scratch_id(of: &InstanceId) -> InstanceId {
+fn test_instance_id(of: &InstanceId) -> InstanceId {
     InstanceId(format!("{MARK}{of}"))
 }
 
 impl Engine {
     /// Does the drill that was asked for.
-    pub(super) async fn rehearse(&self, mut operation: Operation) -> Result<(), EngineError> {
+    pub(super) async fn run_restore_test(
+        &self,
+        mut operation: Operation,
+    ) -> Result<(), EngineError> {
         for attempt in 1..=TRIES {
             let found = self.store().instance_and_key(&operation.instance).await?;
             let instance = found.map(|(instance, _)| instance);
@@ -51,9 +56,9 @@ impl Engine {
             else {
                 return self.end_removed(operation).await;
             };
-            let done = self.rehearse_once(&instance, &mut operation).await;
+            let done = self.run_restore_test_once(&instance, &mut operation).await;
             match done {
-                // What is left behind is begun anew by the next daemon.
+                // What is left behind is begun again by the next daemon.
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
                 Err(_) if self.is_to_go(&instance.id) => return self.end_removed(operation).await,
                 Err(e) if passes(&e) && attempt < TRIES => {
@@ -73,7 +78,7 @@ impl Engine {
 
     /// The instance is to go: that is no failure of its backup.
     async fn end_removed(&self, mut operation: Operation) -> Result<(), EngineError> {
-        self.store().clear(&trouble(&operation.name)).await?;
+        self.store().resolve(&alert_key(&operation.name)).await?;
         self.finish(&mut operation, Err(REMOVED.into())).await
     }
 
@@ -82,13 +87,13 @@ impl Engine {
         entry.is_none_or(|entry| entry.instance.desired.presence == Presence::Absent)
     }
 
-    async fn rehearse_once(
+    async fn run_restore_test_once(
         &self,
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         let plan = Plan {
-            id: scratch_id(&instance.id),
+            id: test_instance_id(&instance.id),
             volume: 0,
             isolated: true,
             limits: Limits { cpus: CPUS, ..instance.desired.profile.limits },
@@ -96,21 +101,21 @@ impl Engine {
             ..self.plan_of(instance)?
         };
         // What a crash left is no beginning.
-        self.clear_scratch(&plan).await?;
-        let done = self.try_out(instance, &plan, operation).await;
+        self.remove_test_instance(&plan).await?;
+        let done = self.restore_and_boot(instance, &plan, operation).await;
         if self.inner.stop.is_cancelled() {
             return done;
         }
         if done.is_ok() {
-            self.step(operation, "clear").await;
+            self.step(operation, "cleanup").await;
         }
-        if let Err(e) = self.clear_scratch(&plan).await {
-            tracing::warn!(name = %plan.name, error = %e.message, "what a drill made stays for now");
+        if let Err(e) = self.remove_test_instance(&plan).await {
+            tracing::warn!(name = %plan.name, error = %e.message, "cannot remove leftovers of a restore test yet");
         }
         done
     }
 
-    async fn try_out(
+    async fn restore_and_boot(
         &self,
         instance: &Instance,
         plan: &Plan,
@@ -122,11 +127,11 @@ impl Engine {
             message: "there is no backup of it where backups are kept".into(),
         })?;
         operation.snapshot = Some(newest.id.clone());
-        let repository = self.last_repository(instance.id.as_str());
-        let data = self.pour(plan, repository, &newest.id, operation).await?;
+        let repository = self.offsite_repository(instance.id.as_str());
+        let data = self.restore_into_volume(plan, repository, &newest.id, operation).await?;
         self.check_databases(data, operation).await?;
         self.step(operation, "boot").await;
-        let booted = self.unless_stopped(self.boot_scratch(instance, plan)).await;
+        let booted = self.unless_stopped(self.boot_test_instance(instance, plan)).await;
         let booted = booted.unwrap_or_else(|| Err(super::take::stopped()));
         if let Err(e) = &booted
             && !passes(e)
@@ -139,7 +144,7 @@ impl Engine {
 
     async fn check_databases(
         &self,
-        data: Data,
+        data: VolumeMount,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         self.step(operation, "databases").await;
@@ -160,13 +165,17 @@ impl Engine {
     }
 
     /// Boots OpenClaw on the volume, prepared as after a restore, and waits until it has started.
-    async fn boot_scratch(&self, instance: &Instance, plan: &Plan) -> Result<(), BackupError> {
+    async fn boot_test_instance(
+        &self,
+        instance: &Instance,
+        plan: &Plan,
+    ) -> Result<(), BackupError> {
         let host = &self.inner.host;
         let timing = &self.inner.settings.timing;
         host.apply(plan, &Step::WriteSecrets).await.map_err(unavailable)?;
         let found = host.observe(plan).await.map_err(unavailable)?.config;
-        if let Some(place) = host.place(instance.slot) {
-            let setup = plan::setup(&self.inner.settings, instance, &place);
+        if let Some(endpoints) = host.endpoints(instance.slot) {
+            let setup = plan::setup(&self.inner.settings, instance, &endpoints);
             // A file that cannot be read is left to OpenClaw.
             if let Ok(wanted) = openclaw::configuration(found.as_deref(), &setup)
                 && found.as_deref() != Some(wanted.as_slice())
@@ -197,7 +206,7 @@ impl Engine {
                     let limit = timing.boot_limit.as_secs();
                     return Err(no_boot(format!("it did not start within {limit} s")));
                 }
-                Some(_) => tokio::time::sleep(timing.boot_poll * LOOKS).await,
+                Some(_) => tokio::time::sleep(timing.boot_poll * POLLS_PER_CHECK).await,
             }
         }
     }
@@ -229,14 +238,14 @@ impl Engine {
             // The instance was removed meanwhile.
             return Ok(());
         }
-        let trouble = trouble(&operation.name);
+        let alert = alert_key(&operation.name);
         metrics::counter!("startclaw_drills_total").increment(1);
         match &outcome {
-            Ok(()) => drop(self.store().clear(&trouble).await?),
+            Ok(()) => drop(self.store().resolve(&alert).await?),
             Err(why) => {
                 tracing::error!(name = %operation.name, error = why, "a drill failed");
                 metrics::counter!("startclaw_drills_failed_total").increment(1);
-                self.store().raise(&trouble, why).await?;
+                self.store().fire(&alert, why).await?;
             }
         }
         self.inner.alerts.wake();
@@ -253,19 +262,19 @@ impl Engine {
     }
 
     /// Removes all that a drill makes; the volume last, by which the rest is found.
-    async fn clear_scratch(&self, plan: &Plan) -> Result<(), BackupError> {
+    async fn remove_test_instance(&self, plan: &Plan) -> Result<(), BackupError> {
         for step in [Step::RemoveContainer, Step::RemoveSecrets, Step::RemoveVolume] {
             self.inner.host.apply(plan, &step).await.map_err(unavailable)?;
         }
         Ok(())
     }
 
-    /// Clears away what a drill left behind that is not under way any more; `false` when that is
+    /// Clears away what a drill left behind that is not in progress any more; `false` when that is
     /// not what was found.
-    pub(crate) async fn clear_stray(&self, found: &Found) -> bool {
+    pub(crate) async fn remove_stray_test_instance(&self, found: &InventoryItem) -> bool {
         let Some(of) = found.id.as_str().strip_prefix(MARK) else { return false };
         let Ok(name) = Name::parse(&found.name) else { return false };
-        // While a drill goes on, it has its instance.
+        // While a restore test runs, it has its instance.
         let Some(_claim) = self.inner.jobs.claim(&InstanceId(of.to_owned())) else { return true };
         let plan = Plan {
             id: found.id.clone(),
@@ -280,19 +289,19 @@ impl Engine {
             secrets: Vec::new(),
             workload: plan::workload(),
         };
-        match self.clear_scratch(&plan).await {
+        match self.remove_test_instance(&plan).await {
             Ok(()) => {
-                tracing::info!(name = %plan.name, "cleared away what a drill had left behind")
+                tracing::info!(name = %plan.name, "removed leftovers of a restore test")
             }
             Err(e) => {
-                tracing::warn!(name = %plan.name, error = %e.message, "what a drill made stays for now");
+                tracing::warn!(name = %plan.name, error = %e.message, "cannot remove leftovers of a restore test yet");
             }
         }
         true
     }
 }
 
-fn trouble(name: &Name) -> String {
+fn alert_key(name: &Name) -> String {
     format!("drill/{name}")
 }
 

@@ -1,4 +1,4 @@
-//! Who may boot. A boot takes seconds of one CPU, so only a few go on side by side, and a
+//! Who may boot. A boot takes seconds of one CPU, so only a few run in parallel, and a
 //! hundred instances that come back at once do not starve each other and those that are live.
 
 use std::{
@@ -11,7 +11,7 @@ use startclaw_model::{InstanceId, Timestamp};
 
 /// The gate before the boots.
 #[derive(Debug)]
-pub(crate) struct Boots {
+pub(crate) struct BootLimiter {
     capacity: usize,
     state: Mutex<State>,
 }
@@ -35,7 +35,7 @@ impl State {
     }
 }
 
-impl Boots {
+impl BootLimiter {
     /// A gate that lets `capacity` in at a time.
     pub fn new(capacity: usize) -> Self {
         Self { capacity: capacity.max(1), state: Mutex::default() }
@@ -46,7 +46,7 @@ impl Boots {
     }
 
     /// Lets an instance in, or puts it in the line: whoever leaves names the next.
-    pub fn enter(&self, id: &InstanceId, failed: bool) -> bool {
+    pub fn acquire(&self, id: &InstanceId, failed: bool) -> bool {
         let mut state = self.state();
         if state.inside.contains(id) {
             return true;
@@ -67,7 +67,7 @@ impl Boots {
     }
 
     /// Lets an instance out, or out of the line; says who is to be looked at next.
-    pub fn leave(&self, id: &InstanceId) -> Option<InstanceId> {
+    pub fn release(&self, id: &InstanceId) -> Option<InstanceId> {
         let mut state = self.state();
         let was_first = state.front() == Some(id);
         let was_inside = state.inside.remove(id);
@@ -111,14 +111,14 @@ mod tests {
 
     #[test]
     fn who_leaves_names_the_next_in_line() {
-        let boots = Boots::new(1);
-        assert!(boots.enter(&id(1), false));
-        assert!(boots.enter(&id(1), false), "it is inside already");
-        assert!(!boots.enter(&id(2), false) && !boots.enter(&id(3), false));
-        assert_eq!(boots.leave(&id(1)), Some(id(2)));
-        assert!(!boots.enter(&id(3), false), "it is not its turn");
-        assert!(boots.enter(&id(2), false));
-        assert_eq!(boots.leave(&id(2)), Some(id(3)));
+        let boots = BootLimiter::new(1);
+        assert!(boots.acquire(&id(1), false));
+        assert!(boots.acquire(&id(1), false), "it is inside already");
+        assert!(!boots.acquire(&id(2), false) && !boots.acquire(&id(3), false));
+        assert_eq!(boots.release(&id(1)), Some(id(2)));
+        assert!(!boots.acquire(&id(3), false), "it is not its turn");
+        assert!(boots.acquire(&id(2), false));
+        assert_eq!(boots.release(&id(2)), Some(id(3)));
     }
 
     #[test]
@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn those_that_failed_go_last_and_a_line_does_not_stop_at_one_that_gave_up() {
-        let boots = Boots::new(1);
-        assert!(boots.enter(&id(1), false));
-        assert!(!boots.enter(&id(2), true) && !boots.enter(&id(3), false));
-        assert_eq!(boots.leave(&id(1)), Some(id(3)));
-        assert_eq!(boots.leave(&id(3)), Some(id(2)), "3 gave up");
-        assert!(boots.enter(&id(4), false), "one that did not fail goes before 2");
-        assert_eq!(boots.leave(&id(4)), Some(id(2)));
-        assert!(boots.enter(&id(2), true));
-        assert_eq!(boots.leave(&id(2)), None);
+        let boots = BootLimiter::new(1);
+        assert!(boots.acquire(&id(1), false));
+        assert!(!boots.acquire(&id(2), true) && !boots.acquire(&id(3), false));
+        assert_eq!(boots.release(&id(1)), Some(id(3)));
+        assert_eq!(boots.release(&id(3)), Some(id(2)), "3 gave up");
+        assert!(boots.acquire(&id(4), false), "one that did not fail goes before 2");
+        assert_eq!(boots.release(&id(4)), Some(id(2)));
+        assert!(boots.acquire(&id(2), true));
+        assert_eq!(boots.release(&id(2)), None);
     }
 }

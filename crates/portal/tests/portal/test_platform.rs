@@ -14,7 +14,8 @@ use axum::{
 use http_body_util::BodyExt;
 use startclaw_accounts::{AccountSettings, Accounts, SignUp};
 use startclaw_engine::{
-    BackupSettings, Engine, EngineSettings, InstanceSettings, Outside, ProvisionRequest, Timing,
+    BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
+    Timing,
 };
 use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, Email, InstanceState, Name, Owner, Quota};
@@ -29,14 +30,14 @@ pub const PASSWORD: &str = "four words in a row";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A platform that boots instances in a few milliseconds; everybody can sign up.
-pub struct House {
+pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
     pages: Router,
     _folder: tempfile::TempDir,
 }
 
-impl House {
+impl TestPlatform {
     pub async fn new() -> Self {
         Self::with(SignUp::Open).await
     }
@@ -58,16 +59,17 @@ impl House {
             timing: Timing {
                 boot_poll: ms(1),
                 backup_again: ms(5),
-                rest_again: ms(1),
+                quiesce_again: ms(1),
                 ..Timing::default()
             },
         };
         let host = SimulatedHost::new(2000, ms(2));
-        let engine =
-            Engine::start(store.clone(), vault, Outside::simulated(host), settings).await.unwrap();
+        let engine = Engine::start(store.clone(), vault, Dependencies::simulated(host), settings)
+            .await
+            .unwrap();
         let wanted = AccountSettings { sign_up, quota, ..AccountSettings::default() };
         let accounts = Accounts::new(store, engine.clone(), wanted, SITE).unwrap();
-        tokio::spawn(accounts.clone().see_off(CancellationToken::new()));
+        tokio::spawn(accounts.clone().delete_pending_accounts(CancellationToken::new()));
         let pages = startclaw_portal::router(
             engine.clone(),
             accounts.clone(),
@@ -84,7 +86,7 @@ impl House {
 
     /// A browser without cookies.
     pub fn browser(&self) -> Browser<'_> {
-        Browser { house: self, jar: Mutex::default() }
+        Browser { platform: self, jar: Mutex::default() }
     }
 
     /// A browser in which somebody has signed up.
@@ -168,7 +170,7 @@ impl Page {
 
 /// A browser, with its cookies.
 pub struct Browser<'a> {
-    house: &'a House,
+    platform: &'a TestPlatform,
     jar: Mutex<BTreeMap<String, String>>,
 }
 
@@ -227,7 +229,7 @@ impl Browser<'_> {
             request = request.header(header::COOKIE, cookies.join("; "));
         }
         let request = request.body(body).unwrap();
-        let answer = self.house.pages.clone().oneshot(request).await.unwrap();
+        let answer = self.platform.pages.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         for set in parts.headers.get_all(header::SET_COOKIE) {
             let text = set.to_str().unwrap();

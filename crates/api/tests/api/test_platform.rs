@@ -20,7 +20,7 @@ use startclaw_vault::Vault;
 use tower::ServiceExt;
 
 /// A platform with 20 places that boots instances in a few milliseconds.
-pub struct House {
+pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
     pub settings: Settings,
@@ -60,7 +60,7 @@ impl Answer {
     }
 }
 
-impl House {
+impl TestPlatform {
     pub async fn new() -> Self {
         Self::with_boot(Duration::from_millis(5)).await
     }
@@ -86,7 +86,7 @@ impl House {
         let engine = Engine::start(
             store.clone(),
             vault,
-            startclaw_engine::Outside::simulated(host),
+            startclaw_engine::Dependencies::simulated(host),
             settings,
         )
         .await

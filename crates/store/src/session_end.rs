@@ -1,5 +1,6 @@
-//! Access that ends: sessions and tickets that go, and the instances whose open connections have to
-//! be cut for it. Both are written in one transaction, so that a crash after it loses neither.
+//! Access that ends: sessions and login tokens that go, and the instances whose open connections
+//! have to be cut for it. Both are written in one transaction, so that a crash after it loses
+//! neither.
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{AccountId, InstanceId, Slot, Timestamp};
@@ -9,7 +10,6 @@ use crate::{IMMEDIATE, Store, StoreError};
 /// An instance whose open connections are to be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnect {
-    /// The instance.
     pub instance: InstanceId,
     /// Its place on the host.
     pub slot: Slot,
@@ -139,7 +139,7 @@ pub(crate) async fn end(
     Ok(done.rows_affected())
 }
 
-/// Ends all sessions and tickets in one instance, links of operators included.
+/// Ends all sessions and login tokens in one instance, links of operators included.
 pub(crate) async fn end_in(
     tx: &mut SqliteConnection,
     instance: &InstanceId,
@@ -147,7 +147,7 @@ pub(crate) async fn end_in(
     end_where(tx, "SELECT id FROM instances WHERE id = $1", instance.as_str()).await
 }
 
-/// Ends all sessions and tickets in the instances of an account, links of operators included.
+/// Ends all sessions and login tokens in the instances of an account, links of operators included.
 pub(crate) async fn end_in_instances_of(
     tx: &mut SqliteConnection,
     account: &AccountId,
@@ -168,7 +168,8 @@ async fn end_where(
     Ok(())
 }
 
-/// Ends what an account entered, or could enter by a ticket, in instances that are not its own.
+/// Ends what an account entered, or could enter by a login token, in instances that are not its
+/// own.
 pub(crate) async fn end_in_others(
     tx: &mut SqliteConnection,
     account: &AccountId,
@@ -186,7 +187,7 @@ pub(crate) async fn end_in_others(
         "DELETE FROM sessions WHERE account_session IN
             (SELECT hash FROM account_sessions WHERE account_id = $1)
          AND instance_id NOT IN (SELECT id FROM instances WHERE account_id = $1)",
-        "DELETE FROM tickets WHERE account_session IN
+        "DELETE FROM login_tokens WHERE account_session IN
             (SELECT hash FROM account_sessions WHERE account_id = $1)
          AND instance_id NOT IN (SELECT id FROM instances WHERE account_id = $1)",
     ] {
@@ -211,7 +212,7 @@ pub(crate) async fn mark(
     let mut marked = 0;
     for row in &rows {
         let id: String = row.try_get(0)?;
-        // Always a later time than before: a cut that is under way does not count for this one.
+        // Always a later time than before: a cut that is in progress does not count for this one.
         let done = sqlx::query(
             "INSERT INTO disconnects (instance_id, at) VALUES ($1, $2)
              ON CONFLICT (instance_id) DO UPDATE SET at = MAX(at + 1, excluded.at)",

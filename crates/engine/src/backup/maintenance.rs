@@ -1,4 +1,4 @@
-//! What keeps repositories good: old snapshots go, and what is stored is read back.
+//! Maintenance of repositories: retention of snapshots, and verification of stored data.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,7 +9,7 @@ use startclaw_store::Copy;
 use super::finish;
 use crate::{Engine, EngineError};
 
-/// The stored data are read back in so many parts.
+/// The stored data are read back in this many parts.
 const PARTS: u32 = 4;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The time from one part to the next. Backups of two nights lie a little more or less than a day
@@ -21,35 +21,39 @@ const LONGEST: Duration = Duration::from_secs(55 * 12 * 3600);
 
 impl Engine {
     /// What is done after a nightly backup.
-    pub(super) async fn keep_up(
+    pub(super) async fn run_maintenance(
         &self,
         id: &InstanceId,
         name: &Name,
         operation: &mut Operation,
     ) -> Result<(), EngineError> {
         self.step(operation, "forget").await;
-        self.forget_old(id, name).await?;
+        self.apply_retention(id, name).await?;
         let now = Timestamp::now();
-        if let Some(part) = part_due(now, &self.store().read_parts(id).await?) {
-            self.step(operation, "read-back").await;
-            if self.read_back(id, name, ReadData::Part { n: part, of: PARTS }).await? {
-                self.store().note_read(id, part, now).await?;
+        if let Some(part) = part_due(now, &self.store().verified_parts(id).await?) {
+            self.step(operation, "verify").await;
+            if self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await? {
+                self.store().note_verified(id, part, now).await?;
             }
         }
         Ok(())
     }
 
     /// Forgets the snapshots that are too old, in both places.
-    pub(super) async fn forget_old(&self, id: &InstanceId, name: &Name) -> Result<(), EngineError> {
+    pub(super) async fn apply_retention(
+        &self,
+        id: &InstanceId,
+        name: &Name,
+    ) -> Result<(), EngineError> {
         let settings = &self.inner.settings.backup;
         let mut places =
-            vec![(self.last_repository(id.as_str()), Copy::Remote, settings.keep_days)];
-        if self.inner.places.has_bucket() {
-            let local = self.first_repository(id.as_str());
+            vec![(self.offsite_repository(id.as_str()), Copy::Remote, settings.keep_days)];
+        if self.inner.layout.has_bucket() {
+            let local = self.local_repository(id.as_str());
             places.push((local, Copy::Local, settings.keep_local_days));
         }
         for (repository, copy, keep_days) in places {
-            let trouble = match copy {
+            let alert = match copy {
                 Copy::Remote => format!("retention/{name}"),
                 Copy::Local => format!("retention/{name}/local"),
             };
@@ -57,12 +61,12 @@ impl Engine {
                 Ok(Report::Forgotten { kept, .. }) => {
                     let kept: Vec<_> = kept.into_iter().map(SnapshotId).collect();
                     self.store().set_copies(id, copy, &kept).await?;
-                    self.store().clear(&trouble).await?;
+                    self.store().resolve(&alert).await?;
                 }
                 Ok(_) => {}
                 Err(e) => {
                     tracing::warn!(%name, error = %e.message, "old backups could not be forgotten");
-                    self.store().raise(&trouble, &e.message).await?;
+                    self.store().fire(&alert, &e.message).await?;
                 }
             }
         }
@@ -72,7 +76,7 @@ impl Engine {
 
     /// Forgets the old snapshots of instances that are gone, and in the end all of such an
     /// instance: the newest snapshot, which is kept of those that live, goes with its age here.
-    pub(crate) async fn tidy_archives(&self) -> Result<(), EngineError> {
+    pub(crate) async fn collect_archives(&self) -> Result<(), EngineError> {
         let settings = &self.inner.settings.backup;
         let kept = Duration::from_secs(u64::from(settings.keep_days) * 24 * 3600);
         for archive in self.store().archives().await? {
@@ -80,13 +84,13 @@ impl Engine {
             let newest = self.store().snapshots(&archive.id).await?.into_iter().next();
             let over = newest.is_none_or(|s| Timestamp::now().since(s.taken_at) > kept);
             if !over {
-                self.forget_old(&archive.id, &archive.name).await?;
+                self.apply_retention(&archive.id, &archive.name).await?;
                 continue;
             }
             let id = archive.id.as_str();
-            let mut erased = self.run(self.last_repository(id), Work::Erase).await;
-            if erased.is_ok() && self.inner.places.has_bucket() {
-                erased = self.run(self.first_repository(id), Work::Erase).await;
+            let mut erased = self.run(self.offsite_repository(id), Work::Erase).await;
+            if erased.is_ok() && self.inner.layout.has_bucket() {
+                erased = self.run(self.local_repository(id), Work::Erase).await;
             }
             match erased {
                 Ok(_) => {
@@ -96,7 +100,7 @@ impl Engine {
                 Err(e) => {
                     tracing::warn!(name = %archive.name, error = %e.message, "old backups could not be forgotten");
                     let alert = format!("retention/{}", archive.name);
-                    self.store().raise(&alert, &e.message).await?;
+                    self.store().fire(&alert, &e.message).await?;
                     self.inner.alerts.wake();
                 }
             }
@@ -105,30 +109,30 @@ impl Engine {
     }
 
     /// Forgets old snapshots of instances that are gone, once a day, until the engine stops.
-    pub(crate) async fn tidy_daily(self) {
+    pub(crate) async fn collect_archives_daily(self) {
         while self.pause(DAY).await {
-            if let Err(e) = self.tidy_archives().await {
+            if let Err(e) = self.collect_archives().await {
                 tracing::error!(error = ?e, "the database failed; tidying backups tomorrow");
             }
         }
     }
 
     /// Reads stored data back; `false` when they are not good, or could not be read. Then the same
-    /// part is read again the next night: another that is good would end the trouble.
-    pub(super) async fn read_back(
+    /// part is read again the next night: another that is good would resolve the alert.
+    pub(super) async fn verify(
         &self,
         id: &InstanceId,
         name: &Name,
         read: ReadData,
     ) -> Result<bool, EngineError> {
-        let trouble = format!("check/{name}");
-        let done = self.run(self.last_repository(id.as_str()), Work::Check { read }).await;
+        let alert = format!("check/{name}");
+        let done = self.run(self.offsite_repository(id.as_str()), Work::Check { read }).await;
         match &done {
-            Ok(_) => drop(self.store().clear(&trouble).await?),
+            Ok(_) => drop(self.store().resolve(&alert).await?),
             Err(_) if self.inner.stop.is_cancelled() => return Ok(false),
             Err(e) => {
                 tracing::error!(%name, error = %e.message, "its backups are not what they were");
-                self.store().raise(&trouble, &e.message).await?;
+                self.store().fire(&alert, &e.message).await?;
             }
         }
         self.inner.alerts.wake();
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn all_parts_are_read_within_thirty_days_whatever_nights_are_missed() {
-        // Of a week, only some nights; and a month in which the machine is off.
+        // Of a week, only some nights; and a month in which the host is off.
         for seen in [[true; 7], [true, false, true, false, true, false, true]] {
             for off in [0..0, 40..47, 40..75] {
                 let on = |n: &i64| seen[usize::try_from(n % 7).unwrap()] && !off.contains(n);

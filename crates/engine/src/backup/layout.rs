@@ -1,4 +1,4 @@
-//! Where the repositories of an instance lie, and the keys that open them.
+//! The local and offsite repositories of an instance, and their keys.
 
 use std::{fmt::Write as _, path::PathBuf};
 
@@ -14,15 +14,15 @@ use crate::Engine;
 
 /// The settings, understood.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct RepositoryLayout {
     /// Where backups go in the end.
     destination: Storage,
-    /// The copies on this machine, when the destination is a bucket.
+    /// The copies on this host, when the destination is a bucket.
     local: Option<Storage>,
     locks: PathBuf,
 }
 
-impl Places {
+impl RepositoryLayout {
     /// Understands the settings.
     pub fn new(settings: &BackupSettings) -> Result<Self, BackupError> {
         let wrong = |message: String| BackupError { kind: BackupErrorKind::Unavailable, message };
@@ -55,7 +55,7 @@ impl Places {
     }
 
     /// The repository that a backup is written to first.
-    pub fn first(&self, vault: &Vault, id: &str) -> Repository {
+    pub fn local(&self, vault: &Vault, id: &str) -> Repository {
         let storage = self.local.as_ref().unwrap_or(&self.destination);
         repository(
             storage,
@@ -67,7 +67,7 @@ impl Places {
     }
 
     /// The repository where backups are kept longest.
-    pub fn last(&self, vault: &Vault, id: &str) -> Repository {
+    pub fn offsite(&self, vault: &Vault, id: &str) -> Repository {
         repository(&self.destination, &self.locks, "last", vault, id)
     }
 }
@@ -115,11 +115,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn first_repository(&self, id: &str) -> Repository {
-        self.inner.places.first(&self.inner.vault, id)
+    pub(super) fn local_repository(&self, id: &str) -> Repository {
+        self.inner.layout.local(&self.inner.vault, id)
     }
 
-    pub(super) fn last_repository(&self, id: &str) -> Repository {
-        self.inner.places.last(&self.inner.vault, id)
+    pub(super) fn offsite_repository(&self, id: &str) -> Repository {
+        self.inner.layout.offsite(&self.inner.vault, id)
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
 use crate::{
-    Container, ContainerState, Enforced, Exit, Found, HostError, MachineUsage, Observed, Plan,
-    Probe, Step, Usage,
+    Container, ContainerState, Enforced, Exit, HostError, InventoryItem, MachineUsage, Observed,
+    Plan, Probe, Step, Usage,
 };
 
 /// How an instance's container behaves.
@@ -29,7 +29,7 @@ pub enum Behaviour {
 
 /// What is there of one instance.
 #[derive(Debug, Clone, Default)]
-pub struct Thing {
+pub struct SimInstance {
     /// Its name as marked.
     pub name: String,
     /// Its slot.
@@ -40,7 +40,7 @@ pub struct Thing {
     pub isolated: bool,
     /// The generation that the container was made with.
     pub mounted: u64,
-    /// When a frozen container goes on by itself.
+    /// When a frozen container continues automatically.
     pub thaws_at: Option<Timestamp>,
     /// When it was frozen last.
     pub frozen_at: Option<Timestamp>,
@@ -62,7 +62,7 @@ pub struct Thing {
     pub usage: Usage,
 }
 
-impl Thing {
+impl SimInstance {
     /// The configuration in the volume that the container was made with.
     pub fn config(&self) -> Option<Bytes> {
         self.volumes.get(&self.mounted).cloned().flatten()
@@ -79,23 +79,25 @@ impl Thing {
 
 /// Everything on a simulated host.
 #[derive(Debug, Default)]
-pub struct World {
-    things: HashMap<InstanceId, Thing>,
+pub struct SimState {
+    things: HashMap<InstanceId, SimInstance>,
     /// How things behave that are not made yet.
     pub next_behaviour: Behaviour,
     /// The images that are neither there nor to be had; all others are there.
     pub missing_images: HashSet<String>,
-    /// What the machine has and uses.
+    /// What the host has and uses.
     pub machine: MachineUsage,
     /// The slots whose connections were ended, in order.
     pub disconnected: Vec<Slot>,
 }
 
-impl World {
+impl SimState {
     /// What is there of an instance, to look at or to break.
-    pub fn thing(&mut self, id: &InstanceId) -> &mut Thing {
+    pub fn instance(&mut self, id: &InstanceId) -> &mut SimInstance {
         let behaviour = self.next_behaviour;
-        self.things.entry(id.clone()).or_insert_with(|| Thing { behaviour, ..Thing::default() })
+        self.things
+            .entry(id.clone())
+            .or_insert_with(|| SimInstance { behaviour, ..SimInstance::default() })
     }
 
     /// All instances of which something is there.
@@ -105,14 +107,14 @@ impl World {
 
     /// Ends a running container as from outside.
     pub fn end(&mut self, id: &InstanceId, code: i64, oom_killed: bool) {
-        if let Some(container) = &mut self.thing(id).container {
+        if let Some(container) = &mut self.instance(id).container {
             let at = Timestamp::now();
             container.state = ContainerState::Exited(Exit { code, oom_killed, at });
         }
     }
 
     pub(super) fn usage(&self) -> Vec<(InstanceId, Usage)> {
-        let running = |thing: &Thing| {
+        let running = |thing: &SimInstance| {
             let state = thing.container.as_ref().map(|container| &container.state);
             matches!(state, Some(ContainerState::Running | ContainerState::Paused))
         };
@@ -120,11 +122,11 @@ impl World {
         used.map(|(id, thing)| (id.clone(), thing.usage)).collect()
     }
 
-    pub(super) fn survey(&self) -> Vec<Found> {
+    pub(super) fn inventory(&self) -> Vec<InventoryItem> {
         self.things
             .iter()
             .filter(|(_, t)| !t.is_gone())
-            .map(|(id, t)| Found {
+            .map(|(id, t)| InventoryItem {
                 id: id.clone(),
                 name: t.name.clone(),
                 volume: !t.volumes.is_empty(),
@@ -138,14 +140,14 @@ impl World {
     }
 
     pub(super) fn resume(&mut self, id: &InstanceId, now: Timestamp) -> bool {
-        let thing = self.thing(id);
-        thing.thaw(now);
+        let thing = self.instance(id);
+        thing.unfreeze(now);
         thing.resume()
     }
 
     pub(super) fn observe(&mut self, plan: &Plan, boot: Duration, now: Timestamp) -> Observed {
         let Some(thing) = self.things.get_mut(&plan.id) else { return Observed::default() };
-        thing.thaw(now);
+        thing.unfreeze(now);
         let config = thing.volumes.get(&plan.volume).cloned().flatten();
         let running = thing.container.as_ref().is_some_and(|c| c.state == ContainerState::Running);
         Observed {
@@ -188,7 +190,7 @@ impl World {
                 _ => {}
             }
         }
-        let thing = self.thing(&plan.id);
+        let thing = self.instance(&plan.id);
         thing.name = plan.name.to_string();
         thing.slot = plan.slot;
         thing.isolated = plan.isolated;
@@ -196,7 +198,7 @@ impl World {
     }
 }
 
-impl Thing {
+impl SimInstance {
     /// The container, which uses one CPU all the time until it is limited.
     fn seen_container(&self, now: Timestamp) -> Option<Container> {
         let mut container = self.container.clone()?;
@@ -240,7 +242,7 @@ impl Thing {
                 self.needs(!self.runs(), "a stopped container to write the configuration")?;
                 self.volumes.insert(plan.volume, Some(content.clone()));
             }
-            Step::SetConfigAside => {
+            Step::QuarantineConfig => {
                 if let Some(config) = self.volumes.get_mut(&plan.volume) {
                     *config = None;
                 }
@@ -260,8 +262,8 @@ impl Thing {
                 });
             }
             Step::StartContainer => self.start(now)?,
-            Step::LimitCpu => self.on_container(|c| c.enforced = Enforced::Cpu),
-            Step::Limit => self.on_container(|c| c.enforced = Enforced::All),
+            Step::ApplyCpuLimit => self.on_container(|c| c.enforced = Enforced::Cpu),
+            Step::ApplyLimits => self.on_container(|c| c.enforced = Enforced::All),
             Step::PauseContainer { at_most } => {
                 if self.container.as_ref().is_some_and(|c| c.state == ContainerState::Running) {
                     self.on_container(|c| c.state = ContainerState::Paused);
@@ -298,7 +300,7 @@ impl Thing {
     }
 
     /// The watchdog's work.
-    fn thaw(&mut self, now: Timestamp) {
+    fn unfreeze(&mut self, now: Timestamp) {
         if self.thaws_at.is_some_and(|at| at <= now) {
             self.resume();
         }

@@ -18,20 +18,20 @@ use tokio::{net::UnixListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// A platform in memory that listens at a Unix socket.
-pub struct House {
+pub struct TestPlatform {
     pub folder: tempfile::TempDir,
     _runtime: Runtime,
 }
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
+impl CommandOutput {
     #[track_caller]
     pub fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{self:?}");
@@ -48,7 +48,7 @@ impl Said {
     }
 }
 
-impl From<Output> for Said {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -72,7 +72,7 @@ pub fn away_from_here(mut command: Command) -> Command {
     command
 }
 
-impl House {
+impl TestPlatform {
     pub fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ impl House {
             let engine = Engine::start(
                 store.clone(),
                 vault,
-                startclaw_engine::Outside::simulated(host),
+                startclaw_engine::Dependencies::simulated(host),
                 settings,
             )
             .await
@@ -111,7 +111,7 @@ impl House {
                 "https://claws.test",
             )
             .unwrap();
-            tokio::spawn(accounts.clone().see_off(CancellationToken::new()));
+            tokio::spawn(accounts.clone().delete_pending_accounts(CancellationToken::new()));
             let router =
                 startclaw_api::router(engine, accounts, Access::Socket, Settings::default());
             let service = router.into_make_service_with_connect_info::<Peer>();
@@ -125,12 +125,12 @@ impl House {
     }
 
     /// Runs a command with nothing at stdin.
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
     /// Runs a command with `input` at stdin.
-    pub fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> CommandOutput {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap().into()

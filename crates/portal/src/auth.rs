@@ -1,8 +1,9 @@
-//! Who looks, and what they may touch: the one place where that is decided.
+//! Authentication and authorization of the portal: the one place where access is decided.
 //!
-//! A page that is for somebody takes a [`Person`]; one about an instance an [`Own`]; one about an
-//! operation an [`OwnOperation`]; one for admins an [`Admin`]. Such a value exists only when the person may, and it
-//! alone leads to the engine: a page without a check cannot be written.
+//! A page that is for somebody takes a [`CurrentUser`]; one about an instance an [`OwnedInstance`];
+//! one about an operation an [`VisibleOperation`]; one for admins an [`Admin`]. Such a value exists
+//! only when the person may, and it alone leads to the engine: a page without a check cannot be
+//! written.
 
 use std::{
     collections::HashMap,
@@ -19,23 +20,22 @@ use startclaw_model::{Actor, Name, Operation, OperationId};
 
 use crate::{
     Portal,
-    answer::{Refused, go},
+    answer::{Rejection, go},
     cookie,
-    error::Refusal,
+    error::RejectionKind,
 };
 
-/// Whoever looks, signed in or not.
-pub(crate) struct Visitor {
+/// The visitor, signed in or not.
+pub(crate) struct MaybeUser {
     portal: Portal,
-    person: Option<Person>,
-    /// Where from.
+    user: Option<CurrentUser>,
     pub origin: Origin,
 }
 
-impl Visitor {
+impl MaybeUser {
     /// Who it is, if they are signed in.
-    pub fn person(&self) -> Option<&Person> {
-        self.person.as_ref()
+    pub fn user(&self) -> Option<&CurrentUser> {
+        self.user.as_ref()
     }
 
     /// The accounts, to sign in or up.
@@ -44,16 +44,15 @@ impl Visitor {
     }
 }
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Clone)]
-pub(crate) struct Person {
+pub(crate) struct CurrentUser {
     portal: Portal,
     signed_in: SignedIn,
-    /// Where from.
     pub origin: Origin,
 }
 
-impl Person {
+impl CurrentUser {
     /// Who, with which session.
     pub fn signed_in(&self) -> &SignedIn {
         &self.signed_in
@@ -70,7 +69,7 @@ impl Person {
     }
 
     /// Their own instances, by name.
-    pub async fn instances(&self) -> Result<Vec<InstanceStatus>, Refused> {
+    pub async fn instances(&self) -> Result<Vec<InstanceStatus>, Rejection> {
         let all = self.portal.engine.status_all().await.map_err(|e| self.refuse(e))?;
         let own = &self.signed_in.account.id;
         Ok(all.into_iter().filter(|i| i.account.as_ref() == Some(own)).collect())
@@ -82,34 +81,33 @@ impl Person {
     }
 
     /// The right to a stream, which ends when they lose access.
-    async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Refused> {
+    async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Rejection> {
         let holder = self.signed_in.holder();
         self.portal.engine.open_stream(holder, subject).await.map_err(|e| self.refuse(e))
     }
 
-    /// Says no.
-    pub fn refuse(&self, why: impl Into<Refusal>) -> Refused {
+    /// Rejects the request.
+    pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
         self.portal.refuse(why, Some(self))
     }
 }
 
-/// An instance that the person may see and change.
-pub(crate) struct Own {
-    /// Who.
-    pub person: Person,
+/// An instance that the user may see and change.
+pub(crate) struct OwnedInstance {
+    pub user: CurrentUser,
     /// The instance, as it is.
     pub instance: InstanceStatus,
 }
 
-impl Own {
+impl OwnedInstance {
     /// The engine, for this instance.
     pub fn engine(&self) -> &Engine {
-        &self.person.portal.engine
+        &self.user.portal.engine
     }
 
     /// The right to a stream about it.
-    pub async fn open_stream(&self) -> Result<AccessGuard, Refused> {
-        self.person.open_stream(Subject::Instance(self.instance.id.clone())).await
+    pub async fn open_stream(&self) -> Result<AccessGuard, Rejection> {
+        self.user.open_stream(Subject::Instance(self.instance.id.clone())).await
     }
 
     /// Its name.
@@ -117,133 +115,135 @@ impl Own {
         &self.instance.name
     }
 
-    /// Says no.
-    pub fn refuse(&self, why: impl Into<Refusal>) -> Refused {
-        self.person.refuse(why)
+    /// Rejects the request.
+    pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
+        self.user.refuse(why)
     }
 }
 
 /// An operation that the person may see: of an instance of theirs, or one that they asked for when
 /// the instance is gone.
-pub(crate) struct OwnOperation {
-    /// Who.
-    pub person: Person,
+pub(crate) struct VisibleOperation {
+    pub user: CurrentUser,
     /// The operation, as it was when it was asked for.
     pub operation: Operation,
 }
 
-impl OwnOperation {
+impl VisibleOperation {
     /// The right to a stream about it.
-    pub async fn open_stream(&self) -> Result<AccessGuard, Refused> {
-        self.person.open_stream(Subject::operation(&self.operation)).await
+    pub async fn open_stream(&self) -> Result<AccessGuard, Rejection> {
+        self.user.open_stream(Subject::operation(&self.operation)).await
     }
 
     /// The engine, for this operation.
     pub fn engine(&self) -> &Engine {
-        &self.person.portal.engine
+        &self.user.portal.engine
     }
 }
 
 /// An admin.
 pub(crate) struct Admin {
-    /// Who.
-    pub person: Person,
+    pub user: CurrentUser,
 }
 
 impl Admin {
     /// The engine.
     pub fn engine(&self) -> &Engine {
-        &self.person.portal.engine
+        &self.user.portal.engine
     }
 
-    /// Says no.
-    pub fn refuse(&self, why: impl Into<Refusal>) -> Refused {
-        self.person.refuse(why)
+    /// Rejects the request.
+    pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
+        self.user.refuse(why)
     }
 }
 
-impl FromRequestParts<Portal> for Visitor {
-    type Rejection = Refused;
+impl FromRequestParts<Portal> for MaybeUser {
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
         let origin = origin_of(&parts.headers);
         let found = match cookie::read(&parts.headers, cookie::SESSION) {
-            Some(value) => {
-                portal.accounts.who(value, &origin).await.map_err(|e| portal.refuse(e, None))?
-            }
+            Some(value) => portal
+                .accounts
+                .authenticate(value, &origin)
+                .await
+                .map_err(|e| portal.refuse(e, None))?,
             None => None,
         };
-        let person = found.map(|signed_in| Person {
+        let user = found.map(|signed_in| CurrentUser {
             portal: portal.clone(),
             signed_in,
             origin: origin.clone(),
         });
-        Ok(Self { portal: portal.clone(), person, origin })
+        Ok(Self { portal: portal.clone(), user, origin })
     }
 }
 
-impl FromRequestParts<Portal> for Person {
-    type Rejection = Refused;
+impl FromRequestParts<Portal> for CurrentUser {
+    type Rejection = Rejection;
 
     /// Whoever is not signed in is sent to do so, and then to where they wanted.
-    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refused> {
-        let visitor = Visitor::from_request_parts(parts, portal).await?;
-        visitor.person.ok_or_else(|| {
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
+        let visitor = MaybeUser::from_request_parts(parts, portal).await?;
+        visitor.user.ok_or_else(|| {
             let wanted = parts.uri.path();
             let reads = parts.method == Method::GET && wanted != "/instances";
             let to = if reads { format!("/sign-in?next={wanted}") } else { "/sign-in".to_owned() };
-            Refused(Box::new(go(&to)))
+            Rejection(Box::new(go(&to)))
         })
     }
 }
 
-impl FromRequestParts<Portal> for Own {
-    type Rejection = Refused;
+impl FromRequestParts<Portal> for OwnedInstance {
+    type Rejection = Rejection;
 
     /// An instance that is somebody else's is one that does not exist.
-    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refused> {
-        let person = Person::from_request_parts(parts, portal).await?;
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
+        let user = CurrentUser::from_request_parts(parts, portal).await?;
         let name = parameter(parts, portal, "name").await.and_then(|n| Name::parse(&n).ok());
-        let Some(name) = name else { return Err(person.refuse(Refusal::Nothing)) };
+        let Some(name) = name else { return Err(user.refuse(RejectionKind::Nothing)) };
         match portal.engine.status(&name).await {
-            Ok(instance) if person.signed_in.sees(&instance.name, instance.account.as_ref()) => {
-                Ok(Self { person, instance })
+            Ok(instance)
+                if user.signed_in.can_access(&instance.name, instance.account.as_ref()) =>
+            {
+                Ok(Self { user, instance })
             }
-            _ => Err(person.refuse(Refusal::Nothing)),
+            _ => Err(user.refuse(RejectionKind::Nothing)),
         }
     }
 }
 
-impl FromRequestParts<Portal> for OwnOperation {
-    type Rejection = Refused;
+impl FromRequestParts<Portal> for VisibleOperation {
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refused> {
-        let person = Person::from_request_parts(parts, portal).await?;
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
+        let user = CurrentUser::from_request_parts(parts, portal).await?;
         let Some(id) = parameter(parts, portal, "id").await else {
-            return Err(person.refuse(Refusal::Nothing));
+            return Err(user.refuse(RejectionKind::Nothing));
         };
         let Ok(operation) = portal.engine.operation(&OperationId(id)).await else {
-            return Err(person.refuse(Refusal::Nothing));
+            return Err(user.refuse(RejectionKind::Nothing));
         };
         let instance = portal.engine.status(&operation.name).await.ok();
-        let principal = person.signed_in.principal();
+        let principal = user.signed_in.principal();
         let may = match instance.filter(|i| i.id == operation.instance) {
             Some(there) => principal.can_access(&there.name, there.account.as_ref()),
             None => principal.can_see_operation_of_removed(&operation.actor),
         };
-        if may { Ok(Self { person, operation }) } else { Err(person.refuse(Refusal::Nothing)) }
+        if may { Ok(Self { user, operation }) } else { Err(user.refuse(RejectionKind::Nothing)) }
     }
 }
 
 impl FromRequestParts<Portal> for Admin {
-    type Rejection = Refused;
+    type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refused> {
-        let person = Person::from_request_parts(parts, portal).await?;
-        if person.signed_in.account.admin {
-            Ok(Self { person })
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
+        let user = CurrentUser::from_request_parts(parts, portal).await?;
+        if user.signed_in.account.admin {
+            Ok(Self { user })
         } else {
-            Err(person.refuse(Refusal::NotAdmin))
+            Err(user.refuse(RejectionKind::NotAdmin))
         }
     }
 }

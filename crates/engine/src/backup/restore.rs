@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
-use startclaw_host::{Data, Plan, Step};
+use startclaw_host::{Plan, Step, VolumeMount};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Timestamp};
 
 use super::{finish, passes, take::unavailable};
@@ -15,7 +15,7 @@ const TRIES: u32 = 5;
 
 impl Engine {
     /// Fills the volume that a restore asked for.
-    pub(super) async fn fill(&self, mut operation: Operation) -> Result<(), EngineError> {
+    pub(super) async fn run_restore(&self, mut operation: Operation) -> Result<(), EngineError> {
         let (Some(snapshot), Some(source)) = (operation.snapshot.clone(), operation.source.clone())
         else {
             return Ok(());
@@ -33,12 +33,13 @@ impl Engine {
                 // Its removal ends the operation too.
                 return Ok(());
             }
-            let done =
-                self.fill_once(&instance, generation, &source, &snapshot, &mut operation).await;
+            let done = self
+                .run_restore_once(&instance, generation, &source, &snapshot, &mut operation)
+                .await;
             match done {
-                Ok(()) => return self.move_over(&instance.id).await,
+                Ok(()) => return self.switch_volume(&instance.id).await,
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
-                Err(e) if is_tried_again(&instance, &e, attempt) => {
+                Err(e) if is_retryable(&instance, &e, attempt) => {
                     fail_step(&mut operation, &e.message);
                     if !self.save(&operation).await? {
                         return Ok(());
@@ -49,12 +50,12 @@ impl Engine {
                         return Ok(());
                     }
                 }
-                Err(e) => return self.give_fill_up(&instance, &mut operation, e).await,
+                Err(e) => return self.abort_restore(&instance, &mut operation, e).await,
             }
         }
     }
 
-    async fn fill_once(
+    async fn run_restore_once(
         &self,
         instance: &Instance,
         generation: u64,
@@ -63,28 +64,29 @@ impl Engine {
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         let plan = Plan { volume: generation, ..self.plan_of(instance)? };
-        let repository = self.holder_of(source, snapshot).await?;
-        self.pour(&plan, repository, snapshot, operation).await.map(drop)
+        let repository = self.repository_with(source, snapshot).await?;
+        self.restore_into_volume(&plan, repository, snapshot, operation).await.map(drop)
     }
 
-    /// Makes the plan's volume anew and writes a snapshot into it.
-    pub(super) async fn pour(
+    /// Makes the plan's volume again and writes a snapshot into it.
+    pub(super) async fn restore_into_volume(
         &self,
         plan: &Plan,
         repository: Repository,
         snapshot: &SnapshotId,
         operation: &mut Operation,
-    ) -> Result<Data, BackupError> {
+    ) -> Result<VolumeMount, BackupError> {
         self.step(operation, "volume").await;
         let host = &self.inner.host;
         // What an earlier try left there is no beginning.
         for step in [Step::RemoveVolume, Step::CreateVolume] {
             host.apply(plan, &step).await.map_err(unavailable)?;
         }
-        let data = host.data(plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
-            kind: BackupErrorKind::Unavailable,
-            message: "the new volume is gone again".into(),
-        })?;
+        let data =
+            host.volume_mount(plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
+                kind: BackupErrorKind::Unavailable,
+                message: "the new volume is gone again".into(),
+            })?;
         self.step(operation, "restore").await;
         let root = data.root.clone();
         let work = Work::Restore { snapshot: snapshot.0.clone(), root, uid: data.uid };
@@ -98,23 +100,23 @@ impl Engine {
         }
     }
 
-    /// The repository that has a snapshot: the one on this machine if it can be had there.
-    async fn holder_of(
+    /// The repository that has a snapshot: the one on this host if it can be had there.
+    async fn repository_with(
         &self,
         source: &InstanceId,
         snapshot: &SnapshotId,
     ) -> Result<Repository, BackupError> {
         let known = self.store().snapshots(source).await.unwrap_or_default();
         let local = known.iter().any(|s| s.id == *snapshot && s.local);
-        Ok(if local && self.inner.places.has_bucket() {
-            self.first_repository(source.as_str())
+        Ok(if local && self.inner.layout.has_bucket() {
+            self.local_repository(source.as_str())
         } else {
-            self.last_repository(source.as_str())
+            self.offsite_repository(source.as_str())
         })
     }
 
     /// The volume is filled: from now on the loop brings the instance up on it.
-    async fn move_over(&self, id: &InstanceId) -> Result<(), EngineError> {
+    async fn switch_volume(&self, id: &InstanceId) -> Result<(), EngineError> {
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
         let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
         // Nothing to go back to.
@@ -132,9 +134,9 @@ impl Engine {
         Ok(())
     }
 
-    /// The volume cannot be filled. An instance that lives goes on as it was; one that was to
+    /// The volume cannot be filled. An instance that lives continues as it was; one that was to
     /// begin with this volume goes again.
-    async fn give_fill_up(
+    async fn abort_restore(
         &self,
         instance: &Instance,
         operation: &mut Operation,
@@ -142,15 +144,16 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.store()
             .amend(&instance.id, |desired| {
-                if desired.volumes.is_unfilled() {
+                if desired.volumes.awaits_restore() {
                     desired.presence = Presence::Absent;
                 }
-                desired.volumes.give_up();
+                desired.volumes.abort_restore();
                 true
             })
             .await?;
         let mut why = error.message;
-        if operation.source.as_ref() == Some(&instance.id) && instance.desired.volumes.is_unfilled()
+        if operation.source.as_ref() == Some(&instance.id)
+            && instance.desired.volumes.awaits_restore()
         {
             let _ = write!(
                 why,
@@ -166,7 +169,7 @@ impl Engine {
 
 /// An instance that lives on its old volume need not wait for a bucket that is away; one that has
 /// no other waits for as long as it takes.
-fn is_tried_again(instance: &Instance, error: &BackupError, attempt: u32) -> bool {
+fn is_retryable(instance: &Instance, error: &BackupError, attempt: u32) -> bool {
     let away = matches!(error.kind, BackupErrorKind::Unavailable | BackupErrorKind::Busy);
-    passes(error) && (attempt < TRIES || away && instance.desired.volumes.is_unfilled())
+    passes(error) && (attempt < TRIES || away && instance.desired.volumes.awaits_restore())
 }

@@ -10,14 +10,18 @@ use crate::HostError;
 
 /// How often it tries when Docker does not answer, and how long it waits between.
 const TRIES: u32 = 60;
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Says on stdout that it watches, waits, and lets the container go on if it is frozen then. The
-/// daemon ends this process when it has let the container go on itself.
+/// Says on stdout that it watches, waits, and unfreezes the container if it is frozen then. The
+/// daemon ends this process when it has unfrozen the container itself.
 ///
 /// # Errors
 /// When Docker does not answer for a minute.
-pub async fn thaw_later(socket: &str, container: &str, after: Duration) -> Result<(), HostError> {
+pub async fn unfreeze_later(
+    socket: &str,
+    container: &str,
+    after: Duration,
+) -> Result<(), HostError> {
     // A session of its own: what ends the daemon's ends not this. It fails for a process that
     // leads one already, which is as good.
     let _ = rustix::process::setsid();
@@ -28,16 +32,16 @@ pub async fn thaw_later(socket: &str, container: &str, after: Duration) -> Resul
     let client = Client::new(socket.to_owned());
     let mut last = Ok(());
     for _ in 0..TRIES {
-        last = thaw(&client, container).await;
+        last = unfreeze(&client, container).await;
         if last.is_ok() {
             break;
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
     last
 }
 
-async fn thaw(client: &Client, container: &str) -> Result<(), HostError> {
+async fn unfreeze(client: &Client, container: &str) -> Result<(), HostError> {
     let docker = client.get().await?;
     let what = format!("resume the container {container}");
     let inspecting = docker.inspect_container(container, None);

@@ -53,18 +53,18 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
 
     let pid = p.pid(&a);
     let from_a = |args: &[&str]| works("nsenter", &[&["-t", &pid, "-n"][..], args].concat());
-    let published = p.host.place(b.slot).unwrap().gateway.port();
+    let published = p.host.endpoints(b.slot).unwrap().gateway.port();
     let connect = |address: &str, port: u16| {
         let command = format!("exec 3<>/dev/tcp/{address}/{port}");
         from_a(&["timeout", "1.5", "bash", "-c", &command])
     };
-    // Without the walls it reaches most of what it must not: the test has teeth.
+    // Without the firewall it reaches most of what it must not: this proves the test.
     for (address, port) in [(METADATA, 80), (NEIGHBOUR, 443), (HOST, port), ("10.88.5.1", port)] {
-        assert!(p.reaches(&a, address, port), "{address}:{port} before the walls");
+        assert!(p.reaches(&a, address, port), "{address}:{port} without the firewall");
     }
-    assert!(lan.reaches("10.88.5.2", 18789), "a neighbour reaches it before the walls");
-    assert!(p.host.guard().await.unwrap(), "there was no wall before");
-    assert!(!p.host.guard().await.unwrap(), "and one is enough");
+    assert!(lan.reaches("10.88.5.2", 18789), "a neighbour reaches it without the firewall");
+    assert!(p.host.ensure_firewall().await.unwrap(), "there was no firewall before");
+    assert!(!p.host.ensure_firewall().await.unwrap(), "and one is enough");
 
     // The internet, and DNS where the cloud has it.
     assert!(p.reaches(&a, PUBLIC, 443));
@@ -130,7 +130,7 @@ async fn an_operator_opens_exactly_what_is_allowed() {
     let _lan = Lan::new(&[80, 443]);
     let other = serve_here();
     let (a, _b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
-    p.host.guard().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     assert!(p.reaches(&a, NEIGHBOUR, 443));
     assert!(!p.reaches(&a, NEIGHBOUR, 80));
     assert!(p.reaches(&a, METADATA, 80));
@@ -146,12 +146,12 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
     let Some(p) = Platform::new(7) else { return };
     let table = p.table();
     let wall = async || {
-        let findings = p.host.check("startclaw/none:1").await;
-        findings.into_iter().find(|finding| finding.check == "firewall").unwrap()
+        let findings = p.host.diagnose("startclaw/none:1").await;
+        findings.into_iter().find(|finding| finding.name == "firewall").unwrap()
     };
     assert!(wall().await.detail.contains("not loaded"));
-    assert!(p.host.guard().await.unwrap());
-    assert_eq!(wall().await.mend, None);
+    assert!(p.host.ensure_firewall().await.unwrap());
+    assert_eq!(wall().await.fix, None);
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
 
     let change = |command: &str| run("nft", &[command]);
@@ -168,9 +168,9 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
         format!("delete element inet {table} blocked {{ 10.0.0.0/8 }}"),
     ] {
         change(&damage);
-        assert!(wall().await.mend.is_some(), "{damage}");
-        assert!(p.host.guard().await.unwrap(), "{damage}");
-        assert!(!p.host.guard().await.unwrap(), "{damage}");
+        assert!(wall().await.fix.is_some(), "{damage}");
+        assert!(p.host.ensure_firewall().await.unwrap(), "{damage}");
+        assert!(!p.host.ensure_firewall().await.unwrap(), "{damage}");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
     }
 }
@@ -181,7 +181,7 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
     let Some(p) = Platform::with(29, |settings| settings.connections = 20) else { return };
     let _lan = Lan::new(&[443]);
     let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
-    p.host.guard().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     let open = |count: u32| {
         let one = format!("exec {{fd}}<>/dev/tcp/{PUBLIC}/443 || exit 1");
         let all = format!("for n in $(seq {count}); do {one}; done");
@@ -192,7 +192,7 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
     assert!(!open(40), "40 connections were let through");
     assert!(p.reaches(&b, PUBLIC, 443), "the neighbour has a count of its own");
     // What is counted is no change to the table.
-    assert!(!p.host.guard().await.unwrap());
+    assert!(!p.host.ensure_firewall().await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
     let _machine = machine().await;
     let Some(p) = Platform::new(21) else { return };
     let table = p.table();
-    assert!(p.host.guard().await.unwrap());
+    assert!(p.host.ensure_firewall().await.unwrap());
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
     for round in 0..20 {
         run("nft", &["delete", "table", "inet", &table]);
@@ -212,11 +212,11 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
                 assert!(begun.elapsed() < Duration::from_secs(60), "the table never came back");
             }
         });
-        assert!(p.host.guard().await.unwrap(), "round {round}");
+        assert!(p.host.ensure_firewall().await.unwrap(), "round {round}");
         somebody.join().unwrap();
-        assert!(p.host.guard().await.unwrap(), "round {round}: flushed, and not seen");
+        assert!(p.host.ensure_firewall().await.unwrap(), "round {round}: flushed, and not seen");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
-        assert!(!p.host.guard().await.unwrap(), "round {round}");
+        assert!(!p.host.ensure_firewall().await.unwrap(), "round {round}");
     }
 }
 
@@ -230,7 +230,7 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
     };
     let Some(p) = Platform::with(19, change) else { return };
     let plan = serving(&p, "door", 0).await;
-    let place = p.host.place(plan.slot).unwrap();
+    let place = p.host.endpoints(plan.slot).unwrap();
     // What Docker's userland proxy does, which this machine's may not run: root listens on a
     // port of ours and carries whoever comes into the instance.
     let carried = TcpListener::bind(("127.0.0.1", place.gateway.port() + 9)).unwrap();
@@ -261,11 +261,11 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
     let container = instance.0.to_string();
     let doors =
         [("127.0.0.1", place.gateway.port()), (container.as_str(), 18789), ("127.0.0.1", proxy)];
-    // Without the walls anybody may: the test has teeth.
+    // Without the firewall any user may: this proves the test.
     for (host, port) in doors {
-        assert!(asks(65_534, host, port).0, "{host}:{port} before the walls");
+        assert!(asks(65_534, host, port).0, "{host}:{port} without the firewall");
     }
-    p.host.guard().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     for (host, port) in doors {
         // 0 is root, 1 is daemon; 300,608 is the instance's own user, outside its cell.
         for (uid, may) in [(0, true), (1, true), (65_534, false), (300_608, false)] {

@@ -19,7 +19,7 @@ use crate::{
 
 /// What happens to a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Trouble {
+enum Fault {
     /// Nothing.
     None,
     /// The first request is answered with 503.
@@ -32,9 +32,9 @@ enum Trouble {
     Silent,
 }
 
-type Decider = Arc<Mutex<Box<dyn Fn(u32) -> Trouble + Send>>>;
+type Decider = Arc<Mutex<Box<dyn Fn(u32) -> Fault + Send>>>;
 
-/// Stands between a client and the bucket; the nth connection has the trouble that it decides.
+/// A proxy between a client and the bucket; the nth connection has the fault that it decides.
 struct Between {
     port: u16,
     decide: Decider,
@@ -42,7 +42,7 @@ struct Between {
 }
 
 impl Between {
-    fn start(to: u16, decide: impl Fn(u32) -> Trouble + Send + 'static) -> Self {
+    fn start(to: u16, decide: impl Fn(u32) -> Fault + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let decide: Decider = Arc::new(Mutex::new(Box::new(decide)));
@@ -51,29 +51,29 @@ impl Between {
         // It ends with the test's process.
         std::thread::spawn(move || {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
-                let trouble = how.lock().unwrap()(number);
-                count.fetch_add(u32::from(trouble != Trouble::None), Ordering::Relaxed);
-                std::thread::spawn(move || carry(client, to, trouble));
+                let fault = how.lock().unwrap()(number);
+                count.fetch_add(u32::from(fault != Fault::None), Ordering::Relaxed);
+                std::thread::spawn(move || carry(client, to, fault));
             }
         });
         Self { port, decide, met }
     }
 
     fn heal(&self) {
-        *self.decide.lock().unwrap() = Box::new(|_| Trouble::None);
+        *self.decide.lock().unwrap() = Box::new(|_| Fault::None);
     }
 
-    /// How many connections had trouble.
+    /// How many connections had a fault.
     fn met(&self) -> u32 {
         self.met.load(Ordering::Relaxed)
     }
 }
 
-fn carry(mut client: TcpStream, to: u16, trouble: Trouble) {
+fn carry(mut client: TcpStream, to: u16, fault: Fault) {
     let mut buffer = [0; 16 * 1024];
-    match trouble {
-        Trouble::Silent => while client.read(&mut buffer).is_ok_and(|n| n > 0) {},
-        Trouble::Refused => {
+    match fault {
+        Fault::Silent => while client.read(&mut buffer).is_ok_and(|n| n > 0) {},
+        Fault::Refused => {
             let _ = client.read(&mut buffer);
             let _ = client.write_all(
                 b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
@@ -81,7 +81,7 @@ fn carry(mut client: TcpStream, to: u16, trouble: Trouble) {
             let _ = client.shutdown(Shutdown::Write);
             while client.read(&mut buffer).is_ok_and(|n| n > 0) {}
         }
-        Trouble::None | Trouble::Slow | Trouble::Cut(_) => {
+        Fault::None | Fault::Slow | Fault::Cut(_) => {
             let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { return };
             let (mut up_from, mut up_to) =
                 (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -89,19 +89,19 @@ fn carry(mut client: TcpStream, to: u16, trouble: Trouble) {
                 let _ = std::io::copy(&mut up_from, &mut up_to);
                 let _ = up_to.shutdown(Shutdown::Write);
             });
-            answers(server, client, trouble);
+            answers(server, client, fault);
         }
     }
 }
 
-fn answers(mut server: TcpStream, mut client: TcpStream, trouble: Trouble) {
+fn answers(mut server: TcpStream, mut client: TcpStream, fault: Fault) {
     let mut buffer = [0; 16 * 1024];
-    let mut left = match trouble {
-        Trouble::Cut(after) => after,
+    let mut left = match fault {
+        Fault::Cut(after) => after,
         _ => usize::MAX,
     };
     while let Ok(n @ 1..) = server.read(&mut buffer) {
-        if trouble == Trouble::Slow {
+        if fault == Fault::Slow {
             std::thread::sleep(Duration::from_millis(100));
         }
         let part = n.min(left);
@@ -141,14 +141,14 @@ async fn errors_and_cut_answers_now_and_then_are_tried_again_and_nothing_is_lost
     }
     let (gcs, stage) = (Gcs::start(), Stage::new());
     let between = Between::start(gcs.port, |number| match number % 4 {
-        0 => Trouble::Refused,
-        2 => Trouble::Cut(700),
-        _ => Trouble::None,
+        0 => Fault::Refused,
+        2 => Fault::Cut(700),
+        _ => Fault::None,
     });
     let bucket = gcs.repository_at(between.port, &stage);
     three_days(&bucket, &stage).await;
     whole(&bucket, &stage).await;
-    assert!(between.met() > 10, "there was trouble: {}", between.met());
+    assert!(between.met() > 10, "there were too few faults: {}", between.met());
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_slow_bucket_is_waited_for() {
         return;
     }
     let (gcs, stage) = (Gcs::start(), Stage::new());
-    let between = Between::start(gcs.port, |_| Trouble::Slow);
+    let between = Between::start(gcs.port, |_| Fault::Slow);
     let bucket = gcs.repository_at(between.port, &stage);
     three_days(&bucket, &stage).await;
     between.heal();
@@ -176,8 +176,8 @@ async fn a_bucket_that_hangs_is_noticed_and_gets_all_of_it_later() {
     }
     // It hangs in the middle: after the repository was made.
     let between = Between::start(gcs.port, |number| match number {
-        0..3 => Trouble::Cut(4000),
-        _ => Trouble::Silent,
+        0..3 => Fault::Cut(4000),
+        _ => Fault::Silent,
     });
     let bucket = gcs.repository_at(between.port, &stage);
     let copy = Work::Copy { to: bucket.clone() };

@@ -1,7 +1,8 @@
 //! `/.startclaw/…`: the way in and out of an instance, on its own host.
 //!
 //! The cookie can only be set by the instance's own host, so a person comes here with a
-//! one-time ticket. Looking at the link (GET) uses nothing up; pressing the button (POST) does.
+//! one-time login token. Looking at the link (GET) uses nothing up; pressing the button (POST)
+//! does.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use startclaw_engine::Route;
 use startclaw_model::{InstanceState, Name};
 
 use crate::{
+    authorize_request::Fetch,
     cookie,
-    decide::Refusal,
+    decide::Rejection,
     pages::{self, Message},
-    question::Fetch,
     reply,
     router::{Edge, host},
     site::Site,
@@ -28,12 +29,12 @@ use crate::{
 const FORM_TIME: Duration = Duration::from_secs(5);
 
 /// The instance whose host was asked for.
-pub(crate) struct Door {
+pub(crate) struct AuthRoute {
     name: Name,
     route: Route,
 }
 
-impl FromRequestParts<Edge> for Door {
+impl FromRequestParts<Edge> for AuthRoute {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Response> {
@@ -44,26 +45,26 @@ impl FromRequestParts<Edge> for Door {
             _ => None,
         };
         match found {
-            None => Err(reply::refuse(&Refusal::NoInstance, None, true)),
-            Some(door) if door.route.state == InstanceState::Removing => {
-                Err(reply::refuse(&Refusal::Removing, Some(&door.name), true))
+            None => Err(reply::refuse(&Rejection::NoInstance, None, true)),
+            Some(target) if target.route.state == InstanceState::Removing => {
+                Err(reply::refuse(&Rejection::Removing, Some(&target.name), true))
             }
-            Some(door) => Ok(door),
+            Some(target) => Ok(target),
         }
     }
 }
 
 /// What a sign-in link or its form carries.
 #[derive(Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct SignInForm {
     #[serde(default)]
     ticket: String,
 }
 
 /// Shows what the link is for, and the button.
-pub(crate) async fn look(door: Door, Query(entry): Query<Entry>) -> Response {
+pub(crate) async fn sign_in_page(target: AuthRoute, Query(entry): Query<SignInForm>) -> Response {
     if cookie::is_token(&entry.ticket) {
-        pages::enter(&door.name, &entry.ticket)
+        pages::sign_in(&target.name, &entry.ticket)
     } else {
         Message::new(
             "This sign-in link is incomplete",
@@ -73,17 +74,22 @@ pub(crate) async fn look(door: Door, Query(entry): Query<Entry>) -> Response {
     }
 }
 
-/// Takes the ticket and opens a session. Strangers get here: nothing of the form is read before
-/// its headers are right, and no more forms than a few at a time.
-pub(crate) async fn enter(State(edge): State<Edge>, door: Door, request: Request) -> Response {
+/// Takes the login token and opens a session. Strangers get here: nothing of the form is read
+/// before its headers are right, and no more forms than a few at a time.
+pub(crate) async fn sign_in(
+    State(edge): State<Edge>,
+    target: AuthRoute,
+    request: Request,
+) -> Response {
     let headers = request.headers().clone();
-    if !from_own_page(&edge, &door.name, &headers) {
-        return reply::refuse(&Refusal::CrossSite, Some(&door.name), true);
+    if !from_own_page(&edge, &target.name, &headers) {
+        return reply::refuse(&Rejection::CrossSite, Some(&target.name), true);
     }
     let Ok(_permit) = edge.entering.try_acquire() else {
-        return reply::refuse(&Refusal::Busy, Some(&door.name), true);
+        return reply::refuse(&Rejection::Busy, Some(&target.name), true);
     };
-    let form = tokio::time::timeout(FORM_TIME, Form::<Entry>::from_request(request, &())).await;
+    let form =
+        tokio::time::timeout(FORM_TIME, Form::<SignInForm>::from_request(request, &())).await;
     let Ok(form) = form else {
         return Message::new("That took too long", &["Open the link again."])
             .with_status(StatusCode::REQUEST_TIMEOUT);
@@ -95,14 +101,14 @@ pub(crate) async fn enter(State(edge): State<Edge>, door: Door, request: Request
                 .with_status(StatusCode::BAD_REQUEST);
         }
     };
-    match edge.engine.enter(&door.route.id, &door.name, &ticket).await {
+    match edge.engine.sign_in(&target.route.id, &target.name, &ticket).await {
         Ok(Some((value, _))) => {
             // A new session takes the old one's place, so that none is left behind.
             end_session(&edge, &headers).await;
-            go_inside(cookie::set(value.expose()))
+            redirect_inside(cookie::set(value.expose()))
         }
         // Somebody who is in already and went back to the link is not stopped.
-        Ok(None) if is_inside(&edge, &door, &headers).await => go_inside(None),
+        Ok(None) if is_inside(&edge, &target, &headers).await => redirect_inside(None),
         Ok(None) => Message::new(
             "This sign-in link does not work any more",
             &[
@@ -111,28 +117,32 @@ pub(crate) async fn enter(State(edge): State<Edge>, door: Door, request: Request
         )
         .with_status(StatusCode::FORBIDDEN),
         Err(e) => {
-            tracing::error!(error = ?e, name = %door.name, "a ticket could not be taken");
-            reply::refuse(&Refusal::Trouble, Some(&door.name), true)
+            tracing::error!(error = ?e, name = %target.name, "a ticket could not be taken");
+            reply::refuse(&Rejection::Internal, Some(&target.name), true)
         }
     }
 }
 
 /// Asks before it signs out.
-pub(crate) async fn ask_to_leave(door: Door) -> Response {
-    pages::leave(&door.name)
+pub(crate) async fn sign_out_page(target: AuthRoute) -> Response {
+    pages::sign_out(&target.name)
 }
 
-/// Ends the session. What the pages stored on the device goes as well; the cookies of the
+/// Ends the session. What the portal stored on the device goes as well; the cookies of the
 /// neighbours stay, which `Clear-Site-Data: "cookies"` would take too.
-pub(crate) async fn leave(State(edge): State<Edge>, door: Door, headers: HeaderMap) -> Response {
-    if !from_own_page(&edge, &door.name, &headers) {
-        return reply::refuse(&Refusal::CrossSite, Some(&door.name), true);
+pub(crate) async fn sign_out(
+    State(edge): State<Edge>,
+    target: AuthRoute,
+    headers: HeaderMap,
+) -> Response {
+    if !from_own_page(&edge, &target.name, &headers) {
+        return reply::refuse(&Rejection::CrossSite, Some(&target.name), true);
     }
     if !end_session(&edge, &headers).await {
-        return reply::refuse(&Refusal::Trouble, Some(&door.name), true);
+        return reply::refuse(&Rejection::Internal, Some(&target.name), true);
     }
     let mut response = Message::new(
-        format!("You are signed out of {}", door.name),
+        format!("You are signed out of {}", target.name),
         &["Close tabs of it that are still open. A new sign-in link brings you back."],
     )
     .with_status(StatusCode::OK);
@@ -149,9 +159,11 @@ fn from_own_page(edge: &Edge, name: &Name, headers: &HeaderMap) -> bool {
         && Fetch::of(headers).site.is_none_or(|site| site == "same-origin")
 }
 
-async fn is_inside(edge: &Edge, door: &Door, headers: &HeaderMap) -> bool {
+async fn is_inside(edge: &Edge, target: &AuthRoute, headers: &HeaderMap) -> bool {
     match cookie::session(headers) {
-        Some(value) => edge.engine.session(&door.route.id, value).await.is_ok_and(|s| s.is_some()),
+        Some(value) => {
+            edge.engine.session(&target.route.id, value).await.is_ok_and(|s| s.is_some())
+        }
         None => false,
     }
 }
@@ -159,14 +171,14 @@ async fn is_inside(edge: &Edge, door: &Door, headers: &HeaderMap) -> bool {
 /// Ends the session that the request came with, if any; `false` when that failed.
 async fn end_session(edge: &Edge, headers: &HeaderMap) -> bool {
     let Some(value) = cookie::session(headers) else { return true };
-    let ended = edge.engine.leave(value).await;
+    let ended = edge.engine.sign_out(value).await;
     if let Err(e) = &ended {
         tracing::error!(error = ?e, "a session could not be ended");
     }
     ended.is_ok()
 }
 
-fn go_inside(cookie: Option<HeaderValue>) -> Response {
+fn redirect_inside(cookie: Option<HeaderValue>) -> Response {
     let headers = [
         (header::LOCATION, "/"),
         (header::CACHE_CONTROL, "no-store"),

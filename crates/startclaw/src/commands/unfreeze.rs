@@ -1,25 +1,25 @@
-//! `startclaw thaw`: what watches over a frozen instance, whatever becomes of the daemon.
+//! `startclaw unfreeze`: what watches over a frozen instance, whatever becomes of the daemon.
 
 use std::time::Duration;
 
 use clap::Args;
 
 #[derive(Debug, Args)]
-pub struct Thaw {
+pub struct Unfreeze {
     /// Docker's socket
     #[arg(long)]
     docker: String,
     /// The container's name
     #[arg(long)]
     container: String,
-    /// Seconds until it goes on
+    /// Seconds until it continues
     #[arg(long)]
     after: f64,
 }
 
-impl Thaw {
+impl Unfreeze {
     pub async fn run(self) -> anyhow::Result<()> {
         let after = Duration::try_from_secs_f64(self.after)?;
-        Ok(startclaw_host::docker::thaw_later(&self.docker, &self.container, after).await?)
+        Ok(startclaw_host::docker::unfreeze_later(&self.docker, &self.container, after).await?)
     }
 }

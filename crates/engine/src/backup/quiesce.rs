@@ -1,21 +1,21 @@
-//! How an instance is brought to hold still, and to go on again.
+//! Quiesces and freezes an instance, and resumes it.
 
 use std::time::Duration;
 
 use startclaw_backup::BackupError;
 use startclaw_host::{ContainerState, HostError, Plan, Probe, Request, Step};
 use startclaw_model::Instance;
-use startclaw_openclaw::suspend::{self, AdminCall, Rest};
+use startclaw_openclaw::suspend::{self, AdminCall, Quiesce};
 use tokio::time::Instant;
 
-use super::take::{THAW, unavailable};
+use super::take::{UNFREEZE_TIMEOUT, unavailable};
 use crate::{Engine, decide::has_started, plan};
 
 impl Engine {
     /// Asks a live instance to finish what it does and to begin nothing new, for a while at
     /// most; the id under which it rests. One that is not live, busy for too long, or does not
     /// understand is frozen all the same: that is no worse than a power cut, which it survives.
-    pub(super) async fn ask_to_rest(&self, instance: &Instance, plan: &Plan) -> Option<String> {
+    pub(super) async fn request_quiesce(&self, instance: &Instance, plan: &Plan) -> Option<String> {
         let timing = &self.inner.settings.timing;
         let live = self.inner.host.probe(plan).await.is_ok_and(|probe| has_started(&probe));
         if !live {
@@ -26,32 +26,32 @@ impl Engine {
         let request = request(suspend::prepare(&origin, &operation));
         let begun = Instant::now();
         loop {
-            let why = match self.inner.host.post(plan, &request).await {
+            let why = match self.inner.host.call(plan, &request).await {
                 Ok(Probe::Answer { status, body }) => match suspend::understand(status, &body) {
-                    Rest::Ready(id) => return Some(id),
-                    Rest::Busy(why) => why,
-                    Rest::Unsupported(why) => {
-                        tracing::info!(name = %instance.name, why, "it cannot be asked to rest");
+                    Quiesce::Ready(id) => return Some(id),
+                    Quiesce::Busy(why) => why,
+                    Quiesce::Unsupported(why) => {
+                        tracing::info!(name = %instance.name, why, "it cannot be quiesced");
                         return None;
                     }
                 },
                 Ok(_) => "it does not answer".to_owned(),
                 Err(e) => e.message,
             };
-            if begun.elapsed() >= timing.rest_limit || !self.pause(timing.rest_again).await {
-                tracing::info!(name = %instance.name, why, "it is busy and backed up all the same");
+            if begun.elapsed() >= timing.quiesce_limit || !self.pause(timing.quiesce_again).await {
+                tracing::info!(name = %instance.name, why, "it is busy; backing up anyway");
                 return None;
             }
         }
     }
 
-    /// Tells an instance that rests to go on. One that does not hear it goes on by itself when
-    /// its lease of two minutes is over.
-    pub(super) async fn ask_to_go_on(&self, instance: &Instance, plan: &Plan, id: &str) {
+    /// Tells an instance that rests to continue. One that does not hear it continues automatically
+    /// when its lease of two minutes is over.
+    pub(super) async fn request_resume(&self, instance: &Instance, plan: &Plan, id: &str) {
         let origin = plan::origin(&self.inner.settings, &instance.name);
-        let done = self.inner.host.post(plan, &request(suspend::resume(&origin, id))).await;
+        let done = self.inner.host.call(plan, &request(suspend::resume(&origin, id))).await;
         if !matches!(done, Ok(Probe::Answer { status: 200, .. })) {
-            tracing::warn!(name = %instance.name, ?done, "it was not told to go on");
+            tracing::warn!(name = %instance.name, ?done, "it could not be resumed");
         }
     }
 
@@ -81,15 +81,15 @@ impl Engine {
         Ok(runs)
     }
 
-    /// Lets a frozen container go on. `false` when somebody did so before us.
-    pub(super) async fn thaw(&self, plan: &Plan) -> Result<bool, BackupError> {
+    /// Unfreezes a container. `false` when somebody did so before us.
+    pub(super) async fn unfreeze(&self, plan: &Plan) -> Result<bool, BackupError> {
         let begun = Instant::now();
         loop {
             match self.inner.host.resume(plan).await {
                 Ok(still) => return Ok(still),
-                Err(e) if begun.elapsed() > THAW => return Err(unavailable(e)),
+                Err(e) if begun.elapsed() > UNFREEZE_TIMEOUT => return Err(unavailable(e)),
                 Err(e) => {
-                    tracing::warn!(name = %plan.name, error = %e, "a frozen instance cannot go on; trying again");
+                    tracing::warn!(name = %plan.name, error = %e, "cannot unfreeze an instance; retrying");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
