@@ -116,14 +116,12 @@ impl Store {
     }
 }
 
-/// Makes the file before SQLite does, so that it is never readable by others.
-fn make_private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(|e| StoreError::File(path.to_owned(), e))
+/// Makes the file before SQLite does, so that it is never readable by others. One that is there, as
+/// from a backup, becomes private before SQLite gives its mode to the files beside it.
+pub(crate) fn make_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let failed = |e| StoreError::File(path.to_owned(), e);
+    let opened = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    let file = opened.map_err(failed)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)
 }

@@ -246,9 +246,11 @@ impl Store {
         Ok(Some(desired))
     }
 
-    /// Writes the whole database, as it is now, into a new file.
+    /// Writes the whole database, as it is now, into a new file that only its owner may read.
     pub async fn write_copy(&self, file: &std::path::Path) -> Result<(), StoreError> {
         let path = file.to_str().ok_or_else(|| StoreError::Value("a path of no UTF-8".into()))?;
+        // SQLite takes a file that is empty.
+        crate::make_private(file)?;
         sqlx::query("VACUUM INTO $1").bind(path).execute(&self.write).await?;
         Ok(())
     }
