@@ -59,6 +59,9 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await field(page, "Bot token (optional)").blur();
   await page.locator("#telegram-answer .good").waitFor();
   seen.telegramAnswer = await page.locator("#telegram-answer").innerText();
+  // The conversation is about backups; the approval of users has a test of its own.
+  await page.getByText("Let everyone talk to it").click();
+  await page.getByRole("checkbox", { name: "Open the bot to every Telegram user" }).check();
   await press(page, "Create my OpenClaw");
 
   // It comes alive; somebody else's eyes rest on the same page meanwhile.

@@ -56,6 +56,7 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
                 "name": "alice", "owner": "alice@example.com",
                 "provider": { "kind": "custom", "model": "echo-1", "base_url": model.base_url() },
                 "api_key": MODEL_KEY, "telegram_bot_token": BOT_TOKEN,
+                "telegram_access": "open",
             })),
         )
         .await;

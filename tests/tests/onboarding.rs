@@ -68,14 +68,64 @@ async fn a_user_signs_up_messages_the_bot_and_is_answered() {
     assert_eq!(accepted.status(), 200);
     assert_eq!(accepted.headers()["x-openclaw-delivery-accepted"], "durable");
 
-    // 10: OpenClaw responds.
-    let answer =
-        until("the answer arrives at Telegram", ANSWER, async || telegram.sent().pop()).await;
-    assert_eq!(answer, "echo: pelicans");
+    // Until the owner approves the person, the bot answers with the pairing text alone.
+    let refused = until("the bot answers a stranger", ANSWER, async || telegram.sent().pop()).await;
+    assert!(refused.contains("4242") && !refused.contains("pelicans"), "{refused}");
+    assert_eq!(model.requests(), 0, "a stranger reaches no agent");
+    an_owner_approves_the_person(&platform).await;
+
+    // 10: OpenClaw responds, as soon as it has loaded the approval.
+    until("an approved person is answered", ANSWER, async || {
+        deliver("repeat pelicans", &webhook.secret).await;
+        let answered = async {
+            while !telegram.sent().iter().any(|text| text == "echo: pelicans") {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), answered).await.ok()
+    })
+    .await;
     assert!(model.requests() > 0);
 
     nowhere_but_in_the_vault(&platform).await;
     a_changed_key_is_used(&platform, &model, &telegram, &webhook).await;
+    an_invented_token_is_refused(&platform).await;
+}
+
+/// The request is shown, approved by its user id, and gone then.
+async fn an_owner_approves_the_person(platform: &Platform) {
+    let asked = until("the request is shown", ANSWER, async || {
+        let (status, telegram) = platform.api("GET", "/telegram?name=alice", None).await;
+        assert_eq!(status, 200, "{telegram}");
+        let is_whole = telegram["requests"] != json!([]) && telegram["connection"] == "connected";
+        is_whole.then_some(telegram)
+    })
+    .await;
+    assert_eq!((&asked["bot"], &asked["open"]), (&json!("claw_bot"), &json!(false)), "{asked:#}");
+    assert_eq!(asked["requests"][0]["user"], 4242, "{asked:#}");
+    assert_eq!(asked["requests"][0]["username"], "alice", "{asked:#}");
+    let approval = json!({ "name": "alice", "user": 4242 });
+    let (status, now) = platform.api("POST", "/telegram/approve", Some(approval)).await;
+    assert_eq!(status, 200, "{now}");
+    until("the approval is shown", ANSWER, async || {
+        let (_, now) = platform.api("GET", "/telegram?name=alice", None).await;
+        (now["allowed"] == json!([4242]) && now["requests"] == json!([])).then_some(())
+    })
+    .await;
+}
+
+/// A token that Telegram does not know is never shown as connected.
+async fn an_invented_token_is_refused(platform: &Platform) {
+    let set = ["secrets", "set", "alice", "TELEGRAM_BOT_TOKEN"];
+    let set = platform.run(&set, "654321:AAE-invented\n").await;
+    assert!(set.status.success(), "{}", platform.report(&set));
+    platform.becomes("alice", "live").await;
+    until("the token is refused", ANSWER, async || {
+        let (status, telegram) = platform.api("GET", "/telegram?name=alice", None).await;
+        assert_eq!(status, 200, "{telegram}");
+        (telegram["connection"] == "refused").then_some(())
+    })
+    .await;
 }
 
 /// The planted secrets are in no file, no answer and no log.

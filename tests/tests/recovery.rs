@@ -45,6 +45,7 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
         "name": "alice", "owner": "alice@example.com",
         "provider": { "kind": "custom", "model": "echo-1", "base_url": model.base_url() },
         "api_key": MODEL_KEY, "telegram_bot_token": BOT_TOKEN,
+        "telegram_access": "open",
     });
     let (status, operation) = platform.api("POST", "/provision", Some(request)).await;
     assert_eq!(status, 202, "{operation}");

@@ -99,6 +99,7 @@ async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::R
                 provider: None,
                 api_key: None,
                 telegram_bot_token: None,
+                telegram_access: startclaw_model::TelegramAccess::Pairing,
                 version: None,
                 limits: None,
             };

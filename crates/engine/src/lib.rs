@@ -24,6 +24,7 @@ mod status;
 mod submit;
 mod supervisor;
 mod sweep;
+mod telegram;
 mod usage;
 mod verbs;
 
@@ -46,10 +47,12 @@ pub use grants::{AccessGuard, Holder, Subject};
 pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
+pub use startclaw_openclaw::telegram::{PairingRequest, TelegramUser};
 pub use startclaw_store::{Alert, Idempotency, Session, StoredToken};
 pub use status::{InstanceStatus, Route};
 pub use supervisor::Supervisor;
 pub use sweep::Dependencies;
+pub use telegram::{TelegramConnection, TelegramStatus};
 pub use usage::{MachineHistory, Sample};
 pub use verbs::SecretInfo;
 

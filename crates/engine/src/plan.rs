@@ -24,9 +24,10 @@ pub(crate) fn setup(
         proxy: endpoints.proxy,
         provider: profile.provider.clone(),
         has_api_key: profile.api_key,
-        telegram: profile
-            .telegram
-            .then(|| TelegramSetup { api_root: settings.instances.telegram_api.clone() }),
+        telegram: profile.telegram.then(|| TelegramSetup {
+            api_root: settings.instances.telegram_api.clone(),
+            access: profile.telegram_access,
+        }),
         has_secrets: instance.desired.has_had_secrets(),
     }
 }
@@ -38,8 +39,7 @@ pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, endpoints: &E
     let image = format!("{}:{}", settings.instances.image, desired.profile.version);
     // What of the configuration is ours changes with our settings, and then has to be written,
     // which needs a stopped container. A new file holds all of it.
-    let ours =
-        openclaw::configuration(None, &setup(settings, instance, endpoints)).unwrap_or_default();
+    let ours = openclaw::spec_basis(&setup(settings, instance, endpoints)).unwrap_or_default();
     let spec = spec::digest(instance, endpoints, &image, &workload, &ours);
     Plan {
         id: instance.id.clone(),

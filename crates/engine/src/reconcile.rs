@@ -11,8 +11,8 @@ use std::{
 use futures::FutureExt;
 use startclaw_host::{HostErrorKind, Observed, Plan, Probe, Step};
 use startclaw_model::{
-    Actor, EventKind, Health, Instance, InstanceId, InstanceState, Operation, OperationKind,
-    Presence, Timestamp,
+    Actor, Desired, EventKind, Health, Instance, InstanceId, InstanceState, Operation,
+    OperationKind, Presence, TelegramAccess, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -354,6 +354,7 @@ impl Work<'_> {
             }
         }
         if step == Step::QuarantineConfig {
+            self.forget_open_bot().await?;
             self.note_quarantine().await;
         }
         if step == Step::WriteSecrets {
@@ -381,6 +382,21 @@ impl Work<'_> {
             }
             Err(e) => self.host_failed(e).await,
         }
+    }
+
+    /// The choice of an open bot is for the first configuration. One that is written after a
+    /// quarantine must not open the bot again, which its owner may have closed meanwhile. `false`
+    /// when there is no such choice.
+    async fn forget_open_bot(&self) -> Result<bool, EngineError> {
+        if self.instance.desired.profile.telegram_access.is_pairing() {
+            return Ok(false);
+        }
+        let close = |desired: &mut Desired| {
+            desired.profile.telegram_access = TelegramAccess::Pairing;
+            true
+        };
+        self.engine.store().amend(&self.instance.id, close).await?;
+        Ok(true)
     }
 
     /// Lets the next instance boot, if this one had the right to or waited for it.
@@ -460,6 +476,9 @@ impl Work<'_> {
                     true
                 })
                 .await?;
+            return Ok(Outcome::AtOnce);
+        }
+        if self.forget_open_bot().await? {
             return Ok(Outcome::AtOnce);
         }
         let before = self.engine.inner.live.by_id(&id).map(|e| e.state);

@@ -1,6 +1,6 @@
 //! What a provision asks for.
 
-use startclaw_model::{AccountId, Limits, ModelProvider, Name, Owner, Secret};
+use startclaw_model::{AccountId, Limits, ModelProvider, Name, Owner, Secret, TelegramAccess};
 
 use crate::EngineError;
 
@@ -20,6 +20,8 @@ pub struct ProvisionRequest {
     pub api_key: Option<Secret>,
     /// A Telegram bot's token, as BotFather gave it.
     pub telegram_bot_token: Option<Secret>,
+    /// Who may write to the bot at first.
+    pub telegram_access: TelegramAccess,
     /// The OpenClaw version; the platform's when none.
     pub version: Option<String>,
     /// Its limits; the platform's when none.
@@ -44,6 +46,12 @@ impl ProvisionRequest {
         }
         if let Some(token) = &self.telegram_bot_token {
             check_telegram_token("telegram_bot_token", token)?;
+        }
+        if self.telegram_bot_token.is_none() && !self.telegram_access.is_pairing() {
+            return Err(EngineError::invalid(
+                "telegram_access",
+                "an open bot needs its telegram_bot_token",
+            ));
         }
         if let Some(version) = &self.version {
             check_version(version)?;

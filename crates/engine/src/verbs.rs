@@ -47,6 +47,7 @@ impl Engine {
                 provider: request.provider,
                 api_key: request.api_key.is_some(),
                 telegram: request.telegram_bot_token.is_some(),
+                telegram_access: request.telegram_access,
                 limits: request.limits.unwrap_or(defaults.limits),
             },
             volumes: Volumes::empty(),
@@ -279,6 +280,7 @@ impl Engine {
         });
         found.push(self.diagnose_backups().await);
         found.push(self.check_drill().await);
+        found.push(self.check_telegram().await);
         found
     }
 

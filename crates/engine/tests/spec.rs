@@ -6,7 +6,8 @@ mod support;
 
 use startclaw_model::{
     Actor, DeletionPolicy, Desired, InstanceId, InstanceState, Limits, ModelProvider, Operation,
-    OperationKind, Owner, Presence, Profile, ProviderKind, Replaced, Timestamp, Volumes,
+    OperationKind, Owner, Presence, Profile, ProviderKind, Replaced, TelegramAccess, Timestamp,
+    Volumes,
 };
 use startclaw_store::NewInstance;
 use support::*;
@@ -27,6 +28,7 @@ fn plain() -> Desired {
             provider: None,
             api_key: false,
             telegram: false,
+            telegram_access: TelegramAccess::Pairing,
             limits: Limits::default(),
         },
         volumes: Volumes::default(),
@@ -48,6 +50,7 @@ fn full() -> Desired {
             }),
             api_key: true,
             telegram: false,
+            telegram_access: TelegramAccess::Pairing,
             limits: Limits { memory_soft_mib: 640, memory_hard_mib: 4096, cpus: 1.25, pids: 1000 },
         },
         volumes: Volumes {

@@ -68,6 +68,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body, which is JSON.
     pub body: String,
+    /// How many bytes of the answer are kept.
+    pub answer_limit: usize,
 }
 
 /// Whether an instance can be made from an image.

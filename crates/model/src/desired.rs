@@ -62,6 +62,24 @@ impl DeletionPolicy {
     }
 }
 
+/// Who may write to a Telegram bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TelegramAccess {
+    /// Telegram users whom the owner approved.
+    #[default]
+    Pairing,
+    /// Every Telegram user.
+    Open,
+}
+
+impl TelegramAccess {
+    /// Whether the owner approves each user.
+    pub fn is_pairing(&self) -> bool {
+        *self == Self::Pairing
+    }
+}
+
 /// How an instance is set up, as its owner asked at provision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -73,6 +91,10 @@ pub struct Profile {
     pub api_key: bool,
     /// Whether a Telegram bot is connected.
     pub telegram: bool,
+    /// Who may write to the bot, for the first configuration only. Once that is written the owner
+    /// decides there, and one that is written again later is never open.
+    #[serde(default, skip_serializing_if = "TelegramAccess::is_pairing")]
+    pub telegram_access: TelegramAccess,
     /// The resources it may use.
     pub limits: Limits,
 }

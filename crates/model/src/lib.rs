@@ -22,7 +22,9 @@ mod volumes;
 
 pub use account::{Account, AccountId, AccountState, Email, EmailError, Quota};
 pub use check::{Check, CheckStatus};
-pub use desired::{DeletionPolicy, Desired, Limits, LimitsError, Presence, Profile};
+pub use desired::{
+    DeletionPolicy, Desired, Limits, LimitsError, Presence, Profile, TelegramAccess,
+};
 pub use event::{Actor, Event, EventKind};
 pub use instance::{Instance, InstanceId, Owner, OwnerError};
 pub use label::{is_label, is_visible};

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
-use startclaw_model::{ModelProvider, Owner, ProviderKind};
+use startclaw_model::{ModelProvider, Owner, ProviderKind, TelegramAccess};
 
 use crate::{
     GATEWAY_PORT, HOST_USER, SECRETS_FILE, SECRETS_PATH, USER_HEADER, WEBHOOK_PATH, WEBHOOK_PORT,
@@ -49,6 +49,8 @@ pub struct Setup {
 pub struct TelegramSetup {
     /// Where the Bot API is reached; Telegram's own when empty.
     pub api_root: String,
+    /// Who may write to the bot in a configuration that is written for the first time.
+    pub access: TelegramAccess,
 }
 
 /// A configuration that is no configuration.
@@ -76,6 +78,17 @@ fn take_out_others(config: &mut Value, setup: &Setup) {
     if let Some(scopes) = scopes {
         scopes.retain(|who, _| who == setup.owner.as_str() || who == HOST_USER);
     }
+}
+
+/// What the digest of a container's spec is made from: a change of it replaces the container of
+/// every instance. So the bot's access stands in it as it always did, whatever a new
+/// configuration says today.
+pub fn spec_basis(setup: &Setup) -> Result<Vec<u8>, ConfigError> {
+    let mut frozen = setup.clone();
+    if let Some(telegram) = &mut frozen.telegram {
+        telegram.access = TelegramAccess::Open;
+    }
+    configuration(None, &frozen)
 }
 
 /// Takes out what refers to secrets that were removed: OpenClaw does not get up, or not whole,
@@ -200,13 +213,14 @@ fn first(setup: &Setup) -> Value {
     if let Some(provider) = &setup.provider {
         lay_over(&mut config, model(provider));
     }
-    if setup.telegram.is_some() {
-        // Whoever writes to the bot is answered: it works at once, as its owner expects who
-        // has told nobody its name yet. The owner can restrict it in the Control UI.
-        lay_over(
-            &mut config,
-            json!({ "channels": { "telegram": { "dmPolicy": "open", "allowFrom": ["*"] } } }),
-        );
+    if let Some(telegram) = &setup.telegram {
+        // The agent has a shell: a stranger who finds the bot must not command it. So the owner
+        // approves each Telegram user, and an open bot is an explicit choice.
+        let channel = match telegram.access {
+            TelegramAccess::Pairing => json!({ "dmPolicy": "pairing" }),
+            TelegramAccess::Open => json!({ "dmPolicy": "open", "allowFrom": ["*"] }),
+        };
+        lay_over(&mut config, json!({ "channels": { "telegram": channel } }));
     }
     config
 }
@@ -294,18 +308,44 @@ mod tests {
     fn what_the_owner_changed_stays_and_what_is_ours_comes_back() {
         let mut mine = value(&configuration(None, &setup()).unwrap());
         mine["agents"]["defaults"]["model"]["primary"] = json!("openai/gpt-5");
-        mine["channels"]["telegram"]["dmPolicy"] = json!("pairing");
+        mine["channels"]["telegram"]["dmPolicy"] = json!("disabled");
         mine["gateway"]["auth"] = json!({ "mode": "none", "token": "x" });
         mine["gateway"]["trustedProxies"] = json!(["0.0.0.0/0"]);
         mine["unknown"] = json!({ "kept": [1, 2] });
         let text = format!("// by hand\n{mine}");
         let merged = value(&configuration(Some(text.as_bytes()), &setup()).unwrap());
         assert_eq!(merged["agents"]["defaults"]["model"]["primary"], "openai/gpt-5");
-        assert_eq!(merged["channels"]["telegram"]["dmPolicy"], "pairing");
+        assert_eq!(merged["channels"]["telegram"]["dmPolicy"], "disabled");
         assert_eq!(merged["unknown"]["kept"][1], 2);
         assert_eq!(merged["gateway"]["auth"]["mode"], "trusted-proxy");
         assert!(merged["gateway"]["auth"].get("token").is_none());
         assert_eq!(merged["gateway"]["trustedProxies"], json!(["10.87.0.1"]));
+    }
+
+    #[test]
+    fn a_new_bot_is_open_only_by_an_explicit_choice() {
+        let config = value(&configuration(None, &setup()).unwrap());
+        assert_eq!(config["channels"]["telegram"]["dmPolicy"], "pairing");
+        assert!(config["channels"]["telegram"].get("allowFrom").is_none());
+        let access = TelegramAccess::Open;
+        let open =
+            Setup { telegram: Some(TelegramSetup { access, ..Default::default() }), ..setup() };
+        let config = value(&configuration(None, &open).unwrap());
+        assert_eq!(config["channels"]["telegram"]["allowFrom"], json!(["*"]));
+    }
+
+    /// The configuration of an instance with a bot as 889fdb7 wrote it: what the spec of its
+    /// container was made from.
+    #[test]
+    fn the_basis_of_a_containers_spec_does_not_depend_on_the_bots_access() {
+        let basis = spec_basis(&setup()).unwrap();
+        let text = String::from_utf8(basis.clone()).unwrap();
+        assert!(text.contains(r#""dmPolicy": "open""#), "{text}");
+        let access = TelegramAccess::Open;
+        let open =
+            Setup { telegram: Some(TelegramSetup { access, ..Default::default() }), ..setup() };
+        assert_eq!(basis, configuration(None, &open).unwrap());
+        assert_eq!(basis, spec_basis(&open).unwrap());
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //! What stands here was read in OpenClaw's own documentation (the `docs/` folder of its npm
 //! package) and tried on a running one; nothing else in StartClaw knows these things.
 
+mod admin;
 mod config;
 mod exit;
 mod probe;
 mod read;
 mod scan;
 pub mod suspend;
+pub mod telegram;
 
-pub use config::{ConfigError, Setup, TelegramSetup, configuration};
+pub use admin::AdminCall;
+pub use config::{ConfigError, Setup, TelegramSetup, configuration, spec_basis};
 pub use exit::{DAMAGED, Ending, ending};
 pub use probe::has_started;
 pub use read::{CONFIG_DEPTH, CONFIG_LIMIT, CONFIG_VALUES};

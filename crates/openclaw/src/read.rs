@@ -1,4 +1,5 @@
-//! Reads and writes a configuration file that its owner can fill with anything.
+//! Reads and writes a configuration file that its owner can fill with anything, and reads the
+//! answers of the owner's gateway.
 //!
 //! It is parsed in the daemon, so it must not be able to end the daemon. What could: a stack that
 //! overflows and memory that runs out, both of which abort the process, and time. The size bounds
@@ -6,8 +7,16 @@
 //! up to 600 bytes, as the only one of its object). All three are known before the parser runs, so
 //! it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 512 KiB.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+    marker::PhantomData,
+};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Map, Value};
 
 use crate::{ConfigError, scan::measure};
@@ -18,6 +27,12 @@ pub const CONFIG_LIMIT: usize = 1 << 20;
 pub const CONFIG_DEPTH: usize = 64;
 /// The most values in it.
 pub const CONFIG_VALUES: usize = 20_000;
+/// The longest answer of a gateway, in bytes: the configuration comes several times in one.
+pub(crate) const ANSWER_LIMIT: usize = 1 << 20;
+/// The deepest answer: a configuration lies a few levels below its top.
+const ANSWER_DEPTH: usize = CONFIG_DEPTH + 8;
+/// The most values in an answer. Only a few of them are kept.
+const ANSWER_VALUES: usize = 5 * CONFIG_VALUES;
 /// Characters of a parser's message that are shown.
 const MESSAGE: usize = 200;
 
@@ -38,6 +53,44 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(ConfigError("not an object".to_owned())),
         Err(e) => Err(ConfigError(e.to_string().chars().take(MESSAGE).collect())),
+    }
+}
+
+/// The object in an answer of a gateway, which is a tenant's program; `None` when there is none or
+/// it takes too much.
+pub(crate) fn answer<T: DeserializeOwned>(text: &str) -> Option<T> {
+    if text.len() > ANSWER_LIMIT {
+        return None;
+    }
+    let found = measure(text);
+    if found.depth > ANSWER_DEPTH || found.values > ANSWER_VALUES {
+        return None;
+    }
+    serde_json::from_str::<Object<T>>(text).ok().map(|object| object.0)
+}
+
+/// What is read from a JSON object only. A struct alone is also read from an array, with the
+/// array's items as its fields, and an empty array then has the default of each.
+#[derive(Debug, Default)]
+pub(crate) struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(OnlyMap(PhantomData))
     }
 }
 
@@ -127,6 +180,30 @@ mod tests {
                 Err(error) => assert!(error.contains(why) && error.len() < 400, "{error}"),
                 Ok(_) => assert!(why.is_empty(), "{why}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_takes_too_much_or_is_no_object_is_none() {
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(default)]
+        struct Got {
+            a: u8,
+        }
+        assert_eq!(answer(r#"{"a":1,"b":[{}]}"#), Some(Got { a: 1 }));
+        for (depth, found) in [(ANSWER_DEPTH - 1, Some(Got { a: 1 })), (ANSWER_DEPTH, None)] {
+            let text = format!(r#"{{"a":1,"b":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(answer(&text), found);
+        }
+        for hostile in [
+            "[]".to_owned(),
+            "[1]".to_owned(),
+            String::new(),
+            "[".repeat(ANSWER_LIMIT),
+            format!(r#"{{"a":1,"b":[{}0]}}"#, "0,".repeat(ANSWER_VALUES)),
+            format!(r#"{{"a":1,"b":"{}"}}"#, "x".repeat(ANSWER_LIMIT)),
+        ] {
+            assert_eq!(answer::<Got>(&hostile), None);
         }
     }
 

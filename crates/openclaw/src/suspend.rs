@@ -3,16 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{ADMIN_RPC_PATH, HOST_USER, USER_HEADER};
+use crate::{AdminCall, admin};
 
-/// A request to the gateway's control plane, to be posted as JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminCall {
-    pub path: String,
-    /// What says who asks.
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
+/// Bytes of an answer: it is a few short fields.
+const ANSWER: usize = 4096;
 
 /// The answer of a gateway to a request to quiesce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,30 +22,13 @@ pub enum Quiesce {
 /// Asks the gateway at `origin` to rest; `operation` names what for. Open terminals do not keep
 /// it from resting: they are frozen and continue with it.
 pub fn prepare(origin: &str, operation: &str) -> AdminCall {
-    call(
-        origin,
-        "gateway.suspend.prepare",
-        &json!({
-            "requestId": operation,
-            "terminalPolicy": "terminate",
-        }),
-    )
+    let params = json!({ "requestId": operation, "terminalPolicy": "terminate" });
+    admin::call(origin, "gateway.suspend.prepare", &params, ANSWER)
 }
 
 /// Tells the gateway at `origin` to continue.
 pub fn resume(origin: &str, id: &str) -> AdminCall {
-    call(origin, "gateway.suspend.resume", &json!({ "suspensionId": id }))
-}
-
-fn call(origin: &str, method: &str, params: &Value) -> AdminCall {
-    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
-    let headers =
-        [("x-forwarded-proto", "https"), ("x-forwarded-host", host), (USER_HEADER, HOST_USER)];
-    AdminCall {
-        path: ADMIN_RPC_PATH.to_owned(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-        body: json!({ "method": method, "params": params }).to_string(),
-    }
+    admin::call(origin, "gateway.suspend.resume", &json!({ "suspensionId": id }), ANSWER)
 }
 
 /// Understands the answer to [`prepare`].

@@ -62,6 +62,8 @@ impl Notice {
             "suspended" => "The account is suspended, and signed out everywhere.",
             "unsuspended" => "The account is active again.",
             "admin" => "The rights are changed.",
+            "approved" => "The Telegram user is approved.",
+            "closed" => "The bot answers only approved users now.",
             "revoked" => "The invitation is taken back.",
             _ => return None,
         };

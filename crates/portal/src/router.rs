@@ -30,7 +30,7 @@ pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router 
 fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     use pages::{
         account, admin, confirm, delete, front, instance, instances, logs, new, operation,
-        passkeys, remove, reset, restore, sign_in, sign_up,
+        passkeys, remove, reset, restore, sign_in, sign_up, telegram,
     };
     vec![
         ("/", get(front::show)),
@@ -60,6 +60,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
         ("/instances/{name}/backup", post(instance::backup)),
         ("/instances/{name}/undo", post(instance::undo)),
         ("/instances/{name}/secrets", post(instance::secrets)),
+        ("/instances/{name}/telegram", get(telegram::show)),
+        ("/instances/{name}/telegram/approve", post(telegram::approve)),
+        ("/instances/{name}/telegram/close", post(telegram::close)),
         ("/instances/{name}/logs", get(logs::show)),
         ("/instances/{name}/logs/stream", get(logs::stream)),
         ("/instances/{name}/restore/{snapshot}", get(restore::show).post(restore::restore)),

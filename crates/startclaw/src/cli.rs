@@ -96,6 +96,8 @@ pub enum Command {
     /// Set, list and remove the secrets of an instance
     #[command(subcommand)]
     Secrets(commands::secrets::Secrets),
+    /// Show who may write to a Telegram bot, approve users, close an open bot
+    Pairing(commands::pairing::Pairing),
     /// Create, list and revoke API tokens
     #[command(subcommand)]
     Tokens(commands::tokens::Tokens),

@@ -211,7 +211,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        let row = sqlx::query(held!("tickets"))
+        let row = sqlx::query(held!("login_tokens"))
             .bind(hash)
             .bind(now.as_millis())
             .fetch_optional(&mut *tx)

@@ -39,7 +39,7 @@ impl Store {
              ON CONFLICT (key) DO UPDATE SET resolved_at = NULL, detail = excluded.detail,
                 since = CASE WHEN notified = $5 THEN excluded.since ELSE since END,
                 notified = CASE WHEN notified = $5 THEN $4 ELSE notified END
-             WHERE troubles.detail <> excluded.detail OR troubles.resolved_at IS NOT NULL",
+             WHERE alerts.detail <> excluded.detail OR alerts.resolved_at IS NOT NULL",
         )
         .bind(key)
         .bind(detail)

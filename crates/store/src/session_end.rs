@@ -161,7 +161,7 @@ async fn end_where(
     of: &str,
 ) -> Result<(), StoreError> {
     mark(tx, instances, &[Some(of)]).await?;
-    for table in ["sessions", "tickets"] {
+    for table in ["sessions", "login_tokens"] {
         let statement = format!("DELETE FROM {table} WHERE instance_id IN ({instances})");
         sqlx::query(sqlx::AssertSqlSafe(statement)).bind(of).execute(&mut *tx).await?;
     }

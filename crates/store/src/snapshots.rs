@@ -337,6 +337,7 @@ mod tests {
                 provider: None,
                 api_key: false,
                 telegram: false,
+                telegram_access: startclaw_model::TelegramAccess::Pairing,
                 limits: Limits::default(),
             },
             volumes: Volumes::default(),

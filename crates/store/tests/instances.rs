@@ -21,6 +21,7 @@ fn desired() -> Desired {
             provider: None,
             api_key: false,
             telegram: false,
+            telegram_access: startclaw_model::TelegramAccess::Pairing,
             limits: Limits::default(),
         },
         volumes: Volumes::default(),

@@ -194,6 +194,7 @@ async fn it_is_written_to_as_a_new_one() {
             provider: None,
             api_key: false,
             telegram: false,
+            telegram_access: startclaw_model::TelegramAccess::Pairing,
             limits: Limits::default(),
         },
         volumes: Volumes::default(),

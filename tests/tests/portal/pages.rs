@@ -24,7 +24,7 @@ pub async fn every_page_is_accessible_light_and_steady_and_within_its_policy(tow
         { "pages": ["/", "/sign-in", "/sign-up", "/reset", invite, reset, "/reset/none", "/nowhere", "/"] },
         { "email": OWNER, "pages": [
             "/instances", "/account", "/account, refused", "/account/delete", "/new", operation, restore,
-            "/instances/alice", "/instances/alice/logs", "/instances/alice/logs, lines came", "/instances/alice/remove",
+            "/instances/alice", "/instances/alice/logs", "/instances/alice/logs, lines came", "/instances/alice/telegram", "/instances/alice/remove",
         ] },
         { "email": "guest@example.com", "pages": [
             "/instances", "/new", "/new, name answered", "/new, step 2", "/new, step 3", "/new, token answered",

@@ -6,10 +6,10 @@ use startclaw_model::{Check, Event, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Backup, Backups, CheckList, CreateToken, DeprovisionQuery, Drill, Events, EventsQuery,
-    FreshToken, Instance, Instances, NameBody, NameQuery, NamedQuery, Operations, OperationsQuery,
-    Provision, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Token, TokenQuery,
-    Tokens,
+    ApproveTelegram, Backup, Backups, CheckList, CreateToken, DeprovisionQuery, Drill, Events,
+    EventsQuery, FreshToken, Instance, Instances, NameBody, NameQuery, NamedQuery, Operations,
+    OperationsQuery, Provision, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink,
+    Telegram, Token, TokenQuery, Tokens,
 };
 
 /// A fresh `Idempotency-Key`: a request that is sent again by the network is done once.
@@ -67,6 +67,24 @@ impl Client {
         let query = NameQuery { name: name.cloned() };
         let found: Instances = self.ask(self.request(Method::GET, "/status", &query)?).await?;
         Ok(found.instances)
+    }
+
+    /// How an instance's Telegram bot is.
+    pub async fn telegram(&self, name: &Name) -> Result<Telegram, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        self.ask(self.request(Method::GET, "/telegram", &query)?).await
+    }
+
+    /// Lets a Telegram user command the agent.
+    pub async fn approve_telegram(&self, name: &Name, user: i64) -> Result<Telegram, ClientError> {
+        let request = self.request(Method::POST, "/telegram/approve", &NO_QUERY)?;
+        self.ask(json(request, &ApproveTelegram { name: name.clone(), user })?).await
+    }
+
+    /// Closes a bot that is open to every Telegram user.
+    pub async fn close_telegram(&self, name: &Name) -> Result<Telegram, ClientError> {
+        let request = self.request(Method::POST, "/telegram/close", &NO_QUERY)?;
+        self.ask(json(request, &NameBody { name: name.clone() })?).await
     }
 
     /// A one-time sign-in link.

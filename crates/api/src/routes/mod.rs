@@ -17,6 +17,7 @@ pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod secrets;
 pub(crate) mod status;
+pub(crate) mod telegram;
 pub(crate) mod tokens;
 
 use axum::{

@@ -45,7 +45,7 @@ pub struct Instance {
     pub provider: Option<ModelProvider>,
     /// Whether the provider's API key is set.
     pub api_key: bool,
-    /// Whether a Telegram bot is connected.
+    /// Whether a Telegram bot token is stored; `GET /telegram` says whether the bot is connected.
     pub telegram: bool,
     /// What it may use.
     pub limits: Limits,

@@ -8,6 +8,7 @@ mod instance;
 mod list;
 mod provision;
 mod secret;
+mod telegram;
 
 pub use access::{CreateToken, FreshToken, SignInLink, Token, TokenQuery, Tokens};
 pub use account::{
@@ -21,3 +22,4 @@ pub use list::{
 };
 pub use provision::{NameBody, Provision, WantedLimits};
 pub use secret::{SecretInfo, SecretQuery, Secrets, SentSecret, SetSecret};
+pub use telegram::{ApproveTelegram, PairingRequest, Telegram, TelegramConnection};

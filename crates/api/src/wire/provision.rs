@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use startclaw_engine::ProvisionRequest;
-use startclaw_model::{Limits, ModelProvider, Name, Owner};
+use startclaw_model::{Limits, ModelProvider, Name, Owner, TelegramAccess};
 use utoipa::ToSchema;
 
 use super::SentSecret;
@@ -27,10 +27,14 @@ pub struct Provision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(write_only, example = "sk-…")]
     pub api_key: Option<SentSecret>,
-    /// A Telegram bot's token, as BotFather gave it. With one, the bot answers at once.
+    /// A Telegram bot's token, as BotFather gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(write_only, example = "123456789:AAE…")]
     pub telegram_bot_token: Option<SentSecret>,
+    /// Who may write to the bot at first: users whom the owner approves, or (`open`) every
+    /// Telegram user, who then commands an agent that runs programs.
+    #[serde(default, skip_serializing_if = "TelegramAccess::is_pairing")]
+    pub telegram_access: TelegramAccess,
     /// The OpenClaw version; the platform's when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026.9.6")]
@@ -49,6 +53,7 @@ impl Provision {
             provider: None,
             api_key: None,
             telegram_bot_token: None,
+            telegram_access: TelegramAccess::Pairing,
             version: None,
             limits: None,
         }
@@ -63,6 +68,7 @@ impl Provision {
             provider: self.provider,
             api_key: self.api_key.map(|s| s.0),
             telegram_bot_token: self.telegram_bot_token.map(|s| s.0),
+            telegram_access: self.telegram_access,
             version: self.version,
             limits: self.limits.map(|wanted| wanted.over(limits)),
         }

@@ -30,16 +30,18 @@ fn routes(operation: &str) -> Vec<Route> {
             let method: Method = method.to_uppercase().parse().unwrap();
             let (query, body, about_one) = match (method.as_str(), path.as_str()) {
                 ("POST", "/provision") => ("", r#"{"name":"carol","owner":"c"}"#, false),
-                ("POST", "/restart" | "/open" | "/backup" | "/drill") => {
+                ("POST", "/restart" | "/open" | "/backup" | "/drill" | "/telegram/close") => {
                     ("", r#"{"name":"bob"}"#, true)
                 }
+                ("POST", "/telegram/approve") => ("", r#"{"name":"bob","user":7}"#, true),
                 ("POST", "/restore") => ("", r#"{"name":"bob","undo":true}"#, true),
                 ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
                 ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),
                 ("DELETE", "/deprovision") => ("?name=bob", "", true),
                 (
                     "GET",
-                    "/status" | "/logs" | "/secrets" | "/operations" | "/events" | "/backups",
+                    "/status" | "/telegram" | "/logs" | "/secrets" | "/operations" | "/events"
+                    | "/backups",
                 ) => ("?name=bob", "", true),
                 ("GET", "/operations/{id}" | "/operations/{id}/events") => ("", "", true),
                 ("POST", "/accounts") => ("", r#"{"email":"carol@x.org"}"#, false),

@@ -104,6 +104,7 @@ impl Stage {
             provider: None,
             api_key: None,
             telegram_bot_token: Some(Secret::new("123456:ABC")),
+            telegram_access: startclaw_model::TelegramAccess::Pairing,
             version: None,
             limits: None,
         };

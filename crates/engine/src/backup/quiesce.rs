@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use startclaw_backup::BackupError;
-use startclaw_host::{ContainerState, HostError, Plan, Probe, Request, Step};
+use startclaw_host::{ContainerState, HostError, Plan, Probe, Step};
 use startclaw_model::Instance;
-use startclaw_openclaw::suspend::{self, AdminCall, Quiesce};
+use startclaw_openclaw::suspend::{self, Quiesce};
 use tokio::time::Instant;
 
 use super::take::{UNFREEZE_TIMEOUT, unavailable};
-use crate::{Engine, decide::has_started, plan};
+use crate::{Engine, decide::has_started, plan, telegram::request};
 
 impl Engine {
     /// Asks a live instance to finish what it does and to begin nothing new, for a while at
@@ -95,8 +95,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn request(call: AdminCall) -> Request {
-    Request { path: call.path, headers: call.headers, body: call.body }
 }

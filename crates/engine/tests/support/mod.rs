@@ -134,6 +134,7 @@ pub fn request(text: &str) -> ProvisionRequest {
         provider: None,
         api_key: None,
         telegram_bot_token: None,
+        telegram_access: startclaw_model::TelegramAccess::Pairing,
         version: None,
         limits: None,
     }

@@ -21,12 +21,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an instance may take to do what it is asked.
 const POST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of the answer is kept.
+/// How much of the answer to a probe is kept.
 const LIMIT: usize = 4096;
 
-/// The most that is read of an answer, its headers and everything before them included: an instance
-/// may send interim answers or pieces without content for as long as we read.
-const READ_LIMIT: u64 = 32 * 1024;
+/// The most that is read of an answer beside what is kept of its body: headers, everything before
+/// them, and the sizes of chunks. An instance may send interim answers or pieces without content
+/// for as long as we read.
+const READ_OVERHEAD: usize = 28 * 1024;
 
 /// What hyper keeps of headers; it takes no less than 8 KiB.
 const HEADER_LIMIT: usize = 16 * 1024;
@@ -38,13 +39,16 @@ const ASKED_FOR: &str = "192.0.2.1";
 
 /// `GET path` at `address`, without proxies or redirects.
 pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostError> {
-    classify(address, timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new())).await)
+    classify(
+        address,
+        timeout(TIMEOUT, exchange(address, Request::get(path), Bytes::new(), LIMIT)).await,
+    )
 }
 
 /// The same on a connection that is there already, from where no proxy comes.
 pub(super) async fn ask_on(stream: TcpStream, path: &str) -> Result<Probe, HostError> {
     let address = stream.peer_addr().map_err(|e| HostError::unavailable(e.to_string()))?;
-    let asked = request_on(stream, address, Request::get(path), Bytes::new());
+    let asked = request_on(stream, address, Request::get(path), Bytes::new(), LIMIT);
     classify(address, timeout(TIMEOUT, asked).await)
 }
 
@@ -55,7 +59,10 @@ pub(super) async fn call(address: SocketAddr, wanted: &crate::Request) -> Result
         request = request.header(name, value);
     }
     let body = Bytes::from(wanted.body.clone());
-    classify(address, timeout(POST_TIMEOUT, exchange(address, request, body)).await)
+    classify(
+        address,
+        timeout(POST_TIMEOUT, exchange(address, request, body, wanted.answer_limit)).await,
+    )
 }
 
 type Exchanged = Result<io::Result<(u16, String)>, tokio::time::error::Elapsed>;
@@ -79,9 +86,14 @@ fn is_ours(error: &io::Error) -> bool {
     )
 }
 
-async fn exchange(address: SocketAddr, request: Builder, body: Bytes) -> io::Result<(u16, String)> {
+async fn exchange(
+    address: SocketAddr,
+    request: Builder,
+    body: Bytes,
+    limit: usize,
+) -> io::Result<(u16, String)> {
     let request = request.header("x-forwarded-for", ASKED_FOR);
-    request_on(TcpStream::connect(address).await?, address, request, body).await
+    request_on(TcpStream::connect(address).await?, address, request, body, limit).await
 }
 
 async fn request_on(
@@ -89,6 +101,7 @@ async fn request_on(
     address: SocketAddr,
     request: Builder,
     body: Bytes,
+    limit: usize,
 ) -> io::Result<(u16, String)> {
     let request = request
         .header(header::HOST, address.to_string())
@@ -96,13 +109,15 @@ async fn request_on(
         .body(Full::new(body))
         .map_err(io::Error::other)?;
     let (input, output) = stream.into_split();
-    converse(tokio::io::join(input.take(READ_LIMIT), output), request).await
+    let read = u64::try_from(READ_OVERHEAD.saturating_add(limit)).unwrap_or(u64::MAX);
+    converse(tokio::io::join(input.take(read), output), request, limit).await
 }
 
 /// Sends a request and reads the status and the beginning of the body of its answer.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
+    limit: usize,
 ) -> io::Result<(u16, String)> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEADER_LIMIT)
@@ -114,11 +129,11 @@ async fn converse(
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         let mut kept = Vec::new();
-        while kept.len() < LIMIT
+        while kept.len() < limit
             && let Some(frame) = body.frame().await
         {
             if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
-                kept.extend_from_slice(&data[..data.len().min(LIMIT - kept.len())]);
+                kept.extend_from_slice(&data[..data.len().min(limit - kept.len())]);
             }
         }
         Ok((status, String::from_utf8_lossy(&kept).into_owned()))
@@ -240,6 +255,31 @@ mod tests {
             panic!("no answer")
         };
         assert_eq!(body.len(), LIMIT);
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_a_post_is_kept_as_far_as_it_was_asked_for() {
+        let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..8 {
+            answer.extend(b"10000\r\n");
+            answer.extend(vec![b'x'; 1 << 16]);
+            answer.extend(b"\r\n");
+        }
+        answer.extend(b"0\r\n\r\n");
+        for (limit, kept) in [(4096, 4096), (1 << 20, 8 << 16)] {
+            let request = crate::Request {
+                path: "/".to_owned(),
+                headers: Vec::new(),
+                body: "{}".to_owned(),
+                answer_limit: limit,
+            };
+            let Probe::Answer { body, .. } =
+                call(server(answer.clone(), false).await, &request).await.unwrap()
+            else {
+                panic!("no answer")
+            };
+            assert_eq!(body.len(), kept);
+        }
     }
 
     #[tokio::test]

@@ -136,12 +136,14 @@ impl Host for SimulatedHost {
         Ok(went_on)
     }
 
-    async fn call(&self, plan: &Plan, _: &Request) -> Result<Probe, HostError> {
+    async fn call(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError> {
         let probe = self.probe(plan).await?;
         Ok(match probe {
             Probe::Answer { .. } => Probe::Answer {
                 status: 200,
-                body: r#"{"ok":true,"payload":{"status":"ready","suspensionId":"1"}}"#.into(),
+                body: self.state().answer(&request.body).unwrap_or_else(|| {
+                    r#"{"ok":true,"payload":{"status":"ready","suspensionId":"1"}}"#.to_owned()
+                }),
             },
             other => other,
         })

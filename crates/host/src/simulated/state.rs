@@ -89,6 +89,10 @@ pub struct SimState {
     pub machine: MachineUsage,
     /// The slots whose connections were ended, in order.
     pub disconnected: Vec<Slot>,
+    /// What instances answer to a posted body that contains the text; the first that fits counts.
+    pub answers: Vec<(&'static str, String)>,
+    /// The bodies that were answered so, in order.
+    pub posted: Vec<String>,
 }
 
 impl SimState {
@@ -111,6 +115,13 @@ impl SimState {
             let at = Timestamp::now();
             container.state = ContainerState::Exited(Exit { code, oom_killed, at });
         }
+    }
+
+    /// The answer that is set for a posted body.
+    pub(super) fn answer(&mut self, body: &str) -> Option<String> {
+        let answer = self.answers.iter().find(|(text, _)| body.contains(text))?.1.clone();
+        self.posted.push(body.to_owned());
+        Some(answer)
     }
 
     pub(super) fn usage(&self) -> Vec<(InstanceId, Usage)> {

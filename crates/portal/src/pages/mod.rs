@@ -16,6 +16,7 @@ pub(crate) mod reset;
 pub(crate) mod restore;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
+pub(crate) mod telegram;
 
 use serde::Deserialize;
 

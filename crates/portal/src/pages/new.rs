@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Deserialize;
 use startclaw_engine::{EngineError, ProvisionRequest};
-use startclaw_model::{ModelProvider, Name, ProviderKind, Secret};
+use startclaw_model::{ModelProvider, Name, ProviderKind, Secret, TelegramAccess};
 
 use crate::{
     Portal,
@@ -65,6 +65,8 @@ pub(crate) struct FormData {
     base_url: String,
     key: Option<Secret>,
     telegram: Option<Secret>,
+    /// Sent by a checkbox only when it is checked.
+    telegram_open: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,12 +107,14 @@ pub(crate) async fn make(
         }
     };
     let provider = sent.provider();
+    let telegram_access = sent.access();
     let request = ProvisionRequest {
         name,
         owner: account.email.owner(),
         account: Some(account.id.clone()),
         api_key: given(sent.key).filter(|_| provider.is_some()),
         provider,
+        telegram_access,
         telegram_bot_token: given(sent.telegram),
         version: None,
         limits: None,
@@ -169,6 +173,17 @@ impl FormData {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
         let base_url = text(&self.base_url).filter(|_| kind == ProviderKind::Custom);
         Some(ModelProvider { kind, model: text(&self.model), base_url })
+    }
+}
+
+impl FormData {
+    /// An open bot is an explicit choice, and one without a bot chooses nothing.
+    fn access(&self) -> TelegramAccess {
+        let bot = self.telegram.as_ref().is_some_and(|t| !t.expose().trim().is_empty());
+        match self.telegram_open.is_some() && bot {
+            true => TelegramAccess::Open,
+            false => TelegramAccess::Pairing,
+        }
     }
 }
 

@@ -5,5 +5,6 @@ mod attacks;
 mod errors;
 mod others;
 mod pages;
+mod telegram;
 mod test_platform;
 mod ways;

@@ -33,6 +33,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
+    pub host: SimulatedHost,
     pages: Router,
     _folder: tempfile::TempDir,
 }
@@ -64,9 +65,10 @@ impl TestPlatform {
             },
         };
         let host = SimulatedHost::new(2000, ms(2));
-        let engine = Engine::start(store.clone(), vault, Dependencies::simulated(host), settings)
-            .await
-            .unwrap();
+        let engine =
+            Engine::start(store.clone(), vault, Dependencies::simulated(host.clone()), settings)
+                .await
+                .unwrap();
         let wanted = AccountSettings { sign_up, quota, ..AccountSettings::default() };
         let accounts = Accounts::new(store, engine.clone(), wanted, SITE).unwrap();
         tokio::spawn(accounts.clone().delete_pending_accounts(CancellationToken::new()));
@@ -81,7 +83,7 @@ impl TestPlatform {
                 stop: CancellationToken::new(),
             },
         );
-        Self { engine, accounts, pages, _folder: folder }
+        Self { engine, accounts, host, pages, _folder: folder }
     }
 
     /// A browser without cookies.
@@ -115,6 +117,7 @@ impl TestPlatform {
             provider: None,
             api_key: None,
             telegram_bot_token: None,
+            telegram_access: startclaw_model::TelegramAccess::Pairing,
             version: None,
             limits: None,
         };

@@ -12,6 +12,7 @@ pub mod events;
 pub mod logs;
 pub mod open;
 pub mod operations;
+pub mod pairing;
 pub mod provision;
 pub mod recover;
 pub mod recovery_kit;
@@ -50,6 +51,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Open(it) => it.run(g).await,
         Command::Operations(it) => it.run(g).await,
         Command::Events(it) => it.run(g).await,
+        Command::Pairing(it) => it.run(g).await,
         Command::Secrets(it) => it.run(g).await,
         Command::Tokens(it) => it.run(g).await,
         Command::Accounts(it) => it.run(g).await,

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use startclaw_api::wire::{self, SentSecret, WantedLimits};
-use startclaw_model::{ModelProvider, Name, Owner, ProviderKind, Secret};
+use startclaw_model::{ModelProvider, Name, Owner, ProviderKind, Secret, TelegramAccess};
 
 use super::{name, wait};
 use crate::{
@@ -26,7 +29,7 @@ pub struct Provision {
     #[arg(long, value_parser = |t: &str| Owner::parse(t).map_err(|e| e.to_string()))]
     owner: Option<Owner>,
     /// Model provider; without one the owner sets it up in the Control UI
-    #[arg(long, value_parser = provider)]
+    #[arg(long, value_parser = provider())]
     provider: Option<ProviderKind>,
     /// The model's id at the provider
     #[arg(long, requires = "provider")]
@@ -42,6 +45,9 @@ pub struct Provision {
     /// Environment variable that holds the Telegram bot token
     #[arg(long, value_name = "VARIABLE", conflicts_with = "telegram_token_file")]
     telegram_token_env: Option<String>,
+    /// Who may write to the bot: users whom the owner approves (pairing), or everyone (open)
+    #[arg(long, value_name = "ACCESS", default_value = "pairing", value_parser = access())]
+    telegram_access: TelegramAccess,
     /// OpenClaw version [default: the platform's]
     #[arg(long)]
     version: Option<String>,
@@ -79,9 +85,17 @@ struct ApiKey {
     api_key_env: Option<String>,
 }
 
-fn provider(text: &str) -> Result<ProviderKind, String> {
-    serde_json::from_value(text.into())
-        .map_err(|_| "one of anthropic, openai, openrouter, google, custom".to_owned())
+fn provider() -> impl TypedValueParser<Value = ProviderKind> {
+    PossibleValuesParser::new(["anthropic", "openai", "openrouter", "google", "custom"])
+        .try_map(|text| serde_json::from_value::<ProviderKind>(text.into()))
+}
+
+/// The values are listed by the help and offered by completions.
+fn access() -> impl TypedValueParser<Value = TelegramAccess> {
+    PossibleValuesParser::new(["pairing", "open"]).map(|text| match text.as_str() {
+        "open" => TelegramAccess::Open,
+        _ => TelegramAccess::Pairing,
+    })
 }
 
 impl Provision {
@@ -93,6 +107,12 @@ impl Provision {
             (None, Some(variable)) => Some(secret_input::from_env(variable)?),
             (None, None) => None,
         };
+        if !self.telegram_access.is_pairing() {
+            output::note(
+                "Warning: every Telegram user who finds the bot can command the agent, which runs programs \
+                 and reads its keys.",
+            );
+        }
         let limits = WantedLimits {
             memory_soft_mib: self.memory_soft,
             memory_hard_mib: self.memory_hard,
@@ -109,9 +129,13 @@ impl Provision {
             }),
             api_key: api_key.map(SentSecret),
             telegram_bot_token: telegram.map(SentSecret),
+            telegram_access: self.telegram_access,
             version: self.version,
             limits: (!limits.is_empty()).then_some(limits),
         };
+        let no_key = wanted.api_key.is_none()
+            && wanted.provider.as_ref().is_some_and(|p| p.kind != ProviderKind::Custom);
+        let with_bot = wanted.telegram_bot_token.is_some() && wanted.telegram_access.is_pairing();
         let operation = client.provision(&wanted).await?;
         let place = client.status(Some(&wanted.name)).await.ok().and_then(|mut s| s.pop());
         wait::wait(globals, &client, operation, self.waiting, |operation| {
@@ -122,6 +146,18 @@ impl Provision {
                 wait::took(operation)
             ))?;
             output::note(&format!("Sign in with: startclaw open {}", operation.name));
+            if no_key {
+                output::note(&format!(
+                    "Warning: the model provider has no API key yet; set it with: startclaw secrets set {} MODEL_API_KEY",
+                    operation.name
+                ));
+            }
+            if with_bot {
+                output::note(&format!(
+                    "Write to the bot, then approve yourself with: startclaw pairing {}",
+                    operation.name
+                ));
+            }
             Ok(())
         })
         .await

@@ -1,10 +1,10 @@
 //! `startclaw status`
 
 use clap::Args;
-use startclaw_api::wire::{Instance, Instances};
+use startclaw_api::wire::{Instance, Instances, Telegram};
 use startclaw_model::{InstanceState, Name};
 
-use super::name;
+use super::{name, pairing};
 use crate::{
     cli::Globals,
     connect,
@@ -26,7 +26,14 @@ impl Status {
             return output::json(&Instances { instances });
         }
         match (&self.name, instances.first()) {
-            (Some(_), Some(one)) => in_full(one),
+            (Some(name), Some(one)) => {
+                // An older daemon does not say, and that is no reason to show nothing.
+                let telegram = match one.telegram {
+                    true => client.telegram(name).await.ok(),
+                    false => None,
+                };
+                in_full(one, telegram.as_ref())
+            }
             _ => list(&instances),
         }
     }
@@ -60,7 +67,7 @@ fn list(instances: &[Instance]) -> anyhow::Result<()> {
     Ok(table.print("No instances yet. Create one with: startclaw provision NAME")?)
 }
 
-fn in_full(i: &Instance) -> anyhow::Result<()> {
+fn in_full(i: &Instance, telegram: Option<&Telegram>) -> anyhow::Result<()> {
     let row = |what: &str, text: &str| output::line(&format!("{what:<10} {text}"));
     row("name", i.name.as_str())?;
     row("state", &format!("{} for {}", tint(i.state.as_str(), shade(i.state)), ago(i.since)))?;
@@ -96,7 +103,14 @@ fn in_full(i: &Instance) -> anyhow::Result<()> {
         (None, _) => "",
     };
     row("model", &clean(&format!("{provider}{key}")))?;
-    row("telegram", if i.telegram { "connected" } else { "none" })?;
+    match (telegram, i.telegram) {
+        (Some(telegram), _) => {
+            row("telegram", &clean(&telegram.detail))?;
+            row("bot access", &pairing::access(telegram))?;
+        }
+        (None, true) => row("telegram", "token stored, not verified")?,
+        (None, false) => row("telegram", "none")?,
+    }
     let l = &i.limits;
     let (soft, hard) = (l.memory_soft_mib, l.memory_hard_mib);
     row(
