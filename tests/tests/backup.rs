@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use end_to_end::{Platform, fake, platform::is_real, until};
+use end_to_end::{Platform, fake, until};
 use serde_json::json;
 
 const MODEL_KEY: &str = "sk-canary-0a1b2c";
@@ -40,10 +40,8 @@ impl Chat<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_after() {
-    if !is_real() {
-        return;
-    }
     let model = fake::model::Model::start(MODEL_KEY).await;
     let telegram = fake::telegram::Telegram::start(BOT_TOKEN).await;
     let extra = format!("[instances]\ntelegram_api = \"{}\"\n", telegram.api_root());
@@ -177,10 +175,8 @@ fn nothing_in_the_clear(platform: &Platform) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_frozen_instance_goes_on_by_itself_when_the_daemon_stays_away() {
-    if !is_real() {
-        return;
-    }
     let mut platform = Platform::start(11, &[], "").await;
     platform.provision("alice").await;
     let container = platform.container("alice");
@@ -215,10 +211,8 @@ async fn a_frozen_instance_goes_on_by_itself_when_the_daemon_stays_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn kill_9_of_the_daemon_during_backups_leaves_the_instance_live_and_the_repository_good() {
-    if !is_real() {
-        return;
-    }
     let mut platform = Platform::start(12, &[], "").await;
     platform.provision("alice").await;
     let run = platform.run_of("alice");

@@ -7,14 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use end_to_end::{Platform, platform::is_real, until, websocket::WebSocket};
+use end_to_end::{Platform, until, websocket::WebSocket};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn without_the_daemon_websockets_stay_open_and_requests_wait() {
-    if !is_real() {
-        return;
-    }
     let mut platform = Platform::start(8, &[], "").await;
     platform.provision("alice").await;
     let cookie = platform.sign_in("alice").await;
@@ -55,10 +53,8 @@ async fn without_the_daemon_websockets_stay_open_and_requests_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn walls_that_somebody_tears_down_are_put_up_again() {
-    if !is_real() {
-        return;
-    }
     let platform = Platform::start(7, &[], "").await;
     let table = platform.prefix().replace('-', "_");
     let listing = || nft(&["list", "table", "inet", &table]);

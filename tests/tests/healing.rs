@@ -3,20 +3,14 @@
 
 use std::process::Command;
 
-use end_to_end::{
-    Platform,
-    platform::{OPERATION, is_real},
-    until,
-};
+use end_to_end::{Platform, platform::OPERATION, until};
 use serde_json::{Value, json};
 
 const REPAIRS: &str = "startclaw_step_seconds_count{step=\"repair\"}";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
-    if !is_real() {
-        return;
-    }
     let platform = Platform::start(4, &[], "").await;
     platform.provision("alice").await;
     let cookie = platform.sign_in("alice").await;
@@ -61,10 +55,8 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn one_that_hangs_is_replaced() {
-    if !is_real() {
-        return;
-    }
     let platform = Platform::start(5, &[], "").await;
     platform.provision("alice").await;
     let cookie = platform.sign_in("alice").await;
@@ -83,10 +75,8 @@ async fn one_that_hangs_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn damage_is_repaired_once_and_what_stays_damaged_says_why() {
-    if !is_real() {
-        return;
-    }
     let mut platform = Platform::start(9, &[], "").await;
     // One instance for each damage, because a repair is tried once in ten minutes.
     mended_by_the_doctor(&platform).await;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use end_to_end::{Platform, platform::is_real};
+use end_to_end::Platform;
 use serde_json::json;
 
 /// When the daemon is killed, in ms after it was asked: most steps of a provision are in its
@@ -15,10 +15,8 @@ use serde_json::json;
 const MOMENTS: [u64; 10] = [0, 40, 120, 250, 400, 600, 900, 1500, 3000, 4500];
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn kill_9_of_the_daemon_during_provisions_leaks_nothing_and_makes_nothing_twice() {
-    if !is_real() {
-        return;
-    }
     let mut platform = Platform::start(3, &[], "").await;
     let before = files(&platform);
     let mut deprovisions_hit = 0;

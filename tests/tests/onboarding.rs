@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use end_to_end::{Platform, browser, fake, platform::is_real, until};
+use end_to_end::{Platform, browser, fake, until};
 use serde_json::json;
 
 const MODEL_KEY: &str = "sk-canary-7f3a9c";
@@ -11,10 +11,8 @@ const BOT_TOKEN: &str = "123456:AAE-canary-51bd0e";
 const ANSWER: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_user_signs_up_messages_the_bot_and_is_answered() {
-    if !is_real() {
-        return;
-    }
     let model = fake::model::Model::start(MODEL_KEY).await;
     let telegram = fake::telegram::Telegram::start(BOT_TOKEN).await;
     let extra = format!("[instances]\ntelegram_api = \"{}\"\n", telegram.api_root());
@@ -190,10 +188,8 @@ async fn a_changed_key_is_used(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_person_signs_in_at_a_browser_and_a_neighbours_cookie_opens_nothing() {
-    if !is_real() {
-        return;
-    }
     let platform = Platform::start(2, &[], "").await;
     for name in ["alice", "bob"] {
         let made =

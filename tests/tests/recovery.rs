@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use end_to_end::{
-    Bucket, Platform, fake,
-    platform::{OPERATION, is_real},
-    until,
-};
+use end_to_end::{Bucket, Platform, fake, platform::OPERATION, until};
 use serde_json::json;
 
 const MODEL_KEY: &str = "sk-canary-0a1b2c";
@@ -30,10 +26,8 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn everything_comes_back_from_the_bucket_and_the_kit() {
-    if !is_real() {
-        return;
-    }
     let model = fake::model::Model::start(MODEL_KEY).await;
     let telegram = fake::telegram::Telegram::start(BOT_TOKEN).await;
     let bucket = Bucket::start().await;

@@ -30,15 +30,6 @@ pub struct Platform {
 /// How long an operation may take on a machine that does much else.
 pub const OPERATION: Duration = Duration::from_secs(300);
 
-/// Whether tests on real parts are to run; says so when not.
-pub fn is_real() -> bool {
-    let real = std::env::var_os("STARTCLAW_REAL").is_some();
-    if !real {
-        println!("skipped: needs Docker, Caddy and the image; script/test runs it");
-    }
-    real
-}
-
 impl Platform {
     /// Starts daemon and Caddy. `allow` are addresses that instances may reach; `extra` is
     /// more for the settings file.

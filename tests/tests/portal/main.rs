@@ -13,8 +13,6 @@ mod user;
 
 use std::time::Instant;
 
-use end_to_end::platform::is_real;
-
 use crate::town::Town;
 
 const MODEL_KEY: &str = "sk-canary-5d6e7f";
@@ -27,10 +25,8 @@ const OPEN: &str = "[accounts]\nsign_up = \"open\"\n\n";
 
 /// One platform for all of it: two instances that live take a minute to come.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn everybody_finds_what_is_theirs_and_nobody_gets_at_what_is_not() {
-    if !is_real() {
-        return;
-    }
     let mut town = Town::start(15).await;
     let clock = Instant::now();
     let lap = |what: &str| println!("{what}: after {:.1} s", clock.elapsed().as_secs_f64());

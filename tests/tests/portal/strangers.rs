@@ -2,16 +2,14 @@
 
 use std::time::Instant;
 
-use end_to_end::{Person, Platform, platform::is_real};
+use end_to_end::{Person, Platform};
 
 use crate::{OPEN, town::OWNER};
 
 /// Neither the status nor the text tells who has an account; how long it takes is printed.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn nobody_learns_who_has_an_account() {
-    if !is_real() {
-        return;
-    }
     // Mail that nobody takes: to ask for it looks the same.
     let extra = format!(
         "{OPEN}[accounts.mail]\nserver = \"smtp+plain://127.0.0.1:9\"\nfrom = \"claws@example.com\"\n"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use end_to_end::{Platform, browser, fake, person::PASSWORD, platform::is_real, until};
+use end_to_end::{Platform, browser, fake, person::PASSWORD, until};
 use serde_json::{Value, json};
 
 use crate::{BOT_TOKEN, HEAVY, MODEL_KEY, OPEN};
@@ -10,10 +10,8 @@ use crate::{BOT_TOKEN, HEAVY, MODEL_KEY, OPEN};
 const ANSWER: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
-    if !is_real() {
-        return;
-    }
     let model = fake::model::Model::start(MODEL_KEY).await;
     let telegram = fake::telegram::Telegram::start(BOT_TOKEN).await;
     let extra = format!("{OPEN}[instances]\ntelegram_api = \"{}\"\n", telegram.api_root());

@@ -13,15 +13,6 @@ use startclaw_backup::{BackupErrorKind, Destination, ReadData, Report, Repositor
 
 use crate::stage::*;
 
-/// Whether tests on real parts are to run; says so when not.
-pub fn is_real() -> bool {
-    let real = std::env::var_os("STARTCLAW_REAL").is_some();
-    if !real {
-        println!("skipped: needs fake-gcs-server and restic; script/test runs it");
-    }
-    real
-}
-
 /// fake-gcs-server with one bucket.
 pub struct Gcs {
     server: Option<Child>,
@@ -108,10 +99,8 @@ impl Drop for Gcs {
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
-    if !is_real() {
-        return;
-    }
     let mut gcs = Gcs::start();
     let stage = Stage::new();
     let bucket = gcs.repository(&stage);
@@ -145,10 +134,8 @@ async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn a_snapshot_goes_straight_into_a_bucket_too() {
-    if !is_real() {
-        return;
-    }
     let gcs = Gcs::start();
     let stage = Stage::new();
     stage.write("a", "x");
@@ -170,10 +157,8 @@ fn restic(repository: &Path, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn plain_restic_checks_and_restores_what_we_stored() {
-    if !is_real() {
-        return;
-    }
     let stage = Stage::new();
     stage.write("workspace/MEMORY.md", "what it remembers");
     stage.write("big", noise(3, 5 << 20));

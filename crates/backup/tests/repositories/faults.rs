@@ -12,10 +12,7 @@ use std::{
 
 use startclaw_backup::{BackupErrorKind, ReadData, Repository, Work};
 
-use crate::{
-    bucket::{Gcs, is_real},
-    stage::*,
-};
+use crate::{bucket::Gcs, stage::*};
 
 /// What happens to a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -135,10 +132,8 @@ async fn whole(bucket: &Repository, stage: &Stage) {
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn errors_and_cut_answers_now_and_then_are_tried_again_and_nothing_is_lost() {
-    if !is_real() {
-        return;
-    }
     let (gcs, stage) = (Gcs::start(), Stage::new());
     let between = Between::start(gcs.port, |number| match number % 4 {
         0 => Fault::Refused,
@@ -152,10 +147,8 @@ async fn errors_and_cut_answers_now_and_then_are_tried_again_and_nothing_is_lost
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn a_slow_bucket_is_waited_for() {
-    if !is_real() {
-        return;
-    }
     let (gcs, stage) = (Gcs::start(), Stage::new());
     let between = Between::start(gcs.port, |_| Fault::Slow);
     let bucket = gcs.repository_at(between.port, &stage);
@@ -165,10 +158,8 @@ async fn a_slow_bucket_is_waited_for() {
 }
 
 #[tokio::test]
+#[ignore = "uses real parts: script/test"]
 async fn a_bucket_that_hangs_is_noticed_and_gets_all_of_it_later() {
-    if !is_real() {
-        return;
-    }
     let (gcs, stage) = (Gcs::start(), Stage::new());
     for day in 0..3 {
         stage.write("big", noise(day * 2, 2 << 20));

@@ -5,8 +5,8 @@ use startclaw_model::InstanceState;
 use crate::{real, stage::Stage};
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn a_link_signs_in_once_on_its_own_instance() {
-    real!();
     let stage = Stage::new(31000);
     stage.provision("demo", InstanceState::Live);
     stage.provision("other", InstanceState::Live);
@@ -58,8 +58,8 @@ fn a_link_signs_in_once_on_its_own_instance() {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn neighbours_cannot_sign_anybody_in_or_out() {
-    real!();
     let stage = Stage::new(31020);
     stage.provision("demo", InstanceState::Live);
     let ticket = stage.login_token("demo");
@@ -101,8 +101,8 @@ fn neighbours_cannot_sign_anybody_in_or_out() {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn a_malformed_entry_is_a_clear_4xx() {
-    real!();
     let stage = Stage::new(31040);
     stage.provision("demo", InstanceState::Live);
     let own = stage.origin("demo");

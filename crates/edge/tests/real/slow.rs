@@ -37,8 +37,8 @@ fn answer(mut stream: TcpStream) -> String {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn the_daemon_holds_few_slow_forms_and_not_for_long() {
-    real!();
     let stage = Stage::new(31420);
     stage.provision("demo", InstanceState::Live);
     let own = stage.origin("demo");
@@ -61,8 +61,8 @@ fn the_daemon_holds_few_slow_forms_and_not_for_long() {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn caddy_keeps_slow_forms_to_itself() {
-    real!();
     let stage = Stage::new(31440);
     stage.provision("demo", InstanceState::Live);
     let own = stage.origin("demo");

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::{real, stage::Stage};
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn a_refusal_reaches_the_client_whatever_the_body() {
-    real!();
     let stage = Stage::new(31460);
     let api = stage.settings.api_host();
     for length in [0, 1, 100, 70_000, 1_000_000] {
@@ -25,8 +25,8 @@ fn a_refusal_reaches_the_client_whatever_the_body() {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn a_body_that_does_not_arrive_does_not_keep_the_refusal_back() {
-    real!();
     let stage = Stage::new(31480);
     let api = stage.settings.api_host();
     let begun = Instant::now();
@@ -40,8 +40,8 @@ fn a_body_that_does_not_arrive_does_not_keep_the_refusal_back() {
 }
 
 #[test]
+#[ignore = "uses real parts: script/test"]
 fn local_users_get_nothing_but_the_question_at_its_address() {
-    real!();
     let stage = Stage::new(31500);
     stage.provision("demo", startclaw_model::InstanceState::Live);
     let ask = |path: &str, more: &str| {

@@ -44,9 +44,10 @@ fn resolves(p: &Platform, plan: &Plan, resolver: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn it_reaches_the_internet_and_dns_and_nothing_else() {
     let _machine = machine().await;
-    let Some(p) = Platform::new(5) else { return };
+    let p = Platform::new(5);
     let lan = Lan::new(&[80, 53, 443]);
     let port = serve_here();
     let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
@@ -121,12 +122,13 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn an_operator_opens_exactly_what_is_allowed() {
     let _machine = machine().await;
     let port = serve_here();
     let gateway = format!("10.88.6.1:{port}");
     let allow = ["192.168.177.2/32:443", "169.254.169.0/24", &gateway, "10.0.0.0/8"];
-    let Some(p) = Platform::allowing(6, &allow) else { return };
+    let p = Platform::allowing(6, &allow);
     let _lan = Lan::new(&[80, 443]);
     let other = serve_here();
     let (a, _b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
@@ -141,9 +143,10 @@ async fn an_operator_opens_exactly_what_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn walls_that_somebody_flushed_or_changed_are_put_back() {
     let _machine = machine().await;
-    let Some(p) = Platform::new(7) else { return };
+    let p = Platform::new(7);
     let table = p.table();
     let wall = async || {
         let findings = p.host.diagnose("startclaw/none:1").await;
@@ -176,9 +179,10 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_connects() {
     let _machine = machine().await;
-    let Some(p) = Platform::with(29, |settings| settings.connections = 20) else { return };
+    let p = Platform::with(29, |settings| settings.connections = 20);
     let _lan = Lan::new(&[443]);
     let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
     p.host.ensure_firewall().await.unwrap();
@@ -196,9 +200,10 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
     let _machine = machine().await;
-    let Some(p) = Platform::new(21) else { return };
+    let p = Platform::new(21);
     let table = p.table();
     assert!(p.host.ensure_firewall().await.unwrap());
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
@@ -221,6 +226,7 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance() {
     let _machine = machine().await;
     let change = |settings: &mut DockerSettings| {
@@ -228,7 +234,7 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
         // Beside the default range, which a platform that runs here may have closed.
         settings.first_port = 27_001;
     };
-    let Some(p) = Platform::with(19, change) else { return };
+    let p = Platform::with(19, change);
     let plan = serving(&p, "door", 0).await;
     let place = p.host.endpoints(plan.slot).unwrap();
     // What Docker's userland proxy does, which this machine's may not run: root listens on a

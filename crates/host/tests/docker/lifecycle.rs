@@ -13,8 +13,9 @@ use startclaw_model::AddressPool;
 use super::platform::{Platform, SERVER, image, run};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
-    let Some(p) = Platform::new(8) else { return };
+    let p = Platform::new(8);
     let plan = p.plan("life", 0, &["node", "-e", SERVER]);
     let twice = async |step: Step| {
         p.apply(&plan, step.clone()).await;
@@ -72,8 +73,9 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_tenant_leads_nobody_astray_in_its_volume() {
-    let Some(p) = Platform::new(9) else { return };
+    let p = Platform::new(9);
     let plan = p.plan("traps", 0, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
     let victim = tempfile::NamedTempFile::new().unwrap();
@@ -111,8 +113,9 @@ async fn a_tenant_leads_nobody_astray_in_its_volume() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
-    let Some(p) = Platform::new(17) else { return };
+    let p = Platform::new(17);
     let plan = p.plan("half", 0, &["sleep", "infinity"]);
     let object = p.object(&plan);
     let label = format!("schost17.instance={}", plan.id);
@@ -147,8 +150,9 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() {
-    let Some(p) = Platform::new(18) else { return };
+    let p = Platform::new(18);
     let plan = p.plan("port", 0, &["sleep", "infinity"]);
     let port = p.host.endpoints(plan.slot).unwrap().gateway.port();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -176,12 +180,13 @@ async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn forty_networks_are_there_at_once() {
     // Docker's own ranges end after about thirty.
     let bigger = |settings: &mut DockerSettings| {
         settings.address_pool = AddressPool::new("10.88.20.0/23".parse().unwrap()).unwrap();
     };
-    let Some(p) = Platform::with(20, bigger) else { return };
+    let p = Platform::with(20, bigger);
     let plans: Vec<_> =
         (0..40).map(|n| p.plan(&format!("n{n}"), n, &["node", "-e", SERVER])).collect();
     let begin = Instant::now();
@@ -198,8 +203,9 @@ async fn forty_networks_are_there_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn what_is_left_of_an_older_instance_of_that_name_is_not_taken_for_this_one() {
-    let Some(p) = Platform::new(10) else { return };
+    let p = Platform::new(10);
     let old = p.plan("twin", 0, &["sleep", "infinity"]);
     p.bring_up(&old).await;
     let new = p.plan("twin", 1, &["sleep", "infinity"]);
@@ -215,8 +221,9 @@ async fn what_is_left_of_an_older_instance_of_that_name_is_not_taken_for_this_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn what_somebody_removed_by_hand_can_be_made_again() {
-    let Some(p) = Platform::new(11) else { return };
+    let p = Platform::new(11);
     let plan = p.plan("heal", 0, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
     let object = p.object(&plan);
@@ -251,8 +258,9 @@ async fn what_somebody_removed_by_hand_can_be_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
-    let Some(p) = Platform::new(12) else { return };
+    let p = Platform::new(12);
     let mut plan = p.plan("mend", 0, &["bash", "-c", "exit 78"]);
     p.bring_up(&plan).await;
     assert_eq!(p.until_ended(&plan).await.code, 78);
@@ -279,8 +287,9 @@ async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn logs_come_as_lines_that_do_no_harm_and_follow_until_the_end() {
-    let Some(p) = Platform::new(13) else { return };
+    let p = Platform::new(13);
     let script =
         "echo -e 'out\\x1b]0;x\\x07put'; echo -e 'bad\\xff' >&2; sleep 2; echo late; sleep 99";
     let plan = p.plan("talk", 0, &["bash", "-c", script]);
@@ -304,8 +313,9 @@ async fn logs_come_as_lines_that_do_no_harm_and_follow_until_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn changes_name_the_instance() {
-    let Some(p) = Platform::new(14) else { return };
+    let p = Platform::new(14);
     let plan = p.plan("news", 0, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
     let mut changes = p.host.watch();
@@ -319,8 +329,9 @@ async fn changes_name_the_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn an_image_that_is_not_there_is_said_so() {
-    let Some(p) = Platform::new(15) else { return };
+    let p = Platform::new(15);
     let mut plan = p.plan("none", 0, &[]);
     plan.image = "startclaw/none:1".to_owned();
     for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets] {
@@ -366,8 +377,9 @@ async fn an_image_that_is_not_there_is_said_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "uses real parts: script/test"]
 async fn a_step_costs_little_beside_docker() {
-    let Some(p) = Platform::new(16) else { return };
+    let p = Platform::new(16);
     let plan = p.plan("quick", 0, &["sleep", "infinity"]);
     let begin = Instant::now();
     for (step, time) in p.bring_up(&plan).await {

@@ -1,7 +1,6 @@
 //! Instances on a real Docker: what they are made of, and what they cannot do.
 //!
-//! These tests need root, Docker and the image, so they run only with `STARTCLAW_REAL=1`
-//! (`script/test` sets it); without it each says that it was skipped. Each test is a platform
+//! These tests need root, Docker and the image, so `script/test` runs them (`-- --ignored`). Each test is a platform
 //! of its own, with its own names, ports, users and addresses, and removes what it made also
 //! when it fails. `STARTCLAW_TEST_IMAGE` names another image, one with bash and Node.js.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
