@@ -7,7 +7,6 @@ use startclaw_model::InstanceState;
 
 use crate::{
     children::{Program, bound, listens},
-    real,
     stage::Stage,
 };
 

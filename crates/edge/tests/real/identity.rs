@@ -4,7 +4,7 @@ use std::process::Command;
 
 use startclaw_model::InstanceState;
 
-use crate::{children::until, real, stage::Stage, upstream::header};
+use crate::{children::until, stage::Stage, upstream::header};
 
 #[test]
 #[ignore = "uses real parts: script/test"]

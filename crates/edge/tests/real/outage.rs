@@ -7,7 +7,7 @@ use std::{
 
 use startclaw_model::InstanceState;
 
-use crate::{children::until, client::Connection, real, stage::Stage, upstream::header};
+use crate::{children::until, client::Connection, stage::Stage, upstream::header};
 
 fn websocket(stage: &Stage, cookie: &str) -> Vec<u8> {
     stage.bytes(

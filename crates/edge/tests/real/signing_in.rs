@@ -2,7 +2,7 @@
 
 use startclaw_model::InstanceState;
 
-use crate::{real, stage::Stage};
+use crate::stage::Stage;
 
 #[test]
 #[ignore = "uses real parts: script/test"]

@@ -9,7 +9,7 @@ use std::{
 
 use startclaw_model::InstanceState;
 
-use crate::{real, stage::Stage};
+use crate::stage::Stage;
 
 /// The head of a sign-in whose form never comes.
 fn slow_head(stage: &Stage, origin: &str) -> String {

@@ -8,7 +8,7 @@ use std::{
 use startclaw_host::simulated::Behaviour;
 use startclaw_model::{Actor, CheckStatus, InstanceState, Name};
 
-use crate::{children::until, real, stage::Stage};
+use crate::{children::until, stage::Stage};
 
 #[test]
 #[ignore = "uses real parts: script/test"]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{real, stage::Stage};
+use crate::stage::Stage;
 
 #[test]
 #[ignore = "uses real parts: script/test"]
