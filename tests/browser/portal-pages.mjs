@@ -20,7 +20,7 @@ async function nameAnswered(page) {
 async function secondStep(page) {
   await nameAnswered(page);
   await press(page, "Next");
-  await page.getByRole("radio", { name: /^Another/ }).check();
+  await page.getByRole("radio", { name: /^Custom/ }).check();
 }
 async function thirdStep(page) {
   await secondStep(page);

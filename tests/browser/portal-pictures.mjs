@@ -25,7 +25,7 @@ drive(async ({ site, admin, email, password, baseUrl, key, token, folder, person
   await page.locator("#name-answer .good").waitFor();
   await press(page, "Next");
   await picture(page, "onboarding");
-  await page.getByRole("radio", { name: /^Another/ }).check();
+  await page.getByRole("radio", { name: /^Custom/ }).check();
   await field(page, "Server URL").fill(baseUrl);
   await field(page, "Model").fill("echo-1");
   await field(page, "API key").fill(key);

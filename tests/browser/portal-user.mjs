@@ -46,7 +46,7 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   seen.nameAnswer = await page.locator("#name-answer").innerText();
   await press(page, "Next");
   seen.steps.push(await page.locator("[data-wizard-text]").innerText());
-  await page.getByRole("radio", { name: /^Another/ }).check();
+  await page.getByRole("radio", { name: /^Custom/ }).check();
   await field(page, "Server URL").fill(baseUrl);
   await field(page, "Model").fill("echo-1");
   await field(page, "API key").fill(key);
