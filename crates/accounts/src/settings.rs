@@ -14,7 +14,7 @@ pub struct AccountSettings {
     pub sign_up: SignUp,
     /// What an account may have that has no quota of its own.
     pub quota: Quota,
-    /// How mail is sent. Without it an admin makes the links (`startclaw accounts link`).
+    /// How mail is sent. Without it an admin creates the links (`startclaw accounts link`).
     pub mail: MailSettings,
 }
 
@@ -28,11 +28,11 @@ impl Default for AccountSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignUp {
-    /// Everybody.
+    /// Anyone.
     Open,
-    /// Whoever has an invitation (`startclaw accounts invite`).
+    /// Holders of an invitation (`startclaw accounts invite`).
     Invite,
-    /// Nobody; an admin makes accounts (`startclaw accounts create`).
+    /// Nobody; an admin creates accounts (`startclaw accounts create`).
     Closed,
 }
 
@@ -55,7 +55,7 @@ pub struct MailSettings {
     /// (STARTTLS, which must be there), with `:PORT` if it is not the usual one; on this host
     /// also `smtp+plain://127.0.0.1:25`. No mail is sent when empty.
     pub server: String,
-    /// Who signs in there; nobody when empty.
+    /// The user name; no authentication when empty.
     pub user: String,
     /// A file with the password for that.
     pub password_file: PathBuf,

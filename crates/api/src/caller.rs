@@ -58,7 +58,7 @@ impl RequiredScope for Admin {
     const SCOPE: Scope = Scope::Admin;
 }
 
-/// Somebody who may do what `W` allows.
+/// A caller with the scope `W`.
 pub(crate) struct Caller<W> {
     shared: Shared,
     actor: Actor,
@@ -79,7 +79,7 @@ impl<W> Caller<W> {
         &self.shared.engine
     }
 
-    /// What the daemon told the API.
+    /// What the daemon gave the API.
     pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
     }

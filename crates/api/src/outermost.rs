@@ -83,7 +83,7 @@ fn finish(response: Response, method: &Method, id: &str) -> Response {
     response
 }
 
-/// `OPTIONS` is told what the path takes; everything else that it also takes no.
+/// `OPTIONS` answers the methods of a path; any other unsupported method is refused.
 fn wrong_method(response: Response, method: &Method, id: &str) -> Response {
     let allow = response.headers().get(header::ALLOW).cloned();
     let mut out = if method == Method::OPTIONS {

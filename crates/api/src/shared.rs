@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Requests answered at the same time; more get 503 at once instead of a queue.
 const REQUESTS: usize = 512;
 /// Bad tokens that one network may send, and in which time. Tokens are 256 random bits, so
-/// guessing is hopeless; what this saves is the database and the log from somebody who tries.
+/// guessing is hopeless; what this saves is the database and the log from many attempts.
 const BAD_TOKENS: (u32, Duration) = (20, Duration::from_secs(60));
 /// Streams (operation events, followed logs) at the same time.
 const STREAMS: usize = 512;
@@ -21,7 +21,7 @@ const STREAMS: usize = 512;
 /// How callers prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever could open the Unix socket may do everything: the file's mode decides.
+    /// A client at the Unix socket may do everything: the file's mode decides who can open it.
     Socket,
     /// Only bearer tokens count, whatever else a browser sends along.
     Bearer,
@@ -40,7 +40,7 @@ impl Access {
 /// Checks that the engine cannot do: Caddy, ports, the clock.
 pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Check>> + Send + Sync>;
 
-/// What the daemon tells the API.
+/// What the daemon gives the API.
 #[derive(Clone)]
 pub struct Settings {
     /// Limits that a provision leaves out.

@@ -41,14 +41,14 @@ pub struct InstanceSettings {
     /// takes about 8 seconds of one CPU.
     pub boots: usize,
     /// How many new names one account may use in a week; 0 for any number. Each new name needs a
-    /// certificate, and a public authority signs only so many a week for a whole domain (Let's
+    /// certificate, and a public authority signs a limited number a week for a whole domain (Let's
     /// Encrypt: 50). A name that had one in the last 60 days is not new. It counts with
     /// `edge.tls = "acme"` only, and not for operators and tokens.
     pub names_per_account: u32,
     /// How many new names all accounts together may use in a week; 0 for any number.
     pub names_per_week: u32,
     /// Whether an instance whose volume was lost gets its newest backup restored automatically.
-    /// Otherwise it stays failing until somebody restores it: what it did since that backup is
+    /// Otherwise it stays failing until it is restored by a command: what it did since that backup is
     /// gone with a restore, and a volume that is only out of reach may come back.
     pub restore_lost_volume: bool,
 }

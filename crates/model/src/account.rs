@@ -44,7 +44,7 @@ pub struct Email(String);
 pub struct EmailError;
 
 impl Email {
-    /// Reads what somebody typed; spaces around it and capitals do not count.
+    /// Parses an address; surrounding spaces and case are ignored.
     ///
     /// # Errors
     /// [`EmailError`] for what no mail could be sent to.
@@ -155,11 +155,11 @@ pub struct Account {
     pub state: AccountState,
     /// Since when it is known that the address is the person's.
     pub confirmed_at: Option<Timestamp>,
-    /// What it may have, when that is not what everybody may.
+    /// Its quota, if that is not the default.
     pub quota: Option<Quota>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When somebody signed in last.
+    /// The last sign-in.
     pub signed_in_at: Option<Timestamp>,
 }
 

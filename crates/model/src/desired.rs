@@ -34,7 +34,7 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Whether somebody gave it a secret, then or later.
+    /// Whether a secret was ever set.
     pub fn has_had_secrets(&self) -> bool {
         self.profile.api_key || self.profile.telegram || self.secrets_revision > 1
     }

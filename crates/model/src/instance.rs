@@ -88,9 +88,9 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its name and the first label of its address.
     pub name: Name,
-    /// Who it belongs to, as OpenClaw is told.
+    /// The owner's identity in OpenClaw.
     pub owner: Owner,
-    /// The account it belongs to; none when an admin made it for somebody without one.
+    /// The owning account; none when an admin created it for an address without one.
     #[serde(default)]
     pub account: Option<AccountId>,
     /// Its place on the host.

@@ -125,7 +125,7 @@ pub struct OperationStep {
     pub finished_at: Option<Timestamp>,
     /// What went wrong, or a remark.
     pub detail: Option<String>,
-    /// How far it is, where that can be told. Shown while it runs, not stored.
+    /// Progress, where it is known. Shown while it runs, not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<StepProgress>,
 }

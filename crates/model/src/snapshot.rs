@@ -19,7 +19,7 @@ impl SnapshotId {
         &self.0
     }
 
-    /// The digits that people are shown; enough to tell snapshots of one instance apart.
+    /// The displayed prefix of the id; unique within an instance.
     pub fn short(&self) -> &str {
         self.0.get(..8).unwrap_or(&self.0)
     }
@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub remote: bool,
 }
 
-/// Which snapshot somebody wants: `latest`, a day, a time, or an id.
+/// A choice of a snapshot: `latest`, a day, a time, or an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SnapshotChoice {
     /// The newest.
@@ -73,7 +73,7 @@ pub enum SnapshotChoice {
 pub struct SnapshotChoiceError;
 
 impl SnapshotChoice {
-    /// Reads what somebody typed. A time may leave out its seconds and the `Z`.
+    /// Parses a choice. A time may leave out its seconds and the `Z`.
     pub fn parse(text: &str) -> Result<Self, SnapshotChoiceError> {
         let text = text.trim();
         if text == "latest" {

@@ -17,7 +17,7 @@ pub enum InstanceState {
     Starting,
     /// Up and answering.
     Live,
-    /// It does not come up; the reason stands beside it, and it is retried.
+    /// It does not start; the reason is given, and it is retried.
     Failing,
     /// Being removed.
     Removing,

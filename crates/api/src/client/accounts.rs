@@ -31,27 +31,27 @@ impl Client {
         self.ask(self.request(Method::DELETE, "/accounts", &query)?).await
     }
 
-    /// A link with which somebody sets their password.
+    /// Creates a link to set a password.
     pub async fn account_link(&self, email: &Email) -> Result<AccountLink, ClientError> {
         self.ask(self.posted("/accounts/link", &EmailBody { email: email.clone() })?).await
     }
 
-    /// Keeps somebody out.
+    /// Suspends an account.
     pub async fn suspend_account(&self, email: &Email) -> Result<Account, ClientError> {
         self.ask(self.posted("/accounts/suspend", &EmailBody { email: email.clone() })?).await
     }
 
-    /// Lets somebody in again.
+    /// Reactivates a suspended account.
     pub async fn resume_account(&self, email: &Email) -> Result<Account, ClientError> {
         self.ask(self.posted("/accounts/resume", &EmailBody { email: email.clone() })?).await
     }
 
-    /// Makes somebody an admin, or no admin any more.
+    /// Grants or revokes admin rights.
     pub async fn set_admin(&self, email: &Email, admin: bool) -> Result<Account, ClientError> {
         self.ask(self.posted("/accounts/admin", &SetAdmin { email: email.clone(), admin })?).await
     }
 
-    /// Gives an account a quota of its own, or that of everybody.
+    /// Sets the quota of an account, or resets it to the default.
     pub async fn set_quota(
         &self,
         email: &Email,
@@ -73,7 +73,7 @@ impl Client {
         Ok(found.invitations)
     }
 
-    /// Invites somebody.
+    /// Creates an invitation.
     pub async fn invite(&self, wanted: &Invite) -> Result<AccountLink, ClientError> {
         self.ask(self.posted("/invitations", wanted)?).await
     }

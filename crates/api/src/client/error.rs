@@ -18,7 +18,7 @@ pub enum Cause {
     /// It conflicts with what is there: the name is taken, the instance is being removed,
     /// the host is at capacity.
     Conflict,
-    /// The daemon cannot just now.
+    /// Temporarily unavailable.
     Unavailable,
     /// What came back makes no sense.
     Protocol,

@@ -26,7 +26,7 @@ pub enum Progress {
 
 impl Client {
     /// Follows an operation until it is over. When the daemon goes away it is retried for
-    /// as long as `patience`; the operation goes on in the meantime or when the daemon is back.
+    /// as long as `patience`; the operation continues meanwhile, or when the daemon is back.
     pub fn follow(
         &self,
         id: OperationId,

@@ -73,7 +73,7 @@ pub(crate) async fn remove(
 
 /// Make a link to set a password
 ///
-/// For somebody who forgot theirs. It works once, and the link before it no more.
+/// For a forgotten password. It works once, and revokes the previous link.
 #[utoipa::path(
     post, path = "/accounts/link", tag = "accounts", operation_id = "accountLink",
     request_body = EmailBody,
@@ -89,7 +89,7 @@ pub(crate) async fn link(
     Ok((StatusCode::CREATED, Json(link.into())))
 }
 
-/// Keep somebody out
+/// Suspend an account
 ///
 /// Their sessions end at once, those in instances too. Their instances continue.
 #[utoipa::path(
@@ -107,7 +107,7 @@ pub(crate) async fn suspend(
     shown(&caller, &body.email).await
 }
 
-/// Let somebody in again
+/// Reactivate a suspended account
 #[utoipa::path(
     post, path = "/accounts/resume", tag = "accounts", operation_id = "resumeAccount",
     request_body = EmailBody,
@@ -123,7 +123,7 @@ pub(crate) async fn resume(
     shown(&caller, &body.email).await
 }
 
-/// Make somebody an admin, or no admin any more
+/// Grant or revoke admin rights
 #[utoipa::path(
     post, path = "/accounts/admin", tag = "accounts", operation_id = "setAdmin",
     request_body = SetAdmin,
@@ -139,7 +139,7 @@ pub(crate) async fn admin(
     shown(&caller, &body.email).await
 }
 
-/// Set what somebody may have
+/// Set the quota of an account
 ///
 /// What they have already stays, also when it is more.
 #[utoipa::path(
@@ -159,7 +159,7 @@ pub(crate) async fn quota(
 
 /// Give an instance to an account
 ///
-/// Its owner then sees it in their pages, and whoever saw it there before does not.
+/// The new owner then sees it in the portal, and the previous one does not.
 #[utoipa::path(
     post, path = "/accounts/transfer", tag = "accounts", operation_id = "giveInstance",
     request_body = Transfer,

@@ -11,7 +11,7 @@ use crate::{
     wire::{AccountLink, InvitationQuery, Invitations, Invite},
 };
 
-/// How long an invitation can be used when nobody says otherwise, in days.
+/// Default lifetime of an invitation, in days.
 const DAYS: u32 = 7;
 
 /// Which invitations were not used yet

@@ -11,7 +11,7 @@ use crate::{
 
 /// Make a one-time sign-in link
 ///
-/// Whoever opens it first is signed in as the instance's owner, so hand it to nobody else.
+/// The first to open it is signed in as the instance's owner, so hand it only to that person.
 #[utoipa::path(
     post, path = "/open", tag = "instances", operation_id = "open",
     request_body = NameBody,

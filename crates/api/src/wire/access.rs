@@ -22,7 +22,7 @@ pub struct CreateToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice")]
     pub instance: Option<Name>,
-    /// How many days it is good for, 1 to 3650; until it is revoked when left out.
+    /// Days until it expires, 1 to 3650; does not expire when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 90, minimum = 1, maximum = 3650)]
     pub days: Option<u32>,
@@ -94,7 +94,7 @@ pub struct TokenQuery {
 /// A link that opens an instance once.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SignInLink {
-    /// Whoever opens it first is signed in as the instance's owner. Shown this once.
+    /// The first to open it is signed in as the instance's owner. Shown once.
     #[schema(read_only, example = "https://alice.example.com/.startclaw/enter?ticket=…")]
     pub url: SentSecret,
     /// Until when it can be used.

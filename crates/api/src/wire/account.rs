@@ -27,12 +27,12 @@ pub struct Account {
     pub usage: Usage,
     /// What they may use.
     pub quota: Quota,
-    /// Whether that quota is its own, and not the one of everybody.
+    /// Whether that quota is set for this account, and not the default.
     pub own_quota: bool,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When somebody signed in last.
+    /// The last sign-in.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub signed_in_at: Option<Timestamp>,
 }
@@ -129,7 +129,7 @@ pub struct FreshAccount {
 /// A link into the pages that works once.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccountLink {
-    /// Hand it to the person it is for, and to nobody else. Shown this once.
+    /// Hand it only to the person it is for. Shown once.
     #[schema(read_only, example = "https://example.com/reset/…")]
     pub url: SentSecret,
     /// Until when it can be used.
@@ -180,7 +180,7 @@ pub struct SetQuota {
     /// Its e-mail address.
     #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
-    /// A quota of its own; that of everybody when null or left out.
+    /// The quota of this account; the default when null or left out.
     pub quota: Option<Quota>,
 }
 
@@ -200,7 +200,7 @@ pub struct Transfer {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
-    /// The only address it is for; for whoever has it when left out.
+    /// The only address it can be used for; any when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice@example.com")]
     pub email: Option<Email>,

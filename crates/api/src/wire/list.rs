@@ -58,7 +58,7 @@ pub struct LogsQuery {
     /// The instance.
     #[param(value_type = String, example = "alice")]
     pub name: Name,
-    /// The last so many lines, 0 to 10000; 100 when left out.
+    /// Number of last lines, 0 to 10000; 100 when left out.
     #[param(minimum = 0, maximum = 10000)]
     pub tail: Option<u32>,
     /// Go on with new lines as they come.

@@ -61,7 +61,7 @@ pub struct ApproveTelegram {
     /// The instance.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// The user's id, which the bot tells whoever writes to it.
+    /// The user's id, as in the bot's reply to a user without access.
     #[schema(value_type = i64, minimum = 1, example = 4242)]
     pub user: TelegramUser,
 }
