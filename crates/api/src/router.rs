@@ -1,6 +1,6 @@
 //! The routes put together.
 
-use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state};
+use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, routing::post};
 use startclaw_accounts::Accounts;
 use startclaw_engine::Engine;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -22,6 +22,8 @@ pub fn router(engine: Engine, accounts: Accounts, access: Access, settings: Sett
     let shared = Shared::new(engine, accounts, access, settings);
     let (router, _) = described().split_for_parts();
     router
+        // The path of earlier versions; not in the document.
+        .route("/accounts/give", post(routes::accounts::transfer))
         .fallback(unknown)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(shared.clone(), outermost))

@@ -161,7 +161,7 @@ pub(crate) async fn quota(
 ///
 /// The new owner then sees it in the portal, and the previous one does not.
 #[utoipa::path(
-    post, path = "/accounts/transfer", tag = "accounts", operation_id = "giveInstance",
+    post, path = "/accounts/transfer", tag = "accounts", operation_id = "transferInstance",
     request_body = Transfer,
     responses((status = 200, description = "The account as it is now.", body = Account)),
     security(("token" = ["admin"])),

@@ -117,6 +117,8 @@ async fn accounts_are_listed_with_what_they_have_and_may_have() {
 
     let nobody = r#"{"email":"alice@example.com","name":"nobody"}"#;
     post(&socket, "/accounts/transfer", nobody).await.problem(404);
+    // The path of earlier versions.
+    assert_eq!(post(&socket, "/accounts/give", give).await.status, 200);
 }
 
 #[tokio::test]

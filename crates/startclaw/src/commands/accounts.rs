@@ -104,7 +104,7 @@ pub struct SetQuota {
     #[arg(long, value_name = "MIB")]
     disk: Option<u64>,
     /// Use the default quota (`accounts.quota` in the configuration)
-    #[arg(long, conflicts_with_all = ["instances", "memory", "disk"])]
+    #[arg(long, alias = "usual", conflicts_with_all = ["instances", "memory", "disk"])]
     default: bool,
 }
 
