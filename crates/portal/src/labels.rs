@@ -96,9 +96,9 @@ pub(crate) fn day(at: Timestamp) -> String {
     format_time(at, "%-d %B %Y")
 }
 
-/// `8 February, 03:12 UTC`.
+/// `8 February 2026, 03:12 UTC`. With the year: a link may last for one.
 pub(crate) fn moment(at: Timestamp) -> String {
-    format_time(at, "%-d %B, %H:%M UTC")
+    format_time(at, "%-d %B %Y, %H:%M UTC")
 }
 
 fn format_time(at: Timestamp, form: &str) -> String {
@@ -199,7 +199,7 @@ mod tests {
         let at = Timestamp::parse("2026-02-08T03:12:00Z").unwrap();
         assert_eq!(
             (day(at), moment(at)),
-            ("8 February 2026".into(), "8 February, 03:12 UTC".into())
+            ("8 February 2026".into(), "8 February 2026, 03:12 UTC".into())
         );
     }
 

@@ -17,8 +17,9 @@ pub fn from_file(file: &Path) -> anyhow::Result<Secret> {
     if file.as_os_str() == "-" {
         return from_stdin();
     }
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the secret in {}", file.display()))?;
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::new(Exit::Usage, format!("cannot read the secret in {}: {e}", file.display()))
+    })?;
     taken(&text)
 }
 

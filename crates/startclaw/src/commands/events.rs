@@ -25,6 +25,10 @@ impl Events {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let client = connect::client(globals)?;
         let events = client.events(self.name.as_ref(), Some(self.limit)).await?;
+        if let Some(name) = self.name.as_ref().filter(|_| events.is_empty()) {
+            // One that never was has no history either, and that is an error.
+            client.status(Some(name)).await?;
+        }
         if globals.json {
             return output::json(&wire::Events { events });
         }

@@ -3,13 +3,19 @@
 use std::io::{self, IsTerminal};
 
 use comfy_table::{
-    Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets::NOTHING,
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Table,
+    presets::NOTHING,
 };
 
 use super::{
     clean,
     style::{Tint, coloured},
 };
+
+/// Columns of a terminal below which a list is printed at its full width.
+const NARROWEST: u16 = 40;
+/// Heads of columns whose content people copy.
+const COPIED: [&str; 2] = ["ID", "URL"];
 
 /// A table in the making.
 pub struct Listing {
@@ -21,7 +27,9 @@ impl Listing {
     pub fn new(heads: &[&str]) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING);
-        if io::stdout().is_terminal() {
+        // A terminal that does not know its width says 0.
+        let fits = table.width().is_some_and(|width| width >= NARROWEST);
+        if io::stdout().is_terminal() && fits {
             table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_truncation_indicator("…");
             if !coloured() {
@@ -37,6 +45,12 @@ impl Listing {
             let cell = Cell::new(head);
             if coloured() { cell.add_attribute(Attribute::Dim) } else { cell }
         }));
+        // What is copied from a list is never cut.
+        for (index, _) in heads.iter().enumerate().filter(|(_, head)| COPIED.contains(head)) {
+            if let Some(column) = table.column_mut(index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         Self { table }
     }
 
