@@ -50,8 +50,10 @@ impl Checker {
         let Some(url) = address(provider) else {
             return KeyStatus::Unknown("This address cannot be read.");
         };
-        let Some(client) = self.client(&url, provider.kind == ProviderKind::Custom).await else {
-            return KeyStatus::Unknown(UNREACHED);
+        let client = match self.client(&url, provider.kind == ProviderKind::Custom).await {
+            Ok(client) => client,
+            Err(Closed::Private) => return KeyStatus::Unknown(PRIVATE),
+            Err(Closed::Unreached) => return KeyStatus::Unknown(UNREACHED),
         };
         let request = with_key(client.get(url), provider.kind, key);
         match request.send().await.map(|answer| answer.status().as_u16()) {
@@ -75,7 +77,7 @@ impl Checker {
                 "This is no bot token. BotFather gives one like 123456789:AAE…",
             );
         };
-        let Some(client) = self.client(&url, false).await else { return unknown };
+        let Ok(client) = self.client(&url, false).await else { return unknown };
         let Ok(answer) = client.get(url).send().await else { return unknown };
         match answer.status().as_u16() {
             200 => {
@@ -92,24 +94,27 @@ impl Checker {
 
     /// A client for one address. One that a person gave is looked up first and then held on to, so
     /// that it cannot lead to this host or its neighbours, now or a moment later.
-    async fn client(&self, url: &Url, given: bool) -> Option<Client> {
+    async fn client(&self, url: &Url, given: bool) -> Result<Client, Closed> {
         let mut builder = Client::builder()
             .timeout(LIMIT)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent("StartClaw");
         if given {
-            let host = url.host_str()?;
-            let port = url.port_or_known_default()?;
+            let host = url.host_str().ok_or(Closed::Unreached)?;
+            let port = url.port_or_known_default().ok_or(Closed::Unreached)?;
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((bare, port))).await;
-            let found: Vec<SocketAddr> = found.ok()?.ok()?.collect();
-            if found.is_empty() || !found.iter().all(|address| self.may_ask(*address)) {
-                return None;
+            let found: Vec<SocketAddr> = match found {
+                Ok(Ok(found)) => found.collect(),
+                _ => return Err(Closed::Unreached),
+            };
+            if !found.iter().all(|address| self.may_ask(*address)) {
+                return Err(Closed::Private);
             }
             builder = builder.resolve_to_addrs(bare, &found);
         }
-        builder.build().ok()
+        builder.build().map_err(|_| Closed::Unreached)
     }
 
     fn may_ask(&self, address: SocketAddr) -> bool {
@@ -145,6 +150,16 @@ fn with_key(request: RequestBuilder, kind: ProviderKind, key: &Secret) -> Reques
     }
 }
 
+/// Why an address is not asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Closed {
+    /// It is private, and so closed to instances as well.
+    Private,
+    /// Its name has no address, or there is no way to it.
+    Unreached,
+}
+
+const PRIVATE: &str = "Instances cannot reach private addresses such as this one, so it will not work. Use a public one.";
 const UNREACHED: &str = "The provider cannot be asked just now. You can go on.";
 
 /// Whether an address is somebody's on the internet, and not this host's, a neighbour's, or one
@@ -211,8 +226,8 @@ mod tests {
         };
         let url = Url::parse("http://127.0.0.1:9/v1").unwrap();
         let closed = Checker::new(Reach::default());
-        assert!(closed.client(&url, true).await.is_none());
-        assert!(matches!(closed.key(&provider, &key).await, KeyStatus::Unknown(_)));
+        assert_eq!(closed.client(&url, true).await.unwrap_err(), Closed::Private);
+        assert_eq!(closed.key(&provider, &key).await, KeyStatus::Unknown(PRIVATE));
         let allow = vec![("127.0.0.0/8".parse().unwrap(), Some(9))];
         let open = Checker::new(Reach { allow, ..Reach::default() });
         assert!(open.may_ask("127.0.0.1:9".parse().unwrap()));
