@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use startclaw_host::{Container, ContainerState, Enforced, Observed, Probe, Step};
+use startclaw_host::{Container, ContainerState, Enforced, Exit, Observed, Probe, Step};
 use startclaw_model::{DeletionPolicy, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
@@ -31,8 +31,12 @@ pub(crate) struct Inputs<'a> {
     pub health: &'a Health,
     /// Whether it was started so often lately that it boots under its CPU limit.
     pub boots_limited: bool,
-    /// Since when a container that had booted does not answer, as this daemon saw.
-    pub silent_since: Option<Timestamp>,
+    /// Whether this daemon started the container's run, or saw it running.
+    pub saw_run: bool,
+    /// How long the container's run lasts.
+    pub run_lasts: Duration,
+    /// How long a container that had booted has not answered, as this daemon saw.
+    pub silent_for: Option<Duration>,
     /// When this daemon began: what ended before, ended with the host, or because somebody
     /// stopped everything.
     pub started_at: Timestamp,
@@ -102,8 +106,10 @@ pub(crate) fn loss(volumes: &Volumes, observed: &Observed) -> Option<Loss> {
 /// A container that exited unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// When it ended; a failure is known by its time and counted once.
+    /// When it ended.
     pub at: Timestamp,
+    /// When its run began, by which the failure is counted once.
+    pub run: Option<Timestamp>,
     /// Its exit code.
     pub code: i64,
     /// Whether the kernel ended it for memory.
@@ -121,10 +127,12 @@ pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
             _ => Decision::DataLost(loss),
         };
     }
-    if let Some(retry_at) = inputs.health.retry_at
-        && retry_at > inputs.now
-    {
-        return Decision::Wait(retry_at.since(inputs.now), Waiting::Backoff);
+    if let Some(retry_at) = inputs.health.retry_at {
+        let wait = retry_at.since(inputs.now);
+        // More than the longest wait: the clock was set back.
+        if !wait.is_zero() && wait <= inputs.timing.backoff_limit {
+            return Decision::Wait(wait, Waiting::Backoff);
+        }
     }
     match inputs.presence {
         Presence::Absent => take_down(inputs),
@@ -230,11 +238,14 @@ fn keep_running(inputs: &Inputs<'_>, container: &Container) -> Decision {
         ContainerState::Created => prepare(inputs, Step::StartContainer),
         ContainerState::Paused => Decision::Do(Step::ResumeContainer),
         ContainerState::Exited(exit)
-            if (exit.at >= inputs.started_at || exit.code == startclaw_openclaw::DAMAGED)
-                && inputs.health.last_failure_at.is_none_or(|t| t < exit.at) =>
+            if (inputs.saw_run
+                || exit.at >= inputs.started_at
+                || exit.code == startclaw_openclaw::DAMAGED)
+                && !is_counted(inputs.health, container, exit) =>
         {
             Decision::CountFailure(Failure {
                 at: exit.at,
+                run: container.started_at,
                 code: exit.code,
                 oom_killed: exit.oom_killed,
             })
@@ -253,6 +264,15 @@ fn keep_running(inputs: &Inputs<'_>, container: &Container) -> Decision {
         }
         ContainerState::Exited(_) => prepare(inputs, Step::StartContainer),
         ContainerState::Running => watch(inputs, container),
+    }
+}
+
+/// Whether this end of a container was counted as a failure. Its run tells; the time, which may have
+/// been set back, only where earlier versions noted nothing else.
+fn is_counted(health: &Health, container: &Container, exit: &Exit) -> bool {
+    match health.failed_run {
+        Some(run) => container.started_at == Some(run),
+        None => health.last_failure_at.is_some_and(|t| t >= exit.at),
     }
 }
 
@@ -275,8 +295,8 @@ fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
     if container.enforced != Enforced::All {
         return boot(inputs, container);
     }
-    match inputs.silent_since {
-        Some(since) if inputs.now.since(since) >= timing.silence_limit => {
+    match inputs.silent_for {
+        Some(silent) if silent >= timing.silence_limit => {
             Decision::End(format!("it did not answer for {} s", timing.silence_limit.as_secs()))
         }
         _ => Decision::Wait(timing.probe_every.min(timing.silence_limit / 4), Waiting::Answer),
@@ -287,7 +307,7 @@ fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
 /// have the whole host.
 fn boot(inputs: &Inputs<'_>, container: &Container) -> Decision {
     let timing = inputs.timing;
-    let booting = container.started_at.map_or(Duration::ZERO, |t| inputs.now.since(t));
+    let booting = inputs.run_lasts;
     if booting >= timing.boot_limit {
         let limit = timing.boot_limit.as_secs();
         return Decision::End(format!("it did not start within {limit} s"));

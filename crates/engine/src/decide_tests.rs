@@ -130,7 +130,9 @@ fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decis
             observed: &observed,
             health: &health,
             boots_limited: false,
-            silent_since: None,
+            saw_run: false,
+            run_lasts: lasts(&observed, now),
+            silent_for: None,
             started_at: at(700),
             now,
             timing: &timing,
@@ -144,7 +146,9 @@ fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decis
                 block_on(host.apply(&plan, &step)).unwrap();
             }
             Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
-            Decision::CountFailure(failure) => health.last_failure_at = Some(failure.at),
+            Decision::CountFailure(failure) => {
+                (health.last_failure_at, health.failed_run) = (Some(failure.at), failure.run);
+            }
             Decision::Wait(time, _) => now = now.plus(time),
             Decision::Converged
             | Decision::Gone
@@ -223,6 +227,12 @@ fn running(enforced: Enforced, started_at: i64) -> Observed {
     }
 }
 
+/// How long the container runs, with a clock that nobody sets.
+fn lasts(observed: &Observed, now: Timestamp) -> Duration {
+    let started_at = observed.container.as_ref().and_then(|c| c.started_at);
+    started_at.map_or(Duration::ZERO, |at| now.since(at))
+}
+
 fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) -> Decision {
     let (health, timing) = (Health::default(), Timing::default());
     next_step(&Inputs {
@@ -236,7 +246,9 @@ fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) 
         observed,
         health: &health,
         boots_limited: false,
-        silent_since,
+        saw_run: false,
+        run_lasts: lasts(observed, now),
+        silent_for: silent_since.map(|since| now.since(since)),
         started_at: at(0),
         now,
         timing: &timing,
@@ -258,7 +270,9 @@ fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_ther
         observed: &empty,
         health: &health,
         boots_limited: false,
-        silent_since: None,
+        saw_run: false,
+        run_lasts: Duration::ZERO,
+        silent_for: None,
         started_at: at(0),
         now: at(0),
         timing: &timing,
@@ -281,7 +295,9 @@ fn data_go_after_the_pre_delete_step_and_not_before_the_container() {
             observed,
             health: &health,
             boots_limited: false,
-            silent_since: None,
+            saw_run: false,
+            run_lasts: Duration::ZERO,
+            silent_for: None,
             started_at: at(0),
             now: at(0),
             timing: &timing,
@@ -342,6 +358,42 @@ fn a_live_instance_that_falls_silent_is_given_time_and_then_ended() {
 }
 
 #[test]
+fn an_end_is_counted_once_also_when_the_clock_was_set_back() {
+    let timing = Timing::default();
+    let decide = |health: &Health, saw_run| {
+        let mut observed = running(Enforced::All, 2000);
+        let exit = Exit { code: 1, oom_killed: false, at: at(300) };
+        observed.container.as_mut().unwrap().state = ContainerState::Exited(exit);
+        next_step(&Inputs {
+            presence: Presence::Present,
+            volumes: &VOLUMES,
+            deletion_policy: DeletionPolicy::None,
+            spec: SPEC,
+            secrets_revision: REVISION,
+            config: None,
+            unreadable: false,
+            observed: &observed,
+            health,
+            boots_limited: false,
+            saw_run,
+            run_lasts: Duration::ZERO,
+            silent_for: None,
+            started_at: at(1000),
+            now: at(310),
+            timing: &timing,
+        })
+    };
+    let counts = |decision: Decision| matches!(decision, Decision::CountFailure(_));
+    // It failed before, at a time that is still to come by the present clock.
+    let before =
+        Health { last_failure_at: Some(at(1500)), failed_run: Some(at(1200)), ..Health::default() };
+    assert!(counts(decide(&before, true)));
+    assert!(!counts(decide(&before, false)), "it ended before this daemon began");
+    let counted = Health { failed_run: Some(at(2000)), ..before };
+    assert!(!counts(decide(&counted, true)));
+}
+
+#[test]
 fn the_backoff_doubles_up_to_its_limit() {
     let (first, limit) = (Duration::from_secs(1), Duration::from_secs(300));
     let waits: Vec<_> = (1..=10).map(|n| backoff(n, first, limit).as_secs()).collect();
@@ -364,7 +416,9 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
             observed,
             health,
             boots_limited: false,
-            silent_since: None,
+            saw_run: false,
+            run_lasts: Duration::ZERO,
+            silent_for: None,
             started_at: at(0),
             now: at(1000),
             timing: &timing,

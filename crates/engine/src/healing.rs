@@ -64,6 +64,7 @@ impl Work<'_> {
             reason = format!("{reason}; {why}");
         }
         let last_log = self.last_log().await;
+        self.instance.health.failed_run = failure.run;
         self.note_failure(failure.at, reason, last_log).await?;
         Ok(Outcome::AtOnce)
     }

@@ -18,6 +18,7 @@ mod progress;
 mod queue;
 mod reconcile;
 mod request;
+mod run;
 mod settings;
 mod spec;
 mod status;

@@ -23,6 +23,7 @@ use crate::{
     live, plan,
     progress::{begin_step, close},
     queue::Due,
+    run::RunClock,
 };
 
 /// Probes of a booting instance between two full observations.
@@ -33,8 +34,8 @@ const QUICK_PROBES: u32 = 10;
 pub(crate) struct WorkerState {
     /// The plan of a converged instance: only probed with it until something changes.
     pub(super) converged: Option<Plan>,
-    /// Since when a booted container does not answer.
-    pub(super) silent_since: Option<Timestamp>,
+    /// The present run of its container.
+    pub(super) run: RunClock,
     /// Why we ended the container, for the report of its end.
     pub(super) ended_for: Option<String>,
     /// Consecutive errors of the host.
@@ -209,7 +210,7 @@ impl Engine {
         if let Ok(probe) = self.inner.host.probe(plan).await
             && has_started(&probe)
         {
-            state.silent_since = None;
+            state.run.heard();
             return Some(Outcome::Again(self.inner.settings.timing.probe_every));
         }
         state.converged = None;
@@ -256,6 +257,7 @@ impl Work<'_> {
         observed: Observed,
     ) -> Result<Outcome, EngineError> {
         let now = Timestamp::now();
+        self.state.run.observe(observed.container.as_ref(), now);
         let setup = plan::setup(&self.engine.inner.settings, &self.instance, endpoints);
         let current = observed.config.as_deref();
         let wanted = startclaw_openclaw::configuration(current, &setup);
@@ -264,7 +266,7 @@ impl Work<'_> {
         let config =
             wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
         if has_started(&observed.probe) || observed.probe == Probe::Blocked {
-            self.state.silent_since = None;
+            self.state.run.heard();
         }
         let decision = next_step(&Inputs {
             presence: self.instance.desired.presence,
@@ -277,7 +279,9 @@ impl Work<'_> {
             observed: &observed,
             health: &self.instance.health,
             boots_limited: self.state.starts.are_many(now),
-            silent_since: self.state.silent_since,
+            saw_run: observed.container.as_ref().is_some_and(|c| self.state.run.saw(c)),
+            run_lasts: self.state.run.lasts(),
+            silent_for: self.state.run.silent_for(),
             started_at: self.engine.inner.started_at,
             now,
             timing: &self.engine.inner.settings.timing,
@@ -303,10 +307,7 @@ impl Work<'_> {
                 self.take(Step::StopContainer).await
             }
             Decision::CountFailure(failure) => self.count(failure).await,
-            Decision::Wait(time, waiting) => {
-                let begun = observed.container.and_then(|c| c.started_at);
-                self.wait(time, waiting, begun).await
-            }
+            Decision::Wait(time, waiting) => self.wait(time, waiting).await,
             Decision::RunPreDelete => {
                 // The pre-delete step reports its own steps.
                 self.show(InstanceState::Removing);
@@ -370,6 +371,7 @@ impl Work<'_> {
                 self.state.host_errors = 0;
                 if step == Step::StartContainer {
                     self.state.starts.note(Timestamp::now());
+                    self.state.run.start();
                 }
                 Ok(Outcome::AtOnce)
             }
@@ -406,19 +408,14 @@ impl Work<'_> {
         }
     }
 
-    async fn wait(
-        &mut self,
-        time: Duration,
-        waiting: Waiting,
-        begun: Option<Timestamp>,
-    ) -> Result<Outcome, EngineError> {
+    async fn wait(&mut self, time: Duration, waiting: Waiting) -> Result<Outcome, EngineError> {
         let timing = &self.engine.inner.settings.timing;
         match waiting {
             Waiting::Boot => {
                 self.begin("boot").await?;
                 self.show(InstanceState::Starting);
                 // One that takes far longer than a boot does must not keep the others waiting.
-                if begun.is_some_and(|t| Timestamp::now().since(t) > timing.boot_share) {
+                if self.state.run.lasts() > timing.boot_share {
                     self.release_boot();
                 }
                 return Ok(self.until_started(time).await);
@@ -431,11 +428,11 @@ impl Work<'_> {
                 }
             }
             Waiting::Answer => {
-                self.state.silent_since.get_or_insert_with(Timestamp::now);
+                self.state.run.silent();
             }
             Waiting::Restore => self.show(InstanceState::Starting),
             Waiting::Host(fault) => {
-                self.state.silent_since = None;
+                self.state.run.heard();
                 self.show(InstanceState::Starting);
                 self.engine.inner.live.update(&self.instance.id, |entry| {
                     entry.host_error = Some(fault.to_owned());

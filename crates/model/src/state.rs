@@ -43,6 +43,9 @@ pub struct Health {
     pub failures: u32,
     /// When the last failure was seen.
     pub last_failure_at: Option<Timestamp>,
+    /// When the container's run began that failed last; a run is counted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_run: Option<Timestamp>,
     /// Not tried again before this.
     pub retry_at: Option<Timestamp>,
     /// Whether `openclaw doctor --fix` was run since it was last live.

@@ -1,6 +1,7 @@
 //! The worker itself.
 
 use std::{
+    fs,
     io::{self, BufRead},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
@@ -32,6 +33,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(500);
 /// How much the users' work goes before a worker's.
 const NICE: i32 = 10;
+/// When memory runs out, a worker ends before the daemon, whose score systemd lowers.
+const OOM_SCORE: &str = "500";
 
 /// Does the one job that stdin brings, and ends. `0` when it is done.
 pub fn run_worker() -> ExitCode {
@@ -136,6 +139,7 @@ fn limit(limits: WorkerLimits) -> Result<(), BackupError> {
     // A dump of its memory would hold keys.
     warn("forbid core dumps", set(Resource::Core, 0));
     warn("lower the worker's priority", rustix::process::nice(NICE));
+    warn("offer the worker to the OOM killer", fs::write("/proc/self/oom_score_adj", OOM_SCORE));
     warn("keep the worker to some CPUs", keep_to(limits.threads.max(1)));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
     // Only the first one counts, which this is.
@@ -143,7 +147,7 @@ fn limit(limits: WorkerLimits) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn warn<T>(what: &str, done: rustix::io::Result<T>) {
+fn warn<T>(what: &str, done: Result<T, impl std::fmt::Display>) {
     if let Err(e) = done {
         eprintln!("cannot {what}: {e}");
     }

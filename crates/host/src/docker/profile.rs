@@ -66,7 +66,8 @@ impl DockerHost {
             // Nobody waits for a drill.
             cpu_quota: Some(if plan.isolated { cpu_quota(plan.limits.cpus) } else { CPU_LIFTED }),
             pids_limit: Some(i64::from(plan.limits.pids)),
-            // When the machine itself runs out of memory, an instance goes before the platform.
+            // When the machine itself runs out of memory, an instance goes before the platform. A
+            // tenant can take this back to 0; the platform's own services are below that.
             oom_score_adj: Some(500),
             // A core file would carry secrets to the disk. Open files stay as Docker has them:
             // raising them fails where Docker itself was given less.
