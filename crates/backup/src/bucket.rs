@@ -108,7 +108,9 @@ fn say(e: opendal::Error) -> String {
     match e.kind() {
         ErrorKind::NotFound => "it is missing".to_owned(),
         ErrorKind::PermissionDenied => {
-            format!("the bucket denies access: check backup.credentials and the bucket's permissions ({e})")
+            format!(
+                "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"
+            )
         }
         _ => e.to_string(),
     }

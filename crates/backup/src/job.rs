@@ -99,10 +99,7 @@ pub enum ReadData {
     /// None: names and sizes are compared.
     Nothing,
     /// Part `n` of `of` parts, counted from 1; together they are all data.
-    Part {
-        n: u32,
-        of: u32,
-    },
+    Part { n: u32, of: u32 },
     /// All.
     All,
 }

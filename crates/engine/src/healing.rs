@@ -24,8 +24,7 @@ impl Work<'_> {
             // A removal is over only when everything is removed.
             return Ok(());
         }
-        let why =
-            self.instance.health.reason.clone().unwrap_or_else(|| "it does not start".into());
+        let why = self.instance.health.reason.clone().unwrap_or_else(|| "it does not start".into());
         if self.instance.desired.volumes.is_on_probation() {
             return self.rollback(&why).await;
         }

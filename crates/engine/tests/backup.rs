@@ -477,7 +477,11 @@ async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
         engine.diagnose().await.into_iter().find(|f| f.name == "backups").unwrap()
     };
     let engine = machine.start().await;
-    assert_eq!(found(&engine).await.status, CheckStatus::Warning, "the disk is lost with the machine");
+    assert_eq!(
+        found(&engine).await.status,
+        CheckStatus::Warning,
+        "the disk is lost with the machine"
+    );
     engine.shutdown().await;
     let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
     assert_eq!(found(&engine).await.status, CheckStatus::Ok);

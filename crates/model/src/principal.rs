@@ -9,7 +9,7 @@ pub enum Principal {
     Operator,
     /// A program with a bearer token.
     Token(Scopes),
-    /// A person who is signed in.
+    /// A signed-in user.
     Account {
         /// The account.
         id: AccountId,

@@ -108,10 +108,7 @@ impl Running {
             Ok(Line::Failed(error)) => Err(error),
             Err(_) => {
                 let _ = self.child.kill().await;
-                Err(BackupError::new(
-                    BackupErrorKind::Died,
-                    "the worker sent an invalid message",
-                ))
+                Err(BackupError::new(BackupErrorKind::Died, "the worker sent an invalid message"))
             }
         }
     }

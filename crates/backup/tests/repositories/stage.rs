@@ -52,7 +52,7 @@ impl Stage {
         }
     }
 
-    /// Where the repository's files lie.
+    /// The folder of the repository's files.
     pub fn files(&self) -> PathBuf {
         self.dir.path().join("repositories/alice")
     }

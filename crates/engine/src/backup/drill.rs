@@ -120,7 +120,13 @@ impl Engine {
     pub(crate) async fn check_drill(&self) -> Check {
         let drills = match self.store().drills().await {
             Ok(drills) => drills,
-            Err(e) => return Check::error(CHECK, e.to_string(), "check the disk that holds the data folder, then restart the daemon"),
+            Err(e) => {
+                return Check::error(
+                    CHECK,
+                    e.to_string(),
+                    "check the disk that holds the data folder, then restart the daemon",
+                );
+            }
         };
         // A failed drill is reported until a drill of the same instance succeeds.
         let Some(drill) = drills.iter().find(|d| d.error.is_some()).or_else(|| drills.first())
@@ -128,8 +134,12 @@ impl Engine {
             return Check::ok(
                 CHECK,
                 match self.inner.settings.backup.drill_days {
-                    0 => "no backup was tested yet; automatic drills are off (backup.drill_days is 0)",
-                    _ => "no backup was tested yet; the first drill is in the night after the first backup",
+                    0 => {
+                        "no backup was tested yet; automatic drills are off (backup.drill_days is 0)"
+                    }
+                    _ => {
+                        "no backup was tested yet; the first drill is in the night after the first backup"
+                    }
                 },
             );
         };

@@ -109,7 +109,9 @@ impl Engine {
             match self.upload_pending().await {
                 Ok(true) => failures = 0,
                 Ok(false) => failures += 1,
-                Err(e) => tracing::error!(error = ?e, "the database failed; uploading backups later"),
+                Err(e) => {
+                    tracing::error!(error = ?e, "the database failed; uploading backups later")
+                }
             }
         }
     }

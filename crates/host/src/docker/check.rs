@@ -202,7 +202,11 @@ fn forwarding(info: &SystemInfo) -> Check {
 
 fn disk(root: &str) -> Check {
     let Ok(fs) = rustix::fs::statvfs(root) else {
-        return Check::warning("disk", format!("cannot read the size of {root}"), format!("df -h {root}"));
+        return Check::warning(
+            "disk",
+            format!("cannot read the size of {root}"),
+            format!("df -h {root}"),
+        );
     };
     let free = fs.f_bavail.saturating_mul(fs.f_frsize) >> 30;
     let inodes = fs.f_files == 0 || fs.f_favail > fs.f_files / 50;

@@ -217,7 +217,8 @@ impl DockerHost {
         let inspecting = self.client.get().await?.inspect_container(name, None);
         let container = self.client.calls.run(Call::InspectContainer, name, inspecting).await;
         let container = found(container);
-        let container = container.map_err(|e| failed(format!("inspect the container {name}"), e))?;
+        let container =
+            container.map_err(|e| failed(format!("inspect the container {name}"), e))?;
         let Some(container) = container else { return Ok(None) };
         let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
         if self.names.marked(labels, &plan.id) {

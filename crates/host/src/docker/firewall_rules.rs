@@ -108,10 +108,10 @@ table inet {table} {{
 		iifname "{bridges}*" goto to_host
 	}}
 
-	# A gateway trusts the user identity that its clients send, so only our proxy and root may connect.
-	# Here a published port is already translated to the instance's address; if it is not, Docker's
-	# userland proxy listens on it, which runs as root and would relay any local user. And when an
-	# instance's bridge is gone, traffic to it must not be routed elsewhere.
+	# A gateway trusts the user identity that its clients send, so only our proxy and root may
+	# connect. Here a published port is already translated to the instance's address; if it is
+	# not, Docker's userland proxy listens on it, which runs as root and would relay any local
+	# user. And when an instance's bridge is gone, traffic to it must not be routed elsewhere.
 	chain output {{
 		type filter hook output priority -10; policy accept;
 		ct state new ip daddr {pool} meta skuid != {{ {callers} }} reject

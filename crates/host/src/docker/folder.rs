@@ -188,9 +188,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// `None` when there is nothing of that name, or something that is no way: a link, or a
-    /// file where a folder is asked for.
-    /// Whether nothing is in the folder.
+    /// Whether the folder is empty.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         for entry in rustix::fs::Dir::read_from(&self.0)? {
             if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
@@ -200,6 +198,7 @@ impl Folder {
         Ok(true)
     }
 
+    /// `None` when `name` does not exist, is a link, or is a file where a folder is expected.
     fn open_beneath(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<Option<OwnedFd>> {
         // The kernel returns EAGAIN when a path component is renamed during the lookup.
         for _ in 0..16 {

@@ -64,8 +64,8 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
         assert!(p.reaches(&a, address, port), "{address}:{port} without the firewall");
     }
     assert!(lan.reaches("10.88.5.2", 18789), "a neighbour reaches it without the firewall");
-    assert!(p.host.ensure_firecheck().await.unwrap(), "there was no firewall before");
-    assert!(!p.host.ensure_firecheck().await.unwrap(), "and one is enough");
+    assert!(p.host.ensure_firewall().await.unwrap(), "there was no firewall before");
+    assert!(!p.host.ensure_firewall().await.unwrap(), "and one is enough");
 
     // The internet, and DNS at the cloud's metadata server.
     assert!(p.reaches(&a, PUBLIC, 443));
@@ -132,7 +132,7 @@ async fn an_operator_opens_exactly_what_is_allowed() {
     let _lan = Lan::new(&[80, 443]);
     let other = serve_here();
     let (a, _b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
-    p.host.ensure_firecheck().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     assert!(p.reaches(&a, NEIGHBOUR, 443));
     assert!(!p.reaches(&a, NEIGHBOUR, 80));
     assert!(p.reaches(&a, METADATA, 80));
@@ -153,7 +153,7 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
         findings.into_iter().find(|finding| finding.name == "firewall").unwrap()
     };
     assert!(check().await.detail.contains("not loaded"));
-    assert!(p.host.ensure_firecheck().await.unwrap());
+    assert!(p.host.ensure_firewall().await.unwrap());
     assert_eq!(check().await.fix, None);
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
 
@@ -172,8 +172,8 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
     ] {
         change(&damage);
         assert!(check().await.fix.is_some(), "{damage}");
-        assert!(p.host.ensure_firecheck().await.unwrap(), "{damage}");
-        assert!(!p.host.ensure_firecheck().await.unwrap(), "{damage}");
+        assert!(p.host.ensure_firewall().await.unwrap(), "{damage}");
+        assert!(!p.host.ensure_firewall().await.unwrap(), "{damage}");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
     }
 }
@@ -185,7 +185,7 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
     let p = Platform::with(29, |settings| settings.connections = 20);
     let _lan = Lan::new(&[443]);
     let (a, b) = (serving(&p, "a", 0).await, serving(&p, "b", 1).await);
-    p.host.ensure_firecheck().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     let open = |count: u32| {
         let one = format!("exec {{fd}}<>/dev/tcp/{PUBLIC}/443 || exit 1");
         let all = format!("for n in $(seq {count}); do {one}; done");
@@ -196,7 +196,7 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
     assert!(!open(40), "40 connections were accepted");
     assert!(p.reaches(&b, PUBLIC, 443), "the neighbour has a count of its own");
     // Counted connections are no change of the table.
-    assert!(!p.host.ensure_firecheck().await.unwrap());
+    assert!(!p.host.ensure_firewall().await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +205,7 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
     let _machine = machine().await;
     let p = Platform::new(21);
     let table = p.table();
-    assert!(p.host.ensure_firecheck().await.unwrap());
+    assert!(p.host.ensure_firewall().await.unwrap());
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
     for round in 0..20 {
         run("nft", &["delete", "table", "inet", &table]);
@@ -217,11 +217,11 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
                 assert!(begun.elapsed() < Duration::from_secs(60), "the table was never loaded");
             }
         });
-        assert!(p.host.ensure_firecheck().await.unwrap(), "round {round}");
+        assert!(p.host.ensure_firewall().await.unwrap(), "round {round}");
         flusher.join().unwrap();
-        assert!(p.host.ensure_firecheck().await.unwrap(), "round {round}: flushed, and not seen");
+        assert!(p.host.ensure_firewall().await.unwrap(), "round {round}: flushed, and not seen");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
-        assert!(!p.host.ensure_firecheck().await.unwrap(), "round {round}");
+        assert!(!p.host.ensure_firewall().await.unwrap(), "round {round}");
     }
 }
 
@@ -271,7 +271,7 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
     for (host, port) in doors {
         assert!(asks(65_534, host, port).0, "{host}:{port} without the firewall");
     }
-    p.host.ensure_firecheck().await.unwrap();
+    p.host.ensure_firewall().await.unwrap();
     for (host, port) in doors {
         // 0 is root, 1 is daemon; 300,608 is the instance's own user, outside its container.
         for (uid, may) in [(0, true), (1, true), (65_534, false), (300_608, false)] {
