@@ -1,4 +1,4 @@
-//! The worker as a program of its own, for tests and benchmarks of this crate alone.
+//! The worker as a separate program, for tests and benchmarks of this crate.
 
 fn main() -> std::process::ExitCode {
     startclaw_backup::run_worker()

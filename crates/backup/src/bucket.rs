@@ -12,17 +12,17 @@ use tokio::runtime::Runtime;
 
 use crate::{BackupError, BackupErrorKind, Storage, destination::Destination, objects::Objects};
 
-/// How long one request may take, and how long a part of a transfer may bring nothing.
+/// Timeouts of a request, and of a transfer that makes no progress.
 const REQUEST: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(20);
-/// How often a request that failed is retried, within about half a minute. More is the
-/// daemon's business, which knows what else there is to do.
+/// How often a failed request is retried, within about half a minute. The daemon decides on later
+/// retries, because it knows what else is due.
 const RETRIES: usize = 5;
 
-/// A bucket, from a prefix on.
+/// A bucket, below a prefix.
 pub(crate) struct Bucket {
     operator: Operator,
-    /// rustic knows no async: its threads wait here.
+    /// rustic is not async: its threads block on this runtime.
     runtime: Runtime,
     location: String,
 }
@@ -33,7 +33,7 @@ impl Bucket {
             let text = format!("cannot use {}: {e}", storage.destination);
             BackupError::new(BackupErrorKind::Unavailable, text)
         };
-        // Another one that was installed before is as good.
+        // A provider that was installed before will do.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         opendal::install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,7 +74,8 @@ fn build(storage: &Storage, folder: &str) -> Result<Operator, String> {
                 credentials()?;
                 gcs = gcs.credential_path(&path.to_string_lossy()).disable_vm_metadata();
             } else if storage.endpoint.is_some() {
-                // Nobody but an emulator serves Google's protocol elsewhere, and it asks for none.
+                // Only emulators serve Google's protocol at another address, and they need no
+                // credentials.
                 gcs = gcs.skip_signature().disable_vm_metadata().disable_config_load();
             }
             Operator::new(gcs).map_err(|e| e.to_string())
@@ -107,7 +108,9 @@ fn say(e: opendal::Error) -> String {
     match e.kind() {
         ErrorKind::NotFound => "it is missing".to_owned(),
         ErrorKind::PermissionDenied => {
-            format!("the bucket refuses: look at backup.credentials and the bucket's rights ({e})")
+            format!(
+                "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"
+            )
         }
         _ => e.to_string(),
     }

@@ -1,4 +1,4 @@
-//! Checking that everything is there that snapshots need.
+//! Checks that all data of the snapshots is there.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rust
 
 use crate::{BackupError, BackupErrorKind, ReadData};
 
-/// How many findings are told.
+/// How many errors are reported.
 const NAMED: usize = 3;
 
-/// Checks the repository; says how many bytes of stored data were read for that.
+/// Checks the repository; returns how many bytes of stored data were read.
 pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, BackupError> {
     let mut options = CheckOptions::default().read_data(read != ReadData::Nothing);
     if let ReadData::Part { n, of } = read {

@@ -1,4 +1,4 @@
-//! Copying what another repository does not have.
+//! Copies snapshots to another repository.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,8 +11,8 @@ use crate::{
     snapshot,
 };
 
-/// Copies the snapshots that `to` does not have, oldest first: whatever comes in between, no
-/// snapshot is there without all that is before it.
+/// Copies the snapshots that `to` does not have, oldest first: if it is interrupted, `to` has all
+/// snapshots before the last copied one.
 pub(crate) fn copy(
     from: Rustic<OpenStatus>,
     to: &Repository,

@@ -1,9 +1,9 @@
-//! Checking the SQLite databases of a restored volume.
+//! Checks the SQLite databases of a restored volume.
 //!
-//! They are a tenant's, who may have made them to harm whoever opens them: a link in place of a
-//! journal, or a journal that names a file of the machine to be removed. SQLite works by paths, so
-//! it cannot be kept on the way by us. Instead the worker shuts itself in: the folder becomes its
-//! root and the tenant its user, before anything of the tenant's is looked at.
+//! They belong to a tenant, who may have crafted them to attack the process that opens them: a link
+//! in place of a journal, or a journal that makes SQLite remove a file of the host. SQLite opens
+//! files by path, so we cannot keep it inside the volume. Instead the worker confines itself:
+//! before it opens anything of the tenant's, the folder becomes its root and the tenant its user.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -30,7 +30,7 @@ use sqlx::{
 
 use crate::{BackupError, BackupErrorKind, meter::Meter};
 
-/// How many findings are told of each database.
+/// How many errors are reported of each database.
 const FINDINGS: u32 = 3;
 /// How many damaged databases are named.
 const NAMED: usize = 5;
@@ -39,7 +39,7 @@ const HEADER: [u8; 16] = *b"SQLite format 3\0";
 /// The result codes of SQLite that mean damage: `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
 const DAMAGE: [i32; 2] = [11, 26];
 
-/// Shuts this process in: from now on it sees nothing but `root`, as the user that owns it.
+/// Confines this process to `root`, as the user that owns it.
 pub(crate) fn confine(root: &Path, uid: u32) -> Result<(), BackupError> {
     let shut = || -> rustix::io::Result<()> {
         chroot(root)?;
@@ -55,11 +55,11 @@ pub(crate) fn confine(root: &Path, uid: u32) -> Result<(), BackupError> {
     })
 }
 
-/// Checks every database beneath the root of this process; says how many are good, and how many
-/// cannot be judged.
+/// Checks every database beneath the root of this process; returns how many are intact, and how
+/// many cannot be checked.
 pub(crate) fn check(meter: &Arc<Meter>) -> Result<(u64, u64), BackupError> {
     let unreadable = |e: io::Error| {
-        let text = format!("cannot look for databases: {e}");
+        let text = format!("cannot search for databases: {e}");
         BackupError::new(BackupErrorKind::Unreadable, text)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -108,10 +108,10 @@ fn is_damage(error: &dyn DatabaseError) -> bool {
     code.is_some_and(|code| DAMAGE.contains(&(code & 0xff)))
 }
 
-/// What SQLite finds wrong; `ok` when that is nothing. A WAL or journal beside the file counts, as
-/// it does for OpenClaw.
+/// The errors that SQLite finds; `ok` when there are none. A WAL or journal beside the file is
+/// applied, as it is when OpenClaw opens the database.
 async fn findings(path: &Path) -> Result<Vec<String>, Error> {
-    // As https://sqlite.org/security.html advises for files of strangers.
+    // As https://sqlite.org/security.html recommends for untrusted files.
     let mut database: SqliteConnection = SqliteConnectOptions::new()
         .filename(path)
         .pragma("trusted_schema", "OFF")
@@ -129,8 +129,8 @@ async fn findings(path: &Path) -> Result<Vec<String>, Error> {
     found
 }
 
-/// The files beneath the root that are databases by their content, or by what they are called.
-/// Neither links nor folders that their owner cannot enter are followed.
+/// The files beneath the root that are databases by their content or by their name. Links, and
+/// folders that their owner cannot enter, are skipped.
 fn find(meter: &Meter) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from("/")];
@@ -165,7 +165,7 @@ fn is_database(path: &Path, name: &OsStr) -> io::Result<bool> {
     Ok(file.read_exact_at(&mut head, 0).is_ok() && head == HEADER)
 }
 
-/// `None` for what is not there any more, is a link, or is kept even from its owner.
+/// `None` for a file that is gone, is a link, or is not readable by its owner.
 fn open(path: &Path, flags: OFlags) -> io::Result<Option<File>> {
     let root = rustix::fs::CWD;
     let inside = path.strip_prefix("/").unwrap_or(path);

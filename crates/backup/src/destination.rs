@@ -1,10 +1,10 @@
-//! Where repositories lie: a folder, or a bucket of Google's or of the S3 kind.
+//! Where repositories are stored: a folder, or a GCS or S3 bucket.
 
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A place for repositories.
+/// A location of repositories.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
@@ -12,21 +12,21 @@ pub enum Destination {
     Gcs {
         /// The bucket's name.
         bucket: String,
-        /// What the names of all objects begin with; may be empty.
+        /// The prefix of all object names; may be empty.
         prefix: String,
     },
-    /// A bucket of the S3 kind.
+    /// An S3-compatible bucket.
     S3 {
         /// The bucket's name.
         bucket: String,
-        /// What the names of all objects begin with; may be empty.
+        /// The prefix of all object names; may be empty.
         prefix: String,
     },
     /// A folder on this machine.
     Folder(PathBuf),
 }
 
-/// A text that names no place.
+/// The text is not a destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no place for backups: it is like gs://bucket/prefix, s3://bucket/prefix or /mnt/backups"
@@ -34,7 +34,7 @@ pub enum Destination {
 pub struct DestinationError(String);
 
 impl Destination {
-    /// Reads `gs://bucket/prefix`, `s3://bucket/prefix` or an absolute path.
+    /// Parses `gs://bucket/prefix`, `s3://bucket/prefix` or an absolute path.
     pub fn parse(text: &str) -> Result<Self, DestinationError> {
         let wrong = || DestinationError(text.to_owned());
         let bucket = |rest: &str| {
@@ -58,7 +58,7 @@ impl Destination {
         }
     }
 
-    /// Whether it is a bucket, which can be away and outlives the machine.
+    /// Whether it is a bucket, which can be unavailable and outlives the host.
     pub const fn is_bucket(&self) -> bool {
         !matches!(self, Self::Folder(_))
     }
@@ -89,15 +89,14 @@ impl From<Destination> for String {
     }
 }
 
-/// A place for repositories, and how it is entered.
+/// A location of repositories, and how to access it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
-    /// The place.
     pub destination: Destination,
     /// The file with the credentials: a service account's JSON for Google; for S3 two lines, the
-    /// access key's id and its secret. The machine's own identity when none.
+    /// access key's id and its secret. The host's own identity when none.
     pub credentials: Option<PathBuf>,
-    /// The server's address, when it is not the provider's own.
+    /// The server's address, if not the provider's default.
     pub endpoint: Option<String>,
     /// The region of an S3 bucket.
     pub region: Option<String>,

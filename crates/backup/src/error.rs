@@ -1,41 +1,41 @@
-//! What can go wrong with a backup.
+//! Errors of backups.
 
 use rustic_core::{ErrorKind, RusticError};
 use serde::{Deserialize, Serialize};
 
-/// Kind of error, and so what can be done.
+/// Kind of error, which decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupErrorKind {
-    /// The storage is away or full: the same may work later.
+    /// The storage is unavailable or full: a retry may work.
     Unavailable,
-    /// The repository is not what it was.
+    /// The repository is damaged.
     Damaged,
     /// The key does not open the repository.
     Key,
     /// A file of the volume cannot be read.
     Unreadable,
-    /// Somebody else writes to the repository.
+    /// Another process writes to the repository.
     Busy,
-    /// There is no such snapshot.
+    /// Snapshot not found.
     NoSnapshot,
-    /// What is to be restored would write outside the volume.
+    /// The snapshot would write outside the volume.
     Hostile,
-    /// The worker made no progress and was ended.
+    /// The worker made no progress and was killed.
     Stalled,
-    /// The worker ended without a word.
+    /// The worker ended without a result.
     Died,
-    /// The worker met its memory limit.
+    /// The worker exceeded its memory limit.
     Memory,
 }
 
-/// A job that did not succeed.
+/// A failed job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct BackupError {
     /// Kind of error.
     pub kind: BackupErrorKind,
-    /// What failed, on what, and what to do. Holds no secret.
+    /// What failed, on what, and what to do. Contains no secret.
     pub message: String,
 }
 
@@ -44,7 +44,7 @@ impl BackupError {
         Self { kind, message: message.into() }
     }
 
-    /// A failure of rustic while `what` was done.
+    /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
         let text = plain(&e.display_log());
         let lower = text.to_lowercase();
@@ -66,14 +66,15 @@ impl BackupError {
     }
 }
 
-/// What rustic says, on one line.
+/// The message of rustic, on one line.
 fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A failure of the storage, as rustic takes it. The mark tells it from a damaged repository.
+/// An error of the storage, for rustic. The mark `(storage)` distinguishes it from a damaged
+/// repository.
 pub(crate) fn storage_error(what: &str, path: &str, e: impl std::fmt::Display) -> Box<RusticError> {
     let text = format!("cannot {what} {path}: {e} (storage)");
-    // Braces would be taken for places to fill in.
+    // rustic would take braces for placeholders.
     RusticError::new(ErrorKind::Backend, text.replace(['{', '}'], "'"))
 }

@@ -1,4 +1,4 @@
-//! A repository in a folder of this machine.
+//! A repository in a folder on this host.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::objects::Objects;
 
-/// A folder with files; only root looks into it.
+/// A folder with files, readable by root only.
 pub(crate) struct FolderStore {
     root: PathBuf,
 }
@@ -25,7 +25,7 @@ impl FolderStore {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
-    /// The whole file lies there, or nothing does, also after the power failed.
+    /// Writes the file atomically and durably.
     fn put(&self, name: &str, content: &[Bytes]) -> io::Result<()> {
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(&self.root);
@@ -109,7 +109,7 @@ impl Objects for FolderStore {
         let mut found = Vec::new();
         let base = self.root.join(folder);
         if folder.is_empty() {
-            // Only what lies at the top is asked for.
+            // Only the config is a file at the top level.
             return match fs::metadata(base.join("config")) {
                 Ok(meta) => Ok(vec![("config".to_owned(), meta.len())]),
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(found),

@@ -1,4 +1,4 @@
-//! Forgetting what is old.
+//! Deletes expired snapshots.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use startclaw_model::Timestamp;
 
 use crate::{BackupError, snapshot};
 
-/// Forgets the snapshots that are older than `keep_days` and frees what only they held. Says
-/// which are left and how many bytes were freed.
+/// Deletes the snapshots that are older than `keep_days` and frees the data that only they used.
+/// Returns the ids of the others and how many bytes were freed.
 ///
-/// The newest is always kept, and so is one that seems to be of the future: a clock that was wrong
-/// for a while must not cost anybody his data.
+/// The newest is always kept, and so are those with a time in the future: a clock that was wrong
+/// for a while must not cause loss of data.
 pub(crate) fn forget(
     rustic: Rustic<OpenStatus>,
     keep_days: u32,
@@ -33,7 +33,7 @@ pub(crate) fn forget(
     }
     let failed = |e: Box<rustic_core::RusticError>| BackupError::of("forget old snapshots", &e);
     rustic.delete_snapshots(&old).map_err(failed)?;
-    // Nobody else writes here, so nothing that seems unused is about to be used.
+    // There is no other writer, so unused data is not about to be used.
     let options = PruneOptions::default().instant_delete(true);
     let plan = rustic.prune_plan(&options).map_err(failed)?;
     let freed = plan.stats.size_sum().remove + plan.stats.size_sum().repackrm;

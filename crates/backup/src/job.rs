@@ -1,4 +1,4 @@
-//! What a worker is asked, and what it says: one JSON object a line.
+//! The protocol between daemon and worker: one JSON object per line.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use crate::{BackupError, RepositoryKey, Storage};
 /// The snapshots of one instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Repository {
-    /// Where it lies.
+    /// Where it is stored.
     pub storage: Storage,
-    /// The folder in there; the instance's id.
+    /// Its folder there: the instance's id.
     pub folder: String,
-    /// The file on this machine whose holder alone may write to the repository.
+    /// The lock file on this host: only its holder may write to the repository.
     pub lock: PathBuf,
     /// What opens it.
     pub key: RepositoryKey,
@@ -23,8 +23,8 @@ pub struct Repository {
 /// What one worker does, from its start to its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    /// The repository it works on; none for [`Work::CheckDatabases`], which opens what a tenant
-    /// wrote and has no need of the place or key of a repository.
+    /// The repository it works on; none for [`Work::CheckDatabases`], which opens files of a tenant
+    /// and must not know the location or key of a repository.
     pub repository: Option<Repository>,
     /// What it may use.
     pub limits: WorkerLimits,
@@ -37,7 +37,7 @@ pub struct Job {
 pub struct WorkerLimits {
     /// Memory of its own, in MiB.
     pub memory_mib: u64,
-    /// Threads that compute, and CPUs that they are kept to.
+    /// Compute threads, and CPUs that they are pinned to.
     pub threads: usize,
 }
 
@@ -48,10 +48,10 @@ pub enum Work {
     /// Take a snapshot.
     Take {
         root: PathBuf,
-        /// Whether somebody writes to the folder: then there are two passes, and before the second
-        /// the worker says [`Event::Ready`] and waits for [`Command::Go`].
+        /// Whether the folder is in use: then there are two passes, and before the second one the
+        /// worker sends [`Event::Ready`] and waits for [`Command::Go`].
         live: bool,
-        /// Names at the top of the folder that are left out.
+        /// Names at the top of the folder to leave out.
         exclude: Vec<String>,
         /// Check the repository afterwards.
         check: bool,
@@ -66,29 +66,28 @@ pub enum Work {
         /// The snapshot's id, or `latest`.
         snapshot: String,
         root: PathBuf,
-        /// Whose the files are to be, user and group.
+        /// User and group id of the restored files.
         uid: u32,
     },
-    /// Forget snapshots older than this, the newest never, and free what only they held.
+    /// Delete snapshots older than this, except the newest, and free the data that only they used.
     Forget {
         /// Days.
         keep_days: u32,
     },
     /// Remove the repository.
     Erase,
-    /// Check that everything is there that snapshots need.
+    /// Check that all data of the snapshots is there.
     Check {
-        /// How much of the stored data is read for that.
+        /// How much of the stored data to read.
         read: ReadData,
     },
     /// List the snapshots.
     List,
-    /// Check every SQLite database in a folder that nobody else uses; the repository is not
-    /// touched. What a crash of their writers left is repaired by that, as it is when they are
-    /// opened.
+    /// Check every SQLite database in a folder that is not in use; the repository is not touched.
+    /// This also recovers databases after a crash of their writers, as opening them does.
     CheckDatabases {
         root: PathBuf,
-        /// Whose the files are, user and group. The worker becomes that user first.
+        /// User and group id of the files. The worker switches to that user first.
         uid: u32,
     },
 }
@@ -99,25 +98,21 @@ pub enum Work {
 pub enum ReadData {
     /// None: names and sizes are compared.
     Nothing,
-    /// One of so many parts, counted from 1; together they are all.
-    Part {
-        n: u32,
-        /// Of how many.
-        of: u32,
-    },
+    /// Part `n` of `of` parts, counted from 1; together they are all data.
+    Part { n: u32, of: u32 },
     /// All.
     All,
 }
 
-/// What a worker says.
+/// A message of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// It works, and got so far.
+    /// Its progress.
     Progress(Progress),
     /// The first pass is over; the second waits for [`Command::Go`].
     Ready,
-    /// Everything is read: the folder may change again. The snapshot counts after
+    /// Everything is read: the folder may change again. The snapshot becomes valid by
     /// [`Command::Commit`].
     Read,
     /// It is done.
@@ -145,19 +140,19 @@ pub struct Progress {
     pub total_bytes: Option<u64>,
 }
 
-/// What a worker is told.
+/// A message to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// The folder holds still: begin the second pass.
+    /// The folder is frozen: begin the second pass.
     Go,
-    /// The folder held still until all was read: the snapshot counts.
+    /// The folder was frozen until everything was read: the snapshot is valid.
     Commit,
-    /// It did not: the snapshot does not count.
+    /// It was not: discard the snapshot.
     Abort,
 }
 
-/// What came out.
+/// The result of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
@@ -172,27 +167,27 @@ pub enum Report {
         /// Bytes.
         bytes: u64,
     },
-    /// Snapshots were forgotten.
+    /// Expired snapshots were deleted.
     Forgotten {
-        /// The ids of those that are left.
+        /// The ids of the others.
         kept: Vec<String>,
-        /// Bytes that were freed.
+        /// Freed bytes.
         freed_bytes: u64,
     },
     /// The repository is gone.
     Erased,
-    /// Everything is there.
+    /// All data is there.
     Checked {
         /// Bytes of stored data that were read.
         read_bytes: u64,
     },
     /// The snapshots, newest first.
     Listed(Vec<SnapshotInfo>),
-    /// The databases are good.
+    /// The databases are intact.
     DatabasesChecked {
         /// How many.
         good: u64,
-        /// How many besides cannot be judged: their owner cannot read them, or they need a function
+        /// How many others cannot be checked: their owner cannot read them, or they need a function
         /// that only their program has.
         unknown: u64,
     },
@@ -201,8 +196,8 @@ pub enum Report {
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotInfo {
-    /// Its id, the same in every repository that it is copied to: 32 hexadecimal digits. In plain
-    /// restic it is a tag.
+    /// Its id, the same in every repository that it is copied to: 32 hexadecimal digits. restic
+    /// shows it as a tag.
     pub id: String,
     pub taken_at: Timestamp,
     /// Files in it.

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::{BackupError, BackupErrorKind};
 
-/// What opens a repository: the key that everything in it is encrypted with, and the password
-/// under which that lies in the repository itself, for plain restic. It cannot be printed; it is
-/// serialized for the worker's stdin only.
+/// The keys of a repository: the one that encrypts everything in it, and the password that encrypts
+/// that key in the repository itself, for restic. It cannot be printed; it is serialized for the
+/// worker's stdin only.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RepositoryKey {
     password: Zeroizing<String>,
@@ -29,16 +29,16 @@ impl RepositoryKey {
         }
     }
 
-    /// The password, for plain restic.
+    /// The password, for restic.
     pub fn password(&self) -> Secret {
         Secret::new(self.password.as_str())
     }
 
-    /// Opening with the key itself spares the 128 MiB that a password costs.
+    /// Opening with the key itself saves the 128 MiB of memory that a password needs.
     pub(crate) fn credentials(&self) -> Result<Credentials, BackupError> {
         let part = |from: usize, to: usize| self.master.get(from..to).unwrap_or_default();
         let mut r = part(48, 64).to_vec();
-        // Poly1305 wants these bits to be zero.
+        // Poly1305 requires these bits to be zero.
         for (index, mask) in [(3, 15), (7, 15), (11, 15), (15, 15), (4, 252), (8, 252), (12, 252)] {
             if let Some(byte) = r.get_mut(index) {
                 *byte &= mask;

@@ -1,9 +1,9 @@
-//! Snapshots of volumes: repositories, what is done with them, and the process that does it.
+//! Snapshots of volumes: repositories, operations on them, and the worker process that runs them.
 //!
-//! A repository has restic's format, so that plain restic reads it. The work is done by
-//! `rustic_core` in a process of its own ([`run_worker`]), under limits and watched: it reads what
-//! tenants wrote and what strangers may have changed, and may panic or hang. The daemon only talks
-//! to it ([`Workers`]).
+//! A repository has restic's format, so that restic can read it. The work is done by `rustic_core`
+//! in a separate process ([`run_worker`]), with limits and a watchdog, because it reads untrusted
+//! files of tenants and possibly modified repositories, and may panic or hang. The daemon only
+//! communicates with it ([`Workers`]).
 
 mod bucket;
 mod check;

@@ -1,5 +1,4 @@
-//! One writer for each repository: a file that its process holds locked until it ends, however
-//! it ends.
+//! One writer for each repository: a lock file, which the kernel releases when the process ends.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,10 +12,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{BackupError, BackupErrorKind};
 
-/// How long a writer is waited for: a worker that lost its daemon ends within moments.
+/// How long to wait for another writer: a worker whose daemon ended exits soon.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The right to write, given back when dropped.
+/// The lock, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 

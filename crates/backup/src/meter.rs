@@ -1,4 +1,4 @@
-//! How far the work got, and that it goes on at all.
+//! Progress of a worker, and its liveness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use rustic_core::{Progress as RusticBar, ProgressBars, ProgressType, RusticProgr
 
 use crate::Progress;
 
-/// Counts. What it counts last is shown; that anything is counted is a sign of life.
+/// Counts files and bytes. Every count is also a sign of life.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     files: AtomicU64,
@@ -29,7 +29,7 @@ impl Meter {
         self.live();
     }
 
-    /// Begins again, with what is to be done where that is known.
+    /// Starts again, with the total if it is known (0 if not).
     pub fn begin(&self, total: u64) {
         self.files.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
@@ -37,7 +37,7 @@ impl Meter {
         self.live();
     }
 
-    /// How far it is, and a number that changes with every sign of life.
+    /// The progress, and a number that changes with every sign of life.
     pub fn read(&self) -> (Progress, u64) {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let total = get(&self.total);
@@ -51,7 +51,7 @@ impl Meter {
     }
 }
 
-/// The meter where rustic shows its bars.
+/// The meter as the progress bars of rustic.
 #[derive(Debug, Clone)]
 pub(crate) struct Bars(pub Arc<Meter>);
 
@@ -65,7 +65,7 @@ impl ProgressBars for Bars {
 #[derive(Debug)]
 struct Bar {
     meter: Arc<Meter>,
-    /// Whether it counts bytes, which are what is shown.
+    /// Whether it counts bytes: only those are shown.
     bytes: bool,
 }
 

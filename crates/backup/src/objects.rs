@@ -1,4 +1,4 @@
-//! Where the files of a repository are kept, as rustic sees it.
+//! The storage of a repository's files, as a backend of rustic.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use crate::{
     folder::FolderStore, meter::Meter,
 };
 
-/// A place for named bytes. Names are relative paths such as `data/5e/5e…`.
+/// A store of named objects. Names are relative paths such as `data/5e/5e…`.
 pub(crate) trait Objects: Send + Sync + 'static {
-    /// All of it, or a part: from an offset, so many bytes.
+    /// Reads all of it, or a part: offset and length.
     fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, String>;
-    /// Writes it whole or not at all, and lasting.
+    /// Writes it atomically and durably.
     fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), String>;
-    /// Removes it; one that is not there is removed already.
+    /// Removes it; no error if it does not exist.
     fn remove(&self, name: &str) -> Result<(), String>;
-    /// Everything under a folder, with sizes; names relative to that folder. Empty when there is
-    /// no such folder.
+    /// All objects under a folder, with sizes; names are relative to that folder. Empty when the
+    /// folder does not exist.
     fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, String>;
     /// Removes everything.
     fn erase(&self) -> Result<(), String>;
-    /// For people.
+    /// The location, for messages.
     fn location(&self) -> String;
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn open(repository: &Repository) -> Result<Arc<dyn Objects>, BackupEr
     }
 }
 
-/// The objects as a backend of rustic's. Everything that succeeds is a sign of life.
+/// The objects as a backend of rustic. Every call is a sign of life.
 pub(crate) struct Backend {
     pub objects: Arc<dyn Objects>,
     pub meter: Arc<Meter>,

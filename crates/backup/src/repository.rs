@@ -1,4 +1,4 @@
-//! Opening a repository, and making one.
+//! Opens and creates repositories.
 
 use std::sync::Arc;
 
@@ -14,23 +14,23 @@ use crate::{
     objects::{self, Backend, Objects},
 };
 
-/// A repository that nobody else writes to.
+/// A repository that is locked for writing.
 pub(crate) struct Opened {
     pub rustic: Rustic<OpenStatus>,
     pub lock: Lock,
 }
 
-/// How a repository that is not there is made.
+/// Whether and how to create a missing repository.
 pub(crate) enum Make<'a> {
-    /// Not at all.
+    /// Do not create it.
     Never,
-    /// With parameters of its own.
+    /// With new parameters.
     Fresh,
-    /// So that it cuts files alike: then what one has, the other can take over as it is.
+    /// With the same chunker parameters, so that data can be copied between both unchanged.
     Like(&'a ConfigFile),
 }
 
-/// Opens a repository; `None` when there is none and none is to be made.
+/// Opens a repository; `None` when it does not exist and is not to be created.
 pub(crate) fn open(
     repository: &Repository,
     make: Make<'_>,
@@ -54,7 +54,7 @@ pub(crate) fn open(
         };
         made.map_err(failed)?
     };
-    // The config is written before the key: a crash in between is made good here.
+    // The config is written before the key: a crash in between is repaired here.
     if rustic.list::<rustic_core::repofile::KeyId>().map_err(failed)?.next().is_none() {
         let password = repository.key.password();
         let added = rustic.add_key(password.expose(), &KeyOptions::default());
@@ -63,20 +63,20 @@ pub(crate) fn open(
     Ok(Some(Opened { rustic, lock }))
 }
 
-/// The repository's configuration, which says how it cuts files.
+/// The repository's configuration, with its chunker parameters.
 pub(crate) fn config<S: Open>(rustic: &Rustic<S>) -> ConfigFile {
     rustic.config().clone()
 }
 
 fn is_there(objects: &dyn Objects) -> Result<bool, BackupError> {
     let unavailable = |e: String| {
-        let text = format!("cannot look at {}: {e}", objects.location());
+        let text = format!("cannot read {}: {e}", objects.location());
         BackupError::new(BackupErrorKind::Unavailable, text)
     };
     if !objects.list("").map_err(unavailable)?.is_empty() {
         return Ok(true);
     }
-    // Without its config a repository cannot be read, and a new one would bury the old.
+    // Without its config a repository cannot be read, and creating a new one would overwrite it.
     if objects.list("snapshots").map_err(unavailable)?.is_empty() {
         return Ok(false);
     }

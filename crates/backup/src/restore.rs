@@ -1,7 +1,7 @@
-//! Writing a snapshot into an empty folder.
+//! Restores a snapshot into an empty folder.
 //!
-//! What the snapshot says is not believed: names that lead elsewhere make all of it refused before
-//! anything is written, and afterwards everything is compared with what it is to be.
+//! The snapshot is untrusted: names that lead out of the folder make the restore fail before
+//! anything is written, and the result is compared with the snapshot.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,8 +27,8 @@ use crate::{
     source::unix_bits,
 };
 
-/// Writes `wanted` into `root`; every file is of the user and group `uid` afterwards. Says how
-/// many things and bytes that were.
+/// Writes the snapshot `wanted` into `root`, owned by the user and group `uid`. Returns the number
+/// of entries and bytes.
 pub(crate) fn restore(
     rustic: Rustic<OpenStatus>,
     wanted: &str,
@@ -56,7 +56,8 @@ pub(crate) fn restore(
     for item in rustic.ls(&top, &options).map_err(failed)? {
         let (path, mut node) = item.map_err(failed)?;
         meter.live();
-        // Only root can make devices, and no instance is root: nothing of its own is lost.
+        // Only root can create devices, and no instance runs as root: no data of the instance is
+        // lost.
         if matches!(node.node_type, NodeType::Dev { .. } | NodeType::Chardev { .. }) {
             continue;
         }
@@ -82,7 +83,7 @@ pub(crate) fn restore(
     Ok((nodes.len() as u64, bytes))
 }
 
-/// A failure of rustic while it restores: a full disk may pass, the rest does not.
+/// An error of rustic during a restore: a full disk is temporary, other errors are not.
 fn of(e: &RusticError) -> BackupError {
     let error = BackupError::of("restore the snapshot", e);
     let text = error.message.to_lowercase();
@@ -94,8 +95,8 @@ fn of(e: &RusticError) -> BackupError {
     error
 }
 
-/// Refuses names that lead out of the folder or through something that is no folder. Only a
-/// snapshot that somebody forged has such names.
+/// Rejects names that lead out of the folder or through something that is not a folder. Only forged
+/// snapshots have such names.
 fn refuse_hostile(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     let mut seen = HashSet::new();
     let mut folders: HashSet<&Path> = HashSet::from([Path::new("")]);
@@ -130,8 +131,8 @@ fn refuse_hostile(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Compares what lies there with what is to lie there. rustic only warns when it cannot set what
-/// belongs to a file.
+/// Compares the folder with the snapshot. rustic only warns when it cannot set the metadata of a
+/// file.
 fn compare(root: &Path, nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     let mut linked: HashMap<(u64, u64), u64> = HashMap::new();
     for (path, node) in nodes {

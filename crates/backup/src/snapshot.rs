@@ -1,25 +1,25 @@
-//! Snapshots as they lie in a repository, and as they are told of.
+//! Snapshots in a repository, and their description.
 
 use rustic_core::{Open, Repository as Rustic, repofile::SnapshotFile};
 use startclaw_model::Timestamp;
 
 use crate::{BackupError, BackupErrorKind, SnapshotInfo};
 
-/// The host that all snapshots are said to be of, and the path that they are said to have: so
-/// that they belong together wherever they were taken.
+/// The host and path of all snapshots, the same wherever they were taken, so that restic groups
+/// them.
 pub(crate) const HOST: &str = "startclaw";
 pub(crate) const PATH: &str = "/data";
 
-/// Marks what does not count: the first pass, and a second one that nobody has committed.
+/// Tags of snapshots that are not valid: the first pass, and a second pass before its commit.
 pub(crate) const FIRST_PASS: &str = "first-pass";
 pub(crate) const PENDING: &str = "pending";
 
-/// A fresh id.
+/// A new id.
 pub(crate) fn new_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// The id of a snapshot that counts.
+/// The id of a snapshot, if it is valid.
 pub(crate) fn id(snapshot: &SnapshotFile) -> Option<String> {
     if snapshot.tags.iter().any(|tag| tag == FIRST_PASS || tag == PENDING) {
         return None;
@@ -39,12 +39,12 @@ pub(crate) fn info(snapshot: &SnapshotFile, id: String) -> SnapshotInfo {
     }
 }
 
-/// Every snapshot there is, whether it counts or not.
+/// All snapshots, valid or not.
 pub(crate) fn all<S: Open>(rustic: &Rustic<S>) -> Result<Vec<SnapshotFile>, BackupError> {
     rustic.get_all_snapshots().map_err(|e| BackupError::of("read the snapshots", &e))
 }
 
-/// The snapshots that count, newest first, each once.
+/// The valid snapshots, newest first, without duplicates.
 pub(crate) fn counting<S: Open>(
     rustic: &Rustic<S>,
 ) -> Result<Vec<(String, SnapshotFile)>, BackupError> {
@@ -54,7 +54,7 @@ pub(crate) fn counting<S: Open>(
     Ok(found)
 }
 
-/// One of them: `latest`, or by its id.
+/// Finds a valid snapshot: `latest`, or by its id.
 pub(crate) fn choose<S: Open>(
     rustic: &Rustic<S>,
     wanted: &str,

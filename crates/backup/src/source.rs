@@ -1,8 +1,8 @@
-//! A tenant's folder, read without being led astray.
+//! Reads a tenant's folder safely.
 //!
-//! Its owner may have put anything there and may change it while we look. So nothing is opened by
-//! a path: each name is looked up in the open folder that holds it, no link is followed, and what
-//! was opened is judged on its own. rustic skips what cannot be read without a word; here it is
+//! The tenant may have put anything there and may change it while we read. So nothing is opened by
+//! path: each name is opened relative to the descriptor of its folder, no link is followed, and the
+//! type of the opened file is checked. rustic silently skips unreadable files; here they are
 //! counted and named, because a snapshot that lacks a file is no backup.
 
 use std::{
@@ -33,24 +33,25 @@ use rustix::{
 
 use crate::{BackupError, BackupErrorKind, meter::Meter};
 
-/// Clocks of file systems tick in jiffies of up to 10 ms; some network ones in 2 s.
+/// Timestamps of file systems have a granularity of up to 10 ms, those of some network file systems
+/// of 2 s.
 const GRAIN_SECONDS: i64 = 2;
 /// How many unreadable files are named.
 const NAMED: usize = 5;
-/// The longest path that can be written back.
+/// The longest path that can be restored.
 const LONGEST_PATH: usize = 4000;
 
-/// Which pass it is.
+/// The pass of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// The folder may change meanwhile: what cannot be read is left to the second, and what may
-    /// have changed is recorded so that the second reads it again.
+    /// The folder may change meanwhile: unreadable files are left to the second pass, and files
+    /// that may have changed are recorded so that the second pass reads them again.
     First,
-    /// The folder holds still, and everything is read.
+    /// The folder is frozen, and everything is read.
     Final,
 }
 
-/// A folder to be read.
+/// A folder to read.
 pub(crate) struct Source {
     pub root: PathBuf,
     pub exclude: Vec<String>,
@@ -58,11 +59,11 @@ pub(crate) struct Source {
     pub shared: Arc<Shared>,
 }
 
-/// What the walk and the readers have in common.
+/// State that the walk and the readers share.
 pub(crate) struct Shared {
     pub meter: Arc<Meter>,
     failures: Mutex<Vec<String>>,
-    /// Files that were listed and not yet read or found unchanged.
+    /// Files that were listed and are neither read nor found unchanged yet.
     open: AtomicUsize,
     listed: AtomicBool,
     /// Called when everything is read.
@@ -70,7 +71,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Calls `read` at the moment from which on the folder may change again.
+    /// `read` is called when everything is read: the folder may change again.
     pub fn new(meter: Arc<Meter>, read: impl FnOnce() + Send + 'static) -> Arc<Self> {
         Arc::new(Self {
             meter,
@@ -95,7 +96,7 @@ impl Shared {
         }
     }
 
-    /// What could not be read, as an error.
+    /// An error that names the unreadable files, if there are any.
     pub fn outcome(&self) -> Result<(), BackupError> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.is_empty() {
@@ -109,7 +110,7 @@ impl Shared {
     }
 }
 
-/// A listed file that is not done with; counted from its listing to its end.
+/// A listed file that is not finished; counted while it exists.
 struct Pending(Arc<Shared>);
 
 impl Pending {
@@ -184,7 +185,7 @@ impl Read for Reader {
 }
 
 fn open_file(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, Stat)> {
-    // Without NONBLOCK a FIFO that took the file's place would hold us for ever.
+    // Without NONBLOCK, a FIFO that replaced the file would block us forever.
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(folder, name, flags, Mode::empty())?;
@@ -223,7 +224,7 @@ enum Begun {
     Over,
 }
 
-/// The walk: each folder before what is in it, names in their order of bytes.
+/// The walk: each folder before its content, names in byte order.
 pub(crate) struct Walk {
     root: PathBuf,
     exclude: Vec<String>,
@@ -313,7 +314,7 @@ impl Walk {
         Ok(())
     }
 
-    /// One name. `None` when it is gone again.
+    /// One entry; `None` when it was removed meanwhile.
     fn entry(
         &mut self,
         folder: Arc<OwnedFd>,
@@ -387,9 +388,9 @@ impl Walk {
     }
 }
 
-/// Whether the second pass has to read a file again, whatever its times say by then: it changed
-/// so lately that a change after the reading need not show in them, or it is part of a database,
-/// whose writers may reach it through shared memory.
+/// Whether the second pass must read a file again even if its timestamps are unchanged: it changed
+/// so recently that a change after reading may not show in them, or it is part of a database, whose
+/// writers may change it through shared memory.
 fn is_unproven(folder: &impl AsFd, name: &OsStr, stat: &Stat, looked: Timestamp) -> bool {
     let lately = looked.as_second() - GRAIN_SECONDS;
     if stat.st_mtime >= lately || stat.st_ctime >= lately {
@@ -417,7 +418,7 @@ fn metadata(stat: &Stat) -> Metadata {
     Metadata {
         mode: Some(go_mode(stat.st_mode)),
         mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-        // What was read last changes by reading; it would make every tree a new one.
+        // The access time changes by reading, which would make every tree a new one.
         atime: time(stat.st_mtime, stat.st_mtime_nsec),
         ctime: time(stat.st_ctime, stat.st_ctime_nsec),
         uid: Some(stat.st_uid),
@@ -440,8 +441,8 @@ fn metadata(stat: &Stat) -> Metadata {
     }
 }
 
-/// A mode as restic's format has it, which is Go's: the kind of file and the special bits lie
-/// elsewhere than in Unix.
+/// The mode in restic's format, which is Go's: file type and special bits are at other positions
+/// than in Unix.
 pub(crate) fn go_mode(mode: u32) -> u32 {
     let kind = match FileType::from_raw_mode(mode) {
         FileType::Directory => 1 << 31,
@@ -457,7 +458,7 @@ pub(crate) fn go_mode(mode: u32) -> u32 {
     special.fold(kind | (mode & 0o777), |all, bit| all | bit)
 }
 
-/// The permission bits of Unix in a mode of Go's.
+/// The Unix permission bits of a Go mode.
 pub(crate) fn unix_bits(go: u32) -> u32 {
     let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
     let special = special.iter().filter(|(_, bit)| go & bit != 0).map(|(unix, _)| unix);

@@ -1,8 +1,9 @@
-//! Taking a snapshot.
+//! Takes a snapshot.
 //!
-//! Of a folder that somebody writes to, in two passes: the first stores nearly everything while
-//! it changes; then the folder holds still, and the second stores what changed meanwhile. Only the
-//! second counts, and only when it is told that the folder did hold still until all was read.
+//! A folder in use is read in two passes: the first stores nearly everything while it changes; then
+//! the folder is frozen, and the second pass stores the changes. Only the second one is a valid
+//! snapshot, and only after a commit, which confirms that the folder was frozen until everything
+//! was read.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,7 +22,7 @@ use crate::{
     worker::Talk,
 };
 
-/// What is to be taken.
+/// What to take a snapshot of.
 pub(crate) struct Taking {
     pub root: PathBuf,
     pub live: bool,
@@ -29,7 +30,7 @@ pub(crate) struct Taking {
     pub check: bool,
 }
 
-/// Takes a snapshot and leaves nothing of the first pass behind.
+/// Takes a snapshot and removes the first pass.
 pub(crate) fn take(
     rustic: Rustic<OpenStatus>,
     wanted: &Taking,
@@ -46,11 +47,11 @@ pub(crate) fn take(
         let shared = Shared::new(meter.clone(), || {});
         let source = source(wanted, Pass::First, &shared);
         let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
-        // Without the folder itself there is no first pass.
+        // If the folder itself is unreadable, there is no first pass.
         shared.outcome()?;
         first_added = snapshot::info(&first, String::new()).added_bytes;
         parent = Some(first.id);
-        // What the first pass stored is found by the second.
+        // Lets the second pass find what the first one stored.
         indexed = index(indexed.drop_index())?;
         talk.say(Event::Ready);
         talk.expect(Command::Go)?;
@@ -83,7 +84,7 @@ pub(crate) fn take(
     Ok(info)
 }
 
-/// Removes the snapshots that do not count, except these.
+/// Removes the snapshots that are not valid, except these.
 fn sweep(rustic: &Rustic<OpenStatus>, except: &[SnapshotId]) -> Result<(), BackupError> {
     let unfinished = |s: &SnapshotFile| s.tags.iter().any(|t| t == FIRST_PASS || t == PENDING);
     let ids: Vec<_> = snapshot::all(rustic)?
@@ -144,7 +145,7 @@ fn archive(
     })
 }
 
-/// Kept beside the code that relies on it: what a talk can end with.
+/// The error when a command other than the expected one, or none, was received.
 pub(crate) fn aborted(got: Option<Command>) -> BackupError {
     let text = match got {
         None => "the daemon went away; the snapshot does not count",

@@ -1,7 +1,7 @@
-//! Access: login tokens and sessions of people, API tokens of programs.
+//! Access: login tokens, sessions in instances, and API tokens.
 //!
-//! All of them are random 256-bit values; the database holds SHA-256 digests only, which for
-//! values of that size is as good as a slow hash and costs microseconds.
+//! All of them are random 256-bit values; the database holds SHA-256 digests only, which for values
+//! of that size are as secure as a slow hash and take microseconds.
 
 use std::{
     collections::HashMap,
@@ -17,26 +17,27 @@ use startclaw_store::{NewToken, Session, StoredToken};
 
 use crate::{Engine, EngineError};
 
-/// How long a login token can be used.
+/// The lifetime of a login token.
 pub const LOGIN_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 60);
-/// How long a session lasts.
+/// The lifetime of a session.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a session is believed without asking the database. One that ends is forgotten at once.
+/// How long a cached session is used without a query of the database. A session that ends is
+/// dropped at once.
 const CACHE_TTL: Duration = Duration::from_secs(10);
-/// Sessions kept in memory at most; beyond it the memory is emptied and filled again.
+/// The maximum number of cached sessions; beyond it the cache is cleared.
 const CACHE_CAPACITY: usize = 20_000;
-/// What tokens begin with, so that people and secret scanners know one when they see it.
+/// The prefix of API tokens, by which people and secret scanners recognize them.
 const TOKEN_PREFIX: &str = "sclaw_";
 
-/// Sessions that were looked up lately.
+/// A cache of sessions.
 #[derive(Debug, Default)]
 pub(crate) struct SessionCache(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
 struct Remembered {
     sessions: HashMap<String, (Session, Timestamp)>,
-    /// How often sessions ended. What was read from the database before the last time is not
-    /// remembered: it may be one of those.
+    /// How often sessions ended. A session that was read from the database before the last time is
+    /// not cached: it may have ended.
     endings: u64,
 }
 
@@ -45,7 +46,7 @@ impl SessionCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session, if it is remembered, and how often sessions have ended.
+    /// The session, if it is cached, and the current `endings`.
     fn get(&self, hash: &str, now: Timestamp) -> (Option<Session>, u64) {
         let cache = self.lock();
         let found = cache
@@ -55,7 +56,7 @@ impl SessionCache {
         (found.map(|(session, _)| session.clone()), cache.endings)
     }
 
-    /// Remembers what was read when so many had ended.
+    /// Caches a session that was read when `endings` had this value.
     fn put(&self, hash: &str, session: &Session, now: Timestamp, endings: u64) {
         let mut cache = self.lock();
         if cache.endings != endings {
@@ -67,7 +68,7 @@ impl SessionCache {
         cache.sessions.insert(hash.to_owned(), (session.clone(), now));
     }
 
-    /// Forgets the sessions in these instances.
+    /// Drops the sessions in these instances.
     pub(crate) fn forget(&self, instances: &[InstanceId]) {
         let mut cache = self.lock();
         cache.endings += 1;
@@ -78,44 +79,44 @@ impl SessionCache {
 /// A one-time login token for an instance.
 #[derive(Debug, Clone)]
 pub struct LoginToken {
-    /// What the link carries.
+    /// The token in the link.
     pub value: Secret,
     /// The link itself.
     pub link: Secret,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
-/// A token that was just made: the only time its secret part is seen.
+/// A new API token: the only time that its secret part is visible.
 #[derive(Debug, Clone)]
 pub struct FreshToken {
-    /// What the program sends as `Authorization: Bearer …`.
+    /// The value that the client sends as `Authorization: Bearer …`.
     pub value: Secret,
-    /// What is stored of it.
+    /// The stored part.
     pub stored: StoredToken,
 }
 
-/// A random secret of our own.
+/// A random secret.
 pub(crate) fn random_secret() -> Secret {
     Secret::new(random())
 }
 
-/// 256 random bits as 43 characters that can stand in an address.
+/// 256 random bits as 43 URL-safe characters.
 pub fn random() -> String {
     let mut bytes = [0; 32];
     rand::rng().fill_bytes(&mut bytes);
     BASE64.encode(bytes)
 }
 
-/// What is stored of a random value that opens something.
+/// The digest that is stored of a random secret.
 pub fn digest(value: &str) -> String {
     BASE64.encode(Sha256::digest(value.as_bytes()))
 }
 
 impl Engine {
-    /// A one-time login token with which its bearer enters the instance as its owner. What is
-    /// entered with one made from `account_session`, the digest of a session of an account, ends
-    /// with that; what is entered with one that a token made ends with the token.
+    /// Creates a one-time login token with which its bearer signs in to the instance as its owner.
+    /// A session from a login token ends with `account_session` (the digest of an account's
+    /// session), or with the API token that created the login token.
     pub async fn create_login_token(
         &self,
         actor: &Actor,
@@ -161,7 +162,7 @@ impl Engine {
         let value = random();
         let session = Session { expires_at: now.plus(SESSION_LIFETIME), ..grant };
         if !self.store().add_session(&digest(&value), &session).await? {
-            // They signed out, or the instance went, while they came in.
+            // The account signed out, or the instance was removed, meanwhile.
             return Ok(None);
         }
         let about = Some((instance, name));
@@ -169,8 +170,8 @@ impl Engine {
         Ok(Some((Secret::new(value), session)))
     }
 
-    /// The session of `cookie` in `instance`. The hot path of every request through Caddy: it
-    /// is answered from memory, and from the database every ten seconds.
+    /// The session of `cookie` in `instance`. The hot path of every request through Caddy: answered
+    /// from the cache, and from the database every ten seconds.
     pub async fn session(
         &self,
         instance: &InstanceId,
@@ -203,7 +204,7 @@ impl Engine {
         .await
     }
 
-    /// Makes a token for a program.
+    /// Creates an API token.
     pub async fn create_token(
         &self,
         actor: &Actor,
@@ -230,12 +231,12 @@ impl Engine {
         Ok(FreshToken { value: Secret::new(value), stored })
     }
 
-    /// All tokens, without their secret parts.
+    /// All API tokens, without their secret parts.
     pub async fn tokens(&self) -> Result<Vec<StoredToken>, EngineError> {
         Ok(self.store().tokens().await?)
     }
 
-    /// Ends a token at once, with its streams and what was entered by links that it made.
+    /// Revokes an API token at once, with its streams and the sessions from its sign-in links.
     pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), EngineError> {
         let (engine, actor, id) = (self.clone(), actor.clone(), id.to_owned());
         self.detached(async move {
@@ -249,7 +250,7 @@ impl Engine {
         .await
     }
 
-    /// The token a program sent, if it is good.
+    /// The API token that a client sent, if it is valid.
     pub async fn authenticate(&self, token: &str) -> Result<Option<StoredToken>, EngineError> {
         if !token.starts_with(TOKEN_PREFIX) || token.len() > 200 {
             return Ok(None);

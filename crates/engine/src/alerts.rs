@@ -9,14 +9,14 @@ use tokio::sync::Notify;
 
 use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
 
-/// The first wait after a message did not get through, which doubles; and the longest.
+/// The first wait after a failed notification, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Receives notifications of alerts.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
-    /// Sends a notification; the error is for the log and holds no secret.
+    /// Sends a notification; the error is for the log and contains no secret.
     async fn notify(&self, text: &str) -> Result<(), String>;
 }
 
@@ -35,8 +35,8 @@ impl Notifier for NoopNotifier {
 #[derive(Debug, Default)]
 pub(crate) struct Alerts {
     wake: Notify,
-    /// Held while alerts are compared with states, and while both change together: in between
-    /// they do not agree.
+    /// Held while alerts are compared with states, and while both are changed: in between they do
+    /// not agree.
     pub comparing: tokio::sync::Mutex<()>,
 }
 
@@ -87,8 +87,8 @@ impl Engine {
         metrics::gauge!("startclaw_alerts").set(u32::try_from(there).unwrap_or(u32::MAX));
         for alert in &all {
             let Some(text) = message(alert) else { continue };
-            // Noted before it is sent, which takes seconds: what is resolved meanwhile is told as
-            // resolved, too.
+            // Recorded before sending, which takes seconds: if the alert is resolved meanwhile,
+            // that is notified too.
             if !self.store().begin_telling(alert).await.map_err(|e| e.to_string())? {
                 continue;
             }
@@ -99,8 +99,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Fires and resolves the alerts that follow from what is known just now. Compared with what
-    /// is stored each time, so nothing is missed by a crash.
+    /// Fires and resolves the alerts that follow from the current state. They are compared with the
+    /// stored ones each time, so a crash loses nothing.
     async fn refresh_alerts(&self) -> Result<(), EngineError> {
         let _comparing = self.inner.alerts.comparing.lock().await;
         let open = self.alerts().await?;
@@ -108,7 +108,7 @@ impl Engine {
         let now = Timestamp::now();
         let mut conditions =
             vec![("firewall".to_owned(), self.firewall_error().map(|e| e.message))];
-        // Trouble of a moment is waited out.
+        // A short failure of the host fires no alert.
         let host = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lasting = |(since, why): (Timestamp, String)| {
             (now.since(since) >= timing.sweep_every * 2).then_some(why)
@@ -117,9 +117,9 @@ impl Engine {
         for entry in self.inner.live.all() {
             let why = match entry.shown_state() {
                 InstanceState::Failing => {
-                    Some(entry.reason().unwrap_or_else(|| "it does not come up".into()))
+                    Some(entry.reason().unwrap_or_else(|| "it does not start".into()))
                 }
-                // One that comes up only to crash again is not resolved each time.
+                // An instance in a crash loop does not resolve its alert at each start.
                 InstanceState::Live if now.since(entry.since) >= timing.silence_limit => None,
                 InstanceState::Removing => None,
                 _ => continue,
@@ -139,12 +139,12 @@ impl Engine {
         self.resolve_of_gone(&open).await
     }
 
-    /// Resolves alerts about instances of which nothing is left that they could be about.
+    /// Resolves alerts about instances that no longer exist.
     async fn resolve_of_gone(&self, open: &[Alert]) -> Result<(), EngineError> {
         let archived: Vec<_> = self.store().archives().await?.into_iter().map(|a| a.name).collect();
         for Alert { key, .. } in open {
             let Some((kind, about)) = key.split_once('/') else { continue };
-            // The control plane's and those of an upload, which bear an id, are no names.
+            // Keys of the control plane and of uploads (with an id) contain no name.
             let Ok(name) = Name::parse(about.split('/').next().unwrap_or(about)) else { continue };
             let lives = self.inner.live.get(&name).is_some();
             let over = match kind {
@@ -165,7 +165,7 @@ pub(crate) fn instance_key(name: &Name) -> String {
     format!("instance/{name}")
 }
 
-/// Text of the notification; `None` when all has been sent.
+/// The text of the notification; `None` if none is pending.
 fn message(alert: &Alert) -> Option<String> {
     let Alert { key, detail, since, resolved_at, notified } = alert;
     match resolved_at {

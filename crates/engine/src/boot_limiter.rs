@@ -1,5 +1,5 @@
-//! Who may boot. A boot takes seconds of one CPU, so only a few run in parallel, and a
-//! hundred instances that come back at once do not starve each other and those that are live.
+//! Limits concurrent boots. A boot takes seconds of one CPU, so only a few run in parallel: a
+//! hundred instances that start at once must not starve each other and the live ones.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 
 use startclaw_model::{InstanceId, Timestamp};
 
-/// The gate before the boots.
+/// The limiter.
 #[derive(Debug)]
 pub(crate) struct BootLimiter {
     capacity: usize,
@@ -19,7 +19,7 @@ pub(crate) struct BootLimiter {
 #[derive(Debug, Default)]
 struct State {
     inside: HashSet<InstanceId>,
-    /// Those that did not fail lately: they go before the others.
+    /// Waiting instances that did not fail recently; they go before the failed ones.
     fresh: VecDeque<InstanceId>,
     failed: VecDeque<InstanceId>,
 }
@@ -36,7 +36,7 @@ impl State {
 }
 
 impl BootLimiter {
-    /// A gate that lets `capacity` in at a time.
+    /// Allows `capacity` boots at a time.
     pub fn new(capacity: usize) -> Self {
         Self { capacity: capacity.max(1), state: Mutex::default() }
     }
@@ -45,7 +45,8 @@ impl BootLimiter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets an instance in, or puts it in the line: whoever leaves names the next.
+    /// Lets an instance boot, or appends it to the waiting line; [`Self::release`] returns the next
+    /// one.
     pub fn acquire(&self, id: &InstanceId, failed: bool) -> bool {
         let mut state = self.state();
         if state.inside.contains(id) {
@@ -66,7 +67,7 @@ impl BootLimiter {
         false
     }
 
-    /// Lets an instance out, or out of the line; says who is to be looked at next.
+    /// Ends an instance's boot or its waiting; returns the instance to reconcile next.
     pub fn release(&self, id: &InstanceId) -> Option<InstanceId> {
         let mut state = self.state();
         let was_first = state.front() == Some(id);
@@ -77,13 +78,13 @@ impl BootLimiter {
     }
 }
 
-/// Starts of an instance in an hour that boot without limits. A boot has 30 CPU-seconds at most,
-/// so these are 5 % of one CPU.
+/// The number of starts of an instance in an hour that boot without limits. A boot has at most 30
+/// CPU-seconds, so these are 5 % of one CPU.
 const UNLIMITED_STARTS: usize = 6;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// When an instance was started lately. Without it, whoever starts again and again has the CPU
-/// without a limit all the time.
+/// The recent starts of an instance. Without them, an instance that restarts repeatedly would use
+/// the CPU without a limit all the time.
 #[derive(Debug, Default)]
 pub(crate) struct RecentStarts(VecDeque<Timestamp>);
 
@@ -95,7 +96,7 @@ impl RecentStarts {
         self.0.push_back(now);
     }
 
-    /// Whether it was started so often in the last hour that it boots under its limits.
+    /// Whether it was started so often in the last hour that it boots with its CPU limit.
     pub fn are_many(&self, now: Timestamp) -> bool {
         self.0.iter().filter(|at| now.since(**at) < HOUR).count() > UNLIMITED_STARTS
     }

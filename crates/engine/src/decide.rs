@@ -1,4 +1,4 @@
-//! What to do next: a pure function of the desired state, what is there, and what is remembered.
+//! Decides the next step: a pure function of desired state, observed state and worker state.
 
 use std::time::Duration;
 
@@ -8,39 +8,38 @@ use startclaw_model::{DeletionPolicy, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
 
-/// Everything the decision depends on.
+/// The inputs of the decision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     /// Whether the instance is to exist.
     pub presence: Presence,
-    /// Which of its volumes is which.
+    /// Its volumes.
     pub volumes: &'a Volumes,
-    /// What is done with its data before it is removed.
+    /// What to do with its data before it is removed.
     pub deletion_policy: DeletionPolicy,
-    /// The spec its container is to have.
+    /// The wanted spec of its container.
     pub spec: &'a str,
-    /// The revision its secrets are to have.
+    /// The wanted revision of its secrets.
     pub secrets_revision: u64,
-    /// What the configuration file is to hold; none when it holds that already.
+    /// The wanted content of the configuration file; none when it is up to date.
     pub config: Option<&'a Bytes>,
-    /// Whether the configuration file is one that nobody can read.
+    /// Whether the configuration file is unreadable.
     pub unreadable: bool,
-    /// What is there.
+    /// The observed state.
     pub observed: &'a Observed,
-    /// What healing remembers.
+    /// Its failures and the next retry.
     pub health: &'a Health,
-    /// Whether it was started so often lately that it boots under its CPU limit.
+    /// Whether it was started so often recently that it boots with its CPU limit.
     pub boots_limited: bool,
-    /// Whether this daemon started the container's run, or saw it running.
+    /// Whether this daemon started the container's run, or observed it running.
     pub saw_run: bool,
-    /// How long the container's run lasts.
+    /// How long the container has been running.
     pub run_lasts: Duration,
-    /// How long a container that had booted has not answered, as this daemon saw.
+    /// How long a booted container has not answered, as observed by this daemon.
     pub silent_for: Option<Duration>,
-    /// When this daemon began: what ended before, ended with the host, or because somebody
-    /// stopped everything.
+    /// When this daemon started: containers that exited before were stopped with the host or by an
+    /// operator.
     pub started_at: Timestamp,
-    /// Now.
     pub now: Timestamp,
     /// How long things take.
     pub timing: &'a Timing,
@@ -49,19 +48,19 @@ pub(crate) struct Inputs<'a> {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Take this step and look again.
+    /// Apply this step and observe again.
     Do(Step),
-    /// End the container because of this, which is no wish of anybody's.
+    /// Stop the container for this reason, which is a failure.
     End(String),
-    /// Count this failure, which came at this time, and look again.
+    /// Count this failure and observe again.
     CountFailure(Failure),
-    /// Look again then.
+    /// Observe again after this time.
     Wait(Duration, Waiting),
-    /// Its data are gone: nothing is started.
+    /// Its data are lost: nothing is started.
     DataLost(Loss),
-    /// Its container is gone and its data are to go: first what is to be done with them.
+    /// Its container is gone and its data will be removed: first run the pre-delete step.
     RunPreDelete,
-    /// Everything is as it is to be.
+    /// Desired and observed state agree.
     Converged,
     /// Nothing is left of it.
     Gone,
@@ -74,11 +73,11 @@ pub(crate) enum Waiting {
     Boot,
     /// The end of the backoff after a failure.
     Backoff,
-    /// An answer of a live instance that is silent just now.
+    /// An answer of a live instance that is silent.
     Answer,
     /// A restore, which fills its volume.
     Restore,
-    /// The end of a fault of the host, which counts for nothing.
+    /// The end of a fault of the host, which is not counted.
     Host(&'static str),
 }
 
@@ -87,11 +86,11 @@ pub(crate) enum Waiting {
 pub(crate) enum Loss {
     /// Its volume does not exist.
     Missing,
-    /// Its volume exists, and nothing is in it. An instance that ran has at least a configuration.
+    /// Its volume exists and is empty. An instance that ran has at least a configuration.
     Empty,
 }
 
-/// Whether the data of an instance that once had some are gone.
+/// Whether the data of an instance that had some are lost.
 pub(crate) fn loss(volumes: &Volumes, observed: &Observed) -> Option<Loss> {
     if !volumes.holds_data() {
         return None;
@@ -106,19 +105,19 @@ pub(crate) fn loss(volumes: &Volumes, observed: &Observed) -> Option<Loss> {
 /// A container that exited unexpectedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// When it ended.
+    /// When it exited.
     pub at: Timestamp,
     /// When its run began, by which the failure is counted once.
     pub run: Option<Timestamp>,
     /// Its exit code.
     pub code: i64,
-    /// Whether the kernel ended it for memory.
+    /// Whether the kernel killed it because of its memory limit.
     pub oom_killed: bool,
 }
 
-/// Decides. Every answer but the waiting ones changes what the next pass sees.
+/// Decides. Every decision except the waiting ones changes the inputs of the next pass.
 pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
-    // Before the backoff: a crash loop must not hide it.
+    // Before the backoff: a crash loop must not hide a loss.
     if inputs.presence == Presence::Present
         && let Some(loss) = loss(inputs.volumes, inputs.observed)
     {
@@ -140,7 +139,7 @@ pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
     }
 }
 
-/// The way to nothing: container, network, secrets, and the data last.
+/// Removal: container, network, secrets, and the data last.
 fn take_down(inputs: &Inputs<'_>) -> Decision {
     let observed = inputs.observed;
     if let Some(container) = &observed.container {
@@ -172,21 +171,21 @@ fn take_down(inputs: &Inputs<'_>) -> Decision {
     Decision::Gone
 }
 
-/// The way to a live instance: in the order volume, config, container.
+/// Start: in the order volume, configuration, container.
 fn bring_up(inputs: &Inputs<'_>) -> Decision {
     let observed = inputs.observed;
     let container = observed.container.as_ref();
     if inputs.volumes.awaits_restore() && container.is_none() {
         return Decision::Wait(inputs.timing.sweep_every, Waiting::Restore);
     }
-    // One that is not needed goes when the container surely is not on it any more.
+    // An unneeded volume is removed only when the container certainly does not use it.
     let moved = container.is_none_or(|c| c.spec == inputs.spec);
     let stale = observed.other_volumes.iter().find(|v| !inputs.volumes.keeps(**v));
     if let Some(stale) = stale.filter(|_| moved) {
         return Decision::Do(Step::RemoveOtherVolume(*stale));
     }
     if !observed.volume || !observed.network {
-        // A container on a volume or network that is gone cannot be repaired, only made again.
+        // A container whose volume or network is gone cannot be repaired, only recreated.
         if let Some(container) = container {
             return Decision::Do(if is_alive(container) {
                 Step::StopContainer
@@ -200,7 +199,8 @@ fn bring_up(inputs: &Inputs<'_>) -> Decision {
             Step::CreateVolume
         });
     }
-    // Half-made by a crash, or changed from inside; what runs on it is not disturbed for that.
+    // Incomplete after a crash, or changed by the instance; a running container is not disturbed
+    // for that.
     if !observed.volume_ready && !container.is_some_and(is_alive) {
         return Decision::Do(if inputs.volumes.holds_data() {
             Step::OwnVolume
@@ -224,7 +224,7 @@ fn bring_up(inputs: &Inputs<'_>) -> Decision {
     }
 }
 
-/// A step before which the configuration has to be right.
+/// A step that needs an up-to-date configuration.
 fn prepare(inputs: &Inputs<'_>, then: Step) -> Decision {
     match inputs.config {
         Some(content) => Decision::Do(Step::WriteConfig(content.clone())),
@@ -255,8 +255,7 @@ fn keep_running(inputs: &Inputs<'_>, container: &Container) -> Decision {
         {
             Decision::Do(Step::Repair)
         }
-        // The doctor does not repair what it cannot read; its owner's file is kept beside a new
-        // one.
+        // The doctor does not repair an unreadable file; it is kept beside a new one.
         ContainerState::Exited(exit)
             if exit.code == startclaw_openclaw::DAMAGED && inputs.unreadable =>
         {
@@ -291,7 +290,8 @@ fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
         );
         return Decision::Wait(timing.probe_every, wait);
     }
-    // All limits come into force when a boot is over, so they tell a boot from a silence.
+    // All limits are applied at the end of a boot, so they distinguish a boot from a silent
+    // instance.
     if container.enforced != Enforced::All {
         return boot(inputs, container);
     }
@@ -303,8 +303,8 @@ fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
     }
 }
 
-/// A boot is without limits, and so for no longer than one needs: whoever never answers would
-/// have the whole host.
+/// A boot has no limits, so it must be short: an instance that never answers would use the whole
+/// host.
 fn boot(inputs: &Inputs<'_>, container: &Container) -> Decision {
     let timing = inputs.timing;
     let booting = inputs.run_lasts;
@@ -330,7 +330,7 @@ pub(crate) fn has_started(probe: &Probe) -> bool {
     matches!(probe, Probe::Answer { status, body } if startclaw_openclaw::has_started(*status, body))
 }
 
-/// How long to wait after the `failures`-th failure in a row: doubling, up to the limit.
+/// The wait after the `failures`-th consecutive failure: doubles up to the limit.
 pub(crate) fn backoff(failures: u32, first: Duration, limit: Duration) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);
     first.saturating_mul(1 << doublings).min(limit)

@@ -1,4 +1,4 @@
-//! The decision from every state that a host can be in.
+//! Decisions from every state of a host.
 
 use futures::executor::block_on;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use super::*;
 
 const SPEC: &str = "spec";
 const REVISION: u64 = 3;
-/// It lives on its first volume, and one that was replaced lately is kept.
+/// The first volume is in use, and a replaced one is kept.
 const VOLUMES: Volumes = Volumes {
     current: 0,
     last: 2,
@@ -108,7 +108,8 @@ fn any_health() -> impl Strategy<Value = Health> {
     )
 }
 
-/// Takes steps on a host with this on it until nothing is left to do; says which.
+/// Applies steps on a host with this state until nothing is left to do; returns them and the final
+/// state.
 fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decision>, SimInstance) {
     let host = SimulatedHost::new(10, Duration::ZERO);
     let plan = plan();
@@ -165,7 +166,8 @@ fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decis
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever is there, a wanted instance comes up whole, and no step is one that a host refuses.
+    /// From any state, an instance that is to exist becomes live and complete, and the host refuses
+    /// no step.
     #[test]
     fn every_state_leads_to_a_live_instance(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Present, thing, health);
@@ -178,7 +180,7 @@ proptest! {
         prop_assert!(container.enforced == Enforced::All && container.state == ContainerState::Running);
     }
 
-    /// Whatever is there, an unwanted instance goes without a rest.
+    /// From any state, an instance that is to be removed is removed completely.
     #[test]
     fn every_state_leads_to_nothing(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Absent, thing, health);
@@ -186,13 +188,13 @@ proptest! {
         prop_assert!(left.is_gone());
     }
 
-    /// A live instance's data is never touched on the way up.
+    /// A start never removes data.
     #[test]
     fn bringing_up_never_removes_the_volume(thing in any_thing(), health in any_health()) {
         let kept = thing.volumes.contains_key(&2);
         let (taken, left) = run(Presence::Present, thing, health);
         prop_assert!(!taken.contains(&Decision::Do(Step::RemoveVolume)));
-        prop_assert_eq!(left.volumes.contains_key(&2), kept, "one that is kept is touched neither");
+        prop_assert_eq!(left.volumes.contains_key(&2), kept, "nor is the kept one");
     }
 
     /// The configuration is written only while no container runs.
@@ -330,7 +332,7 @@ fn a_boot_that_used_its_cpu_time_continues_under_the_limit() {
         observed
     };
     let little = with(Enforced::Nothing, Some(timing.boot_cpu / 2));
-    // On a busy host a boot takes long, and that is not its fault.
+    // On a busy host a boot takes long without using much CPU.
     let late = at(0).plus(timing.boot_share * 2);
     assert!(matches!(decide(&little, None, late), Decision::Wait(_, Waiting::Boot)));
     let spent = with(Enforced::Nothing, Some(timing.boot_cpu));
@@ -437,7 +439,7 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
     assert_eq!(decide(&Volumes::empty(), &missing, &fresh), Decision::Do(Step::CreateVolume));
     let waiting = decide(&Volumes::to_be_filled(), &missing, &fresh);
     assert!(matches!(waiting, Decision::Wait(_, Waiting::Restore)), "{waiting:?}");
-    // Half-made by a crash: completed, and created only while nothing was in it.
+    // Incomplete after a crash: it is completed, but created only if it never held data.
     let unready = Observed { volume: true, network: true, ..Observed::default() };
     assert_eq!(decide(&Volumes::empty(), &unready, &fresh), Decision::Do(Step::CreateVolume));
     assert_eq!(decide(&used, &unready, &fresh), Decision::Do(Step::OwnVolume));

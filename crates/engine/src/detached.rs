@@ -1,5 +1,5 @@
-//! Work that runs to its end also when the caller is dropped: a client that hangs up has its
-//! request's future dropped at any await, and what was committed must still have its effects.
+//! Work that completes even if the caller is dropped: when a client disconnects, the future of its
+//! request is dropped at any await, but what was committed must still take effect.
 
 use startclaw_model::InstanceId;
 use tracing::Instrument as _;
@@ -7,8 +7,8 @@ use tracing::Instrument as _;
 use crate::Engine;
 
 impl Engine {
-    /// Runs `work` in a task of its own and waits for it. When the caller is dropped meanwhile,
-    /// the work still completes; [`Engine::shutdown`] waits for it too.
+    /// Runs `work` in a separate task and waits for it. If the caller is dropped meanwhile, the
+    /// work still completes; [`Engine::shutdown`] waits for it too.
     pub async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -17,14 +17,14 @@ impl Engine {
             Ok(done) => done,
             Err(e) => match e.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only the end of the runtime cancels it, which ends the caller too.
+                // It is cancelled only by the end of the runtime, which ends the caller too.
                 Err(_) => std::future::pending().await,
             },
         }
     }
 
-    /// Wakes the loop for this instance when dropped. Made before a commit, so that an error or
-    /// panic behind the commit does not lose the request: a pass too many does no harm.
+    /// Wakes the reconcile loop for this instance when dropped. Created before a commit, so that an
+    /// error or panic after the commit does not lose the request; an unneeded pass does no harm.
     pub(crate) fn wake_on_drop(&self, id: &InstanceId) -> WakeOnDrop {
         WakeOnDrop { engine: self.clone(), id: id.clone() }
     }

@@ -1,13 +1,13 @@
-//! What a caller of the engine can get wrong or meet.
+//! Errors for callers of the engine.
 
 use startclaw_model::{Name, OperationId, Timestamp};
 use startclaw_store::StoreError;
 
-/// A request that was not carried out. The texts are for the caller; what lies inside
-/// ([`EngineError::Inside`]) goes to the log only.
+/// A rejected or failed request. The texts are for the caller; internal causes
+/// ([`EngineError::Inside`]) are only logged.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A field of the request is wrong.
+    /// A field of the request is invalid.
     #[error("{message}")]
     Invalid {
         /// The field, dotted where it is nested: `provider.base_url`.
@@ -15,16 +15,16 @@ pub enum EngineError {
         /// What to do about it.
         message: String,
     },
-    /// There is no instance of this name, or the caller may not see it.
+    /// The instance does not exist, or the caller may not see it.
     #[error("instance {0} not found")]
     NoInstance(Name),
-    /// There is no such operation, or the caller may not see it.
+    /// The operation does not exist, or the caller may not see it.
     #[error("operation {0} not found")]
     NoOperation(OperationId),
-    /// There is no such token.
+    /// The token does not exist.
     #[error("token {0} not found")]
     NoToken(String),
-    /// There is no such secret.
+    /// The secret does not exist.
     #[error("{0} has no secret of this name")]
     NoSecret(Name),
     /// The name belongs to another instance.
@@ -33,24 +33,24 @@ pub enum EngineError {
     /// The instance is being removed.
     #[error("{0} is being removed; wait until it is gone")]
     Removing(Name),
-    /// It is gone, or access to it was lost, while the request was on its way.
+    /// It was removed, or access to it was revoked, during the request.
     #[error("this does not exist any more, or access to it was withdrawn")]
     NoAccess,
-    /// One caller has many streams open.
+    /// The caller has too many open streams.
     #[error("too many streams are open for one caller; close one first")]
     TooManyStreams,
-    /// It was asked too often.
+    /// Too many requests.
     #[error("{message}; next at {at}")]
     TooSoon {
         /// What was counted.
         message: String,
-        /// When it can be asked again.
+        /// When to try again.
         at: Timestamp,
     },
-    /// It does not go together with what is in progress.
+    /// It conflicts with an operation in progress.
     #[error("{0}")]
     Conflict(String),
-    /// It would be more than the account may have.
+    /// It would exceed the account's quota.
     #[error("{0}")]
     Quota(String),
     /// The host has no slot left.
@@ -61,13 +61,13 @@ pub enum EngineError {
         "the address pool or port range in the settings has no place for {0} any more; make it as large as it was"
     )]
     NoPlace(Name),
-    /// An idempotency key with another request.
+    /// The idempotency key was used with another request.
     #[error("this Idempotency-Key was used before with a different request; use a new key")]
     KeyReused,
-    /// The host cannot do it just now.
+    /// The host is temporarily unavailable.
     #[error("the host is temporarily unavailable; try again")]
     HostUnavailable(#[source] startclaw_host::HostError),
-    /// Something of ours failed; the cause is in the daemon's log.
+    /// An internal error; the cause is in the daemon's log.
     #[error("internal error; see the daemon's log")]
     Inside(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -81,7 +81,7 @@ impl EngineError {
         Self::Inside(Box::new(e))
     }
 
-    /// What a failed change of the instance `name` means for the caller.
+    /// Converts an error of a change of the instance `name`.
     pub(crate) fn of(name: &Name, e: StoreError) -> Self {
         match e {
             StoreError::NameTaken => Self::NameTaken(name.clone()),

@@ -1,9 +1,9 @@
-//! Live grants: every stream that is open for a caller, and the loop that ends what its caller may
-//! no longer have.
+//! Live grants: the open streams of all callers, and the loop that ends those whose caller lost
+//! access.
 //!
-//! Level-triggered: a pass asks the database about each open stream, and cuts the connections of
-//! every instance that a transaction marked. Whoever takes access away runs a pass at once; the
-//! loop runs one now and then, and at the start, for what a crash or a dropped request left.
+//! Level-triggered: a pass checks each open stream against the database, and closes the connections
+//! of every instance that a transaction marked. A request that revokes access runs a pass at once;
+//! the loop runs one periodically and at the start, for what a crash or a dropped request left.
 
 use std::{
     collections::HashMap,
@@ -21,46 +21,45 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, EngineError};
 
-/// Between two passes without a reason.
+/// The interval of passes.
 const PASS_EVERY: Duration = Duration::from_secs(5);
-/// Caddy connects so long at most after it was told that somebody may come in: its
-/// `lb_try_duration`, and a second for what goes slowly. Then connections are cut once more.
+/// The longest time from an authorization to Caddy's connection: its `lb_try_duration`, and a
+/// second of tolerance. Then connections are closed once more.
 const CONNECTED: Duration = Duration::from_secs(3);
-/// How long the host may take to cut the connections of one instance.
+/// How long the host may take to close the connections of one instance.
 const CUT: Duration = Duration::from_secs(10);
-/// Caddy ends a WebSocket after a day; a cut that failed for so long has nothing left to cut.
+/// Caddy closes a WebSocket after a day; after that there is nothing left to close.
 const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
-/// Streams of one account, and of one token, at the same time.
+/// The limit of concurrent streams of one account, and of one token.
 const PER_ACCOUNT: usize = 32;
 const PER_TOKEN: usize = 128;
 
-/// Who a stream is open for.
+/// The caller of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// The operator, at the Unix socket.
     Operator,
     /// A token, by its id.
     Token(String),
-    /// A person, by account and the digest of the session.
+    /// A user, by account and the digest of the session.
     Session(AccountId, String),
 }
 
-/// What a stream shows.
+/// The subject of a stream.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// An instance's log.
     Instance(InstanceId),
     /// An operation, which may outlive its instance.
     Operation {
-        /// Its instance.
         instance: InstanceId,
-        /// Who asked for it.
+        /// Who requested it.
         actor: Actor,
     },
 }
 
 impl Subject {
-    /// What a stream of an operation shows.
+    /// The subject of a stream of an operation.
     pub fn operation(operation: &Operation) -> Self {
         Self::Operation { instance: operation.instance.clone(), actor: operation.actor.clone() }
     }
@@ -72,13 +71,13 @@ struct Grant {
     ended: CancellationToken,
 }
 
-/// All streams that are open, and the cuts that were begun.
+/// All open streams, and the disconnects in progress.
 #[derive(Default)]
 pub(crate) struct Grants {
     open: Mutex<HashMap<u64, Grant>>,
     next: AtomicU64,
-    /// The cuts that were made or are in progress: for which loss of access, and whether the
-    /// second.
+    /// Disconnects that were made or are in progress: the time of the revocation, and whether it is
+    /// the second one.
     cuts: Mutex<HashMap<InstanceId, (Timestamp, bool)>>,
     changed: Notify,
 }
@@ -87,7 +86,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The right to one stream. It is given back when it is dropped.
+/// The grant of a stream, released when dropped.
 pub struct AccessGuard {
     grants: Arc<Grants>,
     id: u64,
@@ -121,7 +120,7 @@ impl AccessGuard {
 }
 
 impl Engine {
-    /// The right to a stream about `subject` for `holder`.
+    /// Grants `holder` a stream about `subject`.
     ///
     /// # Errors
     /// [`EngineError::NoAccess`] when access was lost meanwhile; [`EngineError::TooManyStreams`].
@@ -151,7 +150,7 @@ impl Engine {
             open.insert(id, Grant { holder, subject, ended: ended.clone() });
             AccessGuard { grants: grants.clone(), id, ended, expires_at: None }
         };
-        // Only now: a revocation before this look is seen by it, one after it finds the grant.
+        // Only now: a revocation before this check is seen by it, and a later one finds the grant.
         let now = Timestamp::now();
         let found = self.principal(&holder, now).await?.ok_or(EngineError::NoAccess)?;
         if !self.may_see(&found.0, &subject).await? {
@@ -161,9 +160,9 @@ impl Engine {
         Ok(guard)
     }
 
-    /// Enforces what the database says of access: streams whose caller lost it end, cached sessions
-    /// are forgotten, and open connections of marked instances are cut. It is carried out also when
-    /// the caller goes away.
+    /// Enforces the access in the database: ends streams whose caller lost access, drops cached
+    /// sessions, and closes open connections of marked instances. Completes even if the caller is
+    /// dropped.
     pub async fn enforce_access(&self) {
         let engine = self.clone();
         self.detached(async move { engine.access_pass().await }).await;
@@ -180,7 +179,7 @@ impl Engine {
                 biased;
                 () = self.inner.stop.cancelled() => return,
                 () = self.inner.grants.changed.notified() => {
-                    // A second cut follows a first one.
+                    // A second disconnect follows the first one.
                     tokio::select! {
                         () = self.inner.stop.cancelled() => return,
                         () = tokio::time::sleep(CONNECTED) => {}
@@ -194,12 +193,12 @@ impl Engine {
     async fn access_pass(&self) {
         let now = Timestamp::now();
         if let Err(e) = self.store().expire_sessions(now).await {
-            tracing::error!(error = %e, "sessions whose time is over are still there; retrying");
+            tracing::error!(error = %e, "cannot delete expired sessions; retrying");
         }
         let marked = match self.store().disconnects().await {
             Ok(marked) => marked,
             Err(e) => {
-                tracing::error!(error = %e, "it is not known whose connections are to be cut; retrying");
+                tracing::error!(error = %e, "cannot read whose connections must be closed; retrying");
                 Vec::new()
             }
         };
@@ -237,13 +236,13 @@ impl Engine {
                 Ok(true) => {}
                 Ok(false) => ended.cancel(),
                 Err(e) => {
-                    tracing::error!(error = %e, "a stream could not be checked; retrying")
+                    tracing::error!(error = %e, "cannot check the access of a stream; retrying")
                 }
             }
         }
     }
 
-    /// Who a holder is just now, and until when; none when it lost what it came with.
+    /// The current principal of a holder, and its expiry; none when the token or session has ended.
     async fn principal(
         &self,
         holder: &Holder,
@@ -270,15 +269,15 @@ impl Engine {
         if let Some((instance, _)) = self.store().instance_and_key(id).await? {
             return Ok(principal.can_access(&instance.name, instance.account.as_ref()));
         }
-        // The end of an operation is for those who asked for it.
+        // The end of an operation may be seen by who requested it.
         Ok(match subject {
             Subject::Instance(_) => false,
             Subject::Operation { actor, .. } => principal.can_see_operation_of_removed(actor),
         })
     }
 
-    /// Cuts the open connections of an instance: Caddy asked when a WebSocket began, and does not
-    /// ask again. Whoever may still be there comes back on its own.
+    /// Closes the open connections of an instance: Caddy authorizes a WebSocket only when it is
+    /// opened. Clients that still have access reconnect automatically.
     async fn cut(&self, marked: &Disconnect, now: Timestamp) {
         let second = now.since(marked.at) >= CONNECTED;
         {
@@ -300,13 +299,13 @@ impl Engine {
         if let Some(error) = &failed {
             lock(&self.inner.grants.cuts).remove(&marked.instance);
             if now.since(marked.at) < GIVEN_UP {
-                tracing::error!(instance = %marked.instance, error, "open connections of a caller who lost access were not cut; retrying");
+                tracing::error!(instance = %marked.instance, error, "cannot close the open connections of a caller who lost access; retrying");
                 return;
             }
         }
         if second && let Err(e) = self.store().disconnected(marked).await {
             lock(&self.inner.grants.cuts).remove(&marked.instance);
-            tracing::error!(error = %e, "that connections were cut could not be stored; cutting again");
+            tracing::error!(error = %e, "cannot store that connections were closed; closing them again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Failures: counted once, waited out, reported, and in the end forgiven.
+//! Failures: counted once, retried with backoff, reported, and finally reset.
 
 use futures::StreamExt;
 use startclaw_host::{HostError, HostErrorKind, LogRequest, Step, excerpt};
@@ -18,15 +18,13 @@ impl Work<'_> {
         self.instance.health.failures >= self.engine.inner.settings.timing.failing_after
     }
 
-    /// The operations that wait for an instance that does not come up are over; the trying
-    /// continues.
+    /// Fails the operations of an instance that does not start; retries continue.
     pub(super) async fn fail_operations(&mut self) -> Result<(), EngineError> {
         if self.instance.desired.presence == Presence::Absent {
-            // A removal is over when all is gone, not before.
+            // A removal is over only when everything is removed.
             return Ok(());
         }
-        let why =
-            self.instance.health.reason.clone().unwrap_or_else(|| "it does not come up".into());
+        let why = self.instance.health.reason.clone().unwrap_or_else(|| "it does not start".into());
         if self.instance.desired.volumes.is_on_probation() {
             return self.rollback(&why).await;
         }
@@ -37,13 +35,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// It does not come up on the volume that was restored: it continues with the one before, which
-    /// nobody touched.
+    /// It does not start on the restored volume: switches back to the previous one, which was not
+    /// changed.
     pub(super) async fn rollback(&mut self, why: &str) -> Result<(), EngineError> {
         let id = self.instance.id.clone();
         self.engine.store().amend(&id, |desired| desired.volumes.rollback()).await?;
         let error = format!(
-            "{} did not come up with what was restored ({why}), and goes on as it was before",
+            "{} did not start on the restored volume ({why}), and continues on the previous one",
             self.instance.name
         );
         for mut operation in std::mem::take(&mut self.open) {
@@ -94,7 +92,8 @@ impl Work<'_> {
             fail_step(operation, &reason);
             self.engine.save(operation).await?;
         }
-        // The first of its kind and the one that makes it failing; the others say nothing new.
+        // An event for the first failure of its kind, and for the one that makes it failing; the
+        // others would say nothing new.
         if another_reason || failures == timing.failing_after {
             let about = Some((&self.instance.id, &self.instance.name));
             self.engine.record(EventKind::Failed, about, &Actor::system(), &reason).await;
@@ -113,8 +112,8 @@ impl Work<'_> {
         }
     }
 
-    /// The host failed. A transient error is waited out and does not count; an error that stays is
-    /// a failure like a container that does not come up.
+    /// The host failed. A temporary error is retried and does not count; a permanent one is a
+    /// failure, like a container that does not start.
     pub(super) async fn host_failed(&mut self, e: HostError) -> Result<Outcome, EngineError> {
         let timing = &self.engine.inner.settings.timing;
         self.state.host_errors = self.state.host_errors.saturating_add(1);
@@ -141,7 +140,7 @@ impl Work<'_> {
         Ok(Outcome::AtOnce)
     }
 
-    /// The host cannot be asked, but the instance can: what it says itself is what is shown.
+    /// The host does not answer: shows the state by a probe of the instance itself.
     async fn show_host_error(&self, error: String) {
         let probe = self.engine.inner.host.probe(&self.plan).await;
         let answers = probe.is_ok_and(|probe| has_started(&probe));
@@ -155,7 +154,7 @@ impl Work<'_> {
         });
     }
 
-    /// A container that has to be made although nobody asked for anything was taken away.
+    /// Records the loss of a container: it must be created although there is no open operation.
     pub(super) async fn record_loss(&self, step: &Step) {
         let was_live = self
             .engine
@@ -165,12 +164,12 @@ impl Work<'_> {
             .is_some_and(|e| e.state == InstanceState::Live);
         if *step == Step::CreateContainer && self.open.is_empty() && was_live {
             let about = Some((&self.instance.id, &self.instance.name));
-            let what = "its container was gone or out of date and is made again";
+            let what = "its container was missing or out of date and is created again";
             self.engine.record(EventKind::Failed, about, &Actor::system(), what).await;
         }
     }
 
-    /// Tells the owner that the configuration file is quarantined, and why.
+    /// Records that the configuration file is quarantined, and why.
     pub(super) async fn note_quarantine(&self) {
         let about = Some((&self.instance.id, &self.instance.name));
         let why = self.unreadable.as_deref().unwrap_or("its configuration is not readable");
@@ -178,8 +177,8 @@ impl Work<'_> {
         self.engine.record(EventKind::Failed, about, &Actor::system(), &what).await;
     }
 
-    /// Stores what healing remembers, unless something else is wanted of the instance by now:
-    /// that began with a clean slate. `false` then; the next pass sees it.
+    /// Stores the health, unless the desired state has changed meanwhile, which has reset the
+    /// health. Returns `false` then; the next pass reads the new state.
     pub(super) async fn store_health(&mut self) -> Result<bool, EngineError> {
         let Instance { id, health, revision, .. } = &self.instance;
         let stored = self.engine.store().set_health(id, health, *revision).await?;

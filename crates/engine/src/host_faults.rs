@@ -1,17 +1,17 @@
-//! Faults of the host that no instance is to blame for: an alert each, as long as they last.
+//! Faults of the host: an alert for each, while it lasts.
 
 use startclaw_host::HostFault;
 
 use crate::Engine;
 
 impl Engine {
-    /// Asks the host for its faults, and fires or resolves their alerts.
+    /// Queries the faults of the host, and fires or resolves their alerts.
     pub(crate) async fn check_host(self) {
         let faults = self.inner.host.faults().await;
         for key in HostFault::KEYS {
             let fault = faults.iter().find(|fault| fault.key == key);
             if let Err(e) = self.tell_fault(key, fault).await {
-                tracing::warn!(error = %e, key, "an alert of the host could not be stored");
+                tracing::warn!(error = %e, key, "cannot store an alert of the host");
             }
         }
     }

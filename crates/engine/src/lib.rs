@@ -1,5 +1,5 @@
-//! Decides and does: the desired state of every instance is stored, what is there is asked of
-//! the host, and the loop in here takes one step after the other until both agree.
+//! The engine: stores the desired state of every instance, observes the host, and applies one step
+//! after the other until both agree.
 
 mod access;
 mod alerts;
@@ -74,7 +74,7 @@ struct Inner {
     queue: queue::Queue,
     worker_states: reconcile::WorkerStates,
     progress: progress::Progress,
-    /// When this engine began.
+    /// When this engine started.
     started_at: Timestamp,
     boot_limiter: boot_limiter::BootLimiter,
     layout: backup::RepositoryLayout,
@@ -84,14 +84,14 @@ struct Inner {
     notifier: Arc<dyn Notifier>,
     alerts: alerts::Alerts,
     history: usage::History,
-    /// Why the host cannot be asked, and since when, if it cannot.
+    /// Why the host does not answer, and since when.
     host_trouble: Mutex<Option<(Timestamp, String)>>,
-    /// Why the firewall rules of instances are not in place, if they are not.
+    /// Why the firewall rules of instances are not in place.
     firewall_error: Mutex<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     supervisor: Supervisor,
-    /// Work of callers that completes when they are dropped.
+    /// Detached work of callers.
     calls: TaskTracker,
 }
 
@@ -104,7 +104,7 @@ impl Engine {
         &self.inner.sessions
     }
 
-    /// Writes an event down. A failure is logged, not returned: what happened has happened.
+    /// Stores an event. An error is only logged: what the event reports has happened anyway.
     pub(crate) async fn record(
         &self,
         kind: EventKind,
@@ -120,7 +120,7 @@ impl Engine {
             detail: detail.to_owned(),
         };
         if let Err(e) = self.store().record(&event, about.map(|(id, _)| id)).await {
-            tracing::error!(error = %e, detail, "an event could not be stored");
+            tracing::error!(error = %e, detail, "cannot store an event");
         }
     }
 }

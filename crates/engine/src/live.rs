@@ -1,5 +1,5 @@
-//! What is known of every instance just now, in memory: for status, and for the edge, which
-//! asks at each request.
+//! The current state of every instance, in memory: for status, and for the edge, which reads it at
+//! each request.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub endpoints: Endpoints,
     pub state: InstanceState,
     pub since: Timestamp,
-    /// An error that is not the instance's own: the host does not answer, a step failed.
+    /// An error of the host: it does not answer, or a step failed.
     pub host_error: Option<String>,
     pub operation: Option<OperationId>,
     /// When its newest snapshot was taken.
@@ -44,8 +44,8 @@ impl Table {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an instance in, or its new wishes beside what is known of it. A row that was read
-    /// before the one that is in here changes nothing.
+    /// Adds an instance, or updates its desired state. A row that is older than the present one is
+    /// ignored.
     pub fn put(
         &self,
         instance: Arc<Instance>,
@@ -56,7 +56,8 @@ impl Table {
         inner.names.insert(instance.id.clone(), instance.name.clone());
         match inner.entries.get_mut(&instance.name) {
             Some(entry) if entry.instance.id == instance.id => {
-                // One that was removed and came back under its id begins with the first revision.
+                // An instance that was removed and restored has the same id and starts with the
+                // first revision.
                 let same_life = entry.instance.created_at == instance.created_at;
                 if same_life && instance.revision < entry.instance.revision {
                     return;
@@ -79,7 +80,7 @@ impl Table {
         }
     }
 
-    /// Changes what is known of an instance; its `since` follows its state.
+    /// Changes the entry of an instance; `since` is set when its state changes.
     pub fn update(&self, id: &InstanceId, change: impl FnOnce(&mut Entry)) {
         let mut inner = self.write();
         let Some(name) = inner.names.get(id).cloned() else { return };
@@ -91,12 +92,12 @@ impl Table {
         }
     }
 
-    /// Notes what healing remembers.
+    /// Updates the health.
     pub fn set_health(&self, id: &InstanceId, health: &Health) {
         self.update(id, |entry| Arc::make_mut(&mut entry.instance).health = health.clone());
     }
 
-    /// Takes an instance out.
+    /// Removes an instance.
     pub fn remove(&self, id: &InstanceId) {
         let mut inner = self.write();
         if let Some(name) = inner.names.remove(id)
@@ -124,7 +125,7 @@ impl Table {
 }
 
 impl Entry {
-    /// The state, where the wish to remove goes before what was seen last.
+    /// The state; a requested removal takes precedence over the observed state.
     pub fn shown_state(&self) -> InstanceState {
         match self.instance.desired.presence {
             Presence::Absent => InstanceState::Removing,
@@ -132,7 +133,7 @@ impl Entry {
         }
     }
 
-    /// What is wrong, in words.
+    /// The reason why it is not live.
     pub fn reason(&self) -> Option<String> {
         let own =
             || self.instance.health.reason.clone().filter(|_| self.state != InstanceState::Live);

@@ -1,4 +1,4 @@
-//! Data that are gone: an instance that once had some never starts on an empty volume.
+//! Lost data: an instance that had data never starts on an empty volume.
 
 use startclaw_host::{Observed, Plan, Step};
 use startclaw_model::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Work<'_> {
-    /// Whether the instance is about to write into a volume of which that is not stored yet.
+    /// Whether the instance is about to write to a volume that is still stored as unused.
     pub(super) fn begins_to_use_volume(&self, decision: &Decision, observed: &Observed) -> bool {
         let desired = &self.instance.desired;
         let started = observed.container.as_ref().is_some_and(|c| c.started_at.is_some());
@@ -23,15 +23,15 @@ impl Work<'_> {
             && (started || matches!(decision, Decision::Do(Step::StartContainer)))
     }
 
-    /// Stores that the volume holds data. Before the start: a crash in between leaves a volume
-    /// with nothing but our configuration in it, and never one whose loss would not be seen.
+    /// Stores that the volume holds data. Before the start: a crash in between leaves a volume that
+    /// only contains our configuration, and never one whose loss would go unnoticed.
     pub(super) async fn mark_volume_used(&mut self) -> Result<Outcome, EngineError> {
         let id = &self.instance.id;
         self.engine.store().amend(id, |desired| desired.volumes.mark_used()).await?;
         Ok(Outcome::AtOnce)
     }
 
-    /// Its data are gone: it stays down until they are restored or come back.
+    /// Its data are lost: it is not started until they are restored or reappear.
     pub(super) async fn data_lost(
         &mut self,
         loss: Loss,
@@ -46,7 +46,7 @@ impl Work<'_> {
                 snapshot.taken_at
             ),
             None => format!(
-                "there is no backup of it; bring the volume back, or remove the instance with: \
+                "there is no backup of it; recover the volume, or remove the instance with: \
                  startclaw deprovision {name} --no-backup"
             ),
         };
@@ -55,7 +55,8 @@ impl Work<'_> {
             self.rollback(&why).await?;
             return Ok(Outcome::AtOnce);
         }
-        // Both at once, and the alert first: who sees it failing finds the alert.
+        // Both under the lock, and the alert first: a client that sees the failing state also finds
+        // the alert.
         let comparing = self.engine.inner.alerts.comparing.lock().await;
         let news = self.engine.store().fire(&instance_key(name), &reason).await?;
         self.engine.inner.live.update(id, |entry| {
@@ -78,8 +79,8 @@ impl Work<'_> {
         Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
     }
 
-    /// Restores the newest backup, if that is wanted and not in progress; not again at once after
-    /// a restore that failed.
+    /// Restores the newest backup, if that is enabled and not in progress; after a failed restore,
+    /// not again at once.
     async fn restore_lost(&mut self) -> Result<(), EngineError> {
         let settings = &self.engine.inner.settings;
         let now = Timestamp::now();
@@ -96,13 +97,13 @@ impl Work<'_> {
             as_name: None,
         };
         if let Err(e) = self.engine.restore(&Actor::system(), request, None).await {
-            tracing::warn!(name = %self.instance.name, error = %e, "lost data were not restored; trying again later");
+            tracing::warn!(name = %self.instance.name, error = %e, "cannot restore lost data; retrying later");
         }
         Ok(())
     }
 }
 
-/// What is lost, in words.
+/// Describes a loss.
 fn words(loss: Loss, volume: &str) -> String {
     match loss {
         Loss::Missing => format!("its data are gone: its volume {volume} is missing"),
@@ -111,8 +112,8 @@ fn words(loss: Loss, volume: &str) -> String {
 }
 
 impl Engine {
-    /// What of the instance's data is lost, in words; `None` when nothing is, or when the host
-    /// cannot say.
+    /// Describes the loss of the instance's data; `None` when nothing is lost, or when the host
+    /// does not answer.
     pub(crate) async fn lost_data(&self, instance: &Instance) -> Option<String> {
         let place = self.inner.host.endpoints(instance.slot)?;
         let plan = plan::plan(&self.inner.settings, instance, &place);
@@ -121,7 +122,7 @@ impl Engine {
         Some(words(loss, &observed.volume_name))
     }
 
-    /// Says that the volume kept for `restore --undo` is lost, once, if it is.
+    /// Records the loss of the volume that is kept for `restore --undo`, once.
     pub(crate) async fn check_replaced(&self, id: &InstanceId) -> Result<(), EngineError> {
         let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
         let volumes = instance.desired.volumes;
@@ -133,7 +134,7 @@ impl Engine {
             volume: replaced.generation,
             ..plan::plan(&self.inner.settings, &instance, &place)
         };
-        // Only an answer is taken for a loss.
+        // An error is not taken for a loss.
         if !matches!(self.inner.host.volume_mount(&plan).await, Ok(None)) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! From the desired state to what the host is told.
+//! Converts the desired state to the plan for the host.
 
 use startclaw_host::{Endpoints, Plan, SecretFile, Workload};
 use startclaw_model::{Instance, Secret, SecretName};
@@ -6,12 +6,12 @@ use startclaw_openclaw::{self as openclaw, Setup, TelegramSetup};
 
 use crate::{Engine, EngineError, EngineSettings, spec};
 
-/// The address people reach `name` at.
+/// The public address of `name`.
 pub(crate) fn origin(settings: &EngineSettings, name: &startclaw_model::Name) -> String {
     format!("https://{name}.{}{}", settings.domain, settings.port_suffix)
 }
 
-/// What the configuration follows from.
+/// The input of the configuration.
 pub(crate) fn setup(
     settings: &EngineSettings,
     instance: &Instance,
@@ -32,13 +32,13 @@ pub(crate) fn setup(
     }
 }
 
-/// The plan of an instance, without its secrets: they are opened only when they are written.
+/// The plan of an instance, without its secrets: they are decrypted only when they are written.
 pub(crate) fn plan(settings: &EngineSettings, instance: &Instance, endpoints: &Endpoints) -> Plan {
     let desired = &instance.desired;
     let workload = workload();
     let image = format!("{}:{}", settings.instances.image, desired.profile.version);
-    // What of the configuration is ours changes with our settings, and then has to be written,
-    // which needs a stopped container. A new file holds all of it.
+    // Our part of the configuration changes with our settings, and then must be written, which
+    // needs a stopped container. A new file contains all of it.
     let ours = openclaw::spec_basis(&setup(settings, instance, endpoints)).unwrap_or_default();
     let spec = spec::digest(instance, endpoints, &image, &workload, &ours);
     Plan {
@@ -76,7 +76,7 @@ pub(crate) fn workload() -> Workload {
 }
 
 impl Engine {
-    /// The one file with all secrets of an instance, opened.
+    /// The file with all secrets of an instance, decrypted.
     pub(crate) async fn secret_files(
         &self,
         instance: &Instance,

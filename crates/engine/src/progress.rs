@@ -1,4 +1,4 @@
-//! Operations as they go: steps are written down, and subscribers are notified.
+//! Progress of operations: steps are stored, and subscribers are notified.
 
 use futures::{Stream, StreamExt, stream};
 use startclaw_model::{
@@ -8,10 +8,11 @@ use tokio::sync::broadcast;
 
 use crate::{Engine, EngineError};
 
-/// Changes that a slow watcher may fall behind before it reads the database instead.
+/// The number of changes that a slow subscriber may lag behind before it reads the database
+/// instead.
 const CHANNEL_CAPACITY: usize = 1024;
 
-/// Where changes of operations are told.
+/// The channel for changes of operations.
 pub(crate) struct Progress(broadcast::Sender<Operation>);
 
 impl Default for Progress {
@@ -36,8 +37,8 @@ impl Engine {
         Ok(self.store().operations(name, limit).await?)
     }
 
-    /// The newest operations first, at most `limit`, of the instance that has this name now,
-    /// and not of those that had it before.
+    /// The newest operations first, at most `limit`, of the instance that has this name now, and
+    /// not of earlier ones.
     pub async fn own_operations(
         &self,
         name: &startclaw_model::Name,
@@ -56,12 +57,12 @@ impl Engine {
         found.ok_or_else(|| EngineError::NoOperation(id.clone()))
     }
 
-    /// An operation as it is now and at each change, until it is over.
+    /// Watches an operation: its current state and each change, until it is over.
     pub async fn watch(
         &self,
         id: &OperationId,
     ) -> Result<impl Stream<Item = Operation> + Send + 'static + use<>, EngineError> {
-        // Listening before reading: no change can fall between the two.
+        // Subscribes before reading, so that no change is missed.
         let news = self.inner.progress.0.subscribe();
         let first = self.operation(id).await?;
         let watcher = Watcher { engine: self.clone(), id: id.clone(), news, next: Some(first) };
@@ -83,9 +84,9 @@ impl Engine {
         Ok(open)
     }
 
-    /// Notifies subscribers how an operation is, without storing it.
+    /// Publishes the state of an operation to subscribers, without storing it.
     pub(crate) fn publish(&self, operation: &Operation) {
-        // Nobody watching is fine.
+        // It is no error if there is no subscriber.
         let _ = self.inner.progress.0.send(operation.clone());
     }
 
@@ -102,7 +103,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells everybody that an operation, stored as such, is over.
+    /// Publishes and records the end of an operation that is stored already.
     pub(crate) async fn publish_finished(&self, operation: &Operation) {
         self.publish(operation);
         let took = operation.finished_at.unwrap_or_default().since(operation.created_at);
@@ -120,7 +121,7 @@ impl Engine {
     }
 }
 
-/// Makes an operation one that is over.
+/// Sets the outcome of an operation.
 pub(crate) fn close(operation: &mut Operation, outcome: Result<(), String>) {
     let now = Timestamp::now();
     close_step(operation, if outcome.is_ok() { StepState::Done } else { StepState::Failed });
@@ -131,8 +132,8 @@ pub(crate) fn close(operation: &mut Operation, outcome: Result<(), String>) {
     operation.error = outcome.err();
 }
 
-/// Begins a step, which ends the one before. A step that goes on under the same name, such as
-/// waiting for the boot, is begun once.
+/// Begins a step and ends the previous one. Returns `false` when the same step is running already,
+/// such as the wait for the boot.
 pub(crate) fn begin_step(operation: &mut Operation, name: &str) -> bool {
     if operation.steps.last().is_some_and(|s| s.name == name && s.state == StepState::Running) {
         return false;
@@ -152,7 +153,7 @@ pub(crate) fn begin_step(operation: &mut Operation, name: &str) -> bool {
     true
 }
 
-/// Notes that the step at hand failed, and why; it will be tried again.
+/// Marks the current step as failed; it will be retried.
 pub(crate) fn fail_step(operation: &mut Operation, why: &str) {
     if let Some(step) = operation.steps.last_mut()
         && step.state == StepState::Running

@@ -1,5 +1,5 @@
-//! Which instances are to be looked at, and when. An instance is in here once, is worked on
-//! by one worker at a time, and is looked at again when something came up meanwhile.
+//! The queue of instances to reconcile. An instance is in it once, is handled by one worker at a
+//! time, and is handled again if it was pushed meanwhile.
 
 use std::{
     cmp::Reverse,
@@ -15,14 +15,14 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Notify,
-    /// Told whenever somebody is done with an instance.
+    /// Notified whenever an instance is given back.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: HashMap<InstanceId, Item>,
-    /// May hold times that are out of date; an item's own `due` counts.
+    /// May contain outdated times; the item's own `due` is authoritative.
     times: BinaryHeap<Reverse<(Instant, InstanceId)>>,
 }
 
@@ -30,7 +30,7 @@ struct State {
 struct Item {
     due: Option<Instant>,
     busy: bool,
-    /// Somebody pushed it since it was taken last.
+    /// It was pushed since it was last taken.
     dirty: bool,
 }
 
@@ -38,7 +38,7 @@ struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Due {
     pub id: InstanceId,
-    /// Something came up: it is not just its time.
+    /// It was pushed: something changed.
     pub dirty: bool,
 }
 
@@ -47,7 +47,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Look at it at once, or as soon as the worker that has it is done.
+    /// Reconcile it at once, or as soon as the worker that has it is done.
     pub fn push(&self, id: &InstanceId) {
         self.push_at(id, Instant::now());
     }
@@ -67,12 +67,12 @@ impl Queue {
         }
     }
 
-    /// The next instance that is due; waits for one. It is the caller's until [`Queue::done`].
+    /// Waits for the next instance that is due. It belongs to the caller until [`Queue::done`].
     pub async fn next(&self) -> Due {
         loop {
             let wait = match self.take() {
                 Ok(due) => {
-                    // Others may be due as well, and one wake-up wakes one worker.
+                    // Others may be due too, and a notification wakes only one worker.
                     self.wake.notify_one();
                     return due;
                 }
@@ -110,7 +110,7 @@ impl Queue {
         Err(None)
     }
 
-    /// Gives an instance back; `again` is when it is to be looked at without anything coming up.
+    /// Gives an instance back; `again` is when to reconcile it if it is not pushed before.
     pub fn done(&self, id: &InstanceId, again: Option<Instant>) {
         let mut state = self.state();
         let Some(item) = state.items.get_mut(id) else { return };
@@ -128,8 +128,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Takes an instance out of the workers' hands, once none has it. They get it back, to look
-    /// at it at once, when the hold is dropped.
+    /// Locks an instance against workers; waits until none has it. When the lock is dropped, it is
+    /// reconciled at once.
     pub async fn lock(&self, id: &InstanceId) -> InstanceLock<'_> {
         loop {
             let freed = self.freed.notified();
@@ -150,14 +150,14 @@ impl Queue {
         free
     }
 
-    /// How many instances are due now.
+    /// The number of instances that are due now.
     pub fn backlog(&self) -> usize {
         let now = Instant::now();
         self.state().items.values().filter(|i| i.due.is_some_and(|due| due <= now)).count()
     }
 }
 
-/// An instance that no worker touches.
+/// The lock of an instance, which no worker handles meanwhile.
 pub(crate) struct InstanceLock<'a> {
     queue: &'a Queue,
     id: InstanceId,

@@ -1,6 +1,6 @@
-//! The loop: observe, decide, apply one step, observe again, until nothing is left to do.
+//! The reconcile loop: observe, decide, apply one step, observe again, until nothing is left to do.
 //!
-//! A crash anywhere in here needs no recovery: the next pass sees what is there.
+//! A crash at any point needs no recovery: the next pass observes the state.
 
 use std::{
     collections::HashMap,
@@ -36,23 +36,23 @@ pub(crate) struct WorkerState {
     pub(super) converged: Option<Plan>,
     /// The present run of its container.
     pub(super) run: RunClock,
-    /// Why we ended the container, for the report of its end.
+    /// Why we stopped the container, for the report of its exit.
     pub(super) ended_for: Option<String>,
     /// Consecutive errors of the host.
     pub(super) host_errors: u32,
-    /// When it was started lately.
+    /// The recent starts.
     starts: RecentStarts,
     /// When lost data were last restored automatically.
     pub(super) restored_at: Option<Timestamp>,
-    /// What the last pass saw, and how often in a row.
+    /// The inputs of the last pass, and how often in a row.
     seen: Option<(Seen, u32)>,
 }
 
-/// What a decision follows from: the revision, what healing remembers, and what is there.
+/// The inputs of a decision: revision, health and observed state.
 type Seen = (u64, Health, Observed);
 
-/// The same observation so often in a row, each followed at once by another pass, means that what
-/// is done has no effect. Fetching an image makes it twice.
+/// This many equal observations in a row, each followed at once by another pass, mean that the
+/// steps have no effect. Pulling an image causes two.
 const SAME_LIMIT: u32 = 3;
 
 /// The state of all workers. A worker takes an instance's entry while it works on it.
@@ -83,11 +83,11 @@ pub(crate) struct Work<'a> {
     pub(super) unreadable: Option<String>,
 }
 
-/// What a pass came to.
+/// The outcome of a pass.
 pub(crate) enum Outcome {
-    /// Look again after this time.
+    /// Reconcile again after this time.
     Again(Duration),
-    /// Look at once.
+    /// Reconcile again at once.
     AtOnce,
     /// It is gone.
     Gone,
@@ -104,7 +104,7 @@ impl Engine {
             };
             let work = std::panic::AssertUnwindSafe(self.reconcile(&due)).catch_unwind();
             let again = work.await.unwrap_or_else(|_| {
-                tracing::error!(instance = %due.id, "a defect in StartClaw: the look at this instance panicked");
+                tracing::error!(instance = %due.id, "a defect in StartClaw: the reconciliation of this instance panicked");
                 Some(self.inner.settings.timing.backoff_limit)
             });
             self.inner.queue.done(&due.id, again.map(|wait| Instant::now() + wait));
@@ -152,7 +152,7 @@ impl Engine {
             return Ok(Outcome::Gone);
         };
         open.retain(|operation| is_ours(operation, &instance));
-        // The start has made sure that every slot has a place, and `provision` stays below the capacity.
+        // At the start every slot was checked, and `provision` stays below the capacity.
         let Some(endpoints) = self.inner.host.endpoints(instance.slot) else {
             return Ok(Outcome::Gone);
         };
@@ -174,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// Slows a loop down that sees the same again and again.
+    /// Slows down a loop whose inputs do not change.
     fn pace(&self, seen: Seen, outcome: Outcome, state: &mut WorkerState) -> Outcome {
         let Outcome::AtOnce = outcome else {
             state.seen = None;
@@ -194,7 +194,7 @@ impl Engine {
         Outcome::Again(wait)
     }
 
-    /// Operations of an instance that is gone: nothing can be done for them any more.
+    /// Ends the open operations of an instance that is gone.
     async fn close_orphans(&self, open: Vec<Operation>) -> Result<(), EngineError> {
         for mut operation in open {
             let outcome = outcome_of_removal(operation.kind);
@@ -203,8 +203,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The quick way for an instance that was settled and of which nothing else is wanted:
-    /// one probe. `None` when it needs a full observation.
+    /// The fast path for a converged instance: one probe. `None` when it needs a full observation.
     async fn probe_converged(&self, state: &mut WorkerState) -> Option<Outcome> {
         let plan = state.converged.as_ref()?;
         if let Ok(probe) = self.inner.host.probe(plan).await
@@ -218,8 +217,8 @@ impl Engine {
     }
 }
 
-/// Whether an operation is over when the desired state is there. A backup or drill is over when it
-/// is made, and a restore is not ours before its volume is filled; but a removal ends them all.
+/// Whether an operation ends when the desired state is reached. Backups and drills end with their
+/// job, and a restore belongs to its job until its volume is filled; but a removal ends them all.
 fn is_ours(operation: &Operation, instance: &Instance) -> bool {
     let desired = &instance.desired;
     desired.presence == Presence::Absent
@@ -230,7 +229,7 @@ fn is_ours(operation: &Operation, instance: &Instance) -> bool {
         }
 }
 
-/// Why an operation fails whose instance is removed before it is over.
+/// The error of an operation whose instance is removed before it is over.
 pub(crate) const REMOVED: &str = "the instance was deprovisioned meanwhile";
 
 /// How an operation ends when its instance is gone.
@@ -242,7 +241,7 @@ fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {
 }
 
 impl Work<'_> {
-    /// What `pace` compares: without what changes on its own.
+    /// The inputs that `pace` compares, without values that always change.
     fn seen(&self, observed: &Observed) -> Seen {
         let mut observed = observed.clone();
         if let Some(container) = &mut observed.container {
@@ -261,7 +260,7 @@ impl Work<'_> {
         let setup = plan::setup(&self.engine.inner.settings, &self.instance, endpoints);
         let current = observed.config.as_deref();
         let wanted = startclaw_openclaw::configuration(current, &setup);
-        // An unreadable file is its owner's: OpenClaw and its doctor get to see it first.
+        // An unreadable file belongs to its owner: first let OpenClaw and its doctor handle it.
         self.unreadable = wanted.as_ref().err().map(ToString::to_string);
         let config =
             wanted.ok().filter(|wanted| current != Some(wanted.as_slice())).map(bytes::Bytes::from);
@@ -319,8 +318,8 @@ impl Work<'_> {
         }
     }
 
-    /// Whether the data of a removed instance have to wait for a job: a restore in progress would
-    /// make a volume again that nothing knows.
+    /// Whether the removal of data must wait for a job: a restore in progress would create a volume
+    /// again, which would be orphaned.
     fn waits_for_job(&self, decision: &Decision) -> bool {
         let last = matches!(
             decision,
@@ -330,7 +329,7 @@ impl Work<'_> {
             && self.engine.inner.jobs.is_busy(&self.instance.id)
     }
 
-    /// Takes one step.
+    /// Applies one step.
     async fn take(&mut self, step: Step) -> Result<Outcome, EngineError> {
         if step == Step::StartContainer {
             if let Some(e) = self.engine.firewall_error() {
@@ -340,7 +339,7 @@ impl Work<'_> {
             if !self.engine.inner.boot_limiter.acquire(&self.instance.id, failed) {
                 self.begin("queue").await?;
                 self.show(InstanceState::Starting);
-                // Whoever leaves wakes the next; this is for the case that nobody does.
+                // The end of another boot wakes the next instance; this is a fallback.
                 return Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every));
             }
         }
@@ -348,7 +347,7 @@ impl Work<'_> {
         self.record_loss(&step).await;
         self.show(InstanceState::Starting);
         if step == Step::Repair {
-            // Before, not after: a crash in between must not make it twice.
+            // Before the repair: a crash in between must not cause a second one.
             self.instance.health.repaired = true;
             if !self.store_health().await? {
                 return Ok(Outcome::AtOnce);
@@ -386,7 +385,7 @@ impl Work<'_> {
         }
     }
 
-    /// The choice of an open bot is for the first configuration. One that is written after a
+    /// The choice of an open bot applies to the first configuration. One that is written after a
     /// quarantine must not open the bot again, which its owner may have closed meanwhile. `false`
     /// when there is no such choice.
     async fn forget_open_bot(&self) -> Result<bool, EngineError> {
@@ -401,7 +400,7 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Lets the next instance boot, if this one had the right to or waited for it.
+    /// Releases this instance's boot or its place in the waiting line, and wakes the next one.
     fn release_boot(&self) {
         if let Some(next) = self.engine.inner.boot_limiter.release(&self.instance.id) {
             self.engine.inner.queue.push(&next);
@@ -414,7 +413,7 @@ impl Work<'_> {
             Waiting::Boot => {
                 self.begin("boot").await?;
                 self.show(InstanceState::Starting);
-                // One that takes far longer than a boot does must not keep the others waiting.
+                // A boot that takes far too long must not block the others.
                 if self.state.run.lasts() > timing.boot_share {
                     self.release_boot();
                 }
@@ -442,13 +441,12 @@ impl Work<'_> {
         Ok(Outcome::Again(time))
     }
 
-    /// Asks only the booting instance itself for a while: a full observation takes CPU time that
-    /// the boot is short of. Then the worker is given back, for what came up meanwhile and for the
-    /// other instances.
+    /// Only probes the booting instance for a while: a full observation takes CPU time that the
+    /// boot needs. Then the worker is released, for changes meanwhile and for other instances.
     async fn until_started(&self, every: Duration) -> Outcome {
         for _ in 0..QUICK_PROBES {
             tokio::time::sleep(every).await;
-            // One that takes connections and says nothing costs seconds each time.
+            // A probe of an instance that accepts connections but does not answer takes seconds.
             let probe = self.engine.inner.host.probe(&self.plan).await;
             let goes_on = probe.is_ok_and(|p| !has_started(&p) && p != Probe::Silent);
             if self.engine.inner.stop.is_cancelled() || !goes_on {
@@ -458,7 +456,7 @@ impl Work<'_> {
         Outcome::Again(Duration::ZERO)
     }
 
-    /// Everything is as it is to be: operations are over, failures forgiven after a while.
+    /// Desired and observed state agree: operations succeed, and failures are reset after a while.
     async fn converged(&mut self) -> Result<Outcome, EngineError> {
         let timing = self.engine.inner.settings.timing.clone();
         let was_broken = self.instance.health.failures > 0;
@@ -479,7 +477,7 @@ impl Work<'_> {
             return Ok(Outcome::AtOnce);
         }
         let before = self.engine.inner.live.by_id(&id).map(|e| e.state);
-        // Before the state: who sees it live again finds the event.
+        // Before the state: a client that sees it live also finds the event.
         if was_broken && before != Some(InstanceState::Live) {
             let about = Some((&self.instance.id, &self.instance.name));
             self.engine.record(EventKind::Recovered, about, &Actor::system(), "live again").await;
@@ -489,7 +487,7 @@ impl Work<'_> {
             entry.host_error = None;
             entry.operation = None;
         });
-        // After the state: who hears that an operation succeeded finds the instance live.
+        // After the state: a client that sees the operation succeed also finds the instance live.
         if let Some(operation) = self.open.first_mut() {
             begin_step(operation, "live");
         }
@@ -504,24 +502,24 @@ impl Work<'_> {
             *health = Health::default();
             self.store_health().await?;
         }
-        // Failures that are not forgiven yet are looked at again, the long way.
+        // With failures that are not reset yet, the next pass is a full one.
         if self.instance.health == Health::default() {
             self.state.converged = Some(self.plan.clone());
         }
         Ok(Outcome::Again(timing.probe_every))
     }
 
-    /// Nothing is left on the host: forget it.
+    /// Nothing is left on the host: deletes the instance.
     async fn gone(&mut self) -> Result<Outcome, EngineError> {
         let mut over = std::mem::take(&mut self.open);
         for operation in &mut over {
             let outcome = outcome_of_removal(operation.kind);
             close(operation, outcome);
         }
-        // In one transaction: no operation stays open without its instance, and whoever sees
-        // it over can use the name again.
+        // In one transaction: no operation stays open without its instance, and when a client sees
+        // it end, the name can be reused.
         self.engine.store().forget(&self.instance.id, &over).await?;
-        // The mark of what is to be cut went with the instance.
+        // The mark for a disconnect was deleted with the instance.
         self.engine.sessions().forget(std::slice::from_ref(&self.instance.id));
         self.engine.inner.live.remove(&self.instance.id);
         for operation in &over {
@@ -530,7 +528,7 @@ impl Work<'_> {
         Ok(Outcome::Gone)
     }
 
-    /// Shows a step to clients that wait for the operation at hand.
+    /// Begins a step of the current operation, visible to clients.
     pub(super) async fn begin(&mut self, step: &str) -> Result<(), EngineError> {
         let Some(operation) = self.open.first_mut() else { return Ok(()) };
         if begin_step(operation, step) {
@@ -542,7 +540,7 @@ impl Work<'_> {
     pub(super) fn show(&self, state: InstanceState) {
         let state = match (state, self.instance.desired.presence) {
             (_, Presence::Absent) => InstanceState::Removing,
-            // An instance that fails for long stays failing while it is retried.
+            // A failing instance stays failing during retries.
             (InstanceState::Starting, _) if self.is_failing() => InstanceState::Failing,
             (state, _) => state,
         };

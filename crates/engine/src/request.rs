@@ -1,26 +1,26 @@
-//! What a provision asks for.
+//! Provision requests.
 
 use startclaw_model::{AccountId, Limits, ModelProvider, Name, Owner, Secret, TelegramAccess};
 
 use crate::EngineError;
 
-/// A new instance as somebody asks for it. The types hold what can be checked alone; the
-/// rest is checked by [`ProvisionRequest::check`].
+/// A request of a new instance. Single fields are validated by their types; the rest is checked by
+/// [`ProvisionRequest::check`].
 #[derive(Debug, Clone)]
 pub struct ProvisionRequest {
-    /// The name, which is the first label of its address.
+    /// The name: the first label of its address.
     pub name: Name,
-    /// Who it will belong to, as OpenClaw is told.
+    /// The owner's identity in OpenClaw.
     pub owner: Owner,
-    /// The account it will belong to.
+    /// The owning account.
     pub account: Option<AccountId>,
     /// Where its model comes from; without one the owner sets it up in the Control UI.
     pub provider: Option<ModelProvider>,
     /// The provider's key.
     pub api_key: Option<Secret>,
-    /// A Telegram bot's token, as BotFather gave it.
+    /// A Telegram bot's token, from BotFather.
     pub telegram_bot_token: Option<Secret>,
-    /// Who may write to the bot at first.
+    /// Which Telegram users the bot accepts at first.
     pub telegram_access: TelegramAccess,
     /// The OpenClaw version; the platform's when none.
     pub version: Option<String>,
@@ -65,12 +65,12 @@ impl ProvisionRequest {
     }
 }
 
-/// Whether OpenClaw knows this identity as the platform itself.
+/// Whether OpenClaw uses this identity for the platform itself.
 pub fn is_reserved(owner: &str) -> bool {
     owner.eq_ignore_ascii_case(startclaw_openclaw::HOST_USER)
 }
 
-/// A secret is one line of printable characters: a line break in a key is a paste gone wrong.
+/// A secret is one line of printable characters: a line break in a key is a paste error.
 pub(crate) fn check_secret(field: &str, secret: &Secret) -> Result<(), EngineError> {
     let text = secret.expose();
     if text.is_empty() || text.len() > Secret::MAX_LEN {
@@ -82,8 +82,8 @@ pub(crate) fn check_secret(field: &str, secret: &Secret) -> Result<(), EngineErr
     Ok(())
 }
 
-/// BotFather's tokens are the bot's id, a colon and 30 or more characters; a shorter second
-/// part is let through so that private Bot API servers work.
+/// BotFather's tokens are the bot's id, a colon and 30 or more characters; a shorter second part is
+/// accepted for private Bot API servers.
 pub(crate) fn check_telegram_token(field: &str, token: &Secret) -> Result<(), EngineError> {
     let good = token.expose().len() <= 256
         && token.expose().split_once(':').is_some_and(|(id, rest)| {
@@ -102,7 +102,7 @@ pub(crate) fn check_telegram_token(field: &str, token: &Secret) -> Result<(), En
     }
 }
 
-/// A version becomes an image's tag, so it follows a tag's grammar.
+/// A version is used as an image tag, so it follows the grammar of tags.
 fn check_version(version: &str) -> Result<(), EngineError> {
     let good = (1..=128).contains(&version.len())
         && version.starts_with(|c: char| c.is_ascii_alphanumeric())

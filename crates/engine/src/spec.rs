@@ -1,7 +1,7 @@
-//! The digest by which a container is known to be made from the desired state. Its encoding is
-//! frozen: it follows from the text below and not from the names or order of any type's fields,
-//! because another digest replaces the container of every tenant. The names in it are those of the
-//! types in the first version.
+//! The digest that identifies what a container was created from. Its encoding is frozen: it is
+//! defined by the text below and not by the names or order of any type's fields, because another
+//! digest replaces the container of every tenant. The names in it are those of the types in the
+//! first version.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 use startclaw_host::{Endpoints, Workload};
 use startclaw_model::{Instance, Limits};
 
-/// Counts changes of what a container is made of that the digest cannot see.
+/// Version of the container's profile, for changes that the digest does not cover.
 const SHAPE: u32 = 1;
 
-/// The digest for an instance at a place. `configuration` is what of it is ours: it changes with
-/// our settings and then has to be written, which needs a stopped container.
+/// The digest for an instance with these endpoints. `configuration` is our part of its
+/// configuration: it changes with our settings and then must be written, which needs a stopped
+/// container.
 pub(crate) fn digest(
     instance: &Instance,
     place: &Endpoints,
@@ -50,7 +51,7 @@ fn limits(limits: &Limits) -> String {
     )
 }
 
-/// A workload as the first version wrote it.
+/// A workload as the first version encoded it.
 fn workload_text(workload: &Workload) -> String {
     let mut text = String::from("Workload { ");
     let strings = |all: &[String]| list(all.iter().map(|s| quoted(s)));
@@ -88,7 +89,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 /// A text in quotes. All texts of a workload are constants of printable ASCII, which the first
-/// version wrote the same way.
+/// version encoded the same way.
 fn quoted(text: &str) -> String {
     debug_assert!(
         text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()),
@@ -97,7 +98,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A time of whole seconds; there are no others in a workload.
+/// A duration in whole seconds; there are no others in a workload.
 fn seconds(time: Duration) -> String {
     debug_assert_eq!(time.subsec_nanos(), 0, "the encoding of fractions is not frozen");
     format!("{}s", time.as_secs())
@@ -111,7 +112,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The texts were written by the first version, which took what Rust writes for debugging.
+    /// The texts were written by the first version, which used Rust's `Debug` output.
     #[test]
     fn a_workload_is_written_as_in_the_first_version() {
         let workload = Workload {

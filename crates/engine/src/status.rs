@@ -1,4 +1,4 @@
-//! How instances are, for people and for the edge.
+//! Status of instances, for users and for the edge.
 
 use serde::Serialize;
 use startclaw_host::Endpoints;
@@ -6,28 +6,28 @@ use startclaw_model::{
     AccountId, InstanceId, InstanceState, Limits, Name, OperationId, Owner, Profile, Timestamp,
 };
 
-/// How one instance is.
+/// Status of one instance.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceStatus {
     pub id: InstanceId,
     pub name: Name,
-    /// Who it belongs to, as OpenClaw is told.
+    /// The owner's identity in OpenClaw.
     pub owner: Owner,
-    /// The account it belongs to.
+    /// The owning account.
     pub account: Option<AccountId>,
-    /// In one word.
+    /// Its state.
     pub state: InstanceState,
-    /// Why it is not live, in words.
+    /// Why it is not live.
     pub reason: Option<String>,
-    /// The last lines of its log, when it is failing.
+    /// The last lines of its log, if it is failing.
     pub last_log: Vec<String>,
-    /// When it is retried, when it is failing.
+    /// When it is retried, if it is failing.
     pub retry_at: Option<Timestamp>,
-    /// Since when it is in this state, as far as this daemon saw.
+    /// Since when it is in this state, as observed by this daemon.
     pub since: Timestamp,
-    /// Failures since it was last live for a while.
+    /// Failures since it was last live for some time.
     pub failures: u32,
-    /// Where people reach it.
+    /// Its public address.
     pub url: String,
     /// The gateway's port on 127.0.0.1.
     pub port: u16,
@@ -36,7 +36,7 @@ pub struct InstanceStatus {
     pub profile: Profile,
     /// The operation that is in progress.
     pub operation: Option<OperationId>,
-    /// Until when the volume that a restore replaced can come back.
+    /// Until when the last restore can be undone.
     pub undo_until: Option<Timestamp>,
     /// When its newest backup was made.
     pub last_backup: Option<Timestamp>,
@@ -51,17 +51,17 @@ impl InstanceStatus {
     }
 }
 
-/// What the edge needs to know of an instance, from memory.
+/// What the edge needs of an instance.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub id: InstanceId,
     pub name: Name,
-    /// How it is.
+    /// Its state.
     pub state: InstanceState,
-    /// Why it is failing, in words fit for its owner.
+    /// Why it is failing, for its owner.
     pub reason: Option<String>,
-    /// Whether it listens at the webhook port.
+    /// Whether it listens on the webhook port.
     pub telegram: bool,
-    /// Where it is reached.
+    /// Its addresses.
     pub endpoints: Endpoints,
 }

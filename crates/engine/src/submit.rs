@@ -1,5 +1,5 @@
-//! How a request becomes durable and is then acted on: both happen, or neither, whatever becomes
-//! of the caller.
+//! Submission of requests: stores a request and acts on it. Both happen or neither, even if the
+//! caller disconnects.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use startclaw_store::{Idempotency, StoreError, Submission};
 use crate::{Engine, EngineError};
 
 impl Engine {
-    /// Stores a request by `store`, wakes the loop and records the event, also when the caller
-    /// is dropped meanwhile.
+    /// Stores a request with `store`, wakes the loop and records the event, even if the caller is
+    /// dropped meanwhile.
     pub(crate) async fn submit<F>(
         &self,
         operation: Operation,
@@ -33,8 +33,8 @@ impl Engine {
                 Submission::Accepted(operation) => {
                     let shown = engine.refresh(&operation.instance, Some(&operation.id)).await;
                     if let Err(e) = shown {
-                        // It is stored: the caller has its answer, and the sweep shows it.
-                        tracing::error!(error = ?e, "a new request is not shown yet");
+                        // It is stored: the caller gets its answer, and the sweep will show it.
+                        tracing::error!(error = ?e, "cannot show a new request yet");
                     }
                     let about = Some((&operation.instance, &name));
                     engine.record(EventKind::Requested, about, &operation.actor, &what).await;
@@ -45,7 +45,7 @@ impl Engine {
         .await
     }
 
-    /// Stores a backup or drill that is to be made, or answers the one in progress.
+    /// Stores a requested backup or drill, or returns the one in progress.
     pub(crate) async fn submit_job(&self, operation: Operation) -> Result<Operation, EngineError> {
         let engine = self.clone();
         self.detached(async move {
@@ -62,7 +62,7 @@ impl Engine {
         .await
     }
 
-    /// Takes what the database holds of an instance into the live table.
+    /// Updates the live table from the database.
     pub(crate) async fn refresh(
         &self,
         id: &InstanceId,
@@ -76,8 +76,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The operation that the same request led to before. One that is not over is woken: the
-    /// client may repeat the request because nothing happens.
+    /// The operation of the same earlier request. If it is not over, it is woken: the client may
+    /// have repeated the request because nothing happened.
     pub(crate) async fn repeated(
         &self,
         actor: &Actor,
@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// A request's digest covers its secrets, so it is keyed before it is stored: a weak secret
-    /// could be guessed from a plain one.
+    /// The digest of a request covers its secrets, so an HMAC of it is stored: a weak secret could
+    /// be guessed from a plain digest.
     pub(crate) fn keyed(&self, idempotency: Option<Idempotency>) -> Option<Idempotency> {
         idempotency.map(|given| Idempotency {
             request_hash: self.inner.vault.hmac(&given.request_hash),

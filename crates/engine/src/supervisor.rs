@@ -1,6 +1,6 @@
-//! Background tasks by name. The end of one, by a panic or by a mistake, stops all of them: a
-//! daemon that lacks a loop looks healthy and does only part of its work, while one that ends is
-//! started again.
+//! Supervises background tasks. If one ends, by a panic or a bug, all are stopped: a daemon without
+//! one of its loops seems healthy but does only part of its work, while a daemon that exits is
+//! restarted.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -10,7 +10,7 @@ use std::{
 use futures::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Spawns tasks that run until `stop` is cancelled, and cancels it when one ends before.
+/// Spawns tasks that run until `stop` is cancelled, and cancels it if one ends before.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     tasks: TaskTracker,
@@ -19,12 +19,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor of the tasks in `tasks`, which are told by `stop` to end.
+    /// A supervisor of the tasks in `tasks`, which end when `stop` is cancelled.
     pub fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self { tasks, stop, ended: Arc::default() }
     }
 
-    /// Runs a task that ends only when it is told to.
+    /// Spawns a task that must end only after `stop`.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let supervisor = self.clone();
         self.tasks.spawn(async move {
@@ -41,7 +41,7 @@ impl Supervisor {
         });
     }
 
-    /// The task that ended without being told to, if one did.
+    /// The task that ended before `stop`, if any.
     pub fn ended(&self) -> Option<&'static str> {
         self.ended.get().copied()
     }

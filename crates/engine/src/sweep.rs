@@ -1,5 +1,5 @@
-//! What wakes the loop: the start, the host's events, and a periodic sweep for changes without an
-//! event.
+//! Wakes the reconcile loop: at the start, by events of the host, and by a periodic sweep for
+//! changes without an event.
 
 use std::{
     collections::HashMap,
@@ -20,23 +20,23 @@ use crate::{
     queue, reconcile, usage,
 };
 
-/// Instances that are worked on in parallel. Most of their time they wait for the host.
+/// The number of workers. They mostly wait for the host.
 const WORKERS: usize = 32;
 /// Interval of the removal of expired records.
 const GC_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The dependencies of the engine.
 pub struct Dependencies {
-    /// Where instances live.
+    /// Where instances run.
     pub host: Arc<dyn Host>,
-    /// Who works on backups.
+    /// Runs jobs on backup repositories.
     pub repositories: Arc<dyn Repositories>,
     /// Receives notifications of alerts.
     pub notifier: Arc<dyn Notifier>,
 }
 
 impl Dependencies {
-    /// A host whose backups stay in memory, with no notifications.
+    /// A host with backups in memory and without notifications.
     pub fn simulated(host: impl Host) -> Self {
         Self {
             host: Arc::new(host),
@@ -47,7 +47,7 @@ impl Dependencies {
 }
 
 impl Engine {
-    /// Starts the engine: every instance is looked at once, and then whenever there is reason to.
+    /// Starts the engine: every instance is reconciled once, and then whenever something changes.
     pub async fn start(
         store: Store,
         vault: Vault,
@@ -103,7 +103,7 @@ impl Engine {
             engine.inner.live.update(&id, |entry| entry.last_backup = newest.get(&id).copied());
             engine.inner.queue.push(&id);
         }
-        // Before anything is started: no instance runs without its firewall rules.
+        // Before any instance is started: none runs without its firewall rules.
         engine.clone().check_firewall().await;
         let tasks = &engine.inner.supervisor;
         for _ in 0..WORKERS {
@@ -114,7 +114,7 @@ impl Engine {
         tasks.spawn("access", engine.clone().keep_access());
         tasks.spawn("sweep", engine.clone().every(timing.sweep_every, Self::sweep));
         tasks.spawn("firewall", engine.clone().every(timing.firewall_every, Self::check_firewall));
-        // Apart from the firewall: a repair of the host takes longer than that can wait.
+        // Separate from the firewall check, which must not wait for a repair of the host.
         tasks.spawn("host check", engine.clone().every(timing.firewall_every, Self::check_host));
         tasks.spawn("garbage collection", engine.clone().every(GC_INTERVAL, Self::collect_garbage));
         tasks.spawn("backup jobs", engine.clone().run_jobs());
@@ -128,7 +128,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Stops: what is in progress is finished up to the end of its step.
+    /// Stops the engine: running steps are completed.
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -137,12 +137,12 @@ impl Engine {
         self.inner.calls.wait().await;
     }
 
-    /// The background task that ended although the engine was not told to stop, if one did; the engine stops then.
+    /// The background task that ended unexpectedly, if any; the engine stops then.
     pub fn ended(&self) -> Option<&'static str> {
         self.inner.supervisor.ended()
     }
 
-    /// Returns when the engine stops: it was told to, or one of its tasks ended.
+    /// Returns when the engine stops: by [`Self::shutdown`], or because one of its tasks ended.
     pub async fn stopped(&self) {
         self.inner.stop.cancelled().await;
     }
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Follows the host's changes.
+    /// Handles the events of the host.
     async fn listen(self) {
         let mut changes = self.inner.host.watch();
         loop {
@@ -187,8 +187,7 @@ impl Engine {
         self.sweep_now().await;
     }
 
-    /// Wakes what the database holds and nobody woke the loop for: open operations, and instances
-    /// that the live table does not know.
+    /// Wakes the loop for open operations, and for instances that are missing in the live table.
     async fn wake_forgotten(&self) -> Result<(), EngineError> {
         let mut forgotten = self.store().instances_with_open_operations().await?;
         for id in self.store().instance_ids().await? {
@@ -205,9 +204,9 @@ impl Engine {
     /// Compares all instances with one inventory of the host, and wakes those that differ.
     async fn sweep_now(&self) {
         let begun = tokio::time::Instant::now();
-        // First, and also while the host does not answer: requests are shown at least.
+        // First, and even if the host does not answer: requests are at least shown.
         if let Err(e) = self.wake_forgotten().await {
-            tracing::error!(error = ?e, "the database failed; looking for open operations later");
+            tracing::error!(error = ?e, "the database failed; checking for open operations later");
         }
         let found = match self.inner.host.inventory().await {
             Ok(found) => {
@@ -232,7 +231,7 @@ impl Engine {
         }
         for stray in found.into_values() {
             if !self.remove_stray_test_instance(&stray).await {
-                // Never removed: it may be all that is left of somebody's data.
+                // Never removed: it may be the last copy of a user's data.
                 tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
             }
         }
@@ -240,7 +239,7 @@ impl Engine {
         self.measure(&states, begun.elapsed());
     }
 
-    /// Lets go of volumes that a restore replaced and whose time is over.
+    /// Drops replaced volumes whose retention has ended.
     async fn drop_replaced(&self) {
         let now = Timestamp::now();
         for entry in self.inner.live.all() {
@@ -251,13 +250,13 @@ impl Engine {
             }
             if !volumes.expire(now) {
                 if let Err(e) = self.check_replaced(id).await {
-                    tracing::warn!(error = %e, "a replaced volume could not be looked at");
+                    tracing::warn!(error = %e, "cannot check a replaced volume");
                 }
                 continue;
             }
             match self.store().amend(id, |desired| desired.volumes.expire(now)).await {
                 Ok(_) => self.wake(id),
-                Err(e) => tracing::warn!(error = %e, "a replaced volume stays for now"),
+                Err(e) => tracing::warn!(error = %e, "cannot drop a replaced volume; retrying"),
             }
         }
     }
@@ -310,14 +309,14 @@ impl Engine {
         *current = error;
     }
 
-    /// Notes whether the host can be asked. It becomes an alert when it lasts.
+    /// Records whether the host answers. If it does not for some time, an alert fires.
     fn note_host(&self, error: Option<String>) {
         let mut noted = self.inner.host_trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let since = noted.as_ref().map_or_else(Timestamp::now, |(since, _)| *since);
         *noted = error.map(|why| (since, why));
     }
 
-    /// Why no instance may be started: the firewall rules are not in place.
+    /// The reason why no instance may be started: the firewall rules are not in place.
     pub(crate) fn firewall_error(&self) -> Option<HostError> {
         let current = self.inner.firewall_error.lock().unwrap_or_else(PoisonError::into_inner);
         current
@@ -329,7 +328,7 @@ impl Engine {
         if let Err(e) =
             self.store().collect_garbage(Timestamp::now(), self.inner.settings.timing.history).await
         {
-            tracing::warn!(error = %e, "old records could not be cleared away");
+            tracing::warn!(error = %e, "cannot delete expired records");
         }
     }
 }

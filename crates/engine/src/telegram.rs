@@ -1,7 +1,8 @@
-//! Who may write to an instance's Telegram bot: asked of the running instance, and changed there.
+//! Access of Telegram users to an instance's bot: read from the running instance, and changed
+//! there.
 //!
-//! The gateway's own configuration is the truth, because its owner changes it in the Control UI
-//! too; nothing of it is stored here. Telegram's updates never pass through the daemon.
+//! The gateway's own configuration is authoritative, because its owner can also change it in the
+//! Control UI; nothing of it is stored here. Telegram's updates never pass through the daemon.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,35 +14,35 @@ use startclaw_openclaw::{self as openclaw, AdminCall};
 
 use crate::{Engine, EngineError, plan};
 
-/// How long a user may be approved after the first message, as OpenClaw has it.
+/// How long a user can be approved after the first message, as in OpenClaw.
 const REQUEST_LIFE: Duration = Duration::from_secs(3600);
-/// Requests that are shown.
+/// The number of shown requests.
 const REQUESTS: usize = 10;
-/// Users with access that are shown.
+/// The number of shown users with access.
 const ALLOWED: usize = 1000;
-/// Tries of a change whose configuration was changed by another meanwhile.
+/// Attempts of a change if the configuration is changed concurrently.
 const TRIES: u32 = 3;
-/// Instances that `doctor` asks at the same time, and for how long all in all.
+/// The number of instances that `doctor` queries in parallel, and the total timeout.
 const ASKED_AT_ONCE: usize = 8;
 const CHECK_LIMIT: Duration = Duration::from_secs(8);
 
 /// Whether a bot is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TelegramConnection {
-    /// There is no token.
+    /// No token is stored.
     None,
-    /// A token is stored, and the instance did not say yet whether it is good.
+    /// A token is stored, but not verified by the instance yet.
     Unverified,
-    /// Telegram knows the bot under this user name.
+    /// Telegram accepted the token of the bot with this user name.
     Connected(String),
-    /// Telegram refused the token.
+    /// Telegram rejected the token.
     Refused,
     /// The instance cannot reach Telegram.
     Unreachable,
 }
 
 impl TelegramConnection {
-    /// For people.
+    /// The text for users.
     pub fn text(&self) -> String {
         match self {
             Self::None => "not connected".to_owned(),
@@ -54,21 +55,21 @@ impl TelegramConnection {
     }
 }
 
-/// How an instance's bot is.
+/// Status of an instance's bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelegramStatus {
     /// Whether it is connected.
     pub connection: TelegramConnection,
-    /// Whether every Telegram user may command the agent; `None` when the instance did not say.
+    /// Whether every Telegram user may command the agent; `None` when the instance did not answer.
     pub open: Option<bool>,
-    /// The users who may, of those that the configuration lists.
+    /// The users with access that the configuration lists.
     pub allowed: Vec<TelegramUser>,
-    /// Who asks for access, newest first.
+    /// The users who request access, newest first.
     pub requests: Vec<PairingRequest>,
 }
 
 impl Engine {
-    /// How the bot of an instance is, asked of the instance itself.
+    /// The status of an instance's bot, queried from the instance itself.
     pub async fn telegram(&self, name: &Name) -> Result<TelegramStatus, EngineError> {
         let entry =
             self.inner.live.get(name).ok_or_else(|| EngineError::NoInstance(name.clone()))?;
@@ -110,8 +111,8 @@ impl Engine {
         Ok(status)
     }
 
-    /// Lets a Telegram user command the agent. The first who is approved becomes the bot's
-    /// command owner. Approving a user twice changes nothing.
+    /// Approves a Telegram user, who may then command the agent. The first approved user becomes
+    /// the bot's command owner. Approving a user twice has no effect.
     pub async fn approve_telegram(
         &self,
         actor: &Actor,
@@ -121,7 +122,7 @@ impl Engine {
         if user <= 0 {
             return Err(EngineError::invalid(
                 "approve",
-                "invalid Telegram user id: it is a positive number, which the bot tells who writes to it",
+                "invalid Telegram user id: it is a positive number, which the bot sends to users who write to it",
             ));
         }
         self.change_access(actor, name, &format!("approved the Telegram user {user}"), |o, a| {
@@ -130,7 +131,7 @@ impl Engine {
         .await
     }
 
-    /// Closes a bot that is open to every Telegram user; those that are listed keep access.
+    /// Closes a bot that is open to every Telegram user; listed users keep access.
     pub async fn close_telegram(&self, actor: &Actor, name: &Name) -> Result<(), EngineError> {
         self.change_access(actor, name, "closed the Telegram bot to strangers", |o, a| {
             (a.open || !a.pairing).then(|| telegram::close(o, a))
@@ -138,8 +139,8 @@ impl Engine {
         .await
     }
 
-    /// Changes who may write to the bot, in the running instance. `change` answers nothing when
-    /// it is that way already.
+    /// Changes the access to the bot in the running instance. `change` returns `None` when nothing
+    /// is to be changed.
     async fn change_access(
         &self,
         actor: &Actor,
@@ -164,12 +165,12 @@ impl Engine {
             }
         }
         Err(EngineError::Conflict(format!(
-            "cannot change who may write to the bot of {name}: the instance does not answer as expected; \
+            "cannot change the access to the bot of {name}: the instance does not answer as expected; \
              try again when it is live"
         )))
     }
 
-    /// Names the live instances whose bot every Telegram user may command.
+    /// Checks for live instances whose bot every Telegram user may command.
     pub(crate) async fn check_telegram(&self) -> Check {
         let mut with_bot = self.inner.live.all();
         with_bot.retain(|entry| {
@@ -204,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// The name of an instance and whether its bot is open, if it says.
+    /// The name of an instance and whether its bot is open, if it answers.
     async fn bot_access(self, instance: Arc<Instance>) -> Option<(String, bool)> {
         let origin = plan::origin(&self.inner.settings, &instance.name);
         let answer = self.ask_admin(&instance, telegram::access(&origin)).await?;
@@ -212,7 +213,7 @@ impl Engine {
         Some((instance.name.to_string(), access.open))
     }
 
-    /// The body of a good answer.
+    /// The body of a successful answer.
     async fn ask_admin(&self, instance: &Instance, call: AdminCall) -> Option<String> {
         self.post_admin(instance, call).await.filter(|(s, _)| *s == 200).map(|(_, body)| body)
     }
@@ -227,7 +228,7 @@ impl Engine {
     }
 }
 
-/// The requests that are still open: not too old, and not approved meanwhile.
+/// The open requests: not expired, and not approved.
 fn open_requests(body: &str, access: &Access) -> Vec<PairingRequest> {
     let now = Timestamp::now();
     let mut found = telegram::understand_requests(body);
@@ -239,7 +240,7 @@ fn open_requests(body: &str, access: &Access) -> Vec<PairingRequest> {
     found
 }
 
-/// What the host is told to post.
+/// Converts a call to a request of the host.
 pub(crate) fn request(call: openclaw::AdminCall) -> startclaw_host::Request {
     startclaw_host::Request {
         path: call.path,

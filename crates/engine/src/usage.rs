@@ -1,8 +1,8 @@
-//! What instances and the host used over the last hours, for charts. It is kept in memory only,
-//! and begins again with the daemon.
+//! Usage of instances and the host over the last hours, for charts. It is kept in memory only, and
+//! lost when the daemon restarts.
 //!
-//! A point takes 8 bytes, so an instance takes 2.9 kB. A thousand with six hours each were measured
-//! to take 3.5 MB in all.
+//! A point takes 8 bytes, so an instance takes 2.9 kB. A thousand instances with six hours each
+//! were measured to take 3.5 MB in total.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -15,32 +15,32 @@ use startclaw_model::{InstanceId, Name, Timestamp};
 
 use crate::Engine;
 
-/// How many looks are remembered: six hours, at one a minute.
+/// The number of samples: six hours, one per minute.
 const SAMPLES: usize = 360;
-/// How long one look may take: a gap in a chart is better than a look that holds up the next.
+/// The timeout of a sample: a gap in a chart is better than a delay of the next sample.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was used at one time.
+/// The usage at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub at: Timestamp,
     /// Memory in use, in MiB.
     pub memory_mib: u32,
-    /// CPU time used since the sample before, in thousandths of one core: 1500 are one and a half
-    /// cores, busy all the time.
+    /// CPU time since the previous sample, in thousandths of one core: 1500 means that one and a
+    /// half cores were busy.
     pub cpu_thousandths: u32,
 }
 
-/// What the host has and uses.
+/// Resources and usage of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MachineHistory {
-    /// How it was at the last look; none before the first.
+    /// The last sample; none before the first.
     pub now: Option<MachineUsage>,
     /// Memory and CPU over the last hours, oldest first.
     pub samples: Vec<Sample>,
 }
 
-/// One point of a chart. Without one, nothing ran, or it was not seen.
+/// One point of a chart. It is missing if the instance did not run or was not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Point {
     memory_mib: u32,
@@ -48,21 +48,21 @@ struct Point {
 }
 
 impl Point {
-    /// No memory is as much as this.
+    /// The mark of a missing point; no real usage is this high.
     const NONE: Self = Self { memory_mib: u32::MAX, cpu_thousandths: u32::MAX };
 }
 
-/// The points of one chart; the last belongs to the last look.
+/// The points of one chart; the last one belongs to the last sample.
 #[derive(Debug)]
 struct RingBuffer {
     points: VecDeque<Point>,
-    /// The CPU time at the last look, and when that was.
+    /// The CPU time at the last sample, and its time.
     before: Option<(Duration, Instant)>,
 }
 
 impl RingBuffer {
     fn new() -> Self {
-        // As large as it gets: growing by doubling would take more.
+        // Allocated at full size: growing by doubling would take more memory.
         Self { points: VecDeque::with_capacity(SAMPLES), before: None }
     }
 
@@ -71,7 +71,7 @@ impl RingBuffer {
         let point = seen.and_then(|(memory, cpu)| {
             self.before = Some((cpu, now));
             let (earlier, at) = before?;
-            // A container that is new began at nothing.
+            // The counter of a new container starts at zero.
             let used = cpu.checked_sub(earlier).unwrap_or(cpu);
             let memory_mib = u32::try_from(memory >> 20).unwrap_or(u32::MAX - 1);
             Some(Point { memory_mib, cpu_thousandths: thousandths(used, now - at) })
@@ -88,13 +88,13 @@ fn thousandths(used: Duration, time: Duration) -> u32 {
     u32::try_from(per).unwrap_or(u32::MAX)
 }
 
-/// What is remembered.
+/// The samples of all charts.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// When was looked, oldest first.
+    /// The times of the samples, oldest first.
     looks: VecDeque<Timestamp>,
     instances: HashMap<InstanceId, RingBuffer>,
     machine: Option<RingBuffer>,
@@ -104,7 +104,7 @@ struct Inner {
 impl Inner {
     /// The samples of one chart, oldest first.
     fn samples(&self, ring: &RingBuffer) -> Vec<Sample> {
-        // Whoever came later has fewer points: both end with the last look.
+        // A newer instance has fewer points: both end with the last sample.
         let skipped = self.looks.len().saturating_sub(ring.points.len());
         let looks = self.looks.iter().skip(skipped);
         looks
@@ -124,7 +124,7 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was seen of the instances that there are, and forgets the others.
+    /// Adds the samples of existing instances, and drops the others.
     fn put(
         &self,
         there: &HashSet<InstanceId>,
@@ -156,8 +156,8 @@ impl History {
 }
 
 impl Engine {
-    /// What an instance used over the last six hours, oldest first, with a sample a minute while it
-    /// ran; nothing when there is no such instance.
+    /// The usage of an instance over the last six hours, oldest first, with one sample per minute
+    /// while it ran; empty when the instance does not exist.
     pub fn usage(&self, name: &Name) -> Vec<Sample> {
         let Some(entry) = self.inner.live.get(name) else { return Vec::new() };
         let inner = self.inner.history.lock();
@@ -165,20 +165,20 @@ impl Engine {
         ring.map(|ring| inner.samples(ring)).unwrap_or_default()
     }
 
-    /// What the host used over the last six hours, and what it has.
+    /// The usage of the host over the last six hours, and its resources.
     pub fn machine_usage(&self) -> MachineHistory {
         let inner = self.inner.history.lock();
         let samples = inner.machine.as_ref().map(|ring| inner.samples(ring)).unwrap_or_default();
         MachineHistory { now: inner.machine_now, samples }
     }
 
-    /// Looks at what everybody uses.
+    /// Samples the usage of all instances and of the host.
     pub(crate) async fn sample_usage(self) {
         let host = &self.inner.host;
         let look = async { tokio::join!(host.usage(), host.machine()) };
         let none = (Ok(Vec::new()), Ok(None));
         let (seen, machine) = tokio::time::timeout(PATIENCE, look).await.unwrap_or(none);
-        let untold = |e: HostError| tracing::debug!(error = %e, "what is in use cannot be seen");
+        let untold = |e: HostError| tracing::debug!(error = %e, "cannot sample the usage");
         let seen = seen.map_err(untold).unwrap_or_default();
         let machine = machine.map_err(untold).unwrap_or_default();
         let there = self.inner.live.all().into_iter().map(|e| e.instance.id.clone()).collect();
@@ -192,7 +192,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Looks at instances with so many MiB each that use half a core.
+    /// Adds samples of instances with the given memory in MiB and half a core of CPU.
     struct Sampler {
         history: History,
         begun: Instant,
@@ -235,7 +235,7 @@ mod tests {
         looks.sample(&["a"], &[]);
         looks.sample(&["a"], &[("a", 400)]);
         looks.sample(&["a"], &[("a", 500)]);
-        // The first look after a start only sees from where to count.
+        // The first sample after a start only sets the base of the CPU counter.
         assert_eq!(looks.of("a"), [(2, 200, 500), (3, 300, 500), (6, 500, 500)]);
     }
 

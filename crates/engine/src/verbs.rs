@@ -1,5 +1,5 @@
-//! What can be asked: each verb stores the desired state and an operation in one transaction,
-//! and wakes the loop. Nothing else happens while the caller waits.
+//! Verbs: each stores the desired state and an operation in one transaction, and wakes the
+//! reconcile loop. The caller waits for nothing else.
 
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
@@ -23,7 +23,7 @@ pub struct SecretInfo {
 }
 
 impl Engine {
-    /// Asks for a new instance.
+    /// Requests a new instance.
     pub async fn provision(
         &self,
         actor: &Actor,
@@ -82,13 +82,13 @@ impl Engine {
             secrets,
         };
         let capacity = self.inner.host.capacity();
-        self.submit(operation, "asked for provision".into(), async move |engine, operation| {
+        self.submit(operation, "requested provision".into(), async move |engine, operation| {
             engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await
         })
         .await
     }
 
-    /// Asks for a fresh container.
+    /// Requests a new container.
     pub async fn restart(
         &self,
         actor: &Actor,
@@ -111,9 +111,9 @@ impl Engine {
         .await
     }
 
-    /// Asks for an instance and its data to go, after what `policy` says is done with them. Asked
-    /// again while that is in progress, it returns the operation that does it; a deletion policy
-    /// that asks for less, or for the end of the backups too, counts then.
+    /// Requests the removal of an instance and its data, after the pre-delete step of `policy`. If
+    /// the removal is in progress, returns its operation; a policy without a final backup, or with
+    /// a purge, then replaces the earlier one.
     pub async fn deprovision(
         &self,
         actor: &Actor,
@@ -218,18 +218,18 @@ impl Engine {
             .collect())
     }
 
-    /// How one instance is.
+    /// The status of one instance.
     pub async fn status(&self, name: &Name) -> Result<InstanceStatus, EngineError> {
         let entry = self.inner.live.get(name);
         entry.map(|e| self.shown(&e)).ok_or_else(|| EngineError::NoInstance(name.clone()))
     }
 
-    /// How all instances are, by name.
+    /// The status of all instances, by name.
     pub async fn status_all(&self) -> Result<Vec<InstanceStatus>, EngineError> {
         Ok(self.inner.live.all().iter().map(|e| self.shown(e)).collect())
     }
 
-    /// Where requests for `label`, the first label of an address, go to. From memory.
+    /// The route of requests for `label`, the first label of an address. From memory.
     pub fn route(&self, label: &str) -> Option<Route> {
         let entry = self.inner.live.get(&Name::parse(label).ok()?)?;
         Some(Route {
@@ -259,13 +259,13 @@ impl Engine {
         Ok(self.store().events(name, limit).await?)
     }
 
-    /// The newest events first, at most `limit`, of the instance that has this name now, and
-    /// not of those that had it before.
+    /// The newest events first, at most `limit`, of the instance that has this name now, and not of
+    /// earlier ones.
     pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, EngineError> {
         Ok(self.store().own_events(name, limit).await?)
     }
 
-    /// Checks what the engine stands on: the host and the database.
+    /// Runs the diagnostic checks of the host, the database, backups and bots.
     pub async fn diagnose(&self) -> Vec<Check> {
         let defaults = &self.inner.settings.instances;
         let mut found =
@@ -275,7 +275,7 @@ impl Engine {
             Err(e) => Check::error(
                 "database",
                 e.to_string(),
-                "look at the disk that holds the data folder, then restart the daemon",
+                "check the disk that holds the data folder, then restart the daemon",
             ),
         });
         found.push(self.diagnose_backups().await);
@@ -296,31 +296,31 @@ impl Engine {
         Ok(self.store().ping().await?)
     }
 
-    /// Refuses a version of which there is no image and nowhere to get one from. A host that
-    /// does not answer just now is no reason to refuse.
+    /// Rejects a version whose image is neither on the host nor in a registry. An error of the host
+    /// is no reason to reject it.
     async fn check_image(&self, version: &str) -> Result<(), EngineError> {
         let image = format!("{}:{version}", self.inner.settings.instances.image);
         match self.inner.host.image(&image).await {
             Ok(ImageState::Unknown) => Err(EngineError::invalid(
                 "version",
                 format!(
-                    "the image {image} is not on this machine, and there is nowhere to fetch it from"
+                    "the image {image} is not on this machine, and its name contains no registry to pull it from"
                 ),
             )),
             Ok(ImageState::Here | ImageState::Fetchable) | Err(_) => Ok(()),
         }
     }
 
-    /// Transfers an instance to an account; `false` when that is gone or leaves. All access of
-    /// people who had it before ends; the new owner is also who OpenClaw is told, for which the
-    /// container is replaced.
+    /// Transfers an instance to an account; `false` when that is gone or pending deletion. All
+    /// access of the previous owner ends; the new owner also becomes the identity in OpenClaw, for
+    /// which the container is replaced.
     pub async fn transfer(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
             let Some(done) = engine.store().transfer(&id, &to).await? else { return Ok(false) };
             if done.changed {
-                // Before what can fail: both read the database.
+                // Before the call that can fail: both read the database themselves.
                 engine.inner.queue.push(&id);
                 engine.enforce_access().await;
             }
@@ -330,18 +330,18 @@ impl Engine {
         .await
     }
 
-    /// Writes down something that happened and is about no instance.
+    /// Records an event that is not about an instance.
     pub async fn note(&self, kind: EventKind, actor: &Actor, detail: &str) {
         self.record(kind, None, actor, detail).await;
     }
 
-    /// A digest of `text` that nobody makes who has not the master key.
+    /// An HMAC of `text` with the master key.
     pub fn hmac(&self, text: &str) -> String {
         self.inner.vault.hmac(text)
     }
 
-    /// The account that an admin or a program means by an owner, if it is one's address. Whoever
-    /// signed up with an address that may be somebody else's gets nothing by it.
+    /// The account of an owner that an admin or a program names by its address. Only a confirmed
+    /// address counts: an unconfirmed one may belong to another person.
     async fn account_of(&self, owner: &Owner) -> Result<Option<AccountId>, EngineError> {
         let Ok(email) = Email::parse(owner.as_str()) else { return Ok(None) };
         let found = self.store().account_and_password(&email).await?;
@@ -349,7 +349,7 @@ impl Engine {
         Ok(sure.map(|(account, _)| account.id))
     }
 
-    /// What counts when an instance is made: an account's own wishes have a limit.
+    /// The limits of a new instance: only requests of an account itself are limited.
     pub(crate) fn quota_for(&self, actor: &Actor) -> Option<Allowance> {
         let instances = &self.inner.settings.instances;
         let names =
@@ -379,7 +379,7 @@ impl Engine {
         removed: Vec<SecretName>,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        // Before the look at the instance: a removal that is repeated finds none.
+        // Before reading the instance: when a removal is repeated, it does not exist any more.
         if let Some(before) = self.repeated(actor, name, idempotency.clone()).await? {
             return Ok(before);
         }
@@ -420,7 +420,7 @@ impl Engine {
     }
 }
 
-/// What a secret that comes or goes means for the desired state.
+/// Updates the desired state after a secret was set or removed.
 fn set_secret_flag(desired: &mut Desired, name: &SecretName, set: bool) {
     desired.secrets_revision += 1;
     if *name == SecretName::telegram_bot_token() {

@@ -61,7 +61,7 @@ fn only(machine: &Machine) -> InstanceId {
     ids[0].clone()
 }
 
-/// What is there of the only instance.
+/// The state of the only instance.
 fn thing(machine: &Machine) -> SimInstance {
     let id = only(machine);
     machine.host.state().instance(&id).clone()
@@ -235,12 +235,12 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let id = only(&machine);
-    // It starts on no volume but its first.
+    // It starts on its first volume only.
     let host = machine.host.clone();
     let seen = id.clone();
     machine.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
-            // The world is not locked while faults are asked for.
+            // The host's state is not locked while faults are chosen.
             let mut world = host.state();
             let thing = world.instance(&seen);
             thing.behaviour =
@@ -251,7 +251,7 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
     let failed = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
     let why = failed.error.unwrap();
-    assert!(why.contains("goes on as it was before"), "{why}");
+    assert!(why.contains("continues on the previous one"), "{why}");
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the volume that was no good is gone", async || {
         let world = &mut machine.host.state();
@@ -286,7 +286,7 @@ async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
     assert_eq!(
         restore(&engine, "alice", None).await.unwrap().state,
         OperationState::Succeeded,
-        "another try is free to work"
+        "another attempt can succeed"
     );
 }
 
@@ -323,7 +323,7 @@ async fn deprovision_takes_a_last_backup_and_the_instance_can_come_back_as_itsel
     assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
     let done = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-    assert_eq!(only(&machine), id, "it has its id, and so its key and its backups, again");
+    assert_eq!(only(&machine), id, "it has the same id, and so its key and its backups");
     assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
 }
 
@@ -340,7 +340,7 @@ async fn a_purge_forgets_the_backups_too() {
     assert!(matches!(engine.backups(&alice).await, Err(EngineError::NoInstance(_))));
 }
 
-/// The removal overtakes a restore that is about to make its volume.
+/// The removal overtakes a restore that is about to create its volume.
 #[tokio::test]
 async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation() {
     for policy in [DeletionPolicy::None, DeletionPolicy::Purge] {
@@ -364,7 +364,7 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
         let gone = engine.deprovision(&Actor::system(), &name("alice"), policy, None).await;
         assert_eq!(over(&engine, &gone.unwrap()).await.state, OperationState::Succeeded);
         assert_eq!(over(&engine, &restore).await.state, OperationState::Failed);
-        // Its end waits for the jobs.
+        // The shutdown waits for the jobs.
         engine.shutdown().await;
         assert_eq!(machine.host.state().ids(), [], "{policy:?}");
         let store = machine.database().await;
@@ -447,7 +447,7 @@ async fn an_instance_that_went_on_too_early_is_backed_up_again() {
     let id = only(&machine);
     let (host, first) = (machine.host.clone(), Arc::new(AtomicBool::new(true)));
     machine.host.set_faults(Faults::by(move |_, step| {
-        // As the watchdog does it, just before we do.
+        // As the watchdog does, just before we do.
         if matches!(step, Some(Step::ResumeContainer)) && first.swap(false, Ordering::SeqCst) {
             let mut world = host.state();
             world.instance(&id).container.as_mut().unwrap().state = ContainerState::Running;
@@ -466,8 +466,8 @@ async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
     provisioned(&engine, "alice").await;
     let none = restore(&engine, "alice", None).await;
     assert!(matches!(none, Err(EngineError::Invalid { ref field, .. }) if field == "snapshot"));
-    let nobody = restore(&engine, "bob", None).await;
-    assert!(matches!(nobody, Err(EngineError::NoInstance(_))));
+    let unknown = restore(&engine, "bob", None).await;
+    assert!(matches!(unknown, Err(EngineError::NoInstance(_))));
 }
 
 #[tokio::test]
@@ -477,7 +477,11 @@ async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
         engine.diagnose().await.into_iter().find(|f| f.name == "backups").unwrap()
     };
     let engine = machine.start().await;
-    assert_eq!(found(&engine).await.status, CheckStatus::Warning, "the disk dies with the machine");
+    assert_eq!(
+        found(&engine).await.status,
+        CheckStatus::Warning,
+        "the disk is lost with the machine"
+    );
     engine.shutdown().await;
     let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
     assert_eq!(found(&engine).await.status, CheckStatus::Ok);

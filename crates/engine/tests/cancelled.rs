@@ -16,7 +16,7 @@ use support::*;
 /// More polls than any verb needs.
 const POLLS: u32 = 60;
 
-/// Polls a future `n` times, lets others run between, and drops it.
+/// Polls a future `n` times, lets other tasks run in between, and drops it.
 async fn dropped_after<T>(n: u32, future: impl Future<Output = T>) {
     let mut future = pin!(future);
     let mut context = Context::from_waker(std::task::Waker::noop());
@@ -96,7 +96,8 @@ async fn a_provision_whose_caller_is_dropped_is_seen_and_comes_up() {
     engine.shutdown().await;
 }
 
-/// As a daemon of another version, or one that died between commit and wake, leaves it.
+/// The state that a daemon of another version leaves, or one that crashed between commit and
+/// wake-up.
 #[tokio::test]
 async fn the_sweep_finds_what_nobody_woke_the_loop_for() {
     let machine = Machine::new();

@@ -1,5 +1,5 @@
-//! The daemon dies at any moment of any operation, and the next one finishes: nothing leaks,
-//! nothing is made twice.
+//! The daemon crashes at any point of any operation, and the next one completes it: nothing leaks,
+//! nothing is done twice.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -25,12 +25,12 @@ use startclaw_model::{
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 
-/// A daemon's life: its runtime. Dropping it ends every task where it stands, as a kill does.
+/// The runtime of one daemon. Dropping it ends every task at once, as a kill does.
 fn life() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// What goes wrong at one call of the host.
+/// A fault at one call of the host.
 #[derive(Debug, Clone, Copy)]
 enum Mishap {
     Refuse,
@@ -52,7 +52,7 @@ fn any_mishap() -> impl Strategy<Value = Mishap> {
     ]
 }
 
-/// What is asked after the provision.
+/// The request after the provision.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Verb {
     Restart,
@@ -60,8 +60,8 @@ enum Verb {
     Deprovision,
 }
 
-/// Lets mishaps happen at the given steps, or at the look before them, each once; says when the
-/// daemon is to die.
+/// Injects the faults at the given steps, or at the observation before them, each once; sets `die`
+/// when the daemon is to crash.
 fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
     let mishaps = std::sync::Mutex::new((0u64, mishaps));
     Faults::by(move |_, step| {
@@ -70,7 +70,7 @@ fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
         state.0 += u64::from(step.is_some());
         let Some(at) = state.1.iter().position(|(n, _)| *n == number) else { return Fault::None };
         match state.1.remove(at).1 {
-            // A look is not refused, and a step that is refused for good has its own test.
+            // An observation is not refused, and permanent refusals have their own test.
             Mishap::Refuse if step.is_some() => Fault::Refuse,
             Mishap::Refuse | Mishap::Fail => Fault::FailBefore,
             Mishap::FailAfter => Fault::FailAfter,
@@ -87,7 +87,7 @@ fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
     })
 }
 
-/// Runs `ask`, and lives on through crashes until `done` holds.
+/// Runs `ask`, and restarts the daemon after crashes until `done` holds.
 fn live_until(
     machine: &Machine,
     die: &AtomicBool,
@@ -111,7 +111,7 @@ fn live_until(
                     if done(&engine).await {
                         return true;
                     }
-                    // Reading the database more often than that is most of the work of the test.
+                    // Polling the database more often would dominate the test's run time.
                     tokio::time::sleep(Duration::from_millis(4)).await;
                 }
             };
@@ -186,7 +186,7 @@ proptest! {
     }
 }
 
-/// Lets mishaps happen at the given jobs on repositories, each once.
+/// Injects the faults at the given jobs on repositories, each once.
 fn repository_faults(
     mishaps: Vec<(u64, Mishap)>,
     die: Arc<AtomicBool>,
@@ -212,7 +212,8 @@ fn repository_faults(
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases() / 4, max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Nobody is left frozen, on half a volume or without one, and what was reported is so.
+    /// No instance is left frozen, on an incomplete volume or without one, and the reported outcome
+    /// is true.
     #[test]
     fn backups_and_restores_survive_failures_lags_and_crashes_at_any_step(
         on_host in prop::collection::vec((0u64..14, any_mishap()), 0..4),
@@ -275,12 +276,12 @@ proptest! {
     }
 }
 
-/// Some in a quick run; thousands in the whole test.
+/// A few in a quick run; thousands in the full test.
 fn cases() -> u32 {
     std::env::var("STARTCLAW_CRASH_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
-/// Not by chance: a crash before and after each single step of a provision.
+/// Not random: a crash before and after each step of a provision.
 #[test]
 fn a_crash_before_and_after_every_step_of_a_provision() {
     for number in 0..8 {

@@ -20,7 +20,7 @@ use startclaw_model::{
 };
 use support::*;
 
-/// An engine with an instance `alice` of which there is a backup.
+/// An engine with an instance `alice` that has a backup.
 async fn ready(machine: &Machine) -> Engine {
     let engine = machine.start().await;
     provisioned(&engine, "alice").await;
@@ -45,7 +45,7 @@ fn alice(machine: &Machine) -> (InstanceId, SimInstance) {
     (id, thing)
 }
 
-/// Waits until nothing is there that a drill made, and alice is as she was.
+/// Waits until the test instance is removed, and alice is unchanged.
 async fn only_alice(machine: &Machine) {
     until("nothing of the drill is left", async || machine.host.state().ids().len() == 1).await;
     let (_, thing) = alice(machine);
@@ -61,14 +61,14 @@ async fn finding(engine: &Engine) -> (CheckStatus, String) {
 async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     let machine = Machine::new();
     let engine = ready(&machine).await;
-    assert!(finding(&engine).await.1.contains("no backup was tried yet"));
+    assert!(finding(&engine).await.1.contains("no backup was tested yet"));
     let (id, _) = alice(&machine);
     let host = machine.host.clone();
     machine.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
             let mut world = host.state();
             let living = world.instance(&id);
-            assert!(living.container.is_some(), "it runs on beside it");
+            assert!(living.container.is_some(), "the live instance keeps running");
             let drill = world.instance(&InstanceId(format!("drill-{id}"))).clone();
             assert!(drill.isolated && !drill.network && drill.secrets.is_some());
         }
@@ -84,7 +84,7 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     only_alice(&machine).await;
     let (verdict, detail) = finding(&engine).await;
     assert_eq!(verdict, CheckStatus::Ok);
-    assert!(detail.starts_with("alice came up on its backup at"), "{detail}");
+    assert!(detail.starts_with("alice started on its backup at"), "{detail}");
     until("it is an event", async || {
         let events = engine.events(Some(&name("alice")), 10).await.unwrap();
         events.iter().any(|e| e.detail.starts_with("drill succeeded"))
@@ -101,8 +101,8 @@ async fn without_a_backup_there_is_nothing_to_try() {
         let refused = engine.drill(&Actor::system(), wanted.as_ref()).await;
         assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
     }
-    let nobody = engine.drill(&Actor::system(), Some(&name("bob"))).await;
-    assert!(matches!(nobody, Err(EngineError::NoInstance(_))));
+    let unknown = engine.drill(&Actor::system(), Some(&name("bob"))).await;
+    assert!(matches!(unknown, Err(EngineError::NoInstance(_))));
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() 
     let (verdict, detail) = finding(&engine).await;
     assert!(verdict == CheckStatus::Error && detail.contains("state/openclaw.sqlite"), "{detail}");
 
-    // A new daemon has not forgotten it.
+    // It survives a restart of the daemon.
     engine.shutdown().await;
     let engine = machine.start().await;
     becomes(&engine, "alice", InstanceState::Live).await;
@@ -138,7 +138,7 @@ async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() 
 #[tokio::test]
 async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() {
     for (behaviour, why) in [
-        (Behaviour::Exits(1), "does not come up on what was restored"),
+        (Behaviour::Exits(1), "does not start on the restored data"),
         (Behaviour::Hangs, "did not start within"),
     ] {
         let machine = Machine::new();
@@ -149,7 +149,7 @@ async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() 
         assert!(failed.error.as_ref().unwrap().contains(why), "{failed:?}");
         let boot = failed.steps.last().unwrap();
         assert_eq!(boot.name, "boot");
-        assert!(boot.detail.as_ref().unwrap().contains("start 0"), "its log is told: {boot:?}");
+        assert!(boot.detail.as_ref().unwrap().contains("start 0"), "with its log: {boot:?}");
         assert_eq!(engine.alerts().await.unwrap()[0].key, "drill/alice");
         only_alice(&machine).await;
         becomes(&engine, "alice", InstanceState::Live).await;
@@ -193,7 +193,7 @@ async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
     assert_eq!(drill.error.as_deref(), Some("the instance was deprovisioned meanwhile"));
 }
 
-/// A daemon that dies at `step` of a drill; the operation that it leaves open.
+/// A daemon that crashes at `step` of a drill; returns the operation that it leaves open.
 fn dies_at(machine: &Machine, step: &'static str, fault: Fault) -> Operation {
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let life = life.unwrap();

@@ -1,4 +1,4 @@
-//! What breaks comes back without anyone asking.
+//! Failures are repaired without a request.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -61,7 +61,7 @@ async fn a_container_that_hangs_is_replaced_and_the_reason_said() {
     assert!(events.iter().any(|e| e.detail.contains("did not answer")), "{events:?}");
 }
 
-/// A tenant that never answers must not have the host for as long as it likes.
+/// A tenant that never answers must not use the host without limits.
 #[tokio::test]
 async fn a_boot_that_never_ends_has_no_more_cpu_than_a_boot_needs() {
     let mut machine = Machine::new();
@@ -189,7 +189,7 @@ async fn while_the_host_is_away_status_says_what_the_instance_itself_says() {
     let machine = Machine::new();
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    // The host's own answers fail, and so do probes: the instance is not shown as live.
+    // The host's calls fail, and so do probes: the instance is not shown as live.
     machine.host.state().end(&id, 137, false);
     machine.host.set_faults(Faults::by(|_, _| Fault::FailBefore));
     until("it is not shown as live", async || {

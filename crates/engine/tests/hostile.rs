@@ -1,4 +1,4 @@
-//! What a tenant writes harms its own instance at most.
+//! Files of a tenant cannot harm other instances.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -8,12 +8,12 @@ use startclaw_host::simulated::Behaviour;
 use startclaw_model::{InstanceId, InstanceState};
 use support::*;
 
-/// What overflows the stack of a parser that recurses; an overflow ends the test program.
+/// Overflows the stack of a recursive parser, which would abort the test program.
 fn too_deep() -> bytes::Bytes {
     vec![b'['; 20_000].into()
 }
 
-/// Puts the file into the volume of an instance whose container has ended with `code`.
+/// Writes the file to the volume of an instance whose container exits with `code`.
 fn write_and_end(machine: &Machine, id: &InstanceId, code: i64, next: Behaviour) {
     let mut world = machine.host.state();
     let thing = world.instance(id);
@@ -38,7 +38,7 @@ async fn a_configuration_nested_too_deep_is_shown_and_stops_no_other_instance() 
     assert!(why.contains("openclaw.json is not readable: nested deeper than 64 levels"), "{why}");
     provisioned(&engine, "bob").await;
     engine.shutdown().await;
-    // Again with the file there from the start.
+    // Again with the file present at the start.
     let engine = machine.start().await;
     becomes(&engine, "bob", InstanceState::Live).await;
     becomes(&engine, "alice", InstanceState::Failing).await;
@@ -59,6 +59,6 @@ async fn a_configuration_that_openclaw_refuses_too_is_quarantined_and_its_owner_
     .await;
     becomes(&engine, "alice", InstanceState::Live).await;
     let events = engine.events(Some(&name("alice")), 50).await.unwrap();
-    let told = events.iter().any(|e| e.detail.contains("kept beside a new one"));
-    assert!(told, "{events:?}");
+    let noted = events.iter().any(|e| e.detail.contains("kept beside a new one"));
+    assert!(noted, "{events:?}");
 }

@@ -1,4 +1,4 @@
-//! Data that are gone: never an empty volume in their place, and never a word too late.
+//! Lost data: never replaced by an empty volume, and reported at once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -18,7 +18,7 @@ async fn backed_up(engine: &Engine) -> InstanceId {
     id
 }
 
-/// What `docker rm -f` and `docker volume rm` do.
+/// Does what `docker rm -f` and `docker volume rm` do.
 fn remove_all(machine: &Machine, id: &InstanceId) {
     let mut world = machine.host.state();
     let thing = world.instance(id);
@@ -57,14 +57,14 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
     assert!(why.contains("startclaw restore alice latest"), "{why}");
     assert_eq!(engine.alerts().await.unwrap()[0].key, "instance/alice");
 
-    // Nothing is backed up, and what was is kept.
+    // Nothing is backed up, and earlier backups are kept.
     let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
     let failed = over(&engine, &asked).await;
     assert_eq!(failed.state, OperationState::Failed);
     assert!(failed.error.unwrap().contains("nothing to back up"));
     assert_eq!(engine.backups(&name("alice")).await.unwrap().len(), 1);
 
-    // A new daemon says the same, once.
+    // A new daemon reports the same, without a second event.
     engine.shutdown().await;
     let engine = machine.start().await;
     becomes(&engine, "alice", InstanceState::Failing).await;
@@ -76,7 +76,7 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the alert is resolved", async || engine.alerts().await.unwrap().is_empty()).await;
     let status = engine.status(&name("alice")).await.unwrap();
-    assert_eq!(status.undo_until, None, "there is nothing to go back to");
+    assert_eq!(status.undo_until, None, "there is no volume to switch back to");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn the_loss_of_the_volume_before_a_restore_is_told() {
     let id = backed_up(&engine).await;
     assert_eq!(restored(&engine).await, OperationState::Succeeded);
     machine.host.state().instance(&id).volumes.remove(&0);
-    until("it is told", async || {
+    until("it is reported", async || {
         let events = engine.events(Some(&name("alice")), 100).await.unwrap();
         events.iter().any(|e| e.detail.contains("cannot be undone"))
     })

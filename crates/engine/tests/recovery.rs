@@ -1,4 +1,4 @@
-//! The host is gone, and everything comes back on another one.
+//! The host is lost, and the platform is recovered on another one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -19,7 +19,7 @@ async fn backed_up(engine: &Engine, text: &str) {
     assert_eq!(over(engine, &asked).await.state, OperationState::Succeeded);
 }
 
-/// The host is lost while the daemon runs; what comes back on the next.
+/// The host is lost while the daemon runs; returns the next host and the recovered instances.
 async fn recovered(
     machine: Machine,
     engine: Engine,
@@ -65,7 +65,7 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
     let last = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
     let last = over(&engine, &last).await;
     assert_eq!((last.kind, last.state), (OperationKind::Restore, OperationState::Succeeded));
-    // It was on the old machine only in part: what is left is what the bucket holds.
+    // The copies on the old machine are lost: only those in the bucket are left.
     let backups = engine.backups(&name("alice")).await.unwrap();
     assert!(backups.len() == 2 && backups.iter().all(|b| b.remote && !b.local), "{backups:?}");
     assert_eq!(engine.backups(&name("dave")).await.unwrap().len(), 2);

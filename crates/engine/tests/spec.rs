@@ -1,4 +1,4 @@
-//! The spec of a container that exists never changes without need: another digest replaces the
+//! The spec of an existing container never changes without need: another digest replaces the
 //! container of every tenant at the next start.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -78,12 +78,12 @@ fn connected() -> Desired {
         Some(ModelProvider { kind: ProviderKind::Anthropic, model: None, base_url: None });
     desired.profile.api_key = true;
     desired.profile.telegram = true;
-    // Limits whose CPUs are a whole number.
+    // A whole number of CPUs.
     desired.profile.limits.cpus = 2.0;
     desired
 }
 
-/// The specs of the containers that the engine makes for these, in the slots from 0.
+/// The specs of the containers that the engine creates for these, in the slots from 0.
 async fn specs(all: [Desired; 3]) -> Vec<String> {
     let machine = Machine::new();
     let store = machine.database().await;
@@ -118,9 +118,9 @@ async fn specs(all: [Desired; 3]) -> Vec<String> {
     ids.iter().map(|id| world.instance(id).container.clone().unwrap().spec).collect()
 }
 
-/// The digests are those that version 0.1.0 (889fdb7) made of the same instances. Where what we
-/// write into OpenClaw's configuration changes on purpose, they change too, and every container is
-/// replaced once.
+/// The digests are those of version 0.1.0 (889fdb7) for the same instances. If our part of
+/// OpenClaw's configuration is changed on purpose, they change too, and every container is replaced
+/// once.
 #[tokio::test]
 async fn the_spec_of_an_existing_container_never_changes() {
     assert_eq!(specs([plain(), full(), connected()]).await, [PLAIN, FULL, CONNECTED]);

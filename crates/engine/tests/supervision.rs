@@ -1,4 +1,4 @@
-//! A background task that ends takes the engine with it, so that the daemon is started again.
+//! A background task that ends stops the engine, so that the daemon is restarted.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Who may write to a bot: nobody but approved users, unless it was chosen otherwise.
+//! Access to a bot: approved users only, unless it was opened on purpose.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -29,7 +29,7 @@ fn payload(payload: &Value) -> String {
     json!({ "ok": true, "payload": payload }).to_string()
 }
 
-/// What a gateway answers about its bot.
+/// The answers of a gateway about its bot.
 fn answers(status: &Value, telegram: &Value, log: &[String]) -> Vec<(&'static str, String)> {
     let config = json!({ "hash": "h1", "config": { "channels": { "telegram": telegram } } });
     vec![
@@ -115,7 +115,7 @@ async fn an_approval_is_a_change_of_the_running_configuration() {
     let noted =
         |what: &str| events.iter().any(|e| e.kind == EventKind::Changed && e.detail.contains(what));
     assert!(noted("approved the Telegram user 4242"), "{events:?}");
-    // Who is approved already, and a bot that is closed already, stay as they are.
+    // Approving an approved user, or closing a closed bot, changes nothing.
     set(&pairing, true);
     engine.approve_telegram(&Actor::system(), &alice, 7).await.unwrap();
     engine.close_telegram(&Actor::system(), &alice).await.unwrap();
@@ -123,7 +123,7 @@ async fn an_approval_is_a_change_of_the_running_configuration() {
     set(&json!({ "dmPolicy": "open", "allowFrom": ["*", 7] }), true);
     engine.close_telegram(&Actor::system(), &alice).await.unwrap();
     assert_eq!(patches(), [json!({ "dmPolicy": "pairing", "allowFrom": ["7"] })]);
-    // Another change came first, each time.
+    // Each attempt meets a concurrent change.
     set(&pairing, false);
     let refused = engine.approve_telegram(&Actor::system(), &alice, 4242).await.unwrap_err();
     assert!(matches!(refused, EngineError::Conflict(_)), "{refused}");
@@ -162,7 +162,7 @@ async fn a_new_bot_asks_for_approval_unless_it_was_opened_by_choice() {
         let restart = engine.restart(&Actor::system(), &name(text), None).await.unwrap();
         over(&engine, &restart).await;
         assert_eq!(channel(&machine, &id)["dmPolicy"], policy, "its owner decides from then on");
-        assert_eq!(machine.host.state().instance(&id).starts, 2, "no start but those asked for");
+        assert_eq!(machine.host.state().instance(&id).starts, 2, "no start without a request");
         let status = engine.telegram(&name(text)).await.unwrap();
         assert_eq!(status.connection, TelegramConnection::Unverified, "a token alone says nothing");
     }

@@ -1,4 +1,4 @@
-//! What instances and the host used, on a simulated host.
+//! Usage of instances and of the host, on a simulated host.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -21,7 +21,7 @@ async fn what_an_instance_uses_is_seen_while_it_is_there() {
     let seen = || engine.usage(&name("alice"));
     until("it is seen", async || seen().last().is_some_and(|s| s.memory_mib == 300)).await;
 
-    // Something to do: more than a thousandth of a core at the next pass.
+    // CPU usage of more than a thousandth of a core at the next sample.
     machine.host.state().instance(&id).usage.cpu += Duration::from_secs(1);
     until("it is busy", async || seen().iter().any(|s| s.cpu_thousandths > 0)).await;
     until("it is idle", async || seen().last().is_some_and(|s| s.cpu_thousandths == 0)).await;

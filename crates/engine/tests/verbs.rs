@@ -1,4 +1,4 @@
-//! What can be asked of the engine, and what comes of it.
+//! The verbs of the engine, and their effects.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -205,11 +205,11 @@ async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
     let engine = machine.start().await;
     let alice = provisioned(&engine, "alice").await.instance;
     let bob = provisioned(&engine, "bob").await.instance;
-    let ticket = engine.create_login_token(&Actor::system(), &name("alice"), None).await.unwrap();
-    let ticket = ticket.value.expose();
-    assert!(engine.sign_in(&bob, &name("bob"), ticket).await.unwrap().is_none());
-    let (cookie, _) = engine.sign_in(&alice, &name("alice"), ticket).await.unwrap().unwrap();
-    assert!(engine.sign_in(&alice, &name("alice"), ticket).await.unwrap().is_none());
+    let token = engine.create_login_token(&Actor::system(), &name("alice"), None).await.unwrap();
+    let token = token.value.expose();
+    assert!(engine.sign_in(&bob, &name("bob"), token).await.unwrap().is_none());
+    let (cookie, _) = engine.sign_in(&alice, &name("alice"), token).await.unwrap().unwrap();
+    assert!(engine.sign_in(&alice, &name("alice"), token).await.unwrap().is_none());
     assert!(engine.session(&alice, cookie.expose()).await.unwrap().is_some());
     assert!(engine.session(&bob, cookie.expose()).await.unwrap().is_none());
     assert!(engine.session(&alice, "guess").await.unwrap().is_none());

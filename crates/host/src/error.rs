@@ -1,18 +1,18 @@
-//! What can go wrong on a host.
+//! Errors of a host.
 
 /// Kind of error; decides whether it is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostErrorKind {
-    /// The host does not answer or is busy: try again later.
+    /// The host does not answer or is busy: retry later.
     Unavailable,
-    /// The image is not on the host: fetch it ([`Step::FetchImage`](crate::Step::FetchImage)).
+    /// The image is not on the host: pull it ([`Step::FetchImage`](crate::Step::FetchImage)).
     NoImage,
-    /// It will fail again until somebody does something: an image that is not there, a
-    /// setting that the host refuses.
+    /// It will fail again until the operator acts: a missing image, or a setting that the host
+    /// rejects.
     Refused,
 }
 
-/// A step or a look that failed.
+/// A failed step or observation.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct HostError {
@@ -23,17 +23,17 @@ pub struct HostError {
 }
 
 impl HostError {
-    /// Trouble that may pass.
+    /// A temporary error.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: HostErrorKind::Unavailable, message: message.into() }
     }
 
-    /// The image has to be fetched first.
+    /// The image must be pulled first.
     pub fn no_image(image: &str) -> Self {
         Self { kind: HostErrorKind::NoImage, message: format!("the image {image} is not here") }
     }
 
-    /// Trouble that stays until somebody acts.
+    /// An error that needs an action of the operator.
     pub fn refused(message: impl Into<String>) -> Self {
         Self { kind: HostErrorKind::Refused, message: message.into() }
     }

@@ -1,11 +1,11 @@
-//! Faults of a host that no single instance is to blame for.
+//! Faults of a host, which are not caused by a single instance.
 
-/// A fault that concerns many instances, or all. It counts for no instance as a failure.
+/// A fault that affects many or all instances. It does not count as a failure of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFault {
-    /// What kind of fault; the key of its alert.
+    /// The kind of fault, which is the key of its alert.
     pub key: &'static str,
-    /// What is wrong, and since when if that is known.
+    /// What is wrong, and since when if known.
     pub detail: String,
     /// What to do.
     pub remedy: String,
@@ -14,8 +14,8 @@ pub struct HostFault {
 impl HostFault {
     /// The key of a fault of the container runtime itself: it hangs, for example.
     pub const DOCKER: &'static str = "docker";
-    /// The key of missing rules or settings of the host's network.
+    /// The key of a fault of the host's network: missing rules or settings.
     pub const NETWORK: &'static str = "docker-network";
-    /// Every key there is.
+    /// All keys.
     pub const KEYS: [&'static str; 2] = [Self::DOCKER, Self::NETWORK];
 }

@@ -1,7 +1,7 @@
-//! A place where instances live: [`Host`] and its kinds.
+//! Hosts, on which instances run: the trait [`Host`] and its implementations.
 //!
-//! The engine decides; a host looks ([`Host::observe`]) and does single, idempotent steps
-//! ([`Host::apply`]). What OpenClaw is, a host does not know: a [`Plan`] tells it all.
+//! The engine decides; a host observes ([`Host::observe`]) and applies single, idempotent steps
+//! ([`Host::apply`]). A host knows nothing of OpenClaw: everything it needs is in the [`Plan`].
 
 mod error;
 mod fault;
@@ -34,37 +34,37 @@ pub use usage::{Disk, MachineUsage, Usage};
 /// The addresses that follow from a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Where the gateway's port is reached from this host.
+    /// The address of the gateway's port, from this host.
     pub gateway: SocketAddr,
-    /// Where the webhook's port is reached from this host.
+    /// The address of the webhook's port, from this host.
     pub webhook: SocketAddr,
-    /// The address from which the container sees our requests come.
+    /// The source address of our requests, as the container sees it.
     pub proxy: IpAddr,
 }
 
-/// Something changed outside.
+/// A change on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEvent {
     /// This instance's container, volume or network changed.
     Instance(InstanceId),
-    /// Changes may have been missed: full sweep.
+    /// Events may have been missed: run a full sweep.
     Everything,
 }
 
-/// Where the data of an instance lie.
+/// The location of an instance's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeMount {
-    /// The root of its volume on this host.
+    /// The path of its volume on this host.
     pub root: PathBuf,
-    /// The user, and the group, whose everything in it is.
+    /// The user and group id of all files in it.
     pub uid: u32,
 }
 
-/// Something to ask of a running instance, as the platform itself.
+/// A request of the platform to a running instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub path: String,
-    /// Headers besides the usual.
+    /// Additional headers.
     pub headers: Vec<(String, String)>,
     /// The body, which is JSON.
     pub body: String,
@@ -72,97 +72,97 @@ pub struct Request {
     pub answer_limit: usize,
 }
 
-/// Whether an instance can be made from an image.
+/// Availability of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageState {
     /// It is on the host.
     Here,
-    /// It is not, and its name says where [`Step::FetchImage`] would look for it. Nobody has
-    /// asked there.
+    /// It is not on the host, but its name contains a registry from which [`Step::FetchImage`]
+    /// would pull it. The registry was not queried.
     Fetchable,
-    /// It is not, and there is nowhere to fetch it from.
+    /// It is not on the host, and its name contains no registry.
     Unknown,
 }
 
 /// Which part of a log to read.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
-    /// The last so many lines to begin with.
+    /// The number of last lines to begin with.
     pub tail: usize,
-    /// Go on with new lines as they come.
+    /// Continue with new lines.
     pub follow: bool,
 }
 
-/// A place where instances live.
+/// A host, on which instances run.
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
-    /// How many slots there are.
+    /// The number of slots.
     fn capacity(&self) -> u32;
 
     /// The addresses of `slot`; `None` beyond [`Host::capacity`].
     fn endpoints(&self, slot: Slot) -> Option<Endpoints>;
 
-    /// What is there of one instance, asked again, its probe included.
+    /// Observes one instance, including a probe. The result is never cached.
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError>;
 
-    /// Only asks the running container how it is; what a live instance gets every few seconds.
+    /// Only probes the running container; used for live instances every few seconds.
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
 
-    /// Where the data of the plan's volume lie; `None` when there is no such volume.
+    /// The location of the plan's volume; `None` when there is no such volume.
     async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError>;
 
-    /// Lets a container go on that [`Step::PauseContainer`] froze. `false` when it went on
-    /// before: then what was read of it meanwhile may not belong together.
+    /// Unfreezes a container that [`Step::PauseContainer`] froze. `false` when it was unfrozen
+    /// before: then data that was read meanwhile may be inconsistent.
     async fn resume(&self, plan: &Plan) -> Result<bool, HostError>;
 
-    /// Asks something of the running instance; answers what [`Host::probe`] would.
+    /// Sends a request to the running instance; returns its answer as [`Host::probe`] does.
     async fn call(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
 
-    /// Ends what connections there are from this host to the gateway of `slot`: of those who
-    /// may no longer be there, and of the others, who reconnect.
+    /// Closes all connections from this host to the gateway of `slot`, including those of
+    /// authorized users, who reconnect.
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError>;
 
-    /// Whether instances can be made from `image`; fetches nothing.
+    /// The availability of `image`; pulls nothing.
     async fn image(&self, image: &str) -> Result<ImageState, HostError>;
 
-    /// Everything on this host that carries our marks, probes not included: also what
-    /// belongs to no instance that the caller knows.
+    /// Everything on this host that carries our labels, without probes; also objects of instances
+    /// that the caller does not know.
     async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError>;
 
-    /// Does one step. Doing it again, also after a crash half-way, does no harm.
+    /// Applies one step. Steps are idempotent, also after a crash in between.
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError>;
 
-    /// The lines of an instance's log, oldest first, without their line ends; bytes that
-    /// are no UTF-8 replaced. Ends at once when there is no container.
+    /// The lines of an instance's log, oldest first, without newlines; invalid UTF-8 is replaced.
+    /// Ends at once when there is no container.
     async fn logs(
         &self,
         id: &InstanceId,
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError>;
 
-    /// Changes as they happen. Never ends: it connects again on its own.
+    /// A stream of changes. It never ends: it reconnects automatically.
     fn watch(&self) -> BoxStream<'static, HostEvent>;
 
     /// Loads the firewall rules of instances if they are not in place. `true` when something was
     /// repaired.
     async fn ensure_firewall(&self) -> Result<bool, HostError>;
 
-    /// Faults of the host that concern many instances, after a try to repair them. May take
-    /// minutes, when the repair does.
+    /// Faults of the host that affect many instances, after an attempt to repair them, which may
+    /// take minutes.
     async fn faults(&self) -> Vec<HostFault> {
         Vec::new()
     }
 
-    /// Checks what instances need of this host, the image `image` included.
+    /// Checks the requirements of instances on this host, including the image `image`.
     async fn diagnose(&self, image: &str) -> Vec<Check>;
 
-    /// What each running instance uses, all at one look: also of those that the caller does not
-    /// know. Nothing from a host that keeps no account of it.
+    /// The usage of each running instance, also of those that the caller does not know. Empty if
+    /// the host does not measure it.
     async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
         Ok(Vec::new())
     }
 
-    /// What the host has and uses; `None` from a host that keeps no account of it.
+    /// The resources and usage of the host; `None` if it does not measure them.
     async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
         Ok(None)
     }

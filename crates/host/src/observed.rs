@@ -1,56 +1,56 @@
-//! What a host says is there.
+//! Observed state of instances.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Timestamp};
 
-/// What is there of one instance.
+/// The observed state of one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Its volume exists, with our marks.
+    /// Its volume exists, with our labels.
     pub volume: bool,
-    /// The name of its volume, for people.
+    /// The name of its volume, for messages.
     pub volume_name: String,
-    /// Its volume exists and nothing at all is in it. Looked at only while no container runs.
+    /// Its volume exists and is empty. Checked only while no container runs.
     pub volume_empty: bool,
-    /// Its volume can be used: it is there and its user's. Otherwise it is made to the end by
-    /// [`Step::CreateVolume`](crate::Step::CreateVolume), which a running container does not
-    /// notice.
+    /// Its volume exists and belongs to its user. Otherwise
+    /// [`Step::CreateVolume`](crate::Step::CreateVolume) completes it, which does not affect a
+    /// running container.
     pub volume_ready: bool,
-    /// The others of its volumes that exist, by their generations.
+    /// Its other existing volumes, by their generations.
     pub other_volumes: Vec<u64>,
-    /// Whether the host did not say just now which others exist: `other_volumes` is empty then.
+    /// Whether the host could not list its other volumes: `other_volumes` is empty then.
     pub other_volumes_unknown: bool,
     /// Its network exists, as planned.
     pub network: bool,
-    /// The revision of the secrets that lie ready for the container; none when there are none,
-    /// `u64::MAX` when what lies there is incomplete (a crash came between): write or remove it.
+    /// The revision of the secrets that are ready for the container; none when there are none,
+    /// `u64::MAX` when they are incomplete (after a crash): write or remove them.
     pub secrets: Option<u64>,
-    /// The configuration file in the volume. Read only while no container runs, so that
-    /// nobody writes it at the same time; otherwise, and when there is none, `None`. Also
-    /// `None` when what bears its name is no plain file of at most 1 MiB (a tenant can put a
-    /// link, a folder or a FIFO there): writing it again keeps a large file or folder aside.
+    /// The configuration file in the volume. Read only while no container runs, because the
+    /// instance may write it; otherwise, and when there is none, `None`. Also `None` when it is not
+    /// a regular file of at most 1 MiB (a tenant can put a link, a folder or a FIFO there): writing
+    /// it quarantines a large file or folder.
     pub config: Option<Bytes>,
     /// Its container.
     pub container: Option<Container>,
-    /// What the running container answered.
+    /// The result of the probe.
     pub probe: Probe,
 }
 
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// What it does.
+    /// Its state.
     pub state: ContainerState,
-    /// The [`Plan::spec`](crate::Plan::spec) it was made from.
+    /// The [`Plan::spec`](crate::Plan::spec) that it was created from.
     pub spec: String,
     /// Which of its limits are in force.
     pub enforced: Enforced,
-    /// CPU time that it used since it was started, of all cores together. Read only while the CPU
-    /// limit is lifted; `None` also when the host cannot say.
+    /// CPU time since its start, of all cores together. Read only while the CPU limit is lifted;
+    /// also `None` when it is unknown.
     pub cpu_used: Option<Duration>,
-    /// When it was started last.
+    /// The last start.
     pub started_at: Option<Timestamp>,
 }
 
@@ -66,41 +66,40 @@ pub enum Enforced {
     All,
 }
 
-/// What a container does.
+/// State of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerState {
-    /// Made, never started.
+    /// Created, never started.
     Created,
     /// Running.
     Running,
     /// Frozen.
     Paused,
-    /// Ended.
     Exited(Exit),
 }
 
-/// How a container ended.
+/// The end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code of its first process.
     pub code: i64,
-    /// Whether the kernel ended it for memory.
+    /// Whether the kernel killed it because of its memory limit.
     pub oom_killed: bool,
     pub at: Timestamp,
 }
 
-/// What a request to the running container gave.
+/// The result of a request to a running container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Probe {
-    /// Not asked, because nothing runs.
+    /// Not probed, because nothing runs.
     #[default]
     NotAsked,
-    /// The connection was refused or closed: it does not listen yet, or no more.
+    /// The connection was refused or closed: it does not listen.
     Refused,
-    /// It took the connection and said nothing in time.
+    /// The connection was accepted, but it did not answer in time.
     Silent,
-    /// It answers, but not at the address that the edge uses: the network of the host is at
-    /// fault and not the instance.
+    /// It answers, but not at the address that the edge uses: a fault of the host's network and not
+    /// of the instance.
     Blocked,
     /// It answered.
     Answer {
@@ -110,12 +109,12 @@ pub enum Probe {
     },
 }
 
-/// Something on the host that carries our marks.
+/// The objects of one instance on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryItem {
-    /// The instance it is marked with.
+    /// The instance in their labels.
     pub id: InstanceId,
-    /// The name it is marked with; for people.
+    /// The name in their labels, for messages.
     pub name: String,
     /// There is a volume.
     pub volume: bool,
@@ -125,11 +124,11 @@ pub struct InventoryItem {
     pub container: Option<(String, bool)>,
 }
 
-/// The longest line of an instance's output that is stored or made part of a message, in
-/// characters. A line itself can be as long as its log lets it be.
+/// The longest excerpt of a line of an instance's output that is stored or part of a message, in
+/// characters.
 const EXCERPT: usize = 500;
 
-/// As much of a line of an instance's output as is stored.
+/// Truncates a line of an instance's output.
 pub fn excerpt(mut line: String) -> String {
     if let Some((end, _)) = line.char_indices().nth(EXCERPT) {
         line.truncate(end);

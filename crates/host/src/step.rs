@@ -1,50 +1,49 @@
-//! The single things a host can do for an instance.
+//! The steps that a host can apply to an instance.
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-/// One idempotent step. The name of a step is what people see while an operation runs.
+/// One idempotent step. Its name is shown while an operation runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Get the image from its registry.
+    /// Pull the image from its registry.
     FetchImage,
-    /// Make the volume, owned by the instance's uid, mode 700; or make one to the end.
+    /// Create the volume, owned by the instance's uid, mode 700; or complete an existing one.
     CreateVolume,
     /// Give the existing volume to the instance's uid, mode 700. Never creates one: a volume that
-    /// vanished meanwhile must not come back empty.
+    /// disappeared must not be replaced by an empty one.
     OwnVolume,
-    /// Make the instance's own network.
+    /// Create the instance's own network.
     CreateNetwork,
-    /// Put the plan's secrets into memory, instead of older ones.
+    /// Write the plan's secrets to memory, replacing older ones.
     WriteSecrets,
-    /// Replace the configuration file in the volume by this content, in one move.
+    /// Replace the configuration file in the volume by this content, atomically.
     WriteConfig(Bytes),
-    /// Rename the configuration file, which nobody can read, so that it is kept and a new one
-    /// can be written.
+    /// Rename the unreadable configuration file, so that it is kept and a new one can be written.
     QuarantineConfig,
-    /// Make the container; remove one of an older spec first.
+    /// Create the container; first remove one of an older spec.
     CreateContainer,
     /// Lift the CPU limit and the soft memory limit, and start the container.
     StartContainer,
-    /// Put the CPU limit into force, of a container that has not booted. The soft memory limit
-    /// stays lifted: on cgroup v1 Node takes it for all the memory there is.
+    /// Apply the CPU limit to a container that is still booting. The soft memory limit stays
+    /// lifted: with cgroup v1 Node.js takes it for the total memory.
     ApplyCpuLimit,
-    /// Put the CPU limit and the soft memory limit into force.
+    /// Apply the CPU limit and the soft memory limit.
     ApplyLimits,
-    /// Freeze the running container, for this long at most: then something that does not depend
-    /// on the caller unfreezes it. One that does not run is left alone.
+    /// Freeze the running container for a limited time: then a watchdog that does not depend on the
+    /// caller unfreezes it. No effect on a container that does not run.
     PauseContainer {
-        /// How long at most.
+        /// The time limit.
         at_most: Duration,
     },
-    /// Let a frozen container continue.
+    /// Unfreeze a frozen container.
     ResumeContainer,
-    /// Ask the container to end, and end it when its grace is over.
+    /// Ask the container to stop, and kill it after its grace period.
     StopContainer,
     /// Run the repair command on the volume; the container is stopped.
     Repair,
-    /// Remove the container, ended or not.
+    /// Remove the container, running or not.
     RemoveContainer,
     /// Remove the network.
     RemoveNetwork,
@@ -52,7 +51,7 @@ pub enum Step {
     RemoveSecrets,
     /// Remove the volume and all data in it.
     RemoveVolume,
-    /// Remove another of its volumes, and all data in it.
+    /// Remove another volume of the instance, and all data in it.
     RemoveOtherVolume(u64),
 }
 

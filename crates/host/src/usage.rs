@@ -1,13 +1,13 @@
-//! What running instances and their machine use.
+//! Usage of running instances and of their host.
 
 use std::time::Duration;
 
-/// What a running instance uses.
+/// Usage of a running instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Memory that it holds, in bytes, without the cached files that the kernel lets go of first.
+    /// Memory in bytes, without inactive page cache, which the kernel reclaims first.
     pub memory: u64,
-    /// CPU time that it took since its container started, of all cores together.
+    /// CPU time since its container started, of all cores together.
     pub cpu: Duration,
 }
 
@@ -16,23 +16,23 @@ pub struct Usage {
 pub struct Disk {
     /// Its size, in bytes.
     pub total: u64,
-    /// What can still be written to it, in bytes.
+    /// Available space, in bytes.
     pub available: u64,
 }
 
-/// What a machine has, and what of it is in use.
+/// Resources of a host, and their usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MachineUsage {
     /// Memory, in bytes.
     pub memory_total: u64,
-    /// Memory that could be had without swapping, in bytes.
+    /// Memory that is available without swapping, in bytes.
     pub memory_available: u64,
     /// CPUs.
     pub cpus: u32,
-    /// For how long CPUs were busy since the host started, all of them together.
+    /// Busy time of all CPUs together since the host started.
     pub cpu_busy: Duration,
-    /// Where the daemon's data lie, if the host knows.
+    /// The file system of the daemon's data, if known.
     pub data: Option<Disk>,
-    /// Where the data of instances lie.
+    /// The file system of the instances' data.
     pub instances: Option<Disk>,
 }

@@ -1,5 +1,5 @@
-//! A Docker that hangs in one call, played by a socket that answers all others: what does not need
-//! that call continues, and what hangs is told.
+//! A Docker that hangs in one call, simulated by a socket that answers all others: everything that
+//! does not need that call continues, and the hanging call is reported.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
 
 use std::{
@@ -18,7 +18,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-/// Answers like a Docker that has nothing, and lists no volumes while `hangs`.
+/// Answers like an empty Docker, and does not list volumes while `hangs` is set.
 async fn serve(mut stream: UnixStream, hangs: Arc<AtomicBool>) {
     let mut text = Vec::new();
     let mut part = [0; 4096];
@@ -100,7 +100,7 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
     let host = DockerHost::new(settings, 8787).unwrap();
     let plan = plan();
 
-    // The deadline of the call, not the 120 s of the connection.
+    // The deadline of the call applies, not the 120 s of the connection.
     let begun = Instant::now();
     let seen = host.observe(&plan).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(60));
@@ -118,7 +118,7 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
     hangs.store(false, Ordering::Relaxed);
     assert!(!host.observe(&plan).await.unwrap().other_volumes_unknown);
     host.inventory().await.unwrap();
-    // `check` listed the volumes of all.
+    // `diagnose` has listed all volumes.
     assert!(host.diagnose("x/y:1").await.iter().all(|f| f.name != "docker calls"));
     assert!(!hanging(&host.faults().await));
 }

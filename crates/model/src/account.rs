@@ -1,4 +1,4 @@
-//! An account: a person who signs in, and what they may have.
+//! An account: a person who signs in to the portal, with a state and a quota.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::{Owner, Timestamp};
 pub struct AccountId(pub String);
 
 impl AccountId {
-    /// A new id. Random, because it is also what passkeys know the person by.
+    /// A new id. Random, because passkeys store it as the user handle.
     #[expect(clippy::new_without_default, reason = "a new id each time is no default")]
     pub fn new() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
@@ -32,13 +32,13 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// An e-mail address, in small letters: what a person signs in with. It becomes the [`Owner`] of
-/// their instances, so it keeps to what an owner may be.
+/// An e-mail address in lower case, used to sign in. It becomes the [`Owner`] of the account's
+/// instances, so it must also be a valid owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Email(String);
 
-/// A text that is no e-mail address.
+/// The text is not an e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid e-mail address; use a form such as alice@example.com")]
 pub struct EmailError;
@@ -47,7 +47,7 @@ impl Email {
     /// Parses an address; surrounding spaces and case are ignored.
     ///
     /// # Errors
-    /// [`EmailError`] for what no mail could be sent to.
+    /// [`EmailError`] when the text is not an address that mail can be sent to.
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let text = text.trim().to_ascii_lowercase();
         let (name, host) = text.split_once('@').ok_or(EmailError)?;
@@ -74,9 +74,9 @@ impl Email {
         &self.0
     }
 
-    /// Who the person's instances belong to.
+    /// The owner of the account's instances.
     pub fn owner(&self) -> Owner {
-        // What an address may be, an owner may be: `parse` has looked.
+        // `parse` has checked that the address is a valid owner.
         Owner::parse(&self.0).unwrap_or_else(|_| unreachable!("an e-mail address is an owner"))
     }
 }

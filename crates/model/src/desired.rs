@@ -8,9 +8,9 @@ use crate::{ModelProvider, Volumes};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
-    /// It is to be there and live.
+    /// It must exist and be live.
     Present,
-    /// It and its data are to go.
+    /// It and its data must be removed.
     Absent,
 }
 
@@ -19,16 +19,16 @@ pub enum Presence {
 pub struct Desired {
     /// Whether it is to exist.
     pub presence: Presence,
-    /// Counts restarts that were asked for: a container of an older epoch is replaced.
+    /// Number of requested restarts: a container of an older epoch is replaced.
     pub epoch: u64,
-    /// Counts changes of the secrets: a container that started with older ones is replaced.
+    /// Number of changes of the secrets: a container that started with older ones is replaced.
     pub secrets_revision: u64,
     /// How it is set up.
     pub profile: Profile,
-    /// Which of its volumes is which.
+    /// Which volume is in use, filling or replaced.
     #[serde(default, skip_serializing_if = "Volumes::is_plain")]
     pub volumes: Volumes,
-    /// What is done with its data before it is removed.
+    /// What to do with its data before it is removed.
     #[serde(default, alias = "farewell", skip_serializing_if = "DeletionPolicy::is_none")]
     pub deletion_policy: DeletionPolicy,
 }
@@ -80,7 +80,7 @@ impl TelegramAccess {
     }
 }
 
-/// How an instance is set up, as its owner asked at provision.
+/// The configuration of an instance, as its owner requested it at provision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The OpenClaw version, which is the image's tag.
@@ -91,8 +91,8 @@ pub struct Profile {
     pub api_key: bool,
     /// Whether a Telegram bot is connected.
     pub telegram: bool,
-    /// Who may write to the bot, for the first configuration only. Once that is written the owner
-    /// decides there, and one that is written again later is never open.
+    /// Which Telegram users the bot accepts, for the first configuration only. After that the owner
+    /// decides in OpenClaw, and a configuration that is written again later is never open.
     #[serde(default, skip_serializing_if = "TelegramAccess::is_pairing")]
     pub telegram_access: TelegramAccess,
     /// The resources it may use.
@@ -113,7 +113,7 @@ pub struct Limits {
     pub pids: u32,
 }
 
-// NaN is refused by `check`, so equality is total for every value that gets stored.
+// `check` rejects NaN, so equality is total for every stored value.
 impl Eq for Limits {}
 
 impl Default for Limits {
@@ -124,7 +124,7 @@ impl Default for Limits {
     }
 }
 
-/// Why limits cannot be used; `field` names the culprit.
+/// Why limits are invalid; `field` names the invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LimitsError {
@@ -135,7 +135,7 @@ pub struct LimitsError {
 }
 
 impl Limits {
-    /// Checks that every limit is one an instance can live with.
+    /// Checks that an instance can run within every limit.
     pub fn check(&self) -> Result<(), LimitsError> {
         let err = |field, message| Err(LimitsError { field, message });
         if !(64..=1_048_576).contains(&self.memory_soft_mib) {

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, Name, Timestamp};
 
-/// Who did something: `socket:uid=0`, `token:<id>`, `account:<id>`, or `startclaw` itself.
+/// The author of a change: `socket:uid=0`, `token:<id>`, `account:<id>`, or `startclaw` itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Actor(String);
 
 impl Actor {
-    /// The platform itself, healing or finishing what was begun.
+    /// The platform itself: healing, or resuming an operation.
     pub fn system() -> Self {
         Self("startclaw".to_owned())
     }
@@ -32,7 +32,7 @@ impl Actor {
         Self(format!("account:{id}"))
     }
 
-    /// Whether it is a signed-in user, and so has a quota.
+    /// Whether it is a signed-in user, who has a quota.
     pub fn is_account(&self) -> bool {
         self.0.starts_with("account:")
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, Desired, Health, Name, Slot, Timestamp};
 
-/// Identifies an instance for ever; a name can be used again after deprovision, an id cannot.
+/// Identifies an instance permanently; a name can be reused after deprovision, an id cannot.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -38,7 +38,7 @@ impl fmt::Display for InstanceId {
 #[serde(try_from = "String", into = "String")]
 pub struct Owner(String);
 
-/// A text that is no owner.
+/// The text is not a valid owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an owner is an e-mail address or id of 1 to 128 printable characters without spaces, quotes or commas"
@@ -81,26 +81,26 @@ impl From<Owner> for String {
     }
 }
 
-/// One OpenClaw, as the database knows it.
+/// An instance, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
-    /// Its name and the first label of its address.
+    /// Its name: the first label of its address.
     pub name: Name,
     /// The owner's identity in OpenClaw.
     pub owner: Owner,
     /// The owning account; none when an admin created it for an address without one.
     #[serde(default)]
     pub account: Option<AccountId>,
-    /// Its place on the host.
+    /// Its slot on the host.
     pub slot: Slot,
-    /// Counts the changes of the desired state of it and of whose it is.
+    /// Number of changes of its desired state and of its owner.
     #[serde(default)]
     pub revision: u64,
-    /// The desired state of it.
+    /// Its desired state.
     pub desired: Desired,
-    /// What healing remembers about it.
+    /// Its failures and the next retry.
     pub health: Health,
     /// When it was requested.
     pub created_at: Timestamp,

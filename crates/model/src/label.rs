@@ -1,7 +1,7 @@
-//! Labels: short texts that people give and that terminals and pages show to others.
+//! Labels: short texts that users choose and that terminals and pages show to other users.
 
-/// Whether a character shows as itself: no control character, and none of the invisible ones that
-/// reorder or hide what stands around them (bidirectional overrides, zero-width characters).
+/// Whether a character is displayed as itself: no control character, and no invisible one that
+/// reorders or hides the text around it (bidirectional overrides, zero-width characters).
 pub fn is_visible(c: char) -> bool {
     !c.is_control()
         && !matches!(c,

@@ -1,4 +1,4 @@
-//! The nouns of StartClaw and the rules they carry. No I/O happens here.
+//! The types of StartClaw and their rules. This crate does no I/O.
 
 #![warn(missing_docs)]
 

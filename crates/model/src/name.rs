@@ -45,7 +45,7 @@ const RESERVED: &[&str] = &[
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is no instance name.
+/// Why a text is not an instance name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty or longer than 40 characters.
@@ -60,7 +60,7 @@ pub enum NameError {
     /// Internationalised labels can imitate another name.
     #[error("a name does not start with xn--")]
     Punycode,
-    /// A label the platform keeps for itself.
+    /// A label that the platform reserves.
     #[error("this name is reserved; choose another")]
     Reserved,
 }

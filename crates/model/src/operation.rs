@@ -179,7 +179,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// A new operation that nothing was done for yet.
+    /// A new, queued operation.
     pub fn new(kind: OperationKind, instance: InstanceId, name: Name, actor: Actor) -> Self {
         Self {
             id: OperationId::new(),

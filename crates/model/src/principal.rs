@@ -1,4 +1,4 @@
-//! Who may access an instance: the one policy for the API, the portal, streams and sessions.
+//! Access to instances: the one policy for the API, the portal, streams and sessions.
 
 use crate::{Account, AccountId, AccountState, Actor, Name, Scopes};
 
@@ -9,24 +9,24 @@ pub enum Principal {
     Operator,
     /// A program with a bearer token.
     Token(Scopes),
-    /// A person who is signed in.
+    /// A signed-in user.
     Account {
         /// The account.
         id: AccountId,
-        /// Whether it is an admin, who may access every instance.
+        /// Admins may access every instance.
         admin: bool,
-        /// A suspended or leaving account may access nothing.
+        /// An account that is suspended or pending deletion may access nothing.
         state: AccountState,
     },
 }
 
 impl Principal {
-    /// The principal that an account is.
+    /// The principal of an account.
     pub fn of_account(account: &Account) -> Self {
         Self::Account { id: account.id.clone(), admin: account.admin, state: account.state }
     }
 
-    /// Whether the principal may access the instance `name` that belongs to `owner`.
+    /// Whether the principal may access the instance `name`, owned by `owner`.
     pub fn can_access(&self, name: &Name, owner: Option<&AccountId>) -> bool {
         match self {
             Self::Operator => true,
@@ -37,8 +37,8 @@ impl Principal {
         }
     }
 
-    /// Whether the principal may see an operation of an instance that is gone: one that it asked
-    /// for itself, or any where it may access everything.
+    /// Whether the principal may see an operation of a removed instance: one that it requested
+    /// itself, or any if it may access all instances.
     pub fn can_see_operation_of_removed(&self, asked_by: &Actor) -> bool {
         let own = match self {
             Self::Account { id, state, .. } => {
@@ -49,7 +49,7 @@ impl Principal {
         own || self.can_access_all()
     }
 
-    /// Whether the principal may access every instance there is.
+    /// Whether the principal may access every instance.
     pub fn can_access_all(&self) -> bool {
         match self {
             Self::Operator => true,

@@ -46,7 +46,7 @@ pub struct ModelProvider {
     pub base_url: Option<String>,
 }
 
-/// Why a provider cannot be used; `field` names the culprit.
+/// Why a provider is invalid; `field` names the invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ModelProviderError {

@@ -28,16 +28,16 @@ pub enum Scope {
     Admin,
 }
 
-/// The permissions of one token, and the one instance it is for, if it is for one only.
+/// The permissions of a token, and the instance that it is restricted to, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scopes {
     /// The permissions; never empty.
     pub scopes: Vec<Scope>,
-    /// Set: the token sees and touches this instance and nothing else.
+    /// If set, the token can access this instance only.
     pub instance: Option<Name>,
 }
 
-/// Scopes that make no sense together.
+/// An invalid combination of scopes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScopesError {
     /// No permission at all.
@@ -49,7 +49,7 @@ pub enum ScopesError {
 }
 
 impl Scopes {
-    /// Sorts, removes doubles and checks.
+    /// Sorts, removes duplicates and validates.
     pub fn new(mut scopes: Vec<Scope>, instance: Option<Name>) -> Result<Self, ScopesError> {
         scopes.sort();
         scopes.dedup();
@@ -62,17 +62,17 @@ impl Scopes {
         Ok(Self { scopes, instance })
     }
 
-    /// Everything, everywhere: what the Unix socket gives.
+    /// All permissions on all instances: those of the Unix socket.
     pub fn admin() -> Self {
         Self { scopes: vec![Scope::Admin], instance: None }
     }
 
-    /// Whether these scopes hold `wanted`. `write` includes `read`; `admin` includes both.
+    /// Whether these scopes include `wanted`. `write` includes `read`; `admin` includes both.
     pub fn allow(&self, wanted: Scope) -> bool {
         self.scopes.iter().any(|have| *have >= wanted)
     }
 
-    /// Whether the instance `name` is visible at all.
+    /// Whether the token may access the instance `name`.
     pub fn can_access(&self, name: &Name) -> bool {
         self.instance.as_ref().is_none_or(|only| only == name)
     }

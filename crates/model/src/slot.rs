@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// A place on the host, counted from 0; free again when its instance is gone.
+/// A unit of capacity of the host, counted from 0; free again when its instance is removed.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
@@ -26,8 +26,8 @@ impl Slot {
     }
 }
 
-/// The private range that instance networks are cut from: a /29 for each slot, so that
-/// 1,000 instances take an eighth of a /16 and Docker's own pools are left alone.
+/// The private range of instance networks: a /29 for each slot, so that 1,000 instances take an
+/// eighth of a /16 and do not overlap Docker's own pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Ipv4Net", into = "Ipv4Net")]
 pub struct AddressPool(Ipv4Net);

@@ -31,7 +31,7 @@ impl fmt::Display for SnapshotId {
     }
 }
 
-/// A volume's content at one time, as the database knows it.
+/// A snapshot, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Its id.
@@ -61,11 +61,11 @@ pub enum SnapshotChoice {
     Latest,
     /// The newest of this day, in UTC: from its first moment to the next day's.
     Between(Timestamp, Timestamp),
-    /// The one whose id begins so.
+    /// The one whose id has this prefix.
     Id(String),
 }
 
-/// A text that names no snapshot.
+/// The text names no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "say which snapshot: latest, a day (2026-02-08), a time (2026-02-08T03:12Z), or an id of at least 6 digits; all in UTC"
@@ -80,7 +80,8 @@ impl SnapshotChoice {
             return Ok(Self::Latest);
         }
         let id = (6..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
-        // `20260208` is both; nobody types eight digits of an id that are all decimal by chance.
+        // `20260208` could be both; it is read as a day, because eight decimal digits are unlikely
+        // in an id.
         if id && !(text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit())) {
             return Ok(Self::Id(text.to_ascii_lowercase()));
         }
@@ -92,13 +93,13 @@ impl SnapshotChoice {
         }
         let plain = text.trim_end_matches(['Z', 'z']).replace(' ', "T");
         let time: jiff::civil::DateTime = plain.parse().map_err(|_| SnapshotChoiceError)?;
-        // As exact as it was said: a minute, or a second.
+        // The precision of the text: a minute or a second.
         let wide = if plain.matches(':').count() >= 2 { 1_000 } else { 60_000 };
         let from = stamp(time)?;
         Ok(Self::Between(from, Timestamp::from_millis(from.as_millis() + wide)))
     }
 
-    /// The one that is meant, of `snapshots`, which are ordered from the newest.
+    /// The chosen one of `snapshots`, which are ordered newest first.
     pub fn choose<'a>(&self, snapshots: &'a [Snapshot]) -> Option<&'a Snapshot> {
         snapshots.iter().find(|s| match self {
             Self::Latest => true,

@@ -1,4 +1,4 @@
-//! The state of an instance in one word, and what healing remembers.
+//! The state of an instance in one word, and what healing stores.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,22 +36,22 @@ impl InstanceState {
     }
 }
 
-/// What healing remembers of an instance between passes and across restarts of the daemon.
+/// What healing keeps of an instance between passes and across restarts of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
-    /// Failures since it was last live for a while.
+    /// Failures since it was last live for some time.
     pub failures: u32,
     /// When the last failure was seen.
     pub last_failure_at: Option<Timestamp>,
     /// When the container's run began that failed last; a run is counted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_run: Option<Timestamp>,
-    /// Not tried again before this.
+    /// Not retried before this.
     pub retry_at: Option<Timestamp>,
     /// Whether `openclaw doctor --fix` was run since it was last live.
     pub repaired: bool,
     /// Why it failed last, for people.
     pub reason: Option<String>,
-    /// The last lines of its log when it failed last.
+    /// The last lines of its log at the last failure.
     pub last_log: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! Which of an instance's volumes is which. A restore goes into a new volume, so for a while there
-//! can be three: the one in use, the one that is being filled, and the one that was replaced.
+//! The volumes of an instance. A restore writes to a new volume, so there can be three at a time:
+//! the one in use, the one that is being filled, and the one that was replaced.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +8,18 @@ use crate::Timestamp;
 /// The volumes of an instance, by their generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Volumes {
-    /// The one that the instance lives on.
+    /// The one in use.
     pub current: u64,
-    /// The highest generation that was ever used: a number is never used twice.
+    /// The highest generation ever used: numbers are never reused.
     pub last: u64,
-    /// The one that a restore fills. When that is `current`, the instance is new and is not
-    /// started before.
+    /// The one that a restore fills. If that is `current`, the instance is new and not started
+    /// before the restore is complete.
     pub filling: Option<u64>,
-    /// The one before.
+    /// The previous one.
     pub replaced: Option<Replaced>,
-    /// Whether the current one was never started on: then it may be created empty. Any other
-    /// that is missing is lost data, and is never replaced by an empty one. Left out when false,
-    /// so that what was stored before this field existed counts as used.
+    /// Whether the instance was never started on the current one: then it may be created empty. Any
+    /// other missing volume is lost data, and is never replaced by an empty one. Omitted when
+    /// false, so that what was stored before this field existed counts as used.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unused: bool,
 }
@@ -29,43 +29,43 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// A volume that another one took the place of.
+/// A volume that was replaced by another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replaced {
     /// Its generation.
     pub generation: u64,
-    /// When it may go.
+    /// Kept until then.
     pub until: Timestamp,
-    /// Whether the current one has yet to prove itself: if the instance does not come up on it,
-    /// it goes back to this one.
+    /// Whether the current one is on probation: if the instance does not start on it, it is rolled
+    /// back to this one.
     #[serde(alias = "on_trial")]
     pub on_probation: bool,
 }
 
 impl Volumes {
-    /// Those of a new instance, whose first volume is created empty.
+    /// The volumes of a new instance, whose first one is created empty.
     pub const fn empty() -> Self {
         Self { current: 0, last: 0, filling: None, replaced: None, unused: true }
     }
 
-    /// Those of an instance that begins with a snapshot.
+    /// The volumes of a new instance that is restored from a snapshot.
     pub const fn to_be_filled() -> Self {
         Self { current: 0, last: 0, filling: Some(0), replaced: None, unused: false }
     }
 
-    /// Notes that the instance is about to be started on its current volume; `false` when that
-    /// was known.
+    /// Notes that the instance is about to be started on its current volume; `false` when that was
+    /// noted before.
     pub fn mark_used(&mut self) -> bool {
         std::mem::take(&mut self.unused)
     }
 
-    /// Whether the current volume has to exist and to hold data.
+    /// Whether the current volume must exist and hold data.
     pub fn holds_data(&self) -> bool {
         !self.unused && !self.awaits_restore()
     }
 
-    /// All of them are gone with the host: the instance begins with a new one, which is to be
-    /// filled or stays empty.
+    /// All volumes were lost with the host: the instance gets a new one, which a restore fills or
+    /// which stays empty.
     pub fn reset(&mut self, to_be_filled: bool) {
         let next = self.last + 1;
         let filling = to_be_filled.then_some(next);
@@ -77,12 +77,12 @@ impl Volumes {
         *self == Self::default()
     }
 
-    /// Whether the volume in use is not complete yet.
+    /// Whether the volume in use waits for a restore.
     pub fn awaits_restore(&self) -> bool {
         self.filling == Some(self.current)
     }
 
-    /// Whether the volume in use has yet to prove itself.
+    /// Whether the volume in use is on probation.
     pub fn is_on_probation(&self) -> bool {
         self.replaced.is_some_and(|r| r.on_probation)
     }
@@ -94,32 +94,32 @@ impl Volumes {
             || self.replaced.is_some_and(|r| r.generation == generation)
     }
 
-    /// Begins a restore: says which volume it is to fill.
+    /// Begins a restore; returns the generation to fill.
     pub fn begin(&mut self) -> u64 {
         self.last += 1;
         self.filling = Some(self.last);
         self.last
     }
 
-    /// The restore gave up.
+    /// The restore failed.
     pub fn abort_restore(&mut self) {
         self.filling = None;
     }
 
-    /// The volume is filled: the instance moves to it, on trial, and the one before is kept until
-    /// `until`.
+    /// The volume is filled: the instance is switched to it, on probation, and the previous one is
+    /// kept until `until`.
     pub fn filled(&mut self, until: Timestamp) {
         let Some(generation) = self.filling.take() else { return };
         self.unused = false;
         self.switch_to(generation, until);
     }
 
-    /// The replaced volume is lost: there is nothing to go back to. `false` when there was none.
+    /// The replaced volume is lost: a rollback is impossible. `false` when there was none.
     pub fn forget_replaced(&mut self) -> bool {
         self.replaced.take().is_some()
     }
 
-    /// Goes back to the volume that was replaced last; `false` when there is none.
+    /// Switches back to the volume that was replaced last; `false` when there is none.
     pub fn undo(&mut self, until: Timestamp) -> bool {
         let Some(replaced) = self.replaced.filter(|r| !r.on_probation) else { return false };
         self.switch_to(replaced.generation, until);
@@ -133,15 +133,15 @@ impl Volumes {
         }
     }
 
-    /// The instance came up on its volume.
+    /// The instance started on its volume: probation is over.
     pub fn confirm(&mut self) {
         if let Some(replaced) = &mut self.replaced {
             replaced.on_probation = false;
         }
     }
 
-    /// The instance did not come up on its volume: back to the one before. `false` when the
-    /// volume is not on trial.
+    /// The instance did not start on its volume: switches back to the previous one. `false` when
+    /// the volume is not on probation.
     pub fn rollback(&mut self) -> bool {
         match self.replaced {
             Some(replaced) if replaced.on_probation => {
@@ -153,13 +153,12 @@ impl Volumes {
         }
     }
 
-    /// Until when the replaced volume can come back, if there is one that the current one has
-    /// proved itself against.
+    /// Until when a confirmed restore can be undone; `None` when it cannot.
     pub fn undo_until(&self) -> Option<Timestamp> {
         self.replaced.filter(|r| !r.on_probation && self.filling.is_none()).map(|r| r.until)
     }
 
-    /// Lets go of a replaced volume whose time is over; `false` when there is none.
+    /// Drops a replaced volume whose retention has ended; `false` when there is none.
     pub fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.replaced.is_some_and(|r| !r.on_probation && r.until <= now);
         if over {
@@ -182,7 +181,7 @@ mod tests {
         assert!(volumes.keeps(0) && volumes.keeps(1) && !volumes.awaits_restore());
         volumes.filled(LATER);
         assert!(volumes.current == 1 && volumes.is_on_probation());
-        assert!(!volumes.undo(LATER), "not while it is on trial");
+        assert!(!volumes.undo(LATER), "not while it is on probation");
         volumes.confirm();
         assert!(!volumes.expire(Timestamp::from_millis(999)) && volumes.keeps(0));
         assert!(volumes.undo(LATER));
@@ -197,7 +196,7 @@ mod tests {
         let mut volumes = Volumes::default();
         volumes.begin();
         volumes.filled(LATER);
-        assert!(!volumes.expire(LATER), "not while it is needed to fall back");
+        assert!(!volumes.expire(LATER), "not while it is needed for a rollback");
         assert!(volumes.rollback());
         assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.rollback());
     }

@@ -6,14 +6,14 @@ use startclaw_model::{AccountId, InstanceId, Principal, Scopes, Timestamp};
 
 use crate::{IMMEDIATE, Store, StoreError, row, session_end};
 
-/// A token that is to be stored.
+/// A new API token.
 #[derive(Debug, Clone)]
 pub struct NewToken {
     /// Its public id.
     pub id: String,
     /// The digest of its secret part.
     pub hash: String,
-    /// What it is for, in the words of whoever made it.
+    /// Its purpose, as its creator described it.
     pub label: String,
     /// What it may do.
     pub scopes: Scopes,
@@ -21,7 +21,7 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
 }
 
-/// A token as it is stored.
+/// A stored API token.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
     /// Its public id.
@@ -30,24 +30,23 @@ pub struct StoredToken {
     pub label: String,
     /// What it may do.
     pub scopes: Scopes,
-    /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
-    /// When it was used last, to the minute.
+    /// The last use, to the minute.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Somebody's leave to be in an instance.
+/// A session in an instance, or the grant of a login token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Which instance.
     pub instance: InstanceId,
-    /// Who OpenClaw is told they are.
+    /// The user's identity in OpenClaw.
     pub identity: String,
-    /// The digest of the session of the account that it was entered from; it ends with that one.
+    /// The digest of the account's session that it was created from, and ends with.
     pub account_session: Option<String>,
-    /// The id of the token that made the sign-in link; it ends with that one.
+    /// The id of the API token that created the sign-in link; the session ends with it.
     pub token: Option<String>,
     /// Until when.
     pub expires_at: Timestamp,
@@ -74,7 +73,8 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
     })
 }
 
-/// A session or login token with the principal that it came from, which must not have ended either.
+/// A session or login token, with the account session or API token that it came from, which must
+/// not have expired either.
 macro_rules! held {
     ($table:literal) => {
         concat!(
@@ -146,7 +146,7 @@ impl Store {
         row.as_ref().map(token).transpose()
     }
 
-    /// Notes that a token was used.
+    /// Records the use of a token.
     pub async fn touch_token(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
             .bind(now.as_millis())
@@ -168,7 +168,8 @@ impl Store {
         row.as_ref().map(token).transpose()
     }
 
-    /// Removes a token, and what was entered with links that it made; `false` when there was none.
+    /// Removes a token, and the sessions from links that it created; `false` when it does not
+    /// exist.
     pub async fn remove_token(&self, id: &str) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         session_end::mark(
@@ -183,8 +184,8 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores a login token under its digest. `false` when the instance, or the session of the
-    /// account that it was made from, is gone.
+    /// Stores a login token under its digest. `false` when the instance, or the account's session
+    /// that it was created from, is gone.
     pub async fn add_login_token(&self, hash: &str, leave: &Session) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO login_tokens (hash, instance_id, identity, account_session, expires_at, token)
@@ -201,9 +202,9 @@ impl Store {
         row::unless_orphan(done)
     }
 
-    /// Takes a login token of `instance` out, so that it works once; `None` when it is not there,
-    /// has ended, or was made by somebody who may no longer access the instance. A login token of
-    /// another instance stays untouched.
+    /// Removes a login token of `instance`, so that it works once; `None` when it does not exist,
+    /// has expired, or its creator may no longer access the instance. A login token of another
+    /// instance is not removed.
     pub async fn take_login_token(
         &self,
         hash: &str,
@@ -228,8 +229,8 @@ impl Store {
         Ok(Some(found))
     }
 
-    /// Stores a session under its digest. `false` when the instance, or the session of the account
-    /// that it was entered from, is gone.
+    /// Stores a session under its digest. `false` when the instance, or the account's session that
+    /// it was created from, is gone.
     pub async fn add_session(&self, hash: &str, session: &Session) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO sessions
@@ -248,8 +249,8 @@ impl Store {
         row::unless_orphan(done)
     }
 
-    /// The session with this digest, if it has not ended. It lasts while the principal that it came
-    /// from may access the instance: the session of an account, or the token of a program.
+    /// The session with this digest, if it has not ended. It is valid while the principal that it
+    /// came from (an account's session or an API token) may access the instance.
     pub async fn session_by_hash(
         &self,
         hash: &str,

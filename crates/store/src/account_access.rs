@@ -1,60 +1,57 @@
-//! How people get into their accounts: sessions, links that work once, passkeys. Of what opens
-//! something, only digests are stored.
+//! Sign-in to accounts: sessions, one-time links, passkeys. Only digests of secrets are stored.
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{AccountId, AccountState, Email, Timestamp};
 
 use crate::{Store, StoreError, row};
 
-/// Somebody who is signed in on one device.
+/// A session of an account on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSession {
-    /// The digest of what the cookie holds.
+    /// The digest of the cookie's value.
     pub hash: String,
-    /// What it is called in lists.
+    /// Its public id, for lists.
     pub id: String,
     pub account: AccountId,
-    /// What the browser says it is.
+    /// The browser and system, from its user agent.
     pub device: String,
-    /// Where from, when it was last seen.
+    /// The client's address at the last request.
     pub address: String,
     /// Since when.
     pub created_at: Timestamp,
-    /// When it was last seen, to some minutes.
+    /// The last request, to a few minutes.
     pub seen_at: Timestamp,
     /// Until when.
     pub expires_at: Timestamp,
 }
 
-/// What a link is for.
+/// The purpose of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkKind {
-    /// Shows that an address is the person's.
+    /// Confirms an e-mail address.
     Confirm,
     /// Sets a password.
     Password,
-    /// Lets somebody sign up.
+    /// Invites to sign up.
     Invite,
 }
 
-/// A link that works once.
+/// A one-time link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The digest of what it holds.
+    /// The digest of its secret.
     pub hash: String,
-    /// What it is called in lists.
+    /// Its public id, for lists.
     pub id: String,
-    /// What it is for.
     pub kind: LinkKind,
-    /// Whose, if it is somebody's.
+    /// The account it is for, if any.
     pub account: Option<AccountId>,
     /// The only address that it is for.
     pub email: Option<Email>,
-    /// Who made it.
     pub created_by: String,
     pub created_at: Timestamp,
-    /// Until when it works.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -64,7 +61,7 @@ pub struct Passkey {
     /// The credential's id.
     pub id: String,
     pub account: AccountId,
-    /// What its owner calls it.
+    /// Its name, chosen by its owner.
     pub label: String,
     /// Public key and counter, as JSON.
     pub credential: String,
@@ -112,8 +109,8 @@ fn passkey(row: &SqliteRow) -> Result<Passkey, StoreError> {
 }
 
 impl Store {
-    /// Stores a session, and that somebody signed in. `false` when the account cannot be entered:
-    /// it may have been suspended while its password was compared.
+    /// Stores a session, and the time of the sign-in. `false` when the account is not active: it
+    /// may have been suspended while its password was verified.
     pub async fn add_account_session(&self, new: &AccountSession) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(crate::IMMEDIATE).await?;
         let done =
@@ -176,7 +173,7 @@ impl Store {
         rows.iter().map(session).collect()
     }
 
-    /// Notes that a session was seen.
+    /// Records the last request of a session.
     pub async fn touch_account_session(
         &self,
         hash: &str,
@@ -192,7 +189,7 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a link. One of the same kind for the same account takes the place of those before.
+    /// Stores a link. It replaces earlier ones of the same kind for the same account.
     pub async fn add_link(&self, new: &Link) -> Result<(), StoreError> {
         let kind = row::enum_to_text(&new.kind)?;
         let account = new.account.as_ref().map(AccountId::as_str);
@@ -219,7 +216,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The link with this digest, if it still works.
+    /// The link with this digest, if it is valid.
     pub async fn link(&self, hash: &str, now: Timestamp) -> Result<Option<Link>, StoreError> {
         let row = sqlx::query("SELECT * FROM links WHERE hash = $1 AND expires_at > $2")
             .bind(hash)
@@ -229,7 +226,7 @@ impl Store {
         row.as_ref().map(link).transpose()
     }
 
-    /// The links of one kind that still work, the newest first.
+    /// The valid links of one kind, newest first.
     pub async fn links(&self, kind: LinkKind, now: Timestamp) -> Result<Vec<Link>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM links WHERE kind = $1 AND expires_at > $2 ORDER BY created_at DESC, id",
@@ -241,7 +238,7 @@ impl Store {
         rows.iter().map(link).collect()
     }
 
-    /// Takes a link of one kind back; `false` when there was none.
+    /// Revokes a link of one kind; `false` when it does not exist.
     pub async fn remove_link(&self, kind: LinkKind, id: &str) -> Result<bool, StoreError> {
         let done = sqlx::query("DELETE FROM links WHERE id = $1 AND kind = $2")
             .bind(id)
@@ -251,8 +248,8 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores a new passkey. `false` when there is one with this id, whoever's: an authenticator
-    /// names its own credentials, and could name somebody else's.
+    /// Stores a new passkey. `false` when the id exists, also in another account: an authenticator
+    /// chooses the id, and could choose that of another user's passkey.
     pub async fn add_passkey(&self, key: &Passkey) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO passkeys (id, account_id, label, credential, created_at, used_at)
@@ -269,7 +266,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Stores what the use of a passkey changed. `false` when it was removed meanwhile.
+    /// Stores the changes from a use of a passkey. `false` when it was removed meanwhile.
     pub async fn passkey_used(&self, key: &Passkey) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE passkeys SET credential = $1, used_at = $2 WHERE id = $3 AND account_id = $4",
@@ -293,7 +290,7 @@ impl Store {
         rows.iter().map(passkey).collect()
     }
 
-    /// Removes a passkey of an account; `false` when it has none of this id.
+    /// Removes a passkey of an account; `false` when it does not exist.
     pub async fn remove_passkey(&self, account: &AccountId, id: &str) -> Result<bool, StoreError> {
         let done = sqlx::query("DELETE FROM passkeys WHERE id = $1 AND account_id = $2")
             .bind(id)
@@ -304,7 +301,7 @@ impl Store {
     }
 }
 
-/// Uses a link up; `false` when somebody did before, or it is too old.
+/// Redeems a link; `false` when it was used before or has expired.
 pub(crate) async fn use_up(
     tx: &mut SqliteConnection,
     hash: &str,

@@ -9,7 +9,7 @@ use startclaw_model::{
 
 use crate::{IMMEDIATE, LinkKind, Store, StoreError, account_access, row, session_end};
 
-/// What an account has in all.
+/// The total usage of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Instances.
@@ -20,12 +20,12 @@ pub struct Usage {
     pub disk_mib: u64,
 }
 
-/// What a transfer did.
+/// The result of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Who the instance belongs to, as OpenClaw is told.
+    /// The owner's identity in OpenClaw.
     pub owner: Owner,
-    /// Whether it was another's before.
+    /// Whether the owner changed.
     pub changed: bool,
 }
 
@@ -44,8 +44,9 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
 }
 
 impl Store {
-    /// Stores an account with its password's hash, if it has one. The invitation with this digest
-    /// is used up in the same transaction: it makes one account, and is lost for nothing.
+    /// Stores an account with the hash of its password, if it has one. The invitation with this
+    /// digest is redeemed in the same transaction: it creates exactly one account, and is kept if
+    /// that fails.
     ///
     /// # Errors
     /// [`StoreError::EmailTaken`], [`StoreError::DeadLink`].
@@ -91,7 +92,7 @@ impl Store {
         by_id(&mut connection, id).await
     }
 
-    /// The account of an address, with its password's hash.
+    /// The account of an address, with the hash of its password.
     pub async fn account_and_password(
         &self,
         email: &Email,
@@ -110,9 +111,9 @@ impl Store {
         rows.iter().map(account).collect()
     }
 
-    /// Changes an account by `change`, from what is stored of it at that moment: what somebody
-    /// else changed meanwhile stays changed. What it may no longer access ends in the same
-    /// transaction. `None` when the account is gone.
+    /// Applies `change` to the account as it is stored now, so that concurrent changes are kept.
+    /// Sessions that it may no longer have end in the same transaction. `None` when the account is
+    /// gone.
     ///
     /// # Errors
     /// [`StoreError::LastAdmin`] for a change after which no account that can sign in is an admin,
@@ -159,9 +160,9 @@ impl Store {
         Ok(Some(changed))
     }
 
-    /// Replaces an account's password, and ends all its sessions but the one with the digest `but`,
-    /// in one transaction. Links that were to set one are good for nothing any more. By a `link`,
-    /// that is used up, and the address counts as confirmed.
+    /// Replaces an account's password, and ends all its sessions except the one with the digest
+    /// `but`, in one transaction. Pending links to set a password become invalid. If a `link` is
+    /// given, it is redeemed, and the address is confirmed.
     ///
     /// # Errors
     /// [`StoreError::DeadLink`].
@@ -195,7 +196,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Uses a link up and notes that the account's address is confirmed, in one transaction.
+    /// Redeems a link and confirms the account's address, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::DeadLink`].
@@ -208,8 +209,8 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Forgets an account that has no instances any more, with its sessions, passkeys and links.
-    /// `false` while there are instances.
+    /// Deletes an account without instances, with its sessions, passkeys and links. `false` while
+    /// it has instances.
     pub async fn remove_account(&self, id: &AccountId) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "DELETE FROM accounts WHERE id = $1
@@ -221,10 +222,10 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Transfers an instance to an account, which becomes its owner also as OpenClaw is told. All
-    /// sessions, sign-in links and tokens of this instance end in the same transaction: they belong
-    /// to people who had it before. `None` when the account is gone or leaves: its instances
-    /// go with it. Otherwise the owner; `changed` says whether it was another one before.
+    /// Transfers an instance to an account, which also becomes its owner in OpenClaw. All sessions,
+    /// sign-in links and tokens of this instance end in the same transaction, because they belong
+    /// to the previous owner. `None` when the account is gone or pending deletion, because its
+    /// instances are deleted with it.
     pub async fn transfer(
         &self,
         instance: &InstanceId,
@@ -268,13 +269,13 @@ impl Store {
         Ok(Some(Transfer { owner, changed: true }))
     }
 
-    /// What an account has.
+    /// The usage of an account.
     pub async fn usage(&self, id: &AccountId) -> Result<Usage, StoreError> {
         let mut connection = self.read.acquire().await?;
         usage(&mut connection, id).await
     }
 
-    /// What each account has; one without instances is left out.
+    /// The usage of each account that has instances.
     pub async fn usages(&self) -> Result<HashMap<AccountId, Usage>, StoreError> {
         let mut connection = self.read.acquire().await?;
         usages(&mut connection, None).await
@@ -334,7 +335,7 @@ async fn usages(
     Ok(all)
 }
 
-/// Refuses an instance that would be more than its account may have.
+/// Rejects an instance that would exceed its account's quota.
 pub(crate) async fn check_quota(
     tx: &mut SqliteConnection,
     id: &AccountId,

@@ -1,4 +1,4 @@
-//! Alerts: stored until the notifications of their start and end are sent.
+//! Alerts: stored until the notifications that they fired and were resolved are sent.
 
 use sqlx::Row;
 use startclaw_model::Timestamp;
@@ -8,31 +8,31 @@ use crate::{IMMEDIATE, Store, StoreError, row};
 /// An alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// What it is about, such as `backup/alice`: there is one of a kind at a time.
+    /// What it is about, such as `backup/alice`: unique.
     pub key: String,
     pub detail: String,
     /// Since when.
     pub since: Timestamp,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
-    /// Whether the notification of its start was sent.
+    /// Whether the notification that it fired was sent.
     pub notified: bool,
 }
 
-/// How far the telling is, as stored. A crash while it is told leaves it in doubt, and then it is
-/// told again: better twice than never.
+/// The stored state of the notification. A crash while it is sent leaves it unknown, and then it is
+/// sent again: better twice than never.
 mod notified {
     pub const NO: i64 = 0;
     pub const FIRED: i64 = 1;
-    /// It is being told that it fired.
+    /// The notification that it fired is being sent.
     pub const FIRING: i64 = 2;
-    /// It was told that it fired, and is being told that it is resolved.
+    /// The notification that it fired was sent; the one that it is resolved is being sent.
     pub const RESOLVING: i64 = 3;
 }
 
 impl Store {
-    /// Fires an alert; `true` when it is new or says something else. One that fires again while
-    /// its end is being told begins again, so that it is told again.
+    /// Fires an alert; `true` when it is new or its detail changed. One that fires again while the
+    /// notification of its end is being sent becomes a new alert, so that it is notified again.
     pub async fn fire(&self, key: &str, detail: &str) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO alerts (key, detail, since, resolved_at, notified) VALUES ($1, $2, $3, NULL, $4)
@@ -51,8 +51,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Resolves an alert, if there is one; `true` when there was. One that nobody was told of is
-    /// forgotten.
+    /// Resolves an alert; `true` when it existed. An alert without a sent notification is deleted.
     pub async fn resolve(&self, key: &str) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let forgotten = sqlx::query("DELETE FROM alerts WHERE key = $1 AND notified = $2")
@@ -71,7 +70,7 @@ impl Store {
         Ok(forgotten.rows_affected() + resolved.rows_affected() > 0)
     }
 
-    /// The alerts that are firing, and those that are resolved without a sent notification.
+    /// The alerts that are firing, and the resolved ones whose notification is pending.
     pub async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
         let rows =
             sqlx::query("SELECT * FROM alerts ORDER BY since, key").fetch_all(&self.read).await?;
@@ -89,8 +88,8 @@ impl Store {
             .collect()
     }
 
-    /// Notes that an alert is about to be told as it is: that it fired, or that it is resolved.
-    /// `false` when it changed meanwhile; then it is not to be told.
+    /// Records that the notification of an alert is about to be sent: that it fired, or that it is
+    /// resolved. `false` when it changed meanwhile; then it must not be sent.
     pub async fn begin_telling(&self, alert: &Alert) -> Result<bool, StoreError> {
         let statement = match alert.resolved_at {
             None => "UPDATE alerts SET notified = $2 WHERE key = $1 AND resolved_at IS NULL",
@@ -102,8 +101,8 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Notes how the telling that [`Store::begin_telling`] began ended. One that fired and was
-    /// not told is forgotten if it is resolved by now.
+    /// Records the result of a notification that [`Store::begin_telling`] began. An alert whose
+    /// notification failed is deleted if it is resolved by now.
     pub async fn end_telling(&self, alert: &Alert, got_through: bool) -> Result<(), StoreError> {
         let run = async |statement: &'static str, before: i64, after: i64| {
             sqlx::query(statement)

@@ -1,6 +1,6 @@
-//! Names that need a certificate, counted over time. A public authority signs so many new ones a
-//! week for a whole domain, so provision and deprovision in turn by one account could leave all
-//! others without.
+//! Rate limit of names that need a certificate. A public CA limits new certificates per week and
+//! domain, so one account that provisions and deprovisions in a loop could use up the limit for all
+//! others.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::StoreError;
 
 /// The window in which new names are counted: that of Let's Encrypt.
 const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long a name counts as having a certificate: they are good for 90 days, and Caddy, which
-/// keeps those of removed instances too, renews after 60.
+/// How long a name counts as having a certificate: it is valid for 90 days, and Caddy, which also
+/// keeps those of removed instances, renews it after 60.
 pub(crate) const REUSED: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// How many new names there may be in a week; 0 for any number.
+/// The limit of new names per week; 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NameRate {
     /// By one account.
@@ -24,16 +24,16 @@ pub struct NameRate {
     pub all: u32,
 }
 
-/// What an account may ask for.
+/// The limits of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// What an account may have that has no quota of its own.
+    /// The default quota, for accounts without their own.
     pub quota: Quota,
-    /// How many new names.
+    /// The limit of new names.
     pub names: NameRate,
 }
 
-/// Counts a name that an account asks for, unless there is a certificate for it already.
+/// Counts a name that an account requests, unless it has a certificate already.
 ///
 /// # Errors
 /// [`StoreError::TooSoon`].
@@ -59,7 +59,7 @@ pub(crate) async fn count(
         if limit == 0 {
             continue;
         }
-        // The oldest of the last so many: when it leaves the window, there is room again.
+        // The oldest of the last `limit` names: when it leaves the window, another one is allowed.
         let oldest = sqlx::query(
             "SELECT at FROM certificate_names WHERE at > $1
              AND ($2 IS NULL OR account_id = $2) ORDER BY at DESC LIMIT 1 OFFSET $3",

@@ -1,4 +1,4 @@
-//! Whether what is stored can be had back: the last drills, and what was read back when.
+//! Results of drills and of the verification of stored data.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use crate::{IMMEDIATE, Store, StoreError, row};
 pub struct Drill {
     pub instance: InstanceId,
     pub name: Name,
-    /// The snapshot that was tried.
+    /// The tested snapshot.
     pub snapshot: Option<SnapshotId>,
-    /// When it was over.
+    /// When it ended.
     pub at: Timestamp,
     /// Why it failed.
     pub error: Option<String>,
 }
 
 impl Store {
-    /// Notes how a drill ended, and forgets those of instances that are gone.
+    /// Stores the result of a drill, and deletes those of removed instances.
     pub async fn note_drill(&self, drill: &Drill) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         sqlx::query("DELETE FROM drills WHERE instance_id NOT IN (SELECT id FROM instances)")
@@ -50,7 +50,7 @@ impl Store {
         rows.iter().map(drill).collect()
     }
 
-    /// When the first of the snapshots that are at the destination was taken, of each instance.
+    /// The time of each instance's first snapshot at the destination.
     pub async fn first_stored(&self) -> Result<HashMap<InstanceId, Timestamp>, StoreError> {
         let rows = sqlx::query(
             "SELECT instance_id, MIN(taken_at) AS taken_at FROM snapshots WHERE remote = 1
@@ -63,7 +63,7 @@ impl Store {
             .collect()
     }
 
-    /// Notes that a part of an instance's stored data was read back.
+    /// Records the verification of a part of an instance's stored data.
     pub async fn note_verified(
         &self,
         id: &InstanceId,
@@ -82,7 +82,7 @@ impl Store {
         Ok(())
     }
 
-    /// When which part of an instance's stored data was read back last.
+    /// The last verification of each part of an instance's stored data.
     pub async fn verified_parts(
         &self,
         id: &InstanceId,

@@ -1,8 +1,8 @@
-//! What can go wrong with the database.
+//! Errors of the database.
 
 use std::path::PathBuf;
 
-/// A failed look or change.
+/// A failed query or change.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The name belongs to another instance.
@@ -11,13 +11,13 @@ pub enum StoreError {
     /// The address belongs to another account.
     #[error("an account with this address already exists")]
     EmailTaken,
-    /// The link was used before, or is too old.
+    /// The link was used before, or has expired.
     #[error("the link has expired or was already used")]
     DeadLink,
-    /// There would be no admin any more.
+    /// There would be no admin left.
     #[error("this is the last admin")]
     LastAdmin,
-    /// It would be more than the account may have.
+    /// It would exceed the account's quota.
     #[error("{0}")]
     Quota(String),
     /// Too many new names in too short a time.
@@ -25,34 +25,34 @@ pub enum StoreError {
     TooSoon {
         /// What was counted.
         message: String,
-        /// When it can be asked again.
+        /// When to try again.
         at: startclaw_model::Timestamp,
     },
-    /// No such instance.
+    /// Instance not found.
     #[error("instance not found")]
     NoInstance,
-    /// The instance is being removed: nothing else can be asked of it.
+    /// The instance is being removed: other requests are rejected.
     #[error("the instance is being removed")]
     Removing,
-    /// It does not go together with what is in progress.
+    /// It conflicts with an operation in progress.
     #[error("{0}")]
     Conflict(&'static str),
     /// Every slot of the host is taken.
     #[error("the host is at capacity")]
     Full,
-    /// The key was used before, for a different request.
+    /// The idempotency key was used before, for a different request.
     #[error("this Idempotency-Key was used before with a different request")]
     KeyReused,
-    /// The database file cannot be made or opened.
+    /// The database file cannot be created or opened.
     #[error("cannot open the database {0}: {1}")]
     File(PathBuf, std::io::Error),
-    /// The schema cannot be brought up to date.
+    /// A migration failed.
     #[error("cannot bring the database up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// What is stored makes no sense to this version.
+    /// A stored value is not valid in this version.
     #[error("the database holds a value this version does not understand: {0}")]
     Value(String),
-    /// SQLite says no.
+    /// An error of SQLite.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
 }

@@ -1,4 +1,4 @@
-//! Events, and the clearing away of what is old.
+//! Events, and the garbage collection of expired rows.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use startclaw_model::{Event, InstanceId, Name, OperationId, Timestamp};
 use crate::{IMMEDIATE, Store, StoreError, row};
 
 impl Store {
-    /// Writes down what happened, and to which instance, if to one.
+    /// Stores an event, with its instance if it has one.
     pub async fn record(
         &self,
         event: &Event,
@@ -50,8 +50,8 @@ impl Store {
         rows.iter().map(row::event).collect()
     }
 
-    /// The newest events first, at most `limit`, of the instance that has this name now: what
-    /// happened to another one that had it before is not for the eyes of this one's owner.
+    /// The newest events first, at most `limit`, of the instance that has this name now: its owner
+    /// must not see events of an earlier instance of this name.
     pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM events WHERE instance_id = (SELECT id FROM instances WHERE name = $1)
@@ -64,8 +64,9 @@ impl Store {
         rows.iter().map(row::event).collect()
     }
 
-    /// Deletes what is no longer needed: expired login tokens and sessions, idempotency
-    /// keys older than a day, finished operations and events older than `history`.
+    /// Deletes what is no longer needed: expired login tokens, links and certificate names,
+    /// idempotency keys older than a day, finished operations and events older than `history`.
+    /// Sessions are deleted by [`Store::expire_sessions`].
     pub async fn collect_garbage(
         &self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! Instances: the desired state of them and what healing remembers.
+//! Instances: their desired state, and their health.
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
@@ -11,39 +11,39 @@ use crate::{
     secrets, session_end, snapshots,
 };
 
-/// An instance that is to be made. Its slot is found while it is stored.
+/// A new instance. Its slot is allocated when it is stored.
 #[derive(Debug)]
 pub struct NewInstance {
     pub id: InstanceId,
     pub name: Name,
-    /// Who it belongs to, as OpenClaw is told.
+    /// The owner's identity in OpenClaw.
     pub owner: Owner,
-    /// The account it belongs to.
+    /// The owning account.
     pub account: Option<AccountId>,
-    /// What an account may have; none when it is not the account that asks, and nothing
-    /// is counted.
+    /// The limits of the account; none when the request is not the account's own, and is not
+    /// counted.
     pub quota: Option<Allowance>,
     /// The desired state.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
     pub wrapped_key: String,
-    /// Its first secrets.
+    /// Its initial secrets.
     pub secrets: Vec<SealedSecret>,
 }
 
-/// A client's promise that a repeated request is the same request.
+/// The idempotency key of a request.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
-    /// What the client sent in `Idempotency-Key`.
+    /// The value of the header `Idempotency-Key`.
     pub key: String,
     /// A digest of the request; never the request, which holds secrets.
     pub request_hash: String,
 }
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Submission {
-    /// It is stored, with this operation.
+    /// It was stored, with this operation.
     Accepted(Operation),
     /// The same request was stored before, with this operation.
     Replayed(Operation),
@@ -102,7 +102,7 @@ impl Store {
         for secret in &new.secrets {
             secrets::put(&mut tx, &new.id, secret).await?;
         }
-        // One that comes back is gone no more.
+        // A restored instance is no longer archived.
         sqlx::query("DELETE FROM archives WHERE instance_id = $1")
             .bind(new.id.as_str())
             .execute(&mut *tx)
@@ -114,11 +114,11 @@ impl Store {
     }
 
     /// Changes the desired state of an instance and stores the operation, in one transaction;
-    /// `secrets` are put, `removed` are taken away.
+    /// `secrets` are set, `removed` are deleted.
     ///
     /// # Errors
-    /// [`StoreError::NoInstance`], [`StoreError::KeyReused`], and [`StoreError::Removing`]
-    /// for everything that is asked after deprovision; and what `change` refuses.
+    /// [`StoreError::NoInstance`], [`StoreError::KeyReused`], and [`StoreError::Removing`] for
+    /// every request after deprovision; and the errors of `change`.
     pub async fn change(
         &self,
         operation: &Operation,
@@ -150,7 +150,7 @@ impl Store {
         for name in removed {
             secrets::remove(&mut tx, &operation.instance, name).await?;
         }
-        // What was asked gets a fresh start: earlier failures do not delay it.
+        // Resets the health: earlier failures do not delay a request.
         set_desired(&mut tx, &operation.instance, &desired).await?;
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
@@ -158,10 +158,10 @@ impl Store {
         Ok(Submission::Accepted(operation.clone()))
     }
 
-    /// The operation that the same request led to before, if it did.
+    /// The operation of the same earlier request, if there was one.
     ///
     /// # Errors
-    /// [`StoreError::KeyReused`] when the key came with another request.
+    /// [`StoreError::KeyReused`] when the key was used with another request.
     pub async fn replayed(
         &self,
         actor: &Actor,
@@ -206,8 +206,7 @@ impl Store {
         rows.iter().map(|r| Ok(InstanceId(r.try_get("id")?))).collect()
     }
 
-    /// Stores what healing remembers, if the instance still has this revision; says whether it
-    /// has.
+    /// Stores the health of an instance, if it still has this revision; returns whether it has.
     pub async fn set_health(
         &self,
         id: &InstanceId,
@@ -223,9 +222,9 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Forgets an instance of which nothing is left, and stores the operations that are over with
-    /// that: its key, secrets, tokens, login tokens and sessions go with it. Its operations and
-    /// events stay, and while there are snapshots of it, an [`Archive`](crate::Archive) too.
+    /// Deletes a removed instance with its key, secrets, tokens, login tokens and sessions, and
+    /// stores the operations that ended with it. Its operations and events are kept, and while it
+    /// has snapshots, an [`Archive`](crate::Archive).
     pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         snapshots::keep(&mut tx, id).await?;
@@ -242,8 +241,7 @@ impl Store {
     }
 }
 
-/// Stores the desired state of an instance. Its failures are forgotten with that, and it has a new
-/// revision.
+/// Stores the desired state of an instance, resets its health and increments its revision.
 pub(crate) async fn set_desired(
     tx: &mut SqliteConnection,
     id: &InstanceId,
@@ -261,7 +259,7 @@ pub(crate) async fn set_desired(
 }
 
 async fn free_slot(tx: &mut SqliteConnection, capacity: u32) -> Result<Slot, StoreError> {
-    // The lowest free number: 0, or one after a taken one whose next is free.
+    // The lowest free number: 0, or the first one that follows a used number.
     let row = sqlx::query(
         "SELECT MIN(candidate) AS slot FROM (
             SELECT 0 AS candidate WHERE NOT EXISTS (SELECT 1 FROM instances WHERE slot = 0)
@@ -327,7 +325,7 @@ mod tests {
     use super::*;
 
     const MIGRATION: &str = include_str!("../migrations/0007_unused_volumes.sql");
-    /// What version 0.1.0 stored.
+    /// A row of version 0.1.0.
     const DESIRED: &str = r#"{"presence":"present","epoch":0,"secrets_revision":1,"profile":{"version":"1","provider":null,"api_key":false,"telegram":false,"limits":{"memory_soft_mib":512,"memory_hard_mib":2048,"cpus":0.5,"pids":512}}}"#;
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The database: every line of SQL, and the migrations.
 //!
-//! SQLite in WAL mode. All writes go through one connection, so a write never meets a
-//! locked database; reads have connections of their own and never wait for a write.
+//! SQLite in WAL mode. All writes use one connection, so a write never finds the database locked;
+//! reads use other connections and never wait for a write.
 
 mod access;
 mod account_access;
@@ -47,22 +47,22 @@ pub struct Store {
 /// How long a statement waits for another process that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Takes the right to write at once: a transaction that reads first and is overtaken by another
-/// writer, such as a daemon that is just ending, waits instead of failing.
+/// Takes the write lock at the start: otherwise a transaction that reads first fails, instead of
+/// waiting, when another process (such as an old daemon that is stopping) writes before it.
 const IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
-/// Connections for reading; two cores do not profit from more.
+/// Connections for reading; two cores do not benefit from more.
 const READERS: u32 = 4;
 
 impl Store {
-    /// Opens the database file, making it (mode 600) and bringing it up to date if needed.
+    /// Opens the database file; creates (mode 600) and migrates it if needed.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         make_private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // FULL: an operation that was answered with 202 survives a power cut.
+            // FULL: an operation that was answered with 202 survives a power failure.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
@@ -95,8 +95,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether nothing was ever stored that a master key has sealed, or derived a key for.
-    /// Archives, snapshots and accounts outlive their instances.
+    /// Whether nothing was ever stored that was encrypted with the master key or with a key derived
+    /// from it. Archives, snapshots and accounts outlive their instances.
     pub async fn is_new(&self) -> Result<bool, StoreError> {
         let row = sqlx::query(
             "SELECT EXISTS (SELECT 1 FROM instances) OR EXISTS (SELECT 1 FROM secrets)
@@ -109,15 +109,15 @@ impl Store {
         Ok(row.try_get::<i64, _>("used")? == 0)
     }
 
-    /// Writes out what is pending and closes the files.
+    /// Completes pending writes and closes the files.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
     }
 }
 
-/// Makes the file before SQLite does, so that it is never readable by others. One that is there, as
-/// from a backup, becomes private before SQLite gives its mode to the files beside it.
+/// Creates the file before SQLite does, so that it is never readable by other users. An existing
+/// one, such as from a backup, becomes private before SQLite copies its mode to the WAL files.
 pub(crate) fn make_private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let failed = |e| StoreError::File(path.to_owned(), e);

@@ -1,4 +1,4 @@
-//! Operations: what somebody asked for, and how far it is.
+//! Operations: requested changes and their progress.
 
 use sqlx::{Row as _, SqliteConnection};
 use startclaw_model::{InstanceId, Name, Operation, OperationId, SnapshotId, Timestamp};
@@ -120,7 +120,7 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// The instances that have operations that are not over, also those that are gone.
+    /// The instances with operations that are not over, including removed ones.
     pub async fn instances_with_open_operations(&self) -> Result<Vec<InstanceId>, StoreError> {
         let rows =
             sqlx::query("SELECT DISTINCT instance_id FROM operations WHERE finished_at IS NULL")
@@ -129,7 +129,7 @@ impl Store {
         rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
-    /// Writes how far an operation is. `false` when it was over before: that stays.
+    /// Stores the progress of an operation. `false` when it was over already: that is not changed.
     pub async fn save_operation(&self, op: &Operation) -> Result<bool, StoreError> {
         let mut connection = self.write.acquire().await?;
         save(&mut connection, op).await

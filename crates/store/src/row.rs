@@ -1,4 +1,4 @@
-//! From rows to nouns.
+//! Converts rows to types of the model.
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
@@ -12,7 +12,7 @@ use startclaw_model::{
 
 use crate::StoreError;
 
-/// A word that a noun is stored as, such as `provision`.
+/// The stored text of an enum value, such as `provision`.
 pub(crate) fn enum_to_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
     match serde_json::to_value(value)? {
         serde_json::Value::String(word) => Ok(word),
@@ -20,7 +20,7 @@ pub(crate) fn enum_to_text<T: Serialize>(value: &T) -> Result<String, StoreError
     }
 }
 
-/// The noun that a word stands for.
+/// The enum value of a stored text.
 pub(crate) fn enum_from_text<T: DeserializeOwned>(word: String) -> Result<T, StoreError> {
     Ok(serde_json::from_value(serde_json::Value::String(word))?)
 }
@@ -86,7 +86,7 @@ pub(crate) fn event(row: &SqliteRow) -> Result<Event, StoreError> {
     })
 }
 
-/// Whether a row could be put in: not when what it belongs to is gone.
+/// `false` when a row could not be inserted because the row that it refers to is gone.
 pub(crate) fn unless_orphan(
     done: Result<SqliteQueryResult, sqlx::Error>,
 ) -> Result<bool, StoreError> {

@@ -1,4 +1,4 @@
-//! Secrets as the vault sealed them.
+//! Secrets, sealed by the vault.
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{InstanceId, SecretName, Timestamp};

@@ -1,25 +1,24 @@
-//! Access that ends: sessions and login tokens that go, and the instances whose open connections
-//! have to be cut for it. Both are written in one transaction, so that a crash after it loses
-//! neither.
+//! End of access: deletes sessions and login tokens, and marks the instances whose open connections
+//! must be closed. Both happen in one transaction, so that a crash loses neither.
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{AccountId, InstanceId, Slot, Timestamp};
 
 use crate::{IMMEDIATE, Store, StoreError};
 
-/// An instance whose open connections are to be cut.
+/// An instance whose open connections must be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnect {
     pub instance: InstanceId,
-    /// Its place on the host.
+    /// Its slot on the host.
     pub slot: Slot,
     /// When access was lost; a later loss has a later time.
     pub at: Timestamp,
 }
 
 impl Store {
-    /// Ends sessions of an account, and what was entered from them: all but the one with the digest
-    /// `but`, or only the one called `only`. Says how many.
+    /// Ends sessions of an account, and the sessions in instances that came from them: all except
+    /// the one with the digest `but`, or only the one with the id `only`. Returns how many.
     pub async fn end_account_sessions(
         &self,
         account: &AccountId,
@@ -32,7 +31,7 @@ impl Store {
         Ok(ended)
     }
 
-    /// Ends a session in an instance; `false` when there was none.
+    /// Ends a session in an instance; `false` when it does not exist.
     pub async fn remove_session(&self, hash: &str) -> Result<bool, StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let marked =
@@ -43,8 +42,7 @@ impl Store {
         Ok(marked > 0)
     }
 
-    /// Ends every session whose time is over, and those that hang on a session of an account or on
-    /// a token whose time is over.
+    /// Ends expired sessions, and sessions that depend on an expired account session or token.
     pub async fn expire_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
         let expired = sqlx::query(
             "SELECT 1 FROM sessions WHERE expires_at <= $1
@@ -80,7 +78,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The instances whose open connections are still to be cut.
+    /// The instances whose open connections are not closed yet.
     pub async fn disconnects(&self) -> Result<Vec<Disconnect>, StoreError> {
         let rows = sqlx::query(
             "SELECT d.instance_id, d.at, i.slot FROM disconnects d
@@ -101,7 +99,7 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Notes that the connections were cut, unless access was lost once more meanwhile.
+    /// Records that the connections were closed, unless access was lost again meanwhile.
     pub async fn disconnected(&self, done: &Disconnect) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM disconnects WHERE instance_id = $1 AND at = $2")
             .bind(done.instance.as_str())
@@ -112,8 +110,8 @@ impl Store {
     }
 }
 
-/// Ends sessions of an account, and says how many. Tickets and sessions in instances go with the
-/// session that they came from.
+/// Ends sessions of an account; returns how many. Login tokens and sessions in instances end with
+/// the session that they came from.
 pub(crate) async fn end(
     tx: &mut SqliteConnection,
     account: &AccountId,
@@ -139,7 +137,7 @@ pub(crate) async fn end(
     Ok(done.rows_affected())
 }
 
-/// Ends all sessions and login tokens in one instance, links of operators included.
+/// Ends all sessions and login tokens in one instance, including those from links of operators.
 pub(crate) async fn end_in(
     tx: &mut SqliteConnection,
     instance: &InstanceId,
@@ -147,7 +145,8 @@ pub(crate) async fn end_in(
     end_where(tx, "SELECT id FROM instances WHERE id = $1", instance.as_str()).await
 }
 
-/// Ends all sessions and login tokens in the instances of an account, links of operators included.
+/// Ends all sessions and login tokens in the instances of an account, including those from links of
+/// operators.
 pub(crate) async fn end_in_instances_of(
     tx: &mut SqliteConnection,
     account: &AccountId,
@@ -168,8 +167,7 @@ async fn end_where(
     Ok(())
 }
 
-/// Ends what an account entered, or could enter by a login token, in instances that are not its
-/// own.
+/// Ends an account's sessions and login tokens in instances that it does not own.
 pub(crate) async fn end_in_others(
     tx: &mut SqliteConnection,
     account: &AccountId,
@@ -196,7 +194,8 @@ pub(crate) async fn end_in_others(
     Ok(())
 }
 
-/// Marks the instances that `select` finds: their open connections are to be cut. Says how many.
+/// Marks the instances that `select` finds, so that their open connections are closed. Returns how
+/// many.
 pub(crate) async fn mark(
     tx: &mut SqliteConnection,
     select: &'static str,
@@ -212,7 +211,7 @@ pub(crate) async fn mark(
     let mut marked = 0;
     for row in &rows {
         let id: String = row.try_get(0)?;
-        // Always a later time than before: a cut that is in progress does not count for this one.
+        // Always a later time than before: a disconnect in progress must not clear this mark.
         let done = sqlx::query(
             "INSERT INTO disconnects (instance_id, at) VALUES ($1, $2)
              ON CONFLICT (instance_id) DO UPDATE SET at = MAX(at + 1, excluded.at)",

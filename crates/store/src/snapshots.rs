@@ -1,4 +1,4 @@
-//! What is known of the repositories: snapshots, and instances that are gone but can come back.
+//! The content of the repositories: snapshots, and removed instances that can be restored.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use startclaw_model::{
 
 use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
 
-/// Which copy of a snapshot.
+/// A copy of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copy {
     /// The one on this host.
@@ -18,16 +18,16 @@ pub enum Copy {
     Remote,
 }
 
-/// An instance that is gone and of which there are snapshots.
+/// A removed instance that has snapshots.
 #[derive(Debug, Clone)]
 pub struct Archive {
     pub id: InstanceId,
     pub name: Name,
-    /// Who it belonged to.
+    /// Its owner.
     pub owner: Owner,
-    /// The account it belonged to.
+    /// Its account.
     pub account: Option<AccountId>,
-    /// What was wanted of it last.
+    /// Its last desired state.
     pub desired: Desired,
     /// Its data key, wrapped by the vault.
     pub wrapped_key: String,
@@ -38,7 +38,7 @@ pub struct Archive {
 }
 
 impl Store {
-    /// Notes a snapshot.
+    /// Stores a snapshot.
     pub async fn add_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let Snapshot { id, instance, name, taken_at, files, bytes, added_bytes, local, remote } =
             snapshot;
@@ -87,8 +87,8 @@ impl Store {
             .collect()
     }
 
-    /// When each instance's last nightly backup was asked for, at `now` or before: what a clock
-    /// that was ahead for a while left behind does not count.
+    /// When each instance's last nightly backup was requested, at `now` or before: later times come
+    /// from a clock that was ahead for a while, and are ignored.
     pub async fn last_nightly(
         &self,
         now: Timestamp,
@@ -117,8 +117,8 @@ impl Store {
         rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
-    /// Notes which snapshots of an instance a repository holds: the others have no copy there,
-    /// and what has none anywhere is forgotten.
+    /// Stores which snapshots of an instance a repository holds: the others have no copy there, and
+    /// those without any copy are deleted.
     pub async fn set_copies(
         &self,
         instance: &InstanceId,
@@ -148,7 +148,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The instance of this name that was removed last.
+    /// The last removed instance of this name.
     pub async fn archive(&self, name: &Name) -> Result<Option<Archive>, StoreError> {
         let row =
             sqlx::query("SELECT * FROM archives WHERE name = $1 ORDER BY removed_at DESC LIMIT 1")
@@ -158,7 +158,7 @@ impl Store {
         row.as_ref().map(archive).transpose()
     }
 
-    /// All instances that are gone and can come back, by name.
+    /// All removed instances that can be restored, by name.
     pub async fn archives(&self) -> Result<Vec<Archive>, StoreError> {
         let rows = sqlx::query("SELECT * FROM archives ORDER BY name, removed_at")
             .fetch_all(&self.read)
@@ -166,7 +166,7 @@ impl Store {
         rows.iter().map(archive).collect()
     }
 
-    /// Forgets instances that are gone and of which no snapshot is left.
+    /// Deletes the archives of instances without snapshots.
     pub async fn drop_empty_archives(&self) -> Result<(), StoreError> {
         sqlx::query(
             "DELETE FROM archives WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
@@ -181,8 +181,8 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a backup or drill that is to be made, unless one of the same kind and instance is
-    /// under way or waits: then that one is answered, and `false`.
+    /// Stores a requested backup or drill, unless one of the same kind and instance is not over:
+    /// then returns that one, and `false`.
     ///
     /// # Errors
     /// [`StoreError::NoInstance`], [`StoreError::Removing`].
@@ -224,9 +224,9 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// Changes the desired state of an instance on our own account, by `change`, which says whether
-    /// it changed anything; the instance's failures are forgotten with that. Answers what is
-    /// wanted now; `None` when there is no such instance.
+    /// Applies `change` to the desired state of an instance without an operation. `change` returns
+    /// whether it changed anything; if so, the instance's health is reset. Returns the desired
+    /// state; `None` when the instance does not exist.
     pub async fn amend(
         &self,
         id: &InstanceId,
@@ -246,17 +246,17 @@ impl Store {
         Ok(Some(desired))
     }
 
-    /// Writes the whole database, as it is now, into a new file that only its owner may read.
+    /// Writes a copy of the database into a new file that only its owner may read.
     pub async fn write_copy(&self, file: &std::path::Path) -> Result<(), StoreError> {
         let path = file.to_str().ok_or_else(|| StoreError::Value("a path of no UTF-8".into()))?;
-        // SQLite takes a file that is empty.
+        // SQLite accepts an empty file.
         crate::make_private(file)?;
         sqlx::query("VACUUM INTO $1").bind(path).execute(&self.write).await?;
         Ok(())
     }
 }
 
-/// Keeps what is needed to bring an instance back, if there are snapshots of it.
+/// Archives what is needed to restore an instance, if it has snapshots.
 pub(crate) async fn keep(tx: &mut SqliteConnection, id: &InstanceId) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT OR REPLACE INTO archives

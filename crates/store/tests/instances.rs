@@ -1,4 +1,4 @@
-//! Slots, requests that are repeated, and what is stored only for the revision that was seen.
+//! Slots, repeated requests, and writes that are stored for the read revision only.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use startclaw_model::{
@@ -103,7 +103,7 @@ async fn a_request_with_a_key_is_stored_once() {
     assert!(matches!(again, Submission::Replayed(before) if before.id == made.id));
     let other = provision(&store, "b", 10, &who, Some(&key("k", "another"))).await;
     assert!(matches!(other, Err(StoreError::KeyReused)), "{other:?}");
-    // The same key of another caller is another request.
+    // The same key of another caller is a different request.
     let theirs = provision(&store, "b", 10, &Actor::socket(1), Some(&first)).await.unwrap();
     assert!(matches!(theirs, Submission::Accepted(_)));
     assert_eq!(store.operations(None, 10).await.unwrap().len(), 2);
@@ -130,8 +130,8 @@ async fn a_change_with_a_key_is_made_once_and_is_known_after_the_instance_is_gon
     assert_eq!(before.unwrap().id, made.id);
 }
 
-/// Another version writes the same wishes as another text: fields in another order, or without
-/// those that are new. Then health was never stored again.
+/// Another version may serialize the same desired state differently: fields in another order, or
+/// without new ones. That once prevented health from being stored.
 #[tokio::test]
 async fn health_is_stored_whatever_the_text_of_what_is_wanted() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ async fn health_is_stored_whatever_the_text_of_what_is_wanted() {
 async fn health_of_what_was_wanted_before_is_not_stored() {
     let store = with(&["a"]).await;
     let seen = store.instance(&name("a")).await.unwrap();
-    // Nothing in the desired state differs, but it was asked for again.
+    // The desired state is the same, but it was requested again.
     let again = Operation::new(
         OperationKind::SetSecrets,
         seen.id.clone(),

@@ -1,10 +1,10 @@
-//! A database that was written under the words of earlier versions.
+//! A database with the terms of earlier versions.
 
 use sqlx::{Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
 use startclaw_model::{AccountState, DeletionPolicy, EventKind, InstanceId, Name};
 use startclaw_store::Store;
 
-/// A folder that goes with the test.
+/// A folder that is removed after the test.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -21,7 +21,7 @@ impl Drop for Folder {
     }
 }
 
-/// The migrations of the version before.
+/// The migrations of the previous version.
 fn earlier() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations");
     let before = migrator.iter().filter(|m| m.version < 9).cloned().collect::<Vec<_>>();

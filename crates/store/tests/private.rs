@@ -1,4 +1,4 @@
-//! What the database holds is for the daemon's user only, wherever its files came from.
+//! The files of the database are readable by the daemon's user only, wherever they came from.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};

@@ -1,5 +1,5 @@
 //! A database that version 889fdb7 wrote opens with all later migrations, and everything in it can
-//! be read. How it was made says fixtures/README.md.
+//! be read. fixtures/README.md says how it was made.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn at(n: i64) -> Timestamp {
     Timestamp::from_millis(1_780_000_000_000 + n)
 }
 
-/// A moment at which nothing in it has ended.
+/// A time at which nothing in it has expired.
 fn now() -> Timestamp {
     at(1000)
 }
@@ -141,8 +141,8 @@ async fn tokens_tickets_and_sessions() {
     let session = store.session_by_hash("session hash", now()).await.unwrap().unwrap();
     assert_eq!((session.instance, session.expires_at), (id("alice"), NEVER));
     assert_eq!(session.account_session.as_deref(), Some("account session hash"));
-    let ticket = store.take_login_token("ticket hash", &id("alice"), now()).await.unwrap();
-    assert_eq!(ticket.unwrap().identity, "alice@example.com");
+    let grant = store.take_login_token("ticket hash", &id("alice"), now()).await.unwrap();
+    assert_eq!(grant.unwrap().identity, "alice@example.com");
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn it_is_written_to_as_a_new_one() {
     assert_eq!(store.instance(&name("dave")).await.unwrap().slot.0, 1, "the slot that bob had");
 }
 
-/// A new master key is made for such a database only: nothing is sealed or derived with a lost one.
+/// A new master key is generated for a new database only: it holds nothing that needs a lost key.
 #[tokio::test]
 async fn a_database_is_new_until_it_stored_something_that_needs_the_master_key() {
     assert!(Store::in_memory().await.unwrap().is_new().await.unwrap());

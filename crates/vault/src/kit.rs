@@ -1,6 +1,7 @@
-//! The recovery kit: what gets everything back on a new machine, sealed for its operator alone.
+//! The recovery kit: what is needed to recover the platform on a new machine, sealed for its
+//! operator.
 //!
-//! It is an age file in armor, so that `age --decrypt` opens it where there is no StartClaw.
+//! It is an armored age file, so that `age --decrypt` opens it without StartClaw.
 
 use std::io::{Read, Write};
 
@@ -16,21 +17,21 @@ use zeroize::Zeroizing;
 
 use crate::{KEY, Vault};
 
-/// What kits say of themselves, so that another format can come later.
+/// The format of kits, so that another one can be added later.
 const KIND: &str = "startclaw-recovery-kit/1";
-/// The largest kit that is read, in bytes: settings and keys are small.
+/// The largest accepted kit, in bytes: settings and keys are small.
 const LARGEST: u64 = 1 << 20;
 
-/// What can go wrong with a kit. None of it carries a secret.
+/// Errors of kits. None contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
-    /// A text that is no recipient.
+    /// The text is not a recipient.
     #[error("{0:?} is no age recipient: it begins with age1, and age-keygen prints it")]
     Recipient(String),
-    /// Nobody to seal the kit for.
+    /// No recipient was given.
     #[error("a kit needs at least one recipient, such as age1...")]
     NoRecipient,
-    /// A file that holds no identity.
+    /// The file holds no identity.
     #[error(
         "the identity file holds no age identity: it has a line that begins with AGE-SECRET-KEY-1"
     )]
@@ -38,7 +39,7 @@ pub enum KitError {
     /// The kit is not sealed for this identity.
     #[error("the kit cannot be opened with this identity: it was sealed for another recipient")]
     NotForYou,
-    /// The kit is no kit, or not whole.
+    /// The file is not a kit, or is incomplete.
     #[error("the kit is damaged or is no recovery kit: {0}")]
     Damaged(String),
     /// It could not be sealed.
@@ -46,7 +47,7 @@ pub enum KitError {
     Seal(String),
 }
 
-/// What gets everything back on a new machine.
+/// What is needed to recover the platform on a new machine.
 #[derive(Serialize, Deserialize)]
 pub struct RecoveryKit {
     kind: String,
@@ -63,7 +64,7 @@ impl std::fmt::Debug for RecoveryKit {
 }
 
 impl RecoveryKit {
-    /// A kit with the vault's master key, the settings as TOML, and what opens the bucket.
+    /// A kit with the vault's master key, the settings as TOML, and the bucket's credentials.
     pub fn new(vault: &Vault, settings: String, credentials: Option<&Secret>) -> Self {
         Self {
             kind: KIND.into(),
@@ -84,7 +85,7 @@ impl RecoveryKit {
         &self.settings
     }
 
-    /// What opens the bucket, if the machine had that in a file.
+    /// The bucket's credentials, if the host had them in a file.
     pub fn credentials(&self) -> Option<Secret> {
         self.credentials.as_ref().map(|c| Secret::new(c.as_str()))
     }
@@ -100,7 +101,7 @@ impl RecoveryKit {
         Ok(Vault { master: Zeroizing::new(key) })
     }
 
-    /// The kit as a text that only these recipients can open.
+    /// Encrypts the kit for these recipients.
     ///
     /// # Errors
     /// [`KitError::Recipient`], [`KitError::NoRecipient`].
@@ -122,7 +123,7 @@ impl RecoveryKit {
         String::from_utf8(sealed().map_err(|e| failed(&e))?).map_err(|e| failed(&e))
     }
 
-    /// Opens a kit with the identities of a file as `age-keygen` writes it.
+    /// Decrypts a kit with the identities of a file that `age-keygen` wrote.
     ///
     /// # Errors
     /// [`KitError::Identity`], [`KitError::NotForYou`], [`KitError::Damaged`].
@@ -143,7 +144,7 @@ impl RecoveryKit {
         })?;
         let mut plain = Zeroizing::new(Vec::new());
         reader.take(LARGEST).read_to_end(&mut plain).map_err(|e| damaged(&e))?;
-        // What serde says of it would quote it.
+        // The error of serde would quote secrets.
         let kit: Self = serde_json::from_slice(&plain)
             .map_err(|_| KitError::Damaged("its content cannot be read".into()))?;
         if kit.kind != KIND {
@@ -212,7 +213,7 @@ mod tests {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
             if let Ok(kit) = RecoveryKit::open(&changed, &identity) {
-                // Only what age itself does not count, such as the last line's end.
+                // Only changes that age itself ignores, such as the end of the last line.
                 assert_eq!(*kit.vault().unwrap().master, *vault.master, "{at}");
             }
         }

@@ -1,9 +1,9 @@
 //! Secrets at rest.
 //!
-//! Envelope encryption: every instance has a data key of its own, which is stored wrapped by
-//! one master key. Removing an instance's wrapped key makes its secrets unreadable for good,
-//! and the master key can move elsewhere (a key management service) by wrapping again.
-//! XChaCha20-Poly1305 throughout: its 24-byte nonces may be random.
+//! Envelope encryption: every instance has its own data key, which is stored wrapped by one master
+//! key. Removing an instance's wrapped key makes its secrets permanently unreadable, and the master
+//! key can be moved elsewhere (a key management service) by rewrapping the data keys. The cipher is
+//! XChaCha20-Poly1305: its 24-byte nonces may be random.
 
 mod kit;
 mod master;
@@ -25,30 +25,30 @@ pub use kit::{KitError, RecoveryKit};
 const KEY: usize = 32;
 /// Bytes of an XChaCha20 nonce.
 const NONCE: usize = 24;
-/// What sealed texts begin with, so that another format can come later.
+/// The prefix of sealed texts, so that another format can be added later.
 const FORMAT: &str = "v1:";
 
-/// What can go wrong in the vault. None of it carries a secret.
+/// Errors of the vault. None contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The master key is gone although there are secrets under it.
+    /// The master key is missing although secrets were sealed with it.
     #[error(
         "the master key {0} is missing, and without it stored secrets and backups cannot be read: put it back from your copy or recovery kit"
     )]
     Missing(std::path::PathBuf),
-    /// The master key's file is open to others.
+    /// The master key's file is readable by other users.
     #[error("the master key {0} can be read by others: chmod 600 it")]
     Exposed(std::path::PathBuf),
-    /// There is another master key where this one is to lie.
+    /// The file holds another master key.
     #[error("{0} holds another master key than the one that is to lie there: move it away first")]
     Another(std::path::PathBuf),
-    /// The master key's file is no key.
+    /// The master key's file does not hold a key.
     #[error("the master key {0} is damaged: put it back from your copy")]
     Damaged(std::path::PathBuf),
-    /// The master key's file cannot be read or made.
+    /// The master key's file cannot be read or created.
     #[error("the master key {0}: {1}")]
     File(std::path::PathBuf, std::io::Error),
-    /// A sealed text was changed, or belongs to another instance, name or master key.
+    /// A sealed text was modified, or belongs to another instance, name or master key.
     #[error("a stored secret cannot be opened: it was changed, or sealed with another master key")]
     Sealed,
 }
@@ -94,7 +94,8 @@ impl Vault {
         std::str::from_utf8(&plain).map(Secret::new).map_err(|_| VaultError::Sealed)
     }
 
-    /// A digest of `text` that nobody can make, or guess the text from, without the master key.
+    /// An HMAC of `text`. Without the master key it can neither be computed nor used to guess the
+    /// text.
     pub fn hmac(&self, text: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.master[..])
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
@@ -103,9 +104,9 @@ impl Vault {
         BASE64.encode(mac.finalize().into_bytes())
     }
 
-    /// A key of 32 bytes for one purpose, such as `repository-password/<instance>`: the same for
-    /// the same master key and purpose, and of no use for finding another. It is HMAC-SHA256, so
-    /// that an operator who has the master key can make it with `openssl` alone.
+    /// Derives a key of 32 bytes for one purpose, such as `repository-password/<instance>`:
+    /// deterministic, and of no use to find another one. It is HMAC-SHA256, so that an operator who
+    /// has the master key can derive it with `openssl` alone.
     pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.master[..])
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
@@ -120,7 +121,8 @@ impl Vault {
     }
 }
 
-/// A sealed text is good for one instance and one name: swapping rows in the database fails.
+/// Binds a sealed text to its instance and name, so that swapped rows in the database do not
+/// decrypt.
 fn bound_to(id: &InstanceId, name: &SecretName) -> Vec<u8> {
     format!("secret/{id}/{name}").into_bytes()
 }

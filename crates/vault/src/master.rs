@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use crate::{KEY, Vault, VaultError, random_key};
 
 impl Vault {
-    /// Opens the vault with the master key in `path`. With `may_create` a missing key is made:
-    /// say so only when no secret was ever stored, or a lost key would go unnoticed.
+    /// Opens the vault with the master key in `path`. With `may_create` a missing key is generated:
+    /// set it only if no secret was ever stored, or the loss of a key would go unnoticed.
     pub fn load(path: &Path, may_create: bool) -> Result<Self, VaultError> {
         let io = |e| VaultError::File(path.to_owned(), e);
         match fs::read_to_string(path) {
@@ -40,10 +40,10 @@ impl Vault {
 }
 
 impl Vault {
-    /// Puts the master key where [`Vault::load`] finds it, on a machine that has none.
+    /// Writes the master key to where [`Vault::load`] reads it, on a machine that has none.
     ///
     /// # Errors
-    /// [`VaultError::Another`] when there is another one; the same one is left as it is.
+    /// [`VaultError::Another`] when the file holds another key; the same key is not written again.
     pub fn store(&self, path: &Path) -> Result<(), VaultError> {
         match Self::load(path, false) {
             Err(VaultError::Missing(_)) => {
@@ -57,7 +57,7 @@ impl Vault {
     }
 }
 
-/// Writes the whole file beside its place first: a crash leaves either no key or a whole one.
+/// Writes a temporary file, then renames it: a crash leaves either no key or a complete one.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension("new");
     let mut file =

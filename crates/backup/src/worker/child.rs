@@ -1,4 +1,4 @@
-//! The worker itself.
+//! The worker process.
 
 use std::{
     fs,
@@ -29,14 +29,14 @@ use crate::{
     take::{self, Taking},
 };
 
-/// Between two words on how far it is.
+/// The interval of progress messages.
 const TICK: Duration = Duration::from_millis(500);
-/// How much the users' work goes before a worker's.
+/// The niceness of workers: instances have priority.
 const NICE: i32 = 10;
 /// When memory runs out, a worker ends before the daemon, whose score systemd lowers.
 const OOM_SCORE: &str = "500";
 
-/// Does the one job that stdin brings, and ends. `0` when it is done.
+/// Runs the job that it reads from stdin, and exits: 0 on success.
 pub fn run_worker() -> ExitCode {
     let speaker = Speaker::new(io::stdout());
     match read_job() {
@@ -55,7 +55,7 @@ fn read_job() -> Result<Job, String> {
 }
 
 fn work(job: &Job, speaker: Speaker) -> ExitCode {
-    // Before there is another thread: a user and a root belong to each of them.
+    // Before there are other threads: user and root are attributes of each thread.
     if let Work::CheckDatabases { root, uid } = &job.work
         && let Err(e) = databases::confine(root, *uid)
     {
@@ -69,7 +69,7 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
     let meter = Arc::new(Meter::default());
     let (talk, commands) = Talk::new(speaker.clone());
     thread::spawn(move || {
-        // Nothing is to be cleared away: an unfinished snapshot does not count.
+        // There is nothing to clean up: an unfinished snapshot is not valid.
         listen(io::stdin().lock(), &commands, || std::process::exit(3));
     });
     let (watched, ticker) = (meter.clone(), speaker.clone());
@@ -97,7 +97,7 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
     }
 }
 
-/// rustic panics where a pack is missing or not what it was.
+/// rustic panics when a pack is missing or damaged.
 fn of_panic(text: &str) -> BackupError {
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let kind = if text.contains("(storage)") && !text.contains("missing") && !text.contains("short")
@@ -122,13 +122,13 @@ fn tick(meter: &Meter, speaker: &Speaker) {
     }
 }
 
-/// A worker that wants more than it may have ends; nobody else does.
+/// Limits the resources of this worker, so that it fails and not another process.
 ///
-/// Without the bound on memory there is no work; the rest is only fairness, so that it fails is
-/// written to stderr, which the daemon logs.
+/// The memory limit is mandatory; the others are for fairness, so their errors are only written to
+/// stderr, which the daemon logs.
 fn limit(limits: WorkerLimits) -> Result<(), BackupError> {
     let set = |resource, bytes: u64| {
-        // Where the hard limit is lower already, it cannot be raised, and need not be.
+        // A lower hard limit cannot be raised, and need not be.
         let bytes = getrlimit(resource).maximum.map_or(bytes, |hard| hard.min(bytes));
         setrlimit(resource, Rlimit { current: Some(bytes), maximum: Some(bytes) })
     };
@@ -136,13 +136,13 @@ fn limit(limits: WorkerLimits) -> Result<(), BackupError> {
         let text = format!("cannot limit the memory of the worker: {e}");
         BackupError::new(BackupErrorKind::Unavailable, text)
     })?;
-    // A dump of its memory would hold keys.
+    // A core dump would contain keys.
     warn("forbid core dumps", set(Resource::Core, 0));
     warn("lower the worker's priority", rustix::process::nice(NICE));
     warn("offer the worker to the OOM killer", fs::write("/proc/self/oom_score_adj", OOM_SCORE));
     warn("keep the worker to some CPUs", keep_to(limits.threads.max(1)));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(limits.threads.max(1));
-    // Only the first one counts, which this is.
+    // It fails only if there is a global pool already; this is the first one.
     let _ = pool.build_global();
     Ok(())
 }
@@ -153,9 +153,8 @@ fn warn<T>(what: &str, done: Result<T, impl std::fmt::Display>) {
     }
 }
 
-/// Keeps this thread, and those that it starts, to so many CPUs, the same for all workers: whatever
-/// they compute, the others are the users'. No cgroup is needed for that, of which the daemon would
-/// need its own part of the tree from systemd.
+/// Pins this thread, and those that it starts, to `cpus` CPUs, the same for all workers: the others
+/// stay free for instances. A cgroup would need a subtree that systemd delegates to the daemon.
 fn keep_to(cpus: usize) -> rustix::io::Result<()> {
     let allowed = sched_getaffinity(None)?;
     let mut kept = CpuSet::new();

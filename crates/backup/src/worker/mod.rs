@@ -1,4 +1,4 @@
-//! The process that works: how it is asked, watched and ended.
+//! The worker process: its protocol, supervision and end.
 
 mod child;
 mod parent;

@@ -1,4 +1,4 @@
-//! The daemon's side: a worker is started, listened to, and ended when it says nothing for long.
+//! The daemon's side: starts a worker, reads its messages, and kills it when it stalls.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::pipe::{drain, read_line};
 use crate::{BackupError, BackupErrorKind, Command, Event, Job, Report, job::Line};
 
-/// The longest that a worker's stderr may stay open after its end.
+/// How long a worker's stderr may stay open after its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How workers are started.
@@ -23,20 +23,20 @@ pub struct Workers {
     stall: Duration,
 }
 
-/// A worker at work. Dropping it ends it.
+/// A running worker. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// The end of what it writes to stderr, which is read all the time: a full pipe would stop it.
+    /// The end of its stderr, which is read continuously: a full pipe would block it.
     errors: JoinHandle<String>,
     stall: Duration,
 }
 
 impl Workers {
-    /// Workers are this program with these arguments, which calls
-    /// [`run_worker`](crate::run_worker). One that says nothing for `stall` is ended.
+    /// Starts workers as this program with these arguments, which calls
+    /// [`run_worker`](crate::run_worker). A worker that sends nothing for `stall` is killed.
     pub fn new(program: PathBuf, args: Vec<String>, stall: Duration) -> Self {
         Self { program, args, stall }
     }
@@ -52,8 +52,8 @@ impl Workers {
         };
         let mut process = Process::new(&self.program);
         if job.repository.is_none() {
-            // It opens what a tenant wrote: nothing of ours is in its reach, such as the
-            // credentials of a bucket.
+            // It opens files of a tenant, so it must not have our secrets, such as the credentials
+            // of a bucket.
             process.env_clear();
         }
         let mut child = process
@@ -78,11 +78,11 @@ impl Workers {
 }
 
 impl Running {
-    /// What happens next.
+    /// Waits for the next event.
     ///
     /// # Errors
-    /// What the job failed with; [`BackupErrorKind::Stalled`] and [`BackupErrorKind::Died`] when
-    /// the worker itself failed.
+    /// The error of the job; [`BackupErrorKind::Stalled`] and [`BackupErrorKind::Died`] when the
+    /// worker itself failed.
     pub async fn next(&mut self) -> Result<Event, BackupError> {
         let line = match tokio::time::timeout(self.stall, read_line(&mut self.output)).await {
             Ok(Ok(Some(line))) => line,
@@ -108,15 +108,12 @@ impl Running {
             Ok(Line::Failed(error)) => Err(error),
             Err(_) => {
                 let _ = self.child.kill().await;
-                Err(BackupError::new(
-                    BackupErrorKind::Died,
-                    "the worker said what nobody understands",
-                ))
+                Err(BackupError::new(BackupErrorKind::Died, "the worker sent an invalid message"))
             }
         }
     }
 
-    /// Tells the worker to continue, or not to.
+    /// Sends a command to the worker.
     ///
     /// # Errors
     /// [`BackupErrorKind::Died`].
@@ -129,7 +126,7 @@ impl Running {
         }
     }
 
-    /// Waits for the end of a job that asks nothing.
+    /// Waits for the end of a job that needs no commands.
     ///
     /// # Errors
     /// As [`Running::next`].
@@ -139,7 +136,7 @@ impl Running {
                 Event::Done(report) => return Ok(report),
                 Event::Progress(_) => {}
                 other => {
-                    let text = format!("the worker said {other:?} out of turn");
+                    let text = format!("the worker sent an unexpected {other:?}");
                     return Err(BackupError::new(BackupErrorKind::Died, text));
                 }
             }
@@ -167,7 +164,7 @@ impl Running {
         let last = last.lines().last().unwrap_or_default();
         BackupError::new(
             BackupErrorKind::Died,
-            format!("the worker ended by itself ({end}) {last}"),
+            format!("the worker ended unexpectedly ({end}) {last}"),
         )
     }
 }

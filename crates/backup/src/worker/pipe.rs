@@ -1,11 +1,11 @@
-//! Reads what a worker writes, within bounds: a worker opens what tenants wrote and may be in
-//! their hands.
+//! Reads the output of a worker, within limits: a worker opens files of tenants and may be
+//! compromised.
 
 use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
 
-/// The longest line of a worker: a list of 10,000 snapshots has 2 MiB.
+/// The longest line that is read: a list of 10,000 snapshots has 2 MiB.
 const LINE_LIMIT: usize = 16 << 20;
 /// How much of the end of its stderr is kept.
 const ERRORS_KEPT: usize = 4096;
@@ -40,7 +40,7 @@ async fn read_line_up_to(
     }
 }
 
-/// Reads all of `errors`, so that who writes never waits, and keeps the end of it.
+/// Reads all of `errors`, so that the writer never blocks, and keeps the end of it.
 pub(super) async fn drain(mut errors: impl AsyncRead + Unpin) -> String {
     let mut kept = Vec::new();
     let mut piece = [0; 1024];

@@ -1,5 +1,5 @@
-//! The worker's side of the conversation: lines out on stdout, lines in on stdin. The end of
-//! stdin is the end of the daemon, and so of the worker: it must not finish what nobody watches.
+//! The worker's side of the protocol: messages on stdout, commands on stdin. The end of stdin means
+//! that the daemon ended, so the worker exits: it must not work unsupervised.
 
 use std::{
     io::{self, BufRead, Write},
@@ -11,13 +11,13 @@ use std::{
 
 use crate::{BackupError, Command, Event, job::Line, take::aborted};
 
-/// The conversation.
+/// The connection to the daemon.
 pub(crate) struct Talk {
     commands: Mutex<Receiver<Command>>,
     speaker: Speaker,
 }
 
-/// Who may say something, from any thread.
+/// Sends messages, from any thread.
 #[derive(Clone)]
 pub(crate) struct Speaker(Arc<Mutex<Box<dyn Write + Send>>>);
 
@@ -30,7 +30,7 @@ impl Speaker {
         self.line(&Line::Event(event));
     }
 
-    /// Nobody listening is the end of the daemon, of which stdin tells.
+    /// Errors are ignored: they mean that the daemon ended, which the end of stdin reports.
     pub fn line(&self, line: &Line) {
         let Ok(mut text) = serde_json::to_vec(line) else { return };
         text.push(b'\n');
@@ -53,7 +53,7 @@ impl Talk {
         self.speaker.clone()
     }
 
-    /// Waits for this command; anything else is the end of the job.
+    /// Waits for this command; anything else ends the job.
     pub fn expect(&self, wanted: Command) -> Result<(), BackupError> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         match commands.recv() {
@@ -64,7 +64,7 @@ impl Talk {
     }
 }
 
-/// Takes commands from `input` until it ends; then calls `end`.
+/// Forwards commands from `input` until it ends; then calls `end`.
 pub(crate) fn listen(mut input: impl BufRead, commands: &Sender<Command>, end: impl FnOnce()) {
     let mut line = String::new();
     loop {

@@ -1,4 +1,4 @@
-//! Real parts: a bucket that an independent server keeps, and plain restic.
+//! Integration tests with an independent server of buckets, and with restic.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What is damaged is found and named, and nothing gets worse by it.
+//! Damage is found and named, and made no worse.
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
@@ -79,7 +79,7 @@ async fn a_flipped_bit_is_found_when_the_data_are_read() {
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
     let error = stage.restore("latest").await.unwrap_err();
     assert!(matches!(error.kind, BackupErrorKind::Damaged | BackupErrorKind::Key), "{error}");
-    // In one of the parts it is found as well.
+    // A check of parts finds it as well, in one part.
     let mut found = 0;
     for n in 1..=4 {
         found += u32::from(check(&stage, ReadData::Part { n, of: 4 }).await.is_err());

@@ -1,4 +1,4 @@
-//! The databases of a volume are judged as they are, and lead nobody out of it.
+//! The databases of a volume are checked as they are, and do not lead out of it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
 
 use crate::stage::*;
 
-/// An open database with some pages of content, nothing of which has left its WAL, if it has one.
+/// An open database with some pages of content, which are all in its WAL if it has one.
 async fn database(path: &Path, mode: SqliteJournalMode) -> SqliteConnection {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let options = SqliteConnectOptions::new()
@@ -38,7 +38,7 @@ async fn make(path: &Path) {
     database(path, SqliteJournalMode::Delete).await.close().await.unwrap();
 }
 
-/// Checks the volume, which becomes its user's first.
+/// Gives the volume to its user, and checks it.
 async fn check(stage: &Stage) -> Result<(u64, u64), BackupError> {
     let root = stage.volume();
     for path in files(&root) {
@@ -86,7 +86,7 @@ async fn a_damaged_database_is_named() {
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
     assert!(error.message.contains("agents/main/agent.sqlite ("), "{error}");
     assert!(!error.message.contains("good.sqlite"), "{error}");
-    // So is one whose beginning is gone.
+    // So is one whose header is lost.
     fs::write(&path, vec![0; 8192]).unwrap();
     assert!(check(&stage).await.unwrap_err().message.contains("agent.sqlite"));
 }
@@ -102,7 +102,7 @@ async fn what_is_still_in_the_wal_counts() {
     assert!(fs::metadata(&copy).unwrap().len() < fs::metadata(wal(&copy)).unwrap().len());
     assert_eq!(check(&stage).await.unwrap(), (1, 0));
 
-    // A page that belongs to no tree, by way of the WAL alone.
+    // A page that belongs to no tree, in the WAL only.
     for statement in [
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_master SET rootpage = rootpage + 1 WHERE name = 'i'",
@@ -124,7 +124,7 @@ async fn no_link_leads_out_of_the_volume() {
     make(&database).await;
     damage(&database);
     let journal = outside.join("journal");
-    fs::write(&journal, "of somebody else").unwrap();
+    fs::write(&journal, "of another user").unwrap();
     make(&stage.volume().join("x.sqlite")).await;
     symlink(&database, stage.volume().join("link.sqlite")).unwrap();
     symlink(&outside, stage.volume().join("folder")).unwrap();
@@ -135,7 +135,7 @@ async fn no_link_leads_out_of_the_volume() {
     let (good, unknown) = check(&stage).await.unwrap();
     assert_eq!(good + unknown, 1, "the one that lies inside");
     assert_eq!(fs::read(&database).unwrap(), before);
-    assert_eq!(fs::read_to_string(&journal).unwrap(), "of somebody else");
+    assert_eq!(fs::read_to_string(&journal).unwrap(), "of another user");
     assert_eq!(files(&outside).len(), 2, "nothing was made beside them");
 }
 
@@ -155,15 +155,15 @@ async fn a_journal_makes_nobody_remove_a_file_outside() {
     let path = stage.volume().join("x.sqlite");
     make(&path).await;
     let victim = stage.dir.path().join("victim");
-    fs::write(&victim, "of somebody else").unwrap();
+    fs::write(&victim, "of another user").unwrap();
     fs::write(stage.volume().join("x.sqlite-journal"), journal(&victim)).unwrap();
     assert_eq!(check(&stage).await.unwrap(), (1, 0));
     assert!(victim.exists());
 }
 
-/// A journal of no page, as a transaction over several databases leaves it: at its end stands the
-/// path of a file that is removed when it is over (<https://sqlite.org/fileformat.html>, and
-/// `readSuperJournal` in `pager.c`).
+/// A journal without pages, as a transaction over several databases leaves it: it ends with the
+/// path of a file that is removed when the transaction is over
+/// (<https://sqlite.org/fileformat.html>, and `readSuperJournal` in `pager.c`).
 fn journal(names: &Path) -> Vec<u8> {
     let name = names.as_os_str().as_encoded_bytes();
     let mut bytes = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7".to_vec();

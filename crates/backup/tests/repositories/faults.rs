@@ -1,4 +1,4 @@
-//! A bucket that answers with errors, slowly, half, or not at all.
+//! A bucket that answers with errors, slowly, partly, or not at all.
 
 use std::{
     io::{Read, Write},
@@ -23,15 +23,15 @@ enum Fault {
     Refused,
     /// Each piece of an answer comes late.
     Slow,
-    /// After so many bytes of answers it is cut.
+    /// The connection is closed after this many bytes of answers.
     Cut(usize),
-    /// Nothing ever comes.
+    /// It never answers.
     Silent,
 }
 
 type Decider = Arc<Mutex<Box<dyn Fn(u32) -> Fault + Send>>>;
 
-/// A proxy between a client and the bucket; the nth connection has the fault that it decides.
+/// A proxy between a client and the bucket; `decide` chooses the fault of the nth connection.
 struct Between {
     port: u16,
     decide: Decider,
@@ -45,7 +45,7 @@ impl Between {
         let decide: Decider = Arc::new(Mutex::new(Box::new(decide)));
         let met = Arc::new(AtomicU32::new(0));
         let (how, count) = (decide.clone(), met.clone());
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         std::thread::spawn(move || {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let fault = how.lock().unwrap()(number);
@@ -118,7 +118,7 @@ async fn three_days(bucket: &Repository, stage: &Stage) {
     }
 }
 
-/// All three are there, whole, and come back.
+/// All three snapshots are complete and can be restored.
 async fn whole(bucket: &Repository, stage: &Stage) {
     let all = list(bucket).await;
     assert_eq!(all.len(), 3);
@@ -165,7 +165,7 @@ async fn a_bucket_that_hangs_is_noticed_and_gets_all_of_it_later() {
         stage.write("big", noise(day * 2, 2 << 20));
         stage.take().await.unwrap();
     }
-    // It hangs in the middle: after the repository was made.
+    // It hangs in the middle: after the repository was created.
     let between = Between::start(gcs.port, |number| match number {
         0..3 => Fault::Cut(4000),
         _ => Fault::Silent,

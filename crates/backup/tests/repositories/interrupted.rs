@@ -63,7 +63,7 @@ async fn a_second_writer_waits_for_the_first() {
 async fn a_worker_that_hangs_is_noticed_and_ended() {
     let stage = Stage::new();
     stage.write("a", "x");
-    // Making a repository takes seconds of one CPU, in which there is no sign of life.
+    // Creating a repository takes seconds of one CPU without a sign of life.
     stage.take().await.unwrap();
     let workers = workers_with(Duration::from_secs(6));
     let mut worker =

@@ -1,4 +1,4 @@
-//! Odd files come back as they were, and none leads out of the volume.
+//! Unusual files are restored unchanged, and none leads out of the volume.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::stage::*;
 
-/// What is to come back of everything, by its path: kind and mode, time, length, content or target.
+/// What must be restored of every entry, by its path: type and mode, time, length, content or
+/// target.
 fn image(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, u64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut stack = vec![root.to_owned()];
@@ -126,7 +127,7 @@ async fn a_race_of_folder_and_link_never_shows_what_lies_outside() {
         }
     });
     for _ in 0..8 {
-        // It does not hold still, so it may fail; it may not take what is not its own.
+        // The folder changes, so it may fail; it must not read anything outside.
         let _ = stage.take().await;
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);

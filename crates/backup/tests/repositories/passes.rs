@@ -1,4 +1,4 @@
-//! What a snapshot holds, and what it costs.
+//! The content of a snapshot, and its cost.
 
 use std::{fs, os::unix::fs::MetadataExt, time::Instant};
 
@@ -54,7 +54,7 @@ async fn what_changes_between_the_passes_is_in_the_snapshot_also_with_the_same_s
             ("notes", "new"),
         ] {
             fs::write(volume.join(name), text).unwrap();
-            // As somebody would who hides it: only the change time cannot be set.
+            // As an attacker would hide it: only the change time cannot be set.
             let file = fs::File::options().write(true).open(volume.join(name)).unwrap();
             file.set_modified(old).unwrap();
         }
@@ -88,7 +88,7 @@ async fn what_the_first_pass_could_not_read_is_no_failure_if_it_is_gone_in_the_s
 async fn a_file_that_cannot_be_read_fails_the_backup_by_name() {
     let stage = Stage::new();
     stage.write("good", "x");
-    // Root reads everything; a folder on another file system is what it does not take.
+    // Root can read every file; only a folder on another file system is refused.
     let mount = stage.volume().join("inner/mounted");
     fs::create_dir_all(&mount).unwrap();
     let flags = rustix::mount::MountFlags::empty();
@@ -134,7 +134,7 @@ async fn one_pass_is_enough_for_what_nobody_writes_to() {
     assert_eq!(list(&stage.repository()).await.len(), 1);
 }
 
-/// Not a limit: the figure is the benchmark's. This only shows it with `--nocapture`.
+/// Asserts no limit, which is the benchmark's task: this only prints the time with `--nocapture`.
 #[tokio::test]
 async fn the_second_pass_reads_only_what_changed() {
     let stage = Stage::new();
@@ -142,7 +142,7 @@ async fn the_second_pass_reads_only_what_changed() {
         stage.write(&format!("d{}/f{n}", n % 50), noise(n, 5_000));
     }
     stage.take().await.unwrap();
-    // Old enough to be believed.
+    // The files are old enough to trust their timestamps.
     let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
     let begun = Instant::now();

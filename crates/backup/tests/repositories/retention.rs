@@ -1,4 +1,4 @@
-//! What is kept, and what goes to another repository.
+//! Retention, and copies to another repository.
 
 use startclaw_backup::{ReadData, Report, Work};
 

@@ -1,4 +1,4 @@
-//! Real parts: a bucket of the S3 kind, which somebody else's server keeps and signs for.
+//! Integration tests with an independent S3 server that verifies signatures.
 
 use std::{
     fs,
@@ -78,7 +78,7 @@ async fn a_bucket_of_the_s3_kind_takes_gives_back_and_forgets() {
         Report::Copied(all) => assert_eq!(all.len(), 2),
         other => panic!("{other:?}"),
     }
-    // And straight into it.
+    // And directly into the bucket.
     stage.write("big", noise(9, 3 << 20));
     take(&bucket, &stage.volume()).await.unwrap();
     let there: Vec<_> = list(&bucket).await.into_iter().map(|s| s.id).collect();

@@ -52,7 +52,7 @@ impl Stage {
         }
     }
 
-    /// Where the repository's files lie.
+    /// The folder of the repository's files.
     pub fn files(&self) -> PathBuf {
         self.dir.path().join("repositories/alice")
     }
@@ -61,7 +61,7 @@ impl Stage {
         take(&self.repository(), &self.volume()).await
     }
 
-    /// Restores and answers where to.
+    /// Restores a snapshot; returns the folder.
     pub async fn restore(&self, snapshot: &str) -> Result<PathBuf, BackupError> {
         let root = self.empty(&format!("restored-{:08x}", rand()));
         let work = Work::Restore { snapshot: snapshot.into(), root: root.clone(), uid: uid() };
@@ -87,7 +87,7 @@ pub fn workers() -> Workers {
 }
 
 pub fn workers_with(stall: Duration) -> Workers {
-    // target/debug/deps/backup-… is this; the example lies beside deps.
+    // This is target/debug/deps/backup-…; the example is in a folder beside deps.
     let test = std::env::current_exe().unwrap();
     let program = test.parent().unwrap().parent().unwrap().join("examples/worker");
     Workers::new(program, Vec::new(), stall)
@@ -102,7 +102,7 @@ pub async fn start(repository: &Repository, work: Work) -> Running {
     workers().start(&job(repository, work)).await.unwrap()
 }
 
-/// A job that asks nothing.
+/// Runs a job that needs no commands.
 pub async fn run(repository: &Repository, work: Work) -> Result<Report, BackupError> {
     start(repository, work).await.finish().await
 }
@@ -111,7 +111,7 @@ pub fn taking(root: &Path, live: bool) -> Work {
     Work::Take { root: root.into(), live, exclude: vec!["cache".into()], check: true }
 }
 
-/// Takes a snapshot in two passes, of a folder that holds still.
+/// Takes a snapshot in two passes, of a folder that does not change.
 pub async fn take(repository: &Repository, root: &Path) -> Result<SnapshotInfo, BackupError> {
     take_while(repository, root, || {}).await
 }
@@ -176,7 +176,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Bytes that nothing compresses, the same for the same seed.
+/// Incompressible bytes, the same for the same seed.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let next = move || {

@@ -1,4 +1,4 @@
-//! Whether backups can go where they are to go.
+//! Diagnostic check of the destination of backups.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use startclaw_model::Check;
 use super::CONTROL_PLANE;
 use crate::Engine;
 
-/// How long somebody who looks is kept waiting for a bucket.
+/// The timeout of the check of a bucket.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHECK: &str = "backups";
-const FIX: &str = "correct [backup] in the settings; docs/backups.md tells what each kind needs";
+const FIX: &str = "correct [backup] in the settings; docs/backups.md says what each kind needs";
 
 impl Engine {
-    /// Looks whether the destination answers, and whether it is of use when the host is lost.
+    /// Checks whether the destination answers, and whether it survives the loss of the host.
     pub(crate) async fn diagnose_backups(&self) -> Check {
         let settings = &self.inner.settings.backup;
         if settings.destination.is_empty() {
@@ -34,11 +34,11 @@ impl Engine {
                 ),
                 None => Check::ok(CHECK, format!("go to {place}, which answers")),
             },
-            // Somebody writes there just now.
+            // A backup is in progress.
             Ok(Err(e)) if e.kind == BackupErrorKind::Busy => {
-                Check::ok(CHECK, format!("are on their way to {place}"))
+                Check::ok(CHECK, format!("are being written to {place}"))
             }
-            Ok(Ok(_)) => Check::error(CHECK, format!("{place} gives an odd answer"), FIX),
+            Ok(Ok(_)) => Check::error(CHECK, format!("{place} gives an unexpected answer"), FIX),
             Ok(Err(e)) => Check::error(CHECK, e.message, FIX),
             Err(_) => {
                 let text = format!("{place} does not answer within {} s", PATIENCE.as_secs());

@@ -1,5 +1,5 @@
-//! The control plane's own backup: the database, which knows every instance and holds their
-//! sealed secrets. With it and the master key, everything else can be had back.
+//! The backup of the control plane: the database, which holds all instances and their sealed
+//! secrets. With it and the master key, everything else can be recovered.
 
 use std::{
     path::PathBuf,
@@ -11,29 +11,29 @@ use startclaw_backup::{BackupError, Command, Event, Report, Work};
 
 use crate::{Engine, EngineError};
 
-/// The repository's name, which can be no instance's: those are UUIDs.
+/// The repository's name, which cannot be an instance's: those are UUIDs.
 pub const CONTROL_PLANE: &str = "control-plane";
 /// The database's name in its snapshots.
 pub const DATABASE: &str = "startclaw.db";
 
-/// Between two checks of whether it is time.
+/// The interval of checks whether a backup is due.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
 const ALERT: &str = "backup/control-plane";
 
-/// Whether something changed that is in no backup of the control plane.
+/// Whether the database changed since its last backup.
 #[derive(Debug, Default)]
 pub(crate) struct ControlPlane(AtomicBool);
 
 impl ControlPlane {
-    /// Something changed.
+    /// Records a change.
     pub fn note_change(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 impl Engine {
-    /// Backs the control plane up whenever backups were made and none is in progress any more: so
-    /// it knows of each of them. Until the engine stops.
+    /// Backs up the control plane after backups, when none is in progress any more, so that its
+    /// backup includes all of them. Runs until the engine stops.
     pub(crate) async fn keep_control_plane(self) {
         while self.pause(POLL_INTERVAL).await {
             let due = self.inner.control_plane.0.load(Ordering::Acquire);
@@ -48,10 +48,10 @@ impl Engine {
         }
     }
 
-    /// Backs the control plane up.
+    /// Backs up the control plane.
     ///
     /// # Errors
-    /// [`EngineError::Inside`]; also said as an alert.
+    /// [`EngineError::Inside`]; it also fires an alert.
     pub async fn back_up_control_plane(&self) -> Result<(), EngineError> {
         let folder: PathBuf = self.inner.settings.backup.folder.join("control-plane");
         let written = self.write_database(&folder).await;
@@ -59,7 +59,7 @@ impl Engine {
             Ok(()) => self.store_control_plane(&folder).await,
             Err(e) => Err(e),
         };
-        // It holds sealed secrets only, but nothing is left lying about.
+        // Its secrets are sealed, but the copy is removed anyway.
         let _ = std::fs::remove_dir_all(&folder);
         match done {
             Ok(()) => {
@@ -92,7 +92,7 @@ impl Engine {
         let settings = &self.inner.settings.backup;
         let work =
             Work::Take { root: folder.to_owned(), live: false, exclude: Vec::new(), check: true };
-        // Straight to where it is safe: what it describes is of no use without that.
+        // Directly to the destination: without it, the database is of no use.
         let repository = self.offsite_repository(CONTROL_PLANE);
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
         loop {

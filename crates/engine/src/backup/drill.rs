@@ -1,5 +1,5 @@
-//! Drills: once a month it is tried whether an instance's newest backup would come back. Here is
-//! when, and of which instance; `rehearse` does it.
+//! Drills: once a month the newest backup of an instance is tested. This module decides when, and
+//! of which instance; `restore_test` runs the test.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,18 +13,18 @@ use startclaw_store::Drill;
 use super::BackupSettings;
 use crate::{Engine, EngineError};
 
-/// Between two checks of whether one is due.
+/// The interval of checks whether a drill is due.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 const MINUTE: i64 = 60 * 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_MS: i64 = 24 * 60 * MINUTE;
-/// How long after the last of the nightly backups began drills begin, in minutes.
+/// The time from the start of the last nightly backup to drills, in minutes.
 const AFTER_BACKUPS: i64 = 60;
 const CHECK: &str = "drill";
 
 impl Engine {
-    /// Asks for a drill of this instance, or of one that is chosen. Asked again while one of the
-    /// same instance is in progress, it answers that one.
+    /// Requests a drill of this instance, or of a chosen one. If one of the same instance is in
+    /// progress, returns that one.
     pub async fn drill(
         &self,
         actor: &Actor,
@@ -38,7 +38,7 @@ impl Engine {
             }
             None => self.choose(&stored).await?.ok_or_else(|| {
                 EngineError::Conflict(
-                    "no instance has a backup that could be tried; make one with: startclaw backup NAME"
+                    "no instance has a backup that can be tested; make one with: startclaw backup NAME"
                         .into(),
                 )
             })?,
@@ -55,7 +55,7 @@ impl Engine {
         self.submit_job(operation).await
     }
 
-    /// Asks for drills when they are due and nothing else is running, until the engine stops.
+    /// Requests drills when they are due and nothing else is running, until the engine stops.
     pub(crate) async fn run_drills(self) {
         match self.store().drills().await {
             Ok(drills) => drills.first().into_iter().for_each(show),
@@ -65,7 +65,7 @@ impl Engine {
         }
         while self.pause(POLL_INTERVAL).await {
             if let Err(e) = self.request_drill(Timestamp::now()).await {
-                tracing::error!(error = ?e, "a drill could not be asked for; retrying");
+                tracing::error!(error = ?e, "cannot request a drill; retrying");
             }
         }
     }
@@ -86,15 +86,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether nobody waits for anything.
+    /// Whether no job runs and no instance is starting or being removed.
     fn is_quiet(&self) -> bool {
         let settled = |state| matches!(state, InstanceState::Live | InstanceState::Failing);
         self.inner.jobs.is_idle()
             && self.inner.live.all().iter().all(|entry| settled(entry.shown_state()))
     }
 
-    /// An instance to try. One that does not come up on its own would not come up on its backup
-    /// either, and says so already.
+    /// An instance to test. Failing instances are skipped: they would also fail on their backup,
+    /// and have an alert already.
     async fn choose(
         &self,
         stored: &HashMap<InstanceId, Timestamp>,
@@ -116,51 +116,62 @@ impl Engine {
         Ok(chosen.map(|(_, instance)| Instance::clone(instance)))
     }
 
-    /// Tells when the last drill was, and how it ended.
+    /// Reports the time and the result of the last drill.
     pub(crate) async fn check_drill(&self) -> Check {
         let drills = match self.store().drills().await {
             Ok(drills) => drills,
-            Err(e) => return Check::error(CHECK, e.to_string(), "see what the database says"),
+            Err(e) => {
+                return Check::error(
+                    CHECK,
+                    e.to_string(),
+                    "check the disk that holds the data folder, then restart the daemon",
+                );
+            }
         };
-        // One that failed stands until the same instance's backup is found good.
+        // A failed drill is reported until a drill of the same instance succeeds.
         let Some(drill) = drills.iter().find(|d| d.error.is_some()).or_else(|| drills.first())
         else {
             return Check::ok(
                 CHECK,
                 match self.inner.settings.backup.drill_days {
-                    0 => "no backup was tried yet, and none is by itself (backup.drill_days is 0)",
-                    _ => "no backup was tried yet; the first is in the night after it was made",
+                    0 => {
+                        "no backup was tested yet; automatic drills are off (backup.drill_days is 0)"
+                    }
+                    _ => {
+                        "no backup was tested yet; the first drill is in the night after the first backup"
+                    }
                 },
             );
         };
         let Drill { name, at, error, .. } = drill;
         match error {
-            None => Check::ok(CHECK, format!("{name} came up on its backup at {at}")),
+            None => Check::ok(CHECK, format!("{name} started on its backup at {at}")),
             Some(why) => Check::error(
                 CHECK,
-                format!("{name} did not come up on its backup at {at}: {why}"),
+                format!("{name} did not start on its backup at {at}: {why}"),
                 format!(
-                    "startclaw backup {name}, then: startclaw drill {name}; docs/backups.md tells what a drill does"
+                    "startclaw backup {name}, then: startclaw drill {name}; docs/backups.md says what a drill does"
                 ),
             ),
         }
     }
 }
 
-/// Shows the last drill in the metrics.
+/// Sets the metric of the last drill.
 pub(super) fn show(drill: &Drill) {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in an f64")]
     let seconds = drill.at.as_millis() as f64 / 1000.0;
     metrics::gauge!("startclaw_last_drill_timestamp_seconds").set(seconds);
 }
 
-/// Those that failed come first, to be found good again; then those that were never tried, and
-/// those that were tried long ago.
+/// Failed ones come first, to be tested again; then those that were never tested, then the longest
+/// ago.
 fn rank(last: Option<&Drill>) -> (bool, Option<Timestamp>) {
     (last.is_none_or(|d| d.error.is_none()), last.map(|d| d.at))
 }
 
-/// Those among whom chance decides: those that failed, or the half that was tried longest ago.
+/// The candidates of the random choice: the failed ones, or else the half that was tested longest
+/// ago, which includes all that were never tested.
 fn first_half<T>(ranked: &[((bool, Option<Timestamp>), T)]) -> &[((bool, Option<Timestamp>), T)] {
     let failed = ranked.iter().take_while(|((good, _), _)| !good).count();
     let never = ranked.iter().take_while(|((_, at), _)| at.is_none()).count();
@@ -168,9 +179,8 @@ fn first_half<T>(ranked: &[((bool, Option<Timestamp>), T)]) -> &[((bool, Option<
     &ranked[..many]
 }
 
-/// Whether a drill is due. It has a time of its own each day, after the nightly backups; one that
-/// was missed, because the host was off or busy, is made up for. What failed is retried the
-/// next day.
+/// Whether a drill is due. It has a fixed time of day, after the nightly backups; a missed one (the
+/// host was off or busy) is made up for. A failed one is retried the next day.
 fn is_due(
     now: Timestamp,
     settings: &BackupSettings,
@@ -181,12 +191,12 @@ fn is_due(
     let of_day = (minutes + AFTER_BACKUPS) * MINUTE % DAY_MS;
     let days = (now.as_millis() - of_day).div_euclid(DAY_MS);
     let due = Timestamp::from_millis(days * DAY_MS + of_day);
-    // What a clock that was ahead for a while left behind does not count.
+    // Times in the future come from a clock that was ahead for a while, and are ignored.
     let last = last.filter(|d| d.at <= now);
     let wait = |d: &Drill| if d.error.is_some() { 1 } else { settings.drill_days };
     first_backup < due
         && last.is_none_or(|d| {
-            // It took a while, or came late that day.
+            // The tolerance is for drills that took long or started late.
             due.since(d.at) + 12 * HOUR >= 24 * HOUR * wait(d)
         })
 }

@@ -1,5 +1,5 @@
-//! Who is backed up, restored or tested just now: one job for each instance at a time, only so many
-//! side by side, and each begun again when a daemon dies over it.
+//! Jobs: backups, restores and restore tests. One job per instance at a time, a limited number in
+//! parallel, and each is started again if the daemon crashed.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Engine, EngineError};
 
-/// Between two looks for jobs that nobody told us of.
+/// The interval of checks for jobs without a wake-up.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The jobs in progress.
@@ -29,11 +29,11 @@ pub(crate) struct Jobs {
 #[derive(Debug, Default)]
 struct State {
     busy: HashSet<InstanceId>,
-    /// Instances whose container is gone and whose data wait for what is done before they go.
+    /// Instances whose container is gone and whose data wait for the pre-delete step.
     pre_deletes: HashSet<InstanceId>,
 }
 
-/// An instance that a job has; given back when dropped.
+/// A job's claim of an instance, released when dropped.
 pub(super) struct Claim<'a> {
     jobs: &'a Jobs,
     id: InstanceId,
@@ -47,7 +47,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Jobs {
-    /// With room for this many in parallel.
+    /// Allows `room` jobs in parallel.
     pub fn new(room: usize) -> Self {
         Self {
             state: Mutex::default(),
@@ -61,12 +61,12 @@ impl Jobs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There may be something to do.
+    /// Wakes the job loop.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// The data of this instance wait for the pre-delete step.
+    /// Requests the pre-delete step of this instance.
     pub fn request_pre_delete(&self, id: &InstanceId) {
         if self.state().pre_deletes.insert(id.clone()) {
             self.wake();
@@ -87,18 +87,18 @@ impl Jobs {
     }
 }
 
-/// One thing to do.
+/// A job.
 enum Task {
     Operation(Box<Operation>),
     PreDelete(InstanceId),
 }
 
 impl Engine {
-    /// Begins the jobs that there are, until the engine stops.
+    /// Starts pending jobs until the engine stops.
     pub(crate) async fn run_jobs(self) {
         loop {
             if let Err(e) = self.begin_jobs().await {
-                tracing::error!(error = ?e, "the database failed; looking for backups later");
+                tracing::error!(error = ?e, "the database failed; checking for jobs later");
             }
             tokio::select! {
                 biased;
@@ -114,8 +114,8 @@ impl Engine {
     async fn begin_jobs(&self) -> Result<(), EngineError> {
         let jobs = &self.inner.jobs;
         for operation in self.store().open_jobs().await? {
-            // A restore that only goes back to the volume before, or whose volume is filled
-            // already, has nothing left to do here: the loop does the rest.
+            // A restore that only undoes another one, or whose volume is filled already, has no
+            // job: the reconcile loop completes it.
             let wanted = matches!(operation.kind, OperationKind::Backup | OperationKind::Drill)
                 || self.awaits_restore(&operation.instance).await?;
             if wanted && !jobs.is_busy(&operation.instance) {
@@ -160,7 +160,7 @@ impl Engine {
     }
 
     async fn carry_out(&self, operation: Operation) -> Result<(), EngineError> {
-        // It may be over since it was looked up.
+        // It may have ended since it was read.
         let operation = self.operation(&operation.id).await?;
         if operation.state.is_over() {
             return Ok(());
@@ -172,7 +172,7 @@ impl Engine {
         }
     }
 
-    /// Waits, but not beyond the engine's end: `false` then.
+    /// Waits; returns `false` early when the engine stops.
     pub(super) async fn pause(&self, time: Duration) -> bool {
         tokio::select! {
             biased;
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// Does `work`, but not beyond the engine's end: `None` then.
+    /// Runs `work`; returns `None` early when the engine stops.
     pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -190,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// Shows how far the step at hand is to subscribers; it is not stored.
+    /// Publishes the progress of the current step to subscribers; it is not stored.
     pub(super) fn show_progress(&self, operation: &mut Operation, now: Progress) {
         if let Some(step) = operation.steps.last_mut() {
             step.progress = Some(StepProgress {

@@ -12,10 +12,10 @@ use startclaw_vault::Vault;
 use super::BackupSettings;
 use crate::Engine;
 
-/// The settings, understood.
+/// The repositories that follow from the settings.
 #[derive(Debug, Clone)]
 pub(crate) struct RepositoryLayout {
-    /// Where backups go in the end.
+    /// The destination of backups.
     destination: Storage,
     /// The copies on this host, when the destination is a bucket.
     local: Option<Storage>,
@@ -23,7 +23,7 @@ pub(crate) struct RepositoryLayout {
 }
 
 impl RepositoryLayout {
-    /// Understands the settings.
+    /// Parses the settings.
     pub fn new(settings: &BackupSettings) -> Result<Self, BackupError> {
         let wrong = |message: String| BackupError { kind: BackupErrorKind::Unavailable, message };
         let folder = &settings.folder;
@@ -49,7 +49,7 @@ impl RepositoryLayout {
         Ok(Self { destination, local, locks: folder.join("locks") })
     }
 
-    /// Whether backups go to a bucket, and copies stay here.
+    /// Whether backups go to a bucket, with copies on this host.
     pub fn has_bucket(&self) -> bool {
         self.local.is_some()
     }
@@ -66,7 +66,7 @@ impl RepositoryLayout {
         )
     }
 
-    /// The repository where backups are kept longest.
+    /// The repository at the destination.
     pub fn offsite(&self, vault: &Vault, id: &str) -> Repository {
         repository(&self.destination, &self.locks, "last", vault, id)
     }
@@ -87,12 +87,12 @@ fn repository(
     }
 }
 
-/// The key of the repository `id`. It follows from the master key, so that whoever has that can
-/// open every repository, with nothing else at hand (see `docs/backups.md`).
+/// The key of the repository `id`. It is derived from the master key, which alone is sufficient to
+/// open every repository (see `docs/backups.md`).
 pub(crate) fn repository_key(vault: &Vault, id: &str) -> RepositoryKey {
     let mut password = String::new();
     for byte in vault.derive(&format!("repository-password/{id}")).iter() {
-        // A String takes all that is written to it.
+        // Writing to a String cannot fail.
         let _ = write!(password, "{byte:02x}");
     }
     let mut master = [0; 64];

@@ -9,18 +9,18 @@ use startclaw_store::Copy;
 use super::finish;
 use crate::{Engine, EngineError};
 
-/// The stored data are read back in this many parts.
+/// The stored data are verified in this many parts.
 const PARTS: u32 = 4;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The time from one part to the next. Backups of two nights lie a little more or less than a day
-/// apart.
+/// The time from one part to the next. It is half a day less than a week, because the times of
+/// nightly backups vary.
 const WEEK: Duration = Duration::from_secs(13 * 12 * 3600);
-/// How old a part's last reading may get before it is read out of turn: with missed nights in
-/// between, all are read within 30 days.
+/// The age of a part's last verification after which it is verified without waiting for its week:
+/// so all parts are verified within 30 days, even if nights are missed.
 const LONGEST: Duration = Duration::from_secs(55 * 12 * 3600);
 
 impl Engine {
-    /// What is done after a nightly backup.
+    /// Maintenance after a nightly backup.
     pub(super) async fn run_maintenance(
         &self,
         id: &InstanceId,
@@ -39,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets the snapshots that are too old, in both places.
+    /// Deletes expired snapshots in both repositories.
     pub(super) async fn apply_retention(
         &self,
         id: &InstanceId,
@@ -65,7 +65,7 @@ impl Engine {
                 }
                 Ok(_) => {}
                 Err(e) => {
-                    tracing::warn!(%name, error = %e.message, "old backups could not be forgotten");
+                    tracing::warn!(%name, error = %e.message, "cannot delete expired backups");
                     self.store().fire(&alert, &e.message).await?;
                 }
             }
@@ -74,8 +74,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets the old snapshots of instances that are gone, and in the end all of such an
-    /// instance: the newest snapshot, which is kept of those that live, goes with its age here.
+    /// Deletes expired snapshots of removed instances, and finally their repositories: unlike that
+    /// of an existing instance, the newest snapshot of a removed one expires too.
     pub(crate) async fn collect_archives(&self) -> Result<(), EngineError> {
         let settings = &self.inner.settings.backup;
         let kept = Duration::from_secs(u64::from(settings.keep_days) * 24 * 3600);
@@ -98,7 +98,7 @@ impl Engine {
                     self.store().set_copies(&archive.id, Copy::Local, &[]).await?;
                 }
                 Err(e) => {
-                    tracing::warn!(name = %archive.name, error = %e.message, "old backups could not be forgotten");
+                    tracing::warn!(name = %archive.name, error = %e.message, "cannot delete expired backups");
                     let alert = format!("retention/{}", archive.name);
                     self.store().fire(&alert, &e.message).await?;
                     self.inner.alerts.wake();
@@ -108,17 +108,17 @@ impl Engine {
         Ok(self.store().drop_empty_archives().await?)
     }
 
-    /// Forgets old snapshots of instances that are gone, once a day, until the engine stops.
+    /// Deletes expired snapshots of removed instances daily, until the engine stops.
     pub(crate) async fn collect_archives_daily(self) {
         while self.pause(DAY).await {
             if let Err(e) = self.collect_archives().await {
-                tracing::error!(error = ?e, "the database failed; tidying backups tomorrow");
+                tracing::error!(error = ?e, "the database failed; deleting expired backups tomorrow");
             }
         }
     }
 
-    /// Reads stored data back; `false` when they are not good, or could not be read. Then the same
-    /// part is read again the next night: another that is good would resolve the alert.
+    /// Verifies stored data; `false` when they are damaged or cannot be read. Then the same part is
+    /// verified again the next night: another, intact part would resolve the alert.
     pub(super) async fn verify(
         &self,
         id: &InstanceId,
@@ -131,7 +131,7 @@ impl Engine {
             Ok(_) => drop(self.store().resolve(&alert).await?),
             Err(_) if self.inner.stop.is_cancelled() => return Ok(false),
             Err(e) => {
-                tracing::error!(%name, error = %e.message, "its backups are not what they were");
+                tracing::error!(%name, error = %e.message, "verification of its backups failed");
                 self.store().fire(&alert, &e.message).await?;
             }
         }
@@ -139,7 +139,7 @@ impl Engine {
         Ok(done.is_ok())
     }
 
-    /// Does a job that asks nothing, to its end.
+    /// Runs a job that needs no commands.
     pub(super) async fn run(
         &self,
         repository: impl Into<Option<Repository>>,
@@ -151,11 +151,11 @@ impl Engine {
     }
 }
 
-/// The part that is to be read back now, if one is: that which was read longest ago, or never. One
-/// a week, so that nights are alike; but none may wait for longer than [`LONGEST`], whatever nights
-/// were missed.
+/// The part that is due for verification, if any: the one that was verified longest ago, or never.
+/// One part a week, so that nights take equally long; but no part waits longer than [`LONGEST`],
+/// even if nights were missed.
 fn part_due(now: Timestamp, read: &HashMap<u32, Timestamp>) -> Option<u32> {
-    // What a clock that was ahead for a while left behind does not count.
+    // Times in the future come from a clock that was ahead for a while, and are ignored.
     let ago = |part: &u32| read.get(part).filter(|at| **at <= now).map(|at| now.since(*at));
     let oldest =
         (1..=PARTS).max_by_key(|part| (ago(part).unwrap_or(Duration::MAX), PARTS - part))?;
@@ -170,7 +170,7 @@ mod tests {
 
     const DAY_MS: i64 = 24 * 3600 * 1000;
 
-    /// The nights in which something is read, and what.
+    /// The nights in which a part is verified, and the part.
     fn nights(nights: impl IntoIterator<Item = i64>) -> Vec<(i64, u32)> {
         let mut read = HashMap::new();
         let mut found = Vec::new();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn all_parts_are_read_within_thirty_days_whatever_nights_are_missed() {
-        // Of a week, only some nights; and a month in which the host is off.
+        // Only some nights of a week, and up to a month in which the host is off.
         for seen in [[true; 7], [true, false, true, false, true, false, true]] {
             for off in [0..0, 40..47, 40..75] {
                 let on = |n: &i64| seen[usize::try_from(n % 7).unwrap()] && !off.contains(n);

@@ -1,5 +1,5 @@
-//! Backups: when they are made, how short they hold an instance up, where they go, how they come
-//! back. What a repository is, only `startclaw-backup` knows, whose workers do the work.
+//! Backups: schedule, freeze, upload, restore. Repositories are the concern of `startclaw-backup`,
+//! whose workers do the work.
 
 mod check;
 mod control_plane;
@@ -31,19 +31,19 @@ pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
 pub use simulated::SimulatedRepositories;
 pub use verbs::RestoreRequest;
 
-/// Who works on repositories: processes of their own, or a simulation.
+/// Runs jobs on repositories: worker processes, or a simulation.
 #[async_trait]
 pub trait Repositories: Send + Sync + 'static {
     /// Begins a job.
     async fn begin(&self, job: &Job) -> Result<Box<dyn Session>, BackupError>;
 }
 
-/// A job in progress. Dropping it ends it; a snapshot that was not committed does not count then.
+/// A running job. Dropping it ends it; a snapshot that was not committed is not valid then.
 #[async_trait]
 pub trait Session: Send {
-    /// What happens next.
+    /// Waits for the next event.
     async fn next(&mut self) -> Result<Event, BackupError>;
-    /// Tells it to continue.
+    /// Sends a command.
     async fn send(&mut self, command: Command) -> Result<(), BackupError>;
 }
 
@@ -65,21 +65,21 @@ impl Session for startclaw_backup::Running {
     }
 }
 
-/// What a worker says when it breaks the rules of its conversation.
+/// The error for an event that violates the protocol.
 fn unexpected(event: &Event) -> BackupError {
     BackupError {
         kind: BackupErrorKind::Died,
-        message: format!("a defect in StartClaw: the worker said {event:?} out of turn"),
+        message: format!("a defect in StartClaw: the worker sent an unexpected {event:?}"),
     }
 }
 
-/// Whether the same may work a little later.
+/// Whether a retry may succeed.
 fn passes(error: &BackupError) -> bool {
     use BackupErrorKind::{Busy, Died, Memory, Stalled, Unavailable};
     matches!(error.kind, Unavailable | Busy | Died | Memory | Stalled)
 }
 
-/// Waits for the end of a job that asks nothing, telling `progress` how far it is.
+/// Waits for the end of a job that needs no commands, and reports its progress to `progress`.
 async fn finish(
     session: &mut dyn Session,
     mut progress: impl FnMut(startclaw_backup::Progress) + Send,

@@ -1,4 +1,4 @@
-//! The nightly backups: when each instance's is due.
+//! Nightly backups: when each instance's is due.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{Engine, EngineError};
 
 const DAY: i64 = 24 * 3600 * 1000;
 const MINUTE: i64 = 60 * 1000;
-/// Between two checks of who is due.
+/// The interval of checks for due backups.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
 
-/// A number that spreads instances evenly, the same each time.
+/// A hash that spreads instances evenly and is always the same.
 pub(super) fn number_of(id: &InstanceId) -> u64 {
     let digest = Sha256::digest(id.as_str());
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -28,8 +28,8 @@ fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timesta
     Timestamp::from_millis(days * DAY + of_day)
 }
 
-/// Whether a backup is due. A night that was missed, because the host was off, is made up
-/// for; an instance younger than its last time waits for the next.
+/// Whether a backup is due. A missed night (the host was off) is made up for; an instance that was
+/// created after its last due time waits for the next.
 pub(super) fn is_due(
     now: Timestamp,
     settings: &BackupSettings,
@@ -42,7 +42,7 @@ pub(super) fn is_due(
 }
 
 impl Engine {
-    /// Asks for the nightly backups when they are due, until the engine stops.
+    /// Requests nightly backups when they are due, until the engine stops.
     pub(crate) async fn run_nightly(self) {
         if !self.inner.settings.backup.nightly {
             self.inner.stop.cancelled().await;
@@ -50,12 +50,12 @@ impl Engine {
         }
         while self.pause(POLL_INTERVAL).await {
             if let Err(e) = self.request_nightly(Timestamp::now()).await {
-                tracing::error!(error = ?e, "the database failed; looking for due backups later");
+                tracing::error!(error = ?e, "the database failed; checking for due backups later");
             }
         }
     }
 
-    /// Asks for the backups that are due at `now`.
+    /// Requests the backups that are due at `now`.
     pub(crate) async fn request_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
         let last = self.store().last_nightly(now).await?;
         let settings = &self.inner.settings.backup;
@@ -73,7 +73,7 @@ impl Engine {
                 Operation::new(kind, id.clone(), instance.name.clone(), Actor::system());
             match self.store().place_job(&operation).await {
                 Ok(_) => self.inner.jobs.wake(),
-                // It went meanwhile.
+                // It was removed meanwhile.
                 Err(
                     startclaw_store::StoreError::NoInstance | startclaw_store::StoreError::Removing,
                 ) => {}

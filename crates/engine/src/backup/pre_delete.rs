@@ -31,7 +31,7 @@ impl Engine {
                 let asked = instance.desired.deletion_policy;
                 self.store()
                     .amend(id, |desired| {
-                        // Something else may have been asked meanwhile.
+                        // The policy may have been changed meanwhile.
                         let same = desired.deletion_policy == asked;
                         if same {
                             desired.deletion_policy = DeletionPolicy::None;
@@ -42,7 +42,7 @@ impl Engine {
                 self.inner.queue.push(id);
             }
             Err(e) => {
-                tracing::warn!(name = %instance.name, error = %e.message, "it is not removed yet; retrying");
+                tracing::warn!(name = %instance.name, error = %e.message, "the pre-delete step failed; retrying");
                 if let Some(operation) = &mut operation {
                     let advice = format!(
                         "{}; trying again. To remove it without: startclaw deprovision {} --no-backup",
@@ -57,7 +57,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The final backup, of a volume that is no longer written.
+    /// Takes the final backup, of a volume that is not in use.
     async fn take_final_backup(
         &self,
         instance: &Instance,
@@ -68,11 +68,11 @@ impl Engine {
         }
         let plan = self.plan_of(instance)?;
         let data = self.inner.host.volume_mount(&plan).await.map_err(unavailable)?;
-        // An instance whose volume was never made, or never filled, leaves nothing behind.
+        // An instance whose volume was never created, or never filled, has no data.
         let Some(data) = data.filter(|_| !instance.desired.volumes.awaits_restore()) else {
             return Ok(());
         };
-        // Nothing is no backup: it would be taken for the newest.
+        // Lost data are not backed up: an empty snapshot would be the newest one.
         if self.lost_data(instance).await.is_some() {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Engine {
         if let Some(operation) = operation {
             operation.snapshot = Some(SnapshotId(info.id));
             self.save(operation).await.map_err(inside)?;
-            // A bucket that is away gets it later: it is on this host for now.
+            // If the bucket is unavailable, it is uploaded later from the copy on this host.
             self.upload_pending_of(&instance.id, &instance.name, Some(operation))
                 .await
                 .map_err(inside)?;
@@ -111,7 +111,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The end of all backups.
+    /// Deletes all backups.
     async fn purge_backups(
         &self,
         instance: &Instance,

@@ -12,9 +12,9 @@ use super::take::{UNFREEZE_TIMEOUT, unavailable};
 use crate::{Engine, decide::has_started, plan, telegram::request};
 
 impl Engine {
-    /// Asks a live instance to finish what it does and to begin nothing new, for a while at
-    /// most; the id under which it rests. One that is not live, busy for too long, or does not
-    /// understand is frozen all the same: that is no worse than a power cut, which it survives.
+    /// Asks a live instance to complete its work and to begin nothing new, for a limited time;
+    /// returns the id of the suspension. An instance that is not live, busy for too long, or does
+    /// not support it is frozen anyway: that is no worse than a power failure, which it survives.
     pub(super) async fn request_quiesce(&self, instance: &Instance, plan: &Plan) -> Option<String> {
         let timing = &self.inner.settings.timing;
         let live = self.inner.host.probe(plan).await.is_ok_and(|probe| has_started(&probe));
@@ -45,17 +45,17 @@ impl Engine {
         }
     }
 
-    /// Tells an instance that rests to continue. One that does not hear it continues automatically
-    /// when its lease of two minutes is over.
+    /// Resumes a quiesced instance. If that fails, it resumes automatically when its lease of two
+    /// minutes expires.
     pub(super) async fn request_resume(&self, instance: &Instance, plan: &Plan, id: &str) {
         let origin = plan::origin(&self.inner.settings, &instance.name);
         let done = self.inner.host.call(plan, &request(suspend::resume(&origin, id))).await;
         if !matches!(done, Ok(Probe::Answer { status: 200, .. })) {
-            tracing::warn!(name = %instance.name, ?done, "it could not be resumed");
+            tracing::warn!(name = %instance.name, ?done, "cannot resume an instance");
         }
     }
 
-    /// Freezes the container if it runs; says whether it did.
+    /// Freezes the container if it runs; returns whether it did.
     pub(super) async fn freeze(
         &self,
         instance: &Instance,
@@ -73,7 +73,7 @@ impl Engine {
         let observed = self.inner.host.observe(plan).await.map_err(unavailable)?;
         let runs = observed.container.is_some_and(|c| c.state == ContainerState::Running);
         if runs {
-            // The watchdog waits a little longer than we do.
+            // The watchdog waits slightly longer than we do.
             let at_most = self.inner.settings.timing.pause_limit + Duration::from_secs(5);
             let pause = Step::PauseContainer { at_most };
             self.inner.host.apply(plan, &pause).await.map_err(unavailable)?;
@@ -81,7 +81,7 @@ impl Engine {
         Ok(runs)
     }
 
-    /// Unfreezes a container. `false` when somebody did so before us.
+    /// Unfreezes a container. `false` when it was not frozen any more.
     pub(super) async fn unfreeze(&self, plan: &Plan) -> Result<bool, BackupError> {
         let begun = Instant::now();
         loop {

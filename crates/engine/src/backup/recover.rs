@@ -1,8 +1,7 @@
-//! Everything comes back on a new machine, from the destination of the backups and the master key.
+//! Recovery on a new machine, from the destination of the backups and the master key.
 //!
-//! The database is fetched into a file of its own, and it is written into that from what each
-//! instance is to be filled. Once the file takes its place, a daemon does the rest: to it these
-//! are restores that somebody asked for.
+//! The database is restored into a temporary file, and a restore of each instance is requested in
+//! it. Once the file is in place, the daemon carries out these restores like any other.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,14 +26,14 @@ use super::{
 };
 use crate::{EngineError, decide::backoff};
 
-/// Repositories that are looked at in parallel: each look waits for the bucket mostly.
+/// Repositories that are listed in parallel: listing mostly waits for the bucket.
 const SIDE_BY_SIDE: usize = 4;
-/// How often something is tried that may pass.
+/// The number of attempts after temporary errors.
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
-/// What is needed to bring everything back.
+/// What is needed to recover the platform.
 pub struct Recovery {
     vault: Vault,
     places: RepositoryLayout,
@@ -42,21 +41,21 @@ pub struct Recovery {
     limits: WorkerLimits,
 }
 
-/// What becomes of an instance.
+/// The recovery of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Recovered {
     pub name: Name,
-    /// From which backup it comes back.
+    /// The snapshot that it is restored from.
     pub snapshot: Option<SnapshotId>,
-    /// When that was taken. Without one the instance begins empty: there is no backup of it.
+    /// When that was taken. Without a snapshot the instance starts empty: it has no backup.
     pub taken_at: Option<Timestamp>,
 }
 
 impl Recovery {
-    /// Brings back what lies where the settings say, with the master key of `vault`.
+    /// Recovers from the destination in the settings, with the master key of `vault`.
     ///
     /// # Errors
-    /// When the settings make no sense.
+    /// When the settings are invalid.
     pub fn new(
         vault: Vault,
         repositories: Arc<dyn Repositories>,
@@ -67,17 +66,18 @@ impl Recovery {
         Ok(Self { vault, places: RepositoryLayout::new(settings)?, repositories, limits })
     }
 
-    /// Writes the newest backup of the database into `folder`, which is empty, as user `uid`.
+    /// Restores the newest backup of the database into the empty `folder`, as user `uid`.
     ///
     /// # Errors
-    /// What the storage says; [`BackupErrorKind::NoSnapshot`] when there is no backup of it there.
+    /// Errors of the storage; [`BackupErrorKind::NoSnapshot`] when there is no backup of the
+    /// database.
     pub async fn fetch_database(&self, folder: &Path, uid: u32) -> Result<PathBuf, BackupError> {
         let repository = self.places.offsite(&self.vault, CONTROL_PLANE);
         let newest = self.list(&repository).await?.into_iter().next();
         let newest = newest.ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
             message: format!(
-                "there is no backup of StartClaw's database at {}: is this the place where backups went?",
+                "there is no backup of StartClaw's database at {}: check that this is the destination of the backups",
                 repository.storage.destination
             ),
         })?;
@@ -86,11 +86,11 @@ impl Recovery {
         Ok(folder.join(DATABASE))
     }
 
-    /// Writes into the fetched database that all instances come back from their newest backups,
-    /// telling of each.
+    /// Requests, in the restored database, a restore of each instance from its newest backup, and
+    /// reports each to `tell`.
     ///
     /// # Errors
-    /// What the storage or the database says; then nothing has happened outside that database.
+    /// Errors of the storage or the database; then nothing was changed outside that database.
     pub async fn restore_snapshots(
         &self,
         store: &Store,
@@ -110,7 +110,7 @@ impl Recovery {
         while let Some((id, held)) = looks.try_next().await? {
             note_held(store, &id, &held).await?;
             let instance = instances.iter().find(|i| i.id == id);
-            // One that was being removed goes on being removed.
+            // The removal of an instance continues.
             let living = instance.filter(|i| i.desired.presence == Presence::Present);
             if let Some(instance) = living {
                 let recovered = reset_instances(store, instance, held.first()).await?;
@@ -167,8 +167,7 @@ impl Recovery {
     }
 }
 
-/// The copies on the old machine are gone; in the bucket there may be newer ones than the
-/// database knew.
+/// The copies on the old machine are lost; the bucket may hold newer snapshots than the database.
 async fn note_held(store: &Store, id: &InstanceId, held: &[Snapshot]) -> Result<(), EngineError> {
     for snapshot in held {
         store.add_snapshot(snapshot).await?;
@@ -189,7 +188,8 @@ async fn reset_instances(
         snapshot: newest.map(|s| s.id.clone()),
         taken_at: newest.map(|s| s.taken_at),
     };
-    // A copy of another instance that was not complete yet: the daemon goes on filling it.
+    // A new instance whose first restore, of another instance's snapshot, is not complete: the
+    // daemon continues it.
     if newest.is_none() && instance.desired.volumes.awaits_restore() {
         return Ok(recovered);
     }

@@ -1,5 +1,5 @@
-//! A restore up to the moment when its volume is filled: then the loop moves the instance to it,
-//! and back when it does not come up there.
+//! A restore until its volume is filled: then the reconcile loop switches the instance to it, or
+//! rolls back if it does not start on it.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
 const TRIES: u32 = 5;
 
 impl Engine {
-    /// Fills the volume that a restore asked for.
+    /// Fills the volume of a restore.
     pub(super) async fn run_restore(&self, mut operation: Operation) -> Result<(), EngineError> {
         let (Some(snapshot), Some(source)) = (operation.snapshot.clone(), operation.source.clone())
         else {
@@ -30,7 +30,7 @@ impl Engine {
             let Some(generation) = instance.desired.volumes.filling else { return Ok(()) };
             let over = self.operation(&operation.id).await?.state.is_over();
             if over || instance.desired.presence == Presence::Absent {
-                // Its removal ends the operation too.
+                // The removal also ends this operation.
                 return Ok(());
             }
             let done = self
@@ -68,7 +68,7 @@ impl Engine {
         self.restore_into_volume(&plan, repository, snapshot, operation).await.map(drop)
     }
 
-    /// Makes the plan's volume again and writes a snapshot into it.
+    /// Creates the plan's volume and restores a snapshot into it.
     pub(super) async fn restore_into_volume(
         &self,
         plan: &Plan,
@@ -78,14 +78,14 @@ impl Engine {
     ) -> Result<VolumeMount, BackupError> {
         self.step(operation, "volume").await;
         let host = &self.inner.host;
-        // What an earlier try left there is no beginning.
+        // First remove what an earlier attempt left.
         for step in [Step::RemoveVolume, Step::CreateVolume] {
             host.apply(plan, &step).await.map_err(unavailable)?;
         }
         let data =
             host.volume_mount(plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
                 kind: BackupErrorKind::Unavailable,
-                message: "the new volume is gone again".into(),
+                message: "the new volume was removed".into(),
             })?;
         self.step(operation, "restore").await;
         let root = data.root.clone();
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// The repository that has a snapshot: the one on this host if it can be had there.
+    /// The repository that has a snapshot: preferably the one on this host.
     async fn repository_with(
         &self,
         source: &InstanceId,
@@ -115,11 +115,11 @@ impl Engine {
         })
     }
 
-    /// The volume is filled: from now on the loop brings the instance up on it.
+    /// The volume is filled: the reconcile loop starts the instance on it.
     async fn switch_volume(&self, id: &InstanceId) -> Result<(), EngineError> {
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
         let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
-        // Nothing to go back to.
+        // A lost volume is not kept for a rollback.
         let lost = self.lost_data(&instance).await.is_some();
         self.store()
             .amend(id, |desired| {
@@ -134,8 +134,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The volume cannot be filled. An instance that lives continues as it was; one that was to
-    /// begin with this volume goes again.
+    /// The volume cannot be filled. An existing instance continues on its volume; a new one, which
+    /// has only this volume, is removed.
     async fn abort_restore(
         &self,
         instance: &Instance,
@@ -157,7 +157,7 @@ impl Engine {
         {
             let _ = write!(
                 why,
-                "; {name} has nothing to live on without it. Its other backups can be had: see startclaw backups {name}",
+                "; {name} has no other volume. To restore another backup, see: startclaw backups {name}",
                 name = instance.name
             );
         }
@@ -167,8 +167,8 @@ impl Engine {
     }
 }
 
-/// An instance that lives on its old volume need not wait for a bucket that is away; one that has
-/// no other waits for as long as it takes.
+/// If the bucket is unavailable, the restore of an instance that still has its old volume gives up
+/// after some attempts; that of an instance without a volume is retried until it succeeds.
 fn is_retryable(instance: &Instance, error: &BackupError, attempt: u32) -> bool {
     let away = matches!(error.kind, BackupErrorKind::Unavailable | BackupErrorKind::Busy);
     passes(error) && (attempt < TRIES || away && instance.desired.volumes.awaits_restore())

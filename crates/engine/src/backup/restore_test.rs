@@ -1,8 +1,9 @@
-//! One drill: an instance's newest backup is restored beside it, its databases are checked, and
-//! OpenClaw is booted on it where nobody is reached: no network, and no secret but placeholders.
+//! A restore test (drill): an instance's newest backup is restored into a test instance, its
+//! databases are checked, and OpenClaw is booted on it in isolation: without a network, and with
+//! placeholders as secrets.
 //!
-//! What it makes belongs to an instance that is in no database, so the loop never takes it for a
-//! volume of the living one. The sweep clears it away when a crash left it behind.
+//! Its objects belong to a test instance that is not in the database, so the reconcile loop never
+//! takes them for those of the real one. The sweep removes them after a crash.
 
 use futures::StreamExt;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
@@ -25,18 +26,18 @@ use crate::{
     reconcile::REMOVED,
 };
 
-/// How often a drill is tried before it fails.
+/// The number of attempts before a drill fails.
 const TRIES: u32 = 3;
-/// What the ids of instances that are only made for a drill begin with; real ones are UUIDs.
+/// The prefix of the ids of test instances; real ones are UUIDs.
 const MARK: &str = "drill-";
-/// CPUs that a drill may take: it boots in 20 s, and the users do not notice.
+/// CPUs of a test instance: it boots in 20 s without affecting other instances.
 const CPUS: f64 = 0.5;
-/// Stands in for every secret. It has the shape of a bot's token, which is the only one that
-/// OpenClaw looks at.
+/// The placeholder for every secret. It has the format of a bot's token, the only format that
+/// OpenClaw checks.
 const PLACEHOLDER: &str = "1:placeholder-for-a-drill";
-/// Lines of its log that are kept when it does not come up.
+/// The number of log lines that are kept when it does not start.
 const LINES: usize = 10;
-/// Between two checks of whether it came up, in so many of those at a boot that somebody waits for.
+/// The interval of boot checks, as a multiple of that of a normal boot, which users wait for.
 const POLLS_PER_CHECK: u32 = 5;
 
 fn test_instance_id(of: &InstanceId) -> InstanceId {
@@ -44,7 +45,7 @@ fn test_instance_id(of: &InstanceId) -> InstanceId {
 }
 
 impl Engine {
-    /// Does the drill that was asked for.
+    /// Runs a requested drill.
     pub(super) async fn run_restore_test(
         &self,
         mut operation: Operation,
@@ -58,7 +59,7 @@ impl Engine {
             };
             let done = self.run_restore_test_once(&instance, &mut operation).await;
             match done {
-                // What is left behind is begun again by the next daemon.
+                // The next daemon starts it again.
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
                 Err(_) if self.is_to_go(&instance.id) => return self.end_removed(operation).await,
                 Err(e) if passes(&e) && attempt < TRIES => {
@@ -76,7 +77,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The instance is to go: that is no failure of its backup.
+    /// The instance is being removed: that is not a failure of its backup.
     async fn end_removed(&self, mut operation: Operation) -> Result<(), EngineError> {
         self.store().resolve(&alert_key(&operation.name)).await?;
         self.finish(&mut operation, Err(REMOVED.into())).await
@@ -100,7 +101,7 @@ impl Engine {
             secrets: self.placeholders(&instance.id).await.map_err(inside)?,
             ..self.plan_of(instance)?
         };
-        // What a crash left is no beginning.
+        // First remove what a crash left.
         self.remove_test_instance(&plan).await?;
         let done = self.restore_and_boot(instance, &plan, operation).await;
         if self.inner.stop.is_cancelled() {
@@ -124,7 +125,7 @@ impl Engine {
         let known = self.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
         let newest = known.into_iter().find(|s| s.remote).ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
-            message: "there is no backup of it where backups are kept".into(),
+            message: "it has no backup at the destination".into(),
         })?;
         operation.snapshot = Some(newest.id.clone());
         let repository = self.offsite_repository(instance.id.as_str());
@@ -148,14 +149,14 @@ impl Engine {
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         self.step(operation, "databases").await;
-        // Who opens a tenant's databases has no need of the repository or its key.
+        // The worker that opens a tenant's databases must not have the repository's key.
         let work = Work::CheckDatabases { root: data.root, uid: data.uid };
         match self.run(None::<Repository>, work).await? {
             Report::DatabasesChecked { good, unknown } => {
                 if let Some(step) = operation.steps.last_mut() {
                     step.detail = Some(match unknown {
                         0 => format!("{good} are good"),
-                        n => format!("{good} are good, {n} cannot be judged"),
+                        n => format!("{good} are good, {n} cannot be checked"),
                     });
                 }
                 Ok(())
@@ -176,7 +177,7 @@ impl Engine {
         let found = host.observe(plan).await.map_err(unavailable)?.config;
         if let Some(endpoints) = host.endpoints(instance.slot) {
             let setup = plan::setup(&self.inner.settings, instance, &endpoints);
-            // A file that cannot be read is left to OpenClaw.
+            // An unreadable file is left to OpenClaw.
             if let Ok(wanted) = openclaw::configuration(found.as_deref(), &setup)
                 && found.as_deref() != Some(wanted.as_slice())
             {
@@ -194,7 +195,7 @@ impl Engine {
                 return Ok(());
             }
             if self.is_to_go(&instance.id) {
-                // Its removal waits for this.
+                // The removal waits for this job.
                 return Err(no_boot(REMOVED.into()));
             }
             match seen.container.map(|c| c.state) {
@@ -211,7 +212,7 @@ impl Engine {
         }
     }
 
-    /// The secrets that the configuration refers to, without any of them.
+    /// The secrets file with a placeholder for each secret.
     async fn placeholders(&self, id: &InstanceId) -> Result<Vec<SecretFile>, EngineError> {
         let names = self.store().secrets(id).await?.into_iter().map(|s| s.name.to_string());
         let all: serde_json::Map<_, _> = names.map(|name| (name, PLACEHOLDER.into())).collect();
@@ -228,7 +229,7 @@ impl Engine {
         if lines.is_empty() { "nothing".into() } else { lines.join("\n") }
     }
 
-    /// Writes down how a drill ended, and ends it.
+    /// Stores the result of a drill, and ends the operation.
     async fn end_drill(
         &self,
         mut operation: Operation,
@@ -261,7 +262,7 @@ impl Engine {
         self.finish(&mut operation, outcome).await
     }
 
-    /// Removes all that a drill makes; the volume last, by which the rest is found.
+    /// Removes the test instance; the volume last, because the sweep finds leftovers by it.
     async fn remove_test_instance(&self, plan: &Plan) -> Result<(), BackupError> {
         for step in [Step::RemoveContainer, Step::RemoveSecrets, Step::RemoveVolume] {
             self.inner.host.apply(plan, &step).await.map_err(unavailable)?;
@@ -269,12 +270,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Clears away what a drill left behind that is not in progress any more; `false` when that is
-    /// not what was found.
+    /// Removes a test instance whose restore test does not run any more; `false` when the found
+    /// item is not a test instance.
     pub(crate) async fn remove_stray_test_instance(&self, found: &InventoryItem) -> bool {
         let Some(of) = found.id.as_str().strip_prefix(MARK) else { return false };
         let Ok(name) = Name::parse(&found.name) else { return false };
-        // While a restore test runs, it has its instance.
+        // A running restore test holds the claim of its instance.
         let Some(_claim) = self.inner.jobs.claim(&InstanceId(of.to_owned())) else { return true };
         let plan = Plan {
             id: found.id.clone(),
@@ -306,7 +307,7 @@ fn alert_key(name: &Name) -> String {
 }
 
 fn no_boot(why: String) -> BackupError {
-    let message = format!("OpenClaw does not come up on what was restored: {why}");
+    let message = format!("OpenClaw does not start on the restored data: {why}");
     BackupError { kind: BackupErrorKind::Damaged, message }
 }
 

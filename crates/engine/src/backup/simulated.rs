@@ -1,4 +1,4 @@
-//! Repositories in memory, with failures where a test wants them.
+//! Repositories in memory, with fault injection for tests.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +13,7 @@ use startclaw_model::Timestamp;
 
 use super::{Repositories, Session};
 
-/// Decides for each job whether it fails.
+/// Chooses the error of each job.
 type Decider = dyn Fn(&Job) -> Option<BackupError> + Send;
 
 /// Repositories in memory. Clones share them.
@@ -27,12 +27,12 @@ struct Shared {
 }
 
 impl SimulatedRepositories {
-    /// Asks `decide` at each job whether it fails.
+    /// Calls `decide` for each job.
     pub fn fail_by(&self, decide: impl Fn(&Job) -> Option<BackupError> + Send + 'static) {
         *self.0.faults.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(decide));
     }
 
-    /// Everything works from now on.
+    /// Stops the injection of faults.
     pub fn heal(&self) {
         *self.0.faults.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -132,7 +132,7 @@ impl Session for Simulated {
             Some(event) => Ok(event),
             None if self.aborted => Err(BackupError {
                 kind: BackupErrorKind::Died,
-                message: "the snapshot does not count".into(),
+                message: "the snapshot was aborted".into(),
             }),
             None => self.repositories.report(&self.job).map(Event::Done),
         }

@@ -1,5 +1,5 @@
-//! One backup: a first pass while the instance runs, a second one while it is frozen, and the
-//! copy in the bucket.
+//! A backup: a first pass while the instance runs, a second one while it is frozen, and the upload
+//! to the bucket.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::{Session, passes, unexpected};
 use crate::{Engine, EngineError, decide::backoff, plan, progress::begin_step};
 
-/// How often a backup is tried before it fails.
+/// The number of attempts before a backup fails.
 const TRIES: u32 = 3;
 
 impl Engine {
-    /// Makes the backup that was asked for.
+    /// Makes a requested backup.
     pub(super) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
         let alert = format!("backup/{}", operation.name);
         for attempt in 1..=TRIES {
@@ -23,11 +23,11 @@ impl Engine {
                 return self.finish(&mut operation, Err("the instance is gone".into())).await;
             };
             if instance.desired.presence == Presence::Absent {
-                let why = "the instance is being removed, which takes a last backup by itself";
+                let why = "the instance is being removed, which takes a final backup automatically";
                 return self.finish(&mut operation, Err(why.into())).await;
             }
             if let Some(lost) = self.lost_data(&instance).await {
-                // Its alert is that of the instance; the backups before stay as they are.
+                // The instance has an alert already; earlier backups are not changed.
                 let why = format!(
                     "{lost}, so there is nothing to back up; restore it with: startclaw restore {} latest",
                     instance.name
@@ -72,7 +72,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes down that there is a snapshot.
+    /// Stores a snapshot in the database.
     pub(super) async fn note_snapshot(
         &self,
         instance: &Instance,
@@ -119,8 +119,8 @@ impl Engine {
             };
             match event? {
                 Event::Progress(now) => self.show_progress(operation, now),
-                // From here on nothing is interrupted: it is short, and a frozen instance is
-                // not left behind.
+                // Not interrupted by a stop of the engine: it is short, and the instance must not
+                // stay frozen.
                 Event::Ready => self.frozen_pass(session.as_mut(), instance, operation).await?,
                 Event::Done(Report::Taken(info)) => return Ok(info),
                 other => return Err(unexpected(&other)),
@@ -128,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// The pass that counts, of an instance that holds still.
+    /// The second pass, of the frozen instance.
     async fn frozen_pass(
         &self,
         session: &mut dyn Session,
@@ -139,7 +139,7 @@ impl Engine {
         let plan = self.plan_of(instance)?;
         let limit = self.inner.settings.timing.pause_limit;
         let rested = self.request_quiesce(instance, &plan).await;
-        // From here on the loop leaves the instance alone.
+        // From here on the reconcile loop does not change the instance.
         let hold = self.inner.queue.lock(&instance.id).await;
         self.step(operation, "freeze").await;
         let begun = Instant::now();
@@ -155,7 +155,7 @@ impl Engine {
         };
         let still = match frozen {
             Ok(false) => Ok(true),
-            // Also after a pause that failed: it may have been done all the same.
+            // Also after a freeze that failed: it may have taken effect.
             Ok(true) | Err(_) => self.unfreeze(&plan).await,
         };
         let paused = begun.elapsed();
@@ -165,13 +165,13 @@ impl Engine {
         }
         metrics::histogram!("startclaw_backup_pause_seconds").record(paused.as_secs_f64());
         if let Some(step) = operation.steps.last_mut() {
-            step.detail = Some(format!("held for {} ms", paused.as_millis()));
+            step.detail = Some(format!("frozen for {} ms", paused.as_millis()));
         }
         let held_still = read.and_then(|()| match still {
             Ok(true) => Ok(()),
             Ok(false) => Err(BackupError {
                 kind: BackupErrorKind::Stalled,
-                message: "the instance went on before all of it was read".into(),
+                message: "the instance was unfrozen before everything was read".into(),
             }),
             Err(e) => Err(e),
         });
@@ -181,23 +181,23 @@ impl Engine {
                 session.send(Command::Commit).await
             }
             Err(e) => {
-                // It ends anyway when it is dropped.
+                // An error is ignored: the worker ends when the session is dropped.
                 let _ = session.send(Command::Abort).await;
                 Err(e)
             }
         }
     }
 
-    /// The plan of an instance as it is now.
+    /// The plan of an instance, from its current desired state.
     pub(super) fn plan_of(&self, instance: &Instance) -> Result<startclaw_host::Plan, BackupError> {
         let place = self.inner.host.endpoints(instance.slot).ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
-            message: format!("this machine has no place for {}", instance.name),
+            message: format!("this host has no slot for {}", instance.name),
         })?;
         Ok(plan::plan(&self.inner.settings, instance, &place))
     }
 
-    /// Begins a step; that it could not be written down stops no backup.
+    /// Begins a step; an error of the database does not fail the backup.
     pub(super) async fn step(&self, operation: &mut Operation, name: &str) {
         if begin_step(operation, name)
             && let Err(e) = self.save(operation).await
@@ -207,7 +207,7 @@ impl Engine {
     }
 }
 
-/// Lets the second pass go, and waits until all is read.
+/// Starts the second pass, and waits until everything is read.
 async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
     session.send(Command::Go).await?;
     loop {
@@ -219,7 +219,7 @@ async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
     }
 }
 
-/// What OpenClaw can make again and need not be kept.
+/// Paths that OpenClaw can recreate, and that are not backed up.
 pub(super) fn excluded() -> Vec<String> {
     startclaw_openclaw::EPHEMERAL.iter().map(|&name| name.to_owned()).collect()
 }
@@ -232,5 +232,5 @@ pub(super) fn stopped() -> BackupError {
     BackupError { kind: BackupErrorKind::Unavailable, message: "the daemon is stopping".into() }
 }
 
-/// The longest that a thaw is tried for before it is left to the loop.
+/// How long unfreezing is retried before it is left to the reconcile loop.
 pub(super) const UNFREEZE_TIMEOUT: Duration = Duration::from_secs(5);

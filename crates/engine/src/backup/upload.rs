@@ -10,33 +10,33 @@ use startclaw_store::Copy;
 use super::finish;
 use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
 
-/// The first wait after the bucket was away, which doubles; and the longest.
+/// The first wait after the bucket was unavailable, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(1800);
 
 /// Key of the alert of the bucket. One for all instances: it is one bucket.
 const ALERT: &str = "bucket";
 
-/// How sending to the bucket went.
+/// The result of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// All is there.
+    /// Everything is uploaded.
     Done,
     /// The bucket is unavailable: the others would fail as well.
     Away,
-    /// Something about this instance's repository: the others are sent all the same.
+    /// An error of this instance's repository: the others are uploaded nevertheless.
     Failed,
 }
 
-/// The alert of one instance whose backups the bucket does not take. By its id: one that is gone
-/// and one that lives can have the same name.
+/// The key of the alert for an instance whose backups cannot be uploaded. By its id: a removed and
+/// an existing instance can have the same name.
 fn alert(id: &InstanceId) -> String {
     format!("upload/{id}")
 }
 
 impl Engine {
-    /// Sends what is not in the bucket yet. A bucket that is away makes no backup fail: there is
-    /// the copy on this host, and [`Engine::upload_loop`] sends it later.
+    /// Uploads an instance's pending snapshots. An unavailable bucket does not fail a backup: there
+    /// is a copy on this host, and [`Engine::upload_loop`] uploads it later.
     pub(super) async fn upload_pending_of(
         &self,
         id: &InstanceId,
@@ -58,7 +58,7 @@ impl Engine {
                 Ok(Sent::Done)
             }
             Err(e) => {
-                tracing::warn!(%name, error = %e.message, "the bucket did not take a backup; trying again later");
+                tracing::warn!(%name, error = %e.message, "cannot upload a backup; retrying later");
                 let away = e.kind == BackupErrorKind::Unavailable;
                 if away {
                     self.store().fire(ALERT, &e.message).await?;
@@ -67,7 +67,7 @@ impl Engine {
                 }
                 self.inner.alerts.wake();
                 if let Some(operation) = operation {
-                    fail_step(operation, &format!("{}; it is sent later", e.message));
+                    fail_step(operation, &format!("{}; it is uploaded later", e.message));
                     self.save(operation).await?;
                 }
                 Ok(if away { Sent::Away } else { Sent::Failed })
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Copies what is missing in the bucket; answers what it holds then.
+    /// Copies missing snapshots to the bucket; returns those that it holds then.
     async fn upload(
         &self,
         id: &InstanceId,
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// Sends what waits, until the engine stops.
+    /// Uploads pending snapshots until the engine stops.
     pub(crate) async fn upload_loop(self) {
         let mut failures = 0;
         loop {
@@ -109,19 +109,21 @@ impl Engine {
             match self.upload_pending().await {
                 Ok(true) => failures = 0,
                 Ok(false) => failures += 1,
-                Err(e) => tracing::error!(error = ?e, "the database failed; sending backups later"),
+                Err(e) => {
+                    tracing::error!(error = ?e, "the database failed; uploading backups later")
+                }
             }
         }
     }
 
-    /// Sends what waits. `false` when the bucket did not take all of it.
+    /// Uploads all pending snapshots. `false` when some could not be uploaded.
     pub(crate) async fn upload_pending(&self) -> Result<bool, EngineError> {
         if !self.inner.layout.has_bucket() {
             return Ok(true);
         }
         let mut all = true;
         for id in self.store().waiting_for_upload().await? {
-            // Whoever works on it sends it as well.
+            // The job that has the instance uploads its snapshots too.
             let Some(_claim) = self.inner.jobs.claim(&id) else { continue };
             let Some(newest) = self.store().snapshots(&id).await?.into_iter().next() else {
                 continue;

@@ -1,4 +1,4 @@
-//! What can be asked about backups.
+//! The verbs of backups and restores.
 
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
@@ -8,17 +8,17 @@ use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreErro
 
 use crate::{Engine, EngineError};
 
-/// A restore as somebody asks for it.
+/// A request of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
-    /// Whose snapshot: an instance that lives, or one that was deprovisioned.
+    /// The instance of the snapshot: an existing one, or a deprovisioned one.
     pub name: Name,
     pub snapshot: SnapshotChoice,
-    /// A new instance beside it gets the snapshot, instead of the instance itself.
+    /// Restore to a new instance of this name, instead of in place.
     pub as_name: Option<Name>,
 }
 
-/// Whose snapshots they are.
+/// The instance of the snapshots.
 enum Source {
     Living(startclaw_model::Instance, String),
     Gone(Archive),
@@ -34,7 +34,7 @@ impl Source {
 }
 
 impl Engine {
-    /// Asks for a backup. Asked again while one is in progress, it answers that one.
+    /// Requests a backup. If one is in progress, returns that one.
     pub async fn backup(&self, actor: &Actor, name: &Name) -> Result<Operation, EngineError> {
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         if instance.desired.volumes.awaits_restore() {
@@ -47,21 +47,21 @@ impl Engine {
         self.submit_job(operation).await
     }
 
-    /// The snapshots of the instance of this name, or of the one that had it last; newest first.
+    /// The snapshots of the instance of this name, or of the last removed one; newest first.
     pub async fn backups(&self, name: &Name) -> Result<Vec<Snapshot>, EngineError> {
         let source = self.source(name).await?;
         Ok(self.store().snapshots(source.id()).await?)
     }
 
-    /// The names of instances that were deprovisioned and can be restored, with the time when
-    /// that was.
+    /// The names and owners of deprovisioned instances that can be restored, with the time of their
+    /// removal.
     pub async fn archived(&self) -> Result<Vec<(Name, Owner, Timestamp)>, EngineError> {
         let archives = self.store().archives().await?;
         Ok(archives.into_iter().map(|a| (a.name, a.owner, a.removed_at)).collect())
     }
 
-    /// Asks for a snapshot to come back: into the instance itself, into a new one beside it, or
-    /// as the instance that was deprovisioned.
+    /// Requests a restore of a snapshot: in place, to a new instance, or of a deprovisioned
+    /// instance.
     pub async fn restore(
         &self,
         actor: &Actor,
@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// Asks for the volume that a restore replaced to come back.
+    /// Requests a switch back to the volume that a restore replaced.
     pub async fn undo_restore(
         &self,
         actor: &Actor,
@@ -96,7 +96,7 @@ impl Engine {
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
         let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
         self.check_replaced(&instance.id).await?;
-        // A lost volume is not kept to come back to.
+        // A lost volume is not kept for another undo.
         let lost = self.lost_data(&instance).await.is_some();
         let change = move |desired: &mut startclaw_model::Desired| {
             if desired.volumes.filling.is_some() || desired.volumes.is_on_probation() {
@@ -125,7 +125,7 @@ impl Engine {
         .await
     }
 
-    /// What else is asked to be done with an instance's data while it is being removed.
+    /// Changes the deletion policy of an instance that is being removed.
     pub(crate) async fn set_deletion_policy(
         &self,
         name: &Name,
@@ -187,7 +187,7 @@ impl Engine {
             desired.volumes.begin();
             Ok(())
         };
-        let what = format!("asked for restore of {}", snapshot.id.short());
+        let what = format!("requested restore of {}", snapshot.id.short());
         self.submit(operation, what, async move |engine, operation| {
             engine.store().change(&operation, change, &[], &[], idempotency.as_ref()).await
         })
@@ -212,16 +212,16 @@ impl Engine {
         operation.snapshot = Some(snapshot.id.clone());
         operation.source = Some(from);
         let capacity = self.inner.host.capacity();
-        let what = format!("asked for restore of {} as {name}", snapshot.id.short());
+        let what = format!("requested restore of {} as {name}", snapshot.id.short());
         self.submit(operation, what, async move |engine, operation| {
             engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await
         })
         .await
     }
 
-    /// The instance that begins with a snapshot. One that was deprovisioned comes back as
-    /// itself, with its keys and secrets; a copy gets keys of its own and the same secrets, but
-    /// not the Telegram bot: two who share one take each other's messages.
+    /// The new instance of a restore. A deprovisioned one is restored with its id, key and secrets;
+    /// a copy gets its own key and the same secrets, but not the Telegram bot: two instances with
+    /// the same bot would receive each other's messages.
     async fn successor(&self, source: Source, name: Name) -> Result<NewInstance, EngineError> {
         let (id, own_name, owner, account, mut desired, key, secrets) = match source {
             Source::Gone(a) => {
@@ -274,7 +274,7 @@ impl Engine {
     }
 }
 
-/// What there is instead.
+/// The error that names the existing snapshots.
 fn no_snapshot(name: &Name, there: &[Snapshot]) -> EngineError {
     let message = match (there.first(), there.last()) {
         (Some(newest), Some(oldest)) => format!(

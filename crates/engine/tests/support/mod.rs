@@ -1,4 +1,4 @@
-//! An engine on a simulated host, quick enough for thousands of lives.
+//! An engine on a simulated host, fast enough for thousands of restarts.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ use startclaw_model::{Actor, InstanceState, Name, Operation, OperationState, Own
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 
-/// How long any wait in a test may take.
+/// The timeout of any wait in a test.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 pub fn timing() -> Timing {
@@ -74,7 +74,7 @@ impl Machine {
         }
     }
 
-    /// A daemon's life begins.
+    /// Starts a daemon.
     pub async fn start(&self) -> Engine {
         self.start_with(self.settings.clone()).await
     }
@@ -89,7 +89,7 @@ impl Machine {
         Engine::start(store, vault, outside, settings).await.unwrap()
     }
 
-    /// Another machine, with the same master key and this database, and nothing else of this one.
+    /// Another machine, with the same master key and this database, but nothing else of this one.
     pub async fn lost(self) -> Self {
         let next = Self { repositories: self.repositories.clone(), ..Self::new() };
         let store = self.database().await;
@@ -99,7 +99,7 @@ impl Machine {
         next
     }
 
-    /// What brings everything back on this host.
+    /// The recovery of the platform on this host.
     pub fn recovery(&self, settings: &EngineSettings) -> Recovery {
         let vault = Vault::load(&self.dir.path().join("master.key"), false).unwrap();
         Recovery::new(vault, Arc::new(self.repositories.clone()), &settings.backup).unwrap()
@@ -110,7 +110,7 @@ impl Machine {
         Vault::load(&self.dir.path().join("master.key"), true).unwrap()
     }
 
-    /// The database, while no daemon has it.
+    /// The database, while no daemon uses it.
     pub async fn database(&self) -> Store {
         Store::open(&self.dir.path().join("startclaw.db")).await.unwrap()
     }
@@ -168,7 +168,7 @@ pub async fn becomes(engine: &Engine, text: &str, state: InstanceState) {
     .await;
 }
 
-/// Waits until something holds.
+/// Waits until `holds` returns true.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {

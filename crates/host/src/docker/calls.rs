@@ -1,10 +1,10 @@
-//! Bounds on calls to Docker: each has a deadline that fits it, a call that hangs holds few
-//! callers, and what hangs is known.
+//! Limits of calls to Docker: each kind has a deadline, a hanging call blocks few callers, and
+//! hanging calls are reported.
 //!
-//! Docker can hang in one call and answer all others: `volume ls` waits for a volume that is
-//! being removed, for example. So a call of each kind is tracked for its object (the container or
-//! volume it is about). While one hangs, a second caller for the same object is refused at once,
-//! and each kind has a few places only: its callers cannot take all workers of the engine.
+//! Docker can hang in one call and answer all others: `volume ls` waits for a volume that is being
+//! removed, for example. So a call of each kind is tracked for its object (the container or volume
+//! it is about). While one hangs, a second call for the same object fails at once, and each kind
+//! has a limited number of concurrent calls, so that it cannot block all workers of the engine.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// A hanging call that nobody has repeated for this long is forgotten: its object may be gone.
+/// A hanging call that was not repeated for this long is dropped: its object may be gone.
 const FORGOTTEN: Duration = Duration::from_secs(300);
 
 /// The kinds of calls.
@@ -48,7 +48,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// The call in the words of Docker's command line.
+    /// The equivalent command of the Docker CLI.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Connect => "docker version",
@@ -73,8 +73,8 @@ impl Call {
         }
     }
 
-    /// How long it may take. Reads take milliseconds, also on a busy machine; a container is
-    /// started within seconds; the removal of a large volume takes longest.
+    /// The deadline. Reads take milliseconds, also on a busy host; a start takes seconds; the
+    /// removal of a large volume takes longest.
     pub(super) fn limit(self) -> Duration {
         Duration::from_secs(match self {
             Self::Connect
@@ -95,13 +95,13 @@ impl Call {
         })
     }
 
-    /// How long the oldest call in flight may take before others are not made to wait for it.
+    /// How long the oldest call in flight may take before others fail instead of waiting for it.
     fn patience(self) -> Duration {
         self.limit() / 4
     }
 
-    /// How many are in flight at once. A whole observation makes four kinds of reads at once, so
-    /// that six of each leave some of the engine's 32 workers for what does not hang.
+    /// The number of concurrent calls. An observation makes four kinds of reads at once, so six of
+    /// each leave some of the engine's 32 workers for calls that do not hang.
     fn places(self) -> usize {
         match self {
             Self::StopContainer | Self::RemoveContainer => 12,
@@ -114,7 +114,7 @@ impl Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hang {
     pub(super) call: Call,
-    /// The object that it is about; empty for a list of all.
+    /// Its object; empty for a list of all.
     pub(super) object: String,
     pub(super) since: Timestamp,
 }
@@ -146,7 +146,7 @@ struct Hanging {
     seen: Instant,
 }
 
-/// A call in flight; it is over when this is dropped.
+/// A call in flight, until this is dropped.
 struct Ticket<'a> {
     calls: &'a Calls,
     call: Call,
@@ -177,8 +177,8 @@ impl Calls {
         self.run_within(call, object, call.limit(), work).await
     }
 
-    /// Makes a call about `object`. [`Error::RequestTimeoutError`] when it takes longer than
-    /// `limit`, and at once when calls of this kind hang.
+    /// Makes a call about `object`. [`Error::RequestTimeoutError`] after `limit`, or at once when
+    /// calls of this kind hang.
     pub(super) async fn run_within<T>(
         &self,
         call: Call,
@@ -202,7 +202,7 @@ impl Calls {
         result
     }
 
-    /// Takes a place; `None` when those who have one hang.
+    /// Waits for a place; `None` when the calls in flight hang.
     async fn begin(&self, call: Call, object: &str) -> Option<Ticket<'_>> {
         loop {
             let freed = self.freed.notified();
@@ -219,7 +219,7 @@ impl Calls {
         }
     }
 
-    /// The number of the call, or until when it waits for a place; `None` for not at all.
+    /// The number of the call, or until when to wait for a place; `None` for no wait.
     fn try_begin(&self, call: Call, object: &str) -> Result<u64, Option<Instant>> {
         let mut state = self.state();
         state.hanging.retain(|_, hanging| hanging.seen.elapsed() < FORGOTTEN);
@@ -242,7 +242,8 @@ impl Calls {
         Err((until > Instant::now()).then_some(until))
     }
 
-    /// What hangs now: what ran into its limit when it was tried last, and what is about to.
+    /// The hanging calls: those that timed out at the last try, and those that reached half of
+    /// their limit.
     pub(super) fn hanging(&self) -> Vec<Hang> {
         let mut state = self.state();
         state.hanging.retain(|_, hanging| hanging.seen.elapsed() < FORGOTTEN);
@@ -257,7 +258,7 @@ impl Calls {
     }
 }
 
-/// What hangs, in one sentence; `None` when nothing does.
+/// The hanging calls in one sentence; `None` when there are none.
 pub(super) fn describe(hanging: &[Hang]) -> Option<String> {
     let first = hanging.iter().min_by_key(|hang| hang.since)?;
     let same = hanging.iter().filter(|hang| hang.call == first.call).count();
@@ -317,7 +318,7 @@ mod tests {
         let tasks: Vec<_> = (0..32)
             .map(|n| tokio::spawn(hang(calls.clone(), Call::CreateVolume, n.to_string())))
             .collect();
-        // Longer than callers wait for a place, and far shorter than the call's limit.
+        // Longer than callers wait for a place, and much shorter than the call's limit.
         tokio::time::sleep(Duration::from_secs(8)).await;
         let held = tasks.iter().filter(|task| !task.is_finished()).count();
         assert_eq!(held, Call::CreateVolume.places());

@@ -1,4 +1,4 @@
-//! Checks the requirements of instances on this host, and suggests fixes.
+//! Checks the requirements of instances on this host.
 
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
@@ -12,11 +12,11 @@ use super::{
     machine,
 };
 
-/// Below this much free disk, in GiB, images and volumes run into a full disk soon.
+/// Below this much free disk, in GiB, images and volumes will soon fill it.
 const DISK_GIB: u64 = 5;
 /// Below this much available memory, in MiB, another instance does not fit.
 const MEMORY_MIB: u64 = 1024;
-/// 2026-01-01: a clock before that is wrong, and certificates fail.
+/// 2026-01-01: a clock before that is wrong, and certificates are not valid.
 const PAST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 impl DockerHost {
@@ -40,7 +40,7 @@ impl DockerHost {
                 findings.push(userland_proxy(&self.port_range()));
             }
         }
-        // Lists what no other check lists: Docker can hang in this alone.
+        // No other check lists volumes, and Docker can hang in this call only.
         let volumes = self.volumes_finding().await;
         findings
             .extend(self.hang_fault().map(|f| Check::error("docker calls", f.detail, f.remedy)));
@@ -120,7 +120,7 @@ impl DockerHost {
             Ok(FirewallState::Changed) => Check::error(
                 "firewall",
                 format!(
-                    "table inet {table} is not what this version loads: somebody changed it, or the settings or resolvers changed"
+                    "table inet {table} differs from what this version loads: it was modified, or the settings or resolvers changed"
                 ),
                 fix,
             ),
@@ -202,7 +202,11 @@ fn forwarding(info: &SystemInfo) -> Check {
 
 fn disk(root: &str) -> Check {
     let Ok(fs) = rustix::fs::statvfs(root) else {
-        return Check::warning("disk", format!("cannot look at {root}"), format!("df -h {root}"));
+        return Check::warning(
+            "disk",
+            format!("cannot read the size of {root}"),
+            format!("df -h {root}"),
+        );
     };
     let free = fs.f_bavail.saturating_mul(fs.f_frsize) >> 30;
     let inodes = fs.f_files == 0 || fs.f_favail > fs.f_files / 50;
@@ -281,8 +285,8 @@ fn ports(range: RangeInclusive<u16>, containers: &[ContainerSummary]) -> Check {
     )
 }
 
-/// Docker's userland proxy is one more process for each instance, that all its bytes go through.
-/// It runs as root, so that of the firewall only the rule on our ports tells who asks.
+/// Docker's userland proxy is an additional process for each instance, which relays all its
+/// traffic. It runs as root, so only the firewall rule on our ports can distinguish callers.
 fn userland_proxy(range: &RangeInclusive<u16>) -> Check {
     let lines: Vec<_> = machine::command_lines().collect();
     let carries = |line: &Vec<u8>| machine::proxied(line).is_some_and(|p| range.contains(&p));
@@ -299,7 +303,7 @@ fn userland_proxy(range: &RangeInclusive<u16>) -> Check {
     )
 }
 
-/// Everything in a tenant's folder is opened by `openat2`, for which there is no substitute.
+/// Every file in a tenant's folder is opened by `openat2`, which has no substitute.
 fn openat2(tried: std::io::Result<()>) -> Check {
     match tried {
         Ok(()) => Check::ok("openat2", "tenants' files can be opened safely"),
@@ -312,7 +316,7 @@ fn openat2(tried: std::io::Result<()>) -> Check {
 }
 
 fn inotify() -> Check {
-    // Counted for each user, and each instance has its own.
+    // Limited per user, and each instance has its own user.
     for (name, least) in [("max_user_instances", 64), ("max_user_watches", 8192)] {
         let path = format!("/proc/sys/fs/inotify/{name}");
         if let Some(limit) = machine::number(&path)
@@ -340,7 +344,7 @@ async fn clock() -> Check {
         .output();
     let answer = match timeout(Duration::from_secs(3), ask).await {
         Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        // Without systemd there is nobody to ask; that is no fault.
+        // Without systemd the state is unknown, which is no error.
         _ => String::new(),
     };
     match answer.as_str() {

@@ -8,18 +8,18 @@ use tokio::sync::OnceCell;
 use super::calls::{Call, Calls};
 use crate::HostError;
 
-/// How long Docker may take to begin an answer where a call has no limit of its own ([`Calls`]).
+/// The timeout of the first byte of an answer, for calls without their own limit ([`Calls`]).
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What to do about a call without an answer.
 const HANGS: &str = "Docker hangs and does not answer in time; see: startclaw doctor, \
                      journalctl -u docker; if it lasts: systemctl restart docker";
 
-/// Docker, connected to when it is first needed: the daemon may start before Docker does.
+/// A lazy connection to Docker: the daemon may start before Docker does.
 pub(super) struct Client {
     socket: String,
     docker: OnceCell<Docker>,
-    /// The calls that are made, and those that hang.
+    /// The calls in flight and the hanging ones.
     pub(super) calls: Calls,
 }
 
@@ -28,7 +28,7 @@ impl Client {
         Self { socket, docker: OnceCell::new(), calls: Calls::default() }
     }
 
-    /// Docker, speaking the newest version of its language that both sides know.
+    /// The client, with the newest API version that both sides support.
     pub(super) async fn get(&self) -> Result<&Docker, HostError> {
         self.docker
             .get_or_try_init(|| async {
@@ -52,12 +52,12 @@ impl Client {
     }
 }
 
-/// Wraps an error of Docker: what we tried, and whether it is worth retrying.
+/// Converts an error of Docker: what failed, and whether to retry.
 ///
-/// 404 and 409 are the world having changed under us (somebody removed the container, a removal is
-/// in progress): the next pass sees it. Other 4xx are our request being wrong for this host, and
-/// stay wrong. 5xx mixes everything, so it is retried, unless the text says that only somebody's
-/// doing something helps ([`what_to_do`]).
+/// 404 and 409 mean that an object changed meanwhile (the container was removed, a removal is in
+/// progress): the next pass observes it. Other 4xx mean that our request is invalid on this host,
+/// so a retry does not help. 5xx is used for every other error, so it is retried, unless its text
+/// requires an action of the operator ([`what_to_do`]).
 pub(super) fn failed(what: impl Display, error: Error) -> HostError {
     match error {
         Error::DockerResponseServerError { status_code: 404 | 409, message } => {
@@ -86,14 +86,15 @@ pub(super) fn failed(what: impl Display, error: Error) -> HostError {
     }
 }
 
-/// Whether Docker failed for want of its own chains. That counts for nothing: they come back.
+/// Whether Docker failed because its iptables chains are missing. That does not count as a failure
+/// of the instance, because they are restored.
 fn misses_rules(message: &str) -> bool {
     message.contains("No chain/target/match by that name")
         || (message.contains("iptables") && message.contains("does not exist"))
 }
 
-/// What ends an error of Docker's that stays until somebody acts, as its text tells: all that
-/// Docker has for it is the status 500.
+/// What the operator must do about a permanent error, by its text: Docker returns status 500 for
+/// all of them.
 fn what_to_do(message: &str) -> Option<String> {
     let text = message.to_lowercase();
     if text.contains("no space left on device") || text.contains("disk quota exceeded") {
@@ -110,7 +111,7 @@ fn what_to_do(message: &str) -> Option<String> {
         });
     }
     let runtime = ["oci runtime create failed", "failed to create shim"];
-    // Of a machine that is overloaded, or of a containerd that starts again.
+    // Temporary errors of an overloaded host, or of a containerd that is restarting.
     let passes = [
         "too many open files",
         "resource temporarily unavailable",
@@ -129,7 +130,7 @@ fn what_to_do(message: &str) -> Option<String> {
     })
 }
 
-/// Which disk is full, by the path in the text.
+/// The disk that is full, by the path in the text.
 fn full(message: &str) -> String {
     let path = message
         .split_whitespace()
@@ -159,7 +160,7 @@ fn loopback_port(message: &str) -> Option<u16> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Turns "there is no such thing" into `None`.
+/// Converts a 404 to `None`.
 pub(super) fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -168,7 +169,7 @@ pub(super) fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// An error of a blocking task that ended by a panic or with the runtime.
+/// Runs `work` on a blocking thread; a panic is an error.
 pub(super) async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
@@ -188,7 +189,7 @@ mod tests {
         failed("do it", error).kind
     }
 
-    /// A stopped instance's volume is unused to Docker, and a prune of volumes removes it.
+    /// To Docker the volume of a stopped instance is unused, so that a prune of volumes removes it.
     #[test]
     fn no_advice_of_ours_removes_volumes() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,4 +1,4 @@
-//! Runs the system's own tools for the kernel's network.
+//! Runs system tools, such as those of the kernel's network.
 
 use std::{io, process::Stdio, time::Duration};
 
@@ -6,10 +6,10 @@ use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 use crate::HostError;
 
-/// They take milliseconds; longer means that they wait for a lock.
+/// They take milliseconds, unless they wait for a lock.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs a tool as [`run_within`] does, for as long as a quick one may take.
+/// Runs a tool as [`run_within`] does, with the default timeout.
 pub(super) async fn run(
     program: &str,
     arguments: &[&str],
@@ -18,7 +18,7 @@ pub(super) async fn run(
     run_within(program, arguments, input, TIMEOUT).await
 }
 
-/// Runs a tool with `input` at its standard input, and gives what it printed.
+/// Runs a tool with `input` on stdin, and returns its stdout.
 pub(super) async fn run_within(
     program: &str,
     arguments: &[&str],
@@ -34,7 +34,7 @@ pub(super) async fn run_within(
     };
     let mut child = Command::new(program)
         .args(arguments)
-        // A service's PATH can lack the folders of the system's tools.
+        // A service's PATH may lack the folders of system tools.
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -44,7 +44,7 @@ pub(super) async fn run_within(
         .map_err(gone)?;
     let run = async {
         if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
-            // When it ends early its error, read below, tells more than the broken pipe.
+            // If it ends early, its own error, read below, is more useful than the broken pipe.
             let _ = stdin.write_all(text.as_bytes()).await;
         }
         child.wait_with_output().await
@@ -65,7 +65,7 @@ pub(super) async fn run_within(
     )))
 }
 
-/// Debian's package with a tool.
+/// The Debian package of a tool.
 fn package(program: &str) -> &'static str {
     match program {
         "nft" => "nftables",

@@ -1,5 +1,5 @@
-//! Ends connections that are open. Caddy asks whether somebody may come in when a WebSocket begins,
-//! and never again; so when they may no longer, the kernel closes it at both ends.
+//! Closes open connections. Caddy authorizes a WebSocket only when it is opened; when access is
+//! revoked later, the kernel closes it at both ends.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,16 +13,16 @@ use tokio::{
 use super::command::run;
 use crate::HostError;
 
-/// A cut shows at once; this is for a machine that is busy.
+/// A closed connection is noticed at once; the timeout is for a busy host.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Ends every connection from this host to `address`.
+/// Closes every connection from this host to `address`.
 pub(super) async fn drop_connections(address: SocketAddr) -> Result<(), HostError> {
     let to = address.to_string();
     run("ss", &["--kill", "--tcp", "--numeric", "--no-header", "dst", &to], None).await.map(drop)
 }
 
-/// Whether this kernel ends connections, tried on one of our own.
+/// Whether this kernel can close connections, tested on one of our own.
 pub(super) async fn finding() -> Check {
     let fix = "apt install iproute2, and run a kernel with CONFIG_INET_DIAG_DESTROY, such as Debian's: \
                 until then, an open page of an instance stays open for up to a day after its person signed out";
@@ -40,6 +40,6 @@ async fn tried() -> Result<bool, HostError> {
     let mut ours = TcpStream::connect(address).await.map_err(failed)?;
     let _theirs = listener.accept().await.map_err(failed)?;
     drop_connections(address).await?;
-    // An end that nobody cut has nothing to read, and waits.
+    // If the connection was not closed, the read blocks.
     Ok(timeout(PATIENCE, ours.read(&mut [0])).await.is_ok())
 }

@@ -1,4 +1,4 @@
-//! An instance's container: made, started, limited, stopped, removed.
+//! An instance's container: create, start, limit, stop, remove.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +16,7 @@ use super::profile::{CPU_LIFTED, cpu_quota, mib};
 use super::{DockerHost, calls::Call, client::failed, client::found};
 use crate::{Enforced, HostError, Plan};
 
-/// How long Docker may continue with a removal that it has begun.
+/// How long to wait for a removal that is in progress.
 const REMOVAL: Duration = Duration::from_secs(30);
 
 impl DockerHost {
@@ -60,7 +60,7 @@ impl DockerHost {
         self.make(plan, &name, body).await
     }
 
-    /// Creates a container, with an error of its own kind when the image is missing.
+    /// Creates a container; a missing image is an error of its own kind.
     pub(super) async fn make(
         &self,
         plan: &Plan,
@@ -81,7 +81,8 @@ impl DockerHost {
     }
 
     pub(super) async fn start_container(&self, plan: &Plan) -> Result<(), HostError> {
-        // Two on one volume would ruin the state: one that repairs, left by a crash, goes first.
+        // Two containers on one volume would corrupt the state: first remove a repair container
+        // that a crash left.
         self.remove_repair(plan).await?;
         if self.secrets.revision(&plan.id)?.is_none() {
             return Err(HostError::unavailable(format!(
@@ -99,14 +100,14 @@ impl DockerHost {
         let starting = self.client.get().await?.start_container(&name, None);
         match self.client.calls.run(Call::StartContainer, &name, starting).await {
             Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
-            // A container holds on to the network it was made with. When somebody removed that
-            // one, it can never start again, although a network of that name is there.
+            // A container is bound to the network that it was created with. If that was removed,
+            // the container can never start again, even if a new network has the same name.
             Err(Error::DockerResponseServerError { message, .. })
                 if message.contains("network") && message.contains("not found") =>
             {
                 self.remove_container(plan).await?;
                 Err(HostError::unavailable(format!(
-                    "the network of {} had been removed; its container is made anew",
+                    "the network of {} was removed; its container is created again",
                     plan.name
                 )))
             }
@@ -142,7 +143,7 @@ impl DockerHost {
     pub(super) async fn stop_container(&self, plan: &Plan) -> Result<(), HostError> {
         let Some(container) = self.container(plan).await? else { return Ok(()) };
         if status(&container) == Some(ContainerStateStatusEnum::PAUSED) {
-            // What is frozen hears no signal.
+            // A frozen container does not handle signals.
             self.resume_container(plan).await?;
         }
         let name = self.names.object(plan);
@@ -150,7 +151,7 @@ impl DockerHost {
         let options = StopContainerOptionsBuilder::new()
             .t(i32::try_from(grace.as_secs()).unwrap_or(i32::MAX))
             .build();
-        // Docker answers when it is over.
+        // Docker answers when the container has stopped.
         let docker = self.client.get().await?.clone();
         let limit = grace + Duration::from_secs(60);
         let docker = docker.with_timeout(limit);
@@ -161,7 +162,7 @@ impl DockerHost {
         }
     }
 
-    /// Removes the container, and the one that repairs, if there is one.
+    /// Removes the container, and the repair container if there is one.
     pub(super) async fn remove_container(&self, plan: &Plan) -> Result<(), HostError> {
         self.remove_repair(plan).await?;
         if self.container(plan).await?.is_none() {
@@ -170,16 +171,16 @@ impl DockerHost {
         self.remove_named(&self.names.object(plan)).await
     }
 
-    /// Removes a container that is known to be ours, running or not, and waits until it is gone.
+    /// Removes a container that is ours, running or not, and waits until it is gone.
     pub(super) async fn remove_named(&self, name: &str) -> Result<(), HostError> {
         let docker = self.client.get().await?;
         let what = format!("remove the container {name}");
-        // `v` takes the nameless volumes that an image may declare; a named one stays.
+        // `v` removes anonymous volumes that an image may declare; named volumes are kept.
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removing = docker.remove_container(name, Some(options));
         match found(self.client.calls.run(Call::RemoveContainer, name, removing).await) {
             Ok(_) => return Ok(()),
-            // Another removal is in progress: ours, from before a crash, or somebody's.
+            // Another removal is in progress: ours from before a crash, or an operator's.
             Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
             Err(e) => return Err(failed(what, e)),
         }
@@ -199,8 +200,8 @@ impl DockerHost {
         }
     }
 
-    /// The instance's container; `None` when there is none. A container of that name that is
-    /// not ours is an error, because it stays in the way.
+    /// The instance's container; `None` when there is none. A foreign container of that name is an
+    /// error, because it blocks the name.
     pub(super) async fn container(
         &self,
         plan: &Plan,
@@ -216,7 +217,8 @@ impl DockerHost {
         let inspecting = self.client.get().await?.inspect_container(name, None);
         let container = self.client.calls.run(Call::InspectContainer, name, inspecting).await;
         let container = found(container);
-        let container = container.map_err(|e| failed(format!("look at container {name}"), e))?;
+        let container =
+            container.map_err(|e| failed(format!("inspect the container {name}"), e))?;
         let Some(container) = container else { return Ok(None) };
         let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
         if self.names.marked(labels, &plan.id) {
@@ -244,8 +246,8 @@ pub(super) fn status(container: &ContainerInspectResponse) -> Option<ContainerSt
     container.state.as_ref()?.status
 }
 
-/// The soft memory limit after the boot: below the hard one, which stands there during the boot,
-/// so that the one is told from the other.
+/// The soft memory limit after the boot: always below the hard limit, which is set during the boot,
+/// so that both states can be distinguished.
 fn enforced_soft_mib(plan: &Plan) -> u64 {
     plan.limits.memory_soft_mib.min(plan.limits.memory_hard_mib - 1)
 }

@@ -1,4 +1,4 @@
-//! What happens to containers, as Docker tells it.
+//! Events of containers, from Docker.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,11 @@ use startclaw_model::InstanceId;
 use super::{calls::Call, client::Client, names::Names};
 use crate::HostEvent;
 
-/// The first and the longest pause before Docker is asked again.
+/// The first and the longest delay before a reconnect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// What can make a difference to the engine. Docker's network and volume events carry no
-/// labels; a container cannot lose either while it runs, and each start looks at them.
+/// The relevant actions. Docker's network and volume events have no labels; a running container
+/// cannot lose either, and each start checks them.
 const ACTIONS: &[&str] =
     &["create", "start", "die", "oom", "pause", "unpause", "destroy", "rename", "update"];
 
@@ -28,7 +28,7 @@ struct Listener {
     pause: Duration,
 }
 
-/// Changes for ever: when Docker goes away it is asked until it is back, and then
+/// An endless stream of events: it reconnects when Docker is unavailable, and then
 /// [`HostEvent::Everything`] comes first.
 pub(super) fn listen(client: Arc<Client>, names: Names) -> BoxStream<'static, HostEvent> {
     let listener = Listener { client, names, events: None, pause: PAUSES.0 };
@@ -57,7 +57,7 @@ impl Listener {
                         return HostEvent::Instance(id);
                     }
                 }
-                // The end of the stream and an error are the same: Docker went away.
+                // The end of the stream and an error mean the same: Docker is unavailable.
                 Some(Err(_)) | None => {
                     self.events = None;
                     tokio::time::sleep(self.pause).await;
@@ -67,8 +67,7 @@ impl Listener {
         }
     }
 
-    /// Begins to listen from a moment ago, so that nothing is missed between the look at
-    /// everything, which follows, and the first event.
+    /// Subscribes from a second ago, so that no event is missed before the full sweep that follows.
     async fn connect(&mut self) -> bool {
         let Ok(docker) = self.client.get().await else { return false };
         if self.client.calls.run(Call::Connect, "", docker.ping()).await.is_err() {

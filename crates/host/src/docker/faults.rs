@@ -1,6 +1,5 @@
-//! Faults of this host that concern all instances: a Docker that hangs, and rules of Docker's
-//! that somebody flushed. The latter are repaired by a restart of Docker, where that ends no
-//! container.
+//! Faults of this host that affect all instances: Docker hangs, or its firewall rules were flushed.
+//! The latter is repaired by a restart of Docker, if that does not stop containers.
 
 use std::time::Duration;
 
@@ -19,9 +18,10 @@ use super::{
 };
 use crate::{HostError, HostFault};
 
-/// A container that ends takes its rules along; what is missing this much later is missing.
+/// The rules of a container that ends disappear before it does: missing rules are confirmed after
+/// this delay.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Between two restarts of Docker: who flushes the rules all the time must not keep it restarting.
+/// The minimum time between two restarts of Docker, in case the rules are flushed repeatedly.
 const RESTART_EVERY: Duration = Duration::from_secs(600);
 /// How long a restart of Docker may take.
 const RESTART: Duration = Duration::from_secs(120);
@@ -43,8 +43,8 @@ impl DockerHost {
         })
     }
 
-    /// What is missing of Docker's rules, after a try to repair it if `repair` says so. An error
-    /// means that Docker or the kernel could not be asked.
+    /// The missing rules of Docker, after an attempt to repair them if `repair` is set. An error
+    /// means that Docker or the kernel could not be queried.
     pub(super) async fn network_fault(&self, repair: bool) -> Result<Option<HostFault>, HostError> {
         let mut missing = self.missing(repair).await?;
         if !missing.is_empty() {
@@ -86,14 +86,15 @@ impl DockerHost {
         {
             missing.push("IPv4 forwarding (sysctl -w net.ipv4.ip_forward=1)".to_owned());
         }
-        // Before the rules: what has come since then has rules that nobody asks for.
+        // Before the rules: a container that starts in between has rules that are not expected,
+        // which does no harm.
         let expected = self.expected().await?;
         let (nat, filter) = (saved("nat").await?, saved("filter").await?);
         missing.extend(rules::missing(&nat, &filter, &expected));
         Ok(missing)
     }
 
-    /// What the running instances need.
+    /// The rules that the running instances need.
     async fn expected(&self) -> Result<Vec<Expected>, HostError> {
         let filter = self.names.filter_all();
         let options = ListContainersOptionsBuilder::new().filters(&filter).build();
@@ -112,7 +113,7 @@ impl DockerHost {
         Ok(expected.collect())
     }
 
-    /// Restarts Docker; the error says why it was not done.
+    /// Restarts Docker; the error says why not.
     async fn restart_docker(&self) -> Result<(), String> {
         let mut last = self.restarted.lock().await;
         if last.is_some_and(|at| at.elapsed() < RESTART_EVERY) {
@@ -146,7 +147,7 @@ impl DockerHost {
     }
 }
 
-/// A table as iptables prints it: of the variant, nft or legacy, that Docker uses.
+/// A table as printed by iptables, of the variant (nft or legacy) that Docker uses.
 async fn saved(table: &str) -> Result<String, HostError> {
     let usual = run("iptables-save", &["-t", table], None).await?;
     if rules::has_docker(&usual) {

@@ -1,12 +1,12 @@
 //! Loads the firewall rules of instances, and detects changes to them.
 //!
-//! How `nft` prints a table differs between its versions, so what we wrote cannot be compared with
-//! what the kernel holds. Instead the same rules are loaded into an empty network namespace as
-//! well, which no other process can reach, and the rules are in place when the kernel's two
-//! listings are the same: any rule, set or chain that was added, changed or removed shows.
+//! The output format of `nft` depends on its version, so our source cannot be compared with the
+//! kernel's table. Instead the same rules are also loaded into an empty network namespace, which no
+//! other process can reach. The rules are in place when both listings are equal, so that any added,
+//! changed or removed rule, set or chain is detected.
 //!
-//! The listing right after loading is no reference: another process may have changed the
-//! table in between, and that change would be taken for our rules from then on.
+//! The listing right after loading is not a safe reference: another process may have changed the
+//! table in between, and that change would be taken for our rules.
 
 use std::net::Ipv4Addr;
 
@@ -17,18 +17,18 @@ use super::{
 };
 use crate::HostError;
 
-/// The keeper of our nftables table.
+/// Our nftables table.
 pub(super) struct Firewall {
     table: String,
     bridges: String,
     settings: DockerSettings,
     last_port: u16,
-    /// The rules when they were last in place. Saves a network namespace for each check; locked
-    /// while in use, so that two do not load at once.
+    /// The rules when they were last in place, which saves a network namespace for each check.
+    /// Locked during a check, so that rules are not loaded concurrently.
     verified: Mutex<Option<Verified>>,
 }
 
-/// What was asked for, and how `nft` lists it.
+/// The wanted rules, and their listing by `nft`.
 #[derive(PartialEq, Eq)]
 struct Verified {
     wanted: String,
@@ -38,11 +38,11 @@ struct Verified {
 /// State of the firewall rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FirewallState {
-    /// As they should be.
+    /// Loaded and unmodified.
     InPlace,
-    /// Not there.
+    /// Not loaded.
     Missing,
-    /// There, and not as they should be.
+    /// Loaded, but modified.
     Changed,
 }
 
@@ -80,7 +80,7 @@ impl Firewall {
     ) -> Result<FirewallState, HostError> {
         let Some(listing) = self.live().await? else { return Ok(FirewallState::Missing) };
         let now = Verified { wanted: wanted.to_owned(), listing };
-        // What differs from the last time may be right all the same: another nft prints it.
+        // A different listing may still be correct: nft may have been upgraded.
         if stood.as_ref() == Some(&now) || self.listing_in_namespace(wanted).await? == now.listing {
             *stood = Some(now);
             return Ok(FirewallState::InPlace);
@@ -88,9 +88,9 @@ impl Firewall {
         Ok(FirewallState::Changed)
     }
 
-    /// The table as the kernel has it when nobody but us was at it.
+    /// The kernel's listing of the unmodified table.
     async fn listing_in_namespace(&self, wanted: &str) -> Result<String, HostError> {
-        // One shell for both: the namespace is gone when the last process in it ends.
+        // One shell for both commands: the namespace is removed when its last process ends.
         let both = r#"nft -f - && exec nft -s list table inet "$0""#;
         run("unshare", &["--net", "sh", "-c", both, &self.table], Some(wanted)).await
     }
@@ -112,7 +112,8 @@ impl Firewall {
         .render()
     }
 
-    /// The table as the kernel has it, without what it counts; `None` when there is none.
+    /// The kernel's listing of our table, without counted connections; `None` when it is not
+    /// loaded.
     async fn live(&self) -> Result<Option<String>, HostError> {
         match run("nft", &["-s", "list", "table", "inet", &self.table], None).await {
             Ok(text) => Ok(Some(without_counts(&text))),
@@ -122,8 +123,8 @@ impl Firewall {
     }
 }
 
-/// A listing without the elements of the set that counts connections: the kernel adds and
-/// removes them as instances connect. Everything else in the set, and all rules, stay.
+/// Removes the elements of the set that counts connections from a listing: the kernel adds and
+/// removes them as instances connect. Everything else is kept.
 fn without_counts(listing: &str) -> String {
     let (mut kept, mut in_set, mut in_elements) = (String::new(), false, false);
     for line in listing.lines() {
@@ -143,8 +144,8 @@ fn without_counts(listing: &str) -> String {
     kept
 }
 
-/// The resolvers that Docker hands the containers' questions to. Where systemd-resolved is
-/// in charge, Docker reads the second file.
+/// The resolvers that Docker forwards DNS queries of containers to. With systemd-resolved, Docker
+/// reads the second file.
 fn host_resolvers() -> Vec<Ipv4Addr> {
     ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]
         .iter()

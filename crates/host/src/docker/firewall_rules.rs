@@ -1,14 +1,14 @@
 //! The firewall rules of instances, as the text that `nft` loads.
 //!
-//! It is one table of our own whose rules match bridges by the beginning of their names, so
-//! it does not change when instances come and go. Its chains run just before Docker's: a drop
-//! here is final, and what passes is still subject to Docker's own rules.
+//! It is one table, whose rules match bridges by the prefix of their names, so it does not change
+//! when instances are created and removed. Its chains run just before Docker's: a drop here is
+//! final, and accepted packets are still subject to Docker's rules.
 //!
-//! Ports on the loopback are closed as the range that the settings give us, and not one by one
-//! as instances come: a set of them would be a moment late each time, just when a gateway begins
-//! to listen, and would make the table something that changes all the time. The price is that
-//! another service in our range is reached by root and our proxy only. `doctor` says when there
-//! is one (`ports`), and it is refused, not dropped, so that it shows at once.
+//! Ports on the loopback are closed as a whole range, that of the settings, and not per instance: a
+//! set of ports would be updated too late, just after a gateway begins to listen, and the table
+//! would change all the time. The cost is that another service in our range can be reached by root
+//! and our proxy only. `doctor` reports such a service (`ports`), and connections to it are
+//! rejected, not dropped, so that the problem is noticed at once.
 
 use std::{fmt::Write as _, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -16,10 +16,10 @@ use ipnet::Ipv4Net;
 
 use super::Destination;
 
-/// Where instances must not go: everything that is not the public internet, by the IANA
-/// registry of special-purpose addresses, and Azure's host address, which looks public.
-/// Cloud metadata servers are all in here: 169.254.169.254, Alibaba's 100.100.100.200,
-/// Oracle's 192.0.0.192, Azure's 168.63.129.16.
+/// Destinations that are blocked for instances: everything but the public internet, by the IANA
+/// registry of special-purpose addresses, and Azure's host address, which is in a public range. It
+/// includes all cloud metadata servers: 169.254.169.254, Alibaba's 100.100.100.200, Oracle's
+/// 192.0.0.192, Azure's 168.63.129.16.
 const BLOCKED: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -39,19 +39,19 @@ const BLOCKED: &[&str] = &[
     "240.0.0.0/4",
 ];
 
-/// On Google Cloud and Amazon the metadata server is the resolver as well: its port 53 is
-/// open to instances, the rest of it closed.
+/// On Google Cloud and Amazon the metadata server is also the resolver: only its port 53 is open to
+/// instances.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// The set that counts each instance's connections.
 pub(super) const COUNTS: &str = "connections";
 
-/// What the rules are made from.
+/// The input of the rules.
 #[derive(Debug, Clone)]
 pub(super) struct FirewallRules<'a> {
     /// The table's name.
     pub(super) table: &'a str,
-    /// What the names of instance bridges begin with.
+    /// The prefix of the names of instance bridges.
     pub(super) bridges: &'a str,
     /// The range of all instance networks.
     pub(super) pool: Ipv4Net,
@@ -59,11 +59,11 @@ pub(super) struct FirewallRules<'a> {
     pub(super) ports: RangeInclusive<u16>,
     /// The resolvers that the host uses.
     pub(super) resolvers: Vec<Ipv4Addr>,
-    /// What the operator allows.
+    /// Destinations that the operator allows.
     pub(super) allow: &'a [Destination],
     /// The users of this host who may connect to instances.
     pub(super) callers: Vec<u32>,
-    /// How many connections of one instance are tracked; 0 for no bound.
+    /// The limit of tracked connections per instance; 0 for no limit.
     pub(super) connections: u32,
 }
 
@@ -76,7 +76,8 @@ impl FirewallRules<'_> {
         let blocked = BLOCKED.join(", ");
         let callers = self.callers();
         let (counted, bound) = self.bound();
-        // The first line makes sure that there is something to delete; all is one transaction.
+        // The first line creates the table if it does not exist, so that it can be deleted; all is
+        // one transaction.
         format!(
             r#"table inet {table} {{ }}
 delete table inet {table}
@@ -87,30 +88,30 @@ table inet {table} {{
 		elements = {{ {blocked} }}
 	}}
 {counted}
-	# With the userland proxy off, Docker makes the kernel route 127.0.0.0/8: nobody on the
-	# network may reach a published port that way.
+	# With the userland proxy off, Docker makes the kernel route 127.0.0.0/8: hosts on the
+	# network must not reach a published port that way.
 	chain martians {{
 		type filter hook prerouting priority -300; policy accept;
 		iifname != "lo" ip daddr 127.0.0.0/8 tcp dport {first}-{last} drop
 	}}
 
-	# What crosses this host.
+	# Forwarded traffic.
 	chain forward {{
 		type filter hook forward priority -10; policy accept;
 		iifname "{bridges}*" goto leaving
 		oifname "{bridges}*" goto entering
 	}}
 
-	# What instances send to this host itself.
+	# Traffic from instances to this host.
 	chain input {{
 		type filter hook input priority -10; policy accept;
 		iifname "{bridges}*" goto to_host
 	}}
 
-	# A gateway believes whoever connects to it who its user is, so only our proxy and root may.
-	# A published port is an instance's address by now; where it is still a port, Docker's
-	# userland proxy listens on it, which is root and would carry anybody in. And when an
-	# instance's bridge is gone, what we send to it must not leave by another way.
+	# A gateway trusts the user identity that its clients send, so only our proxy and root may
+	# connect. Here a published port is already translated to the instance's address; if it is
+	# not, Docker's userland proxy listens on it, which runs as root and would relay any local
+	# user. And when an instance's bridge is gone, traffic to it must not be routed elsewhere.
 	chain output {{
 		type filter hook output priority -10; policy accept;
 		ct state new ip daddr {pool} meta skuid != {{ {callers} }} reject
@@ -143,8 +144,9 @@ table inet {table} {{
         )
     }
 
-    /// The set that counts each instance's tracked connections, and the rule that drops one too
-    /// many. An instance is its bridge, which no forged sender changes.
+    /// The set that counts each instance's tracked connections, and the rule that drops those above
+    /// the limit. An instance is identified by its bridge, so that a forged source address does not
+    /// matter.
     fn bound(&self) -> (String, String) {
         if self.connections == 0 {
             return (String::new(), String::new());
@@ -157,7 +159,7 @@ table inet {table} {{
         (set, rule)
     }
 
-    /// The user ids that may connect, root's among them.
+    /// The user ids that may connect, including root's.
     fn callers(&self) -> String {
         let mut ids = self.callers.clone();
         ids.push(0);
@@ -166,7 +168,7 @@ table inet {table} {{
         ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The rules that open something, the same for other machines and for this one.
+    /// The accept rules, the same for forwarded traffic and for traffic to this host.
     fn open(&self) -> String {
         let mut text = String::new();
         for Destination { range, port } in self.allow {
@@ -187,7 +189,7 @@ table inet {table} {{
     }
 }
 
-/// The ids of the users `names` in the text of a `passwd` file; who is not in it is left out.
+/// The ids of the users `names` in the text of a `passwd` file; unknown users are left out.
 pub(super) fn user_ids(passwd: &str, names: &[String]) -> Vec<u32> {
     passwd
         .lines()
@@ -200,8 +202,8 @@ pub(super) fn user_ids(passwd: &str, names: &[String]) -> Vec<u32> {
         .collect()
 }
 
-/// The IPv4 resolvers in the text of a `resolv.conf` that a container can reach: those on
-/// the loopback are the host's alone.
+/// The IPv4 resolvers in the text of a `resolv.conf`, without those on the loopback, which
+/// containers cannot reach.
 pub(super) fn resolvers(resolv_conf: &str) -> Vec<Ipv4Addr> {
     resolv_conf
         .lines()

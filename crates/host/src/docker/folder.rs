@@ -1,9 +1,9 @@
-//! A folder that a tenant can write, handled from outside without being led astray.
+//! Safe access to a folder that a tenant can write.
 //!
-//! The tenant may have put anything there: a symbolic link to `/etc/shadow`, a FIFO that
-//! never answers, a folder where a file is expected, and may swap them while we look. So
-//! nothing is done by path: every file is opened beneath the folder's own descriptor, by a
-//! kernel that follows no link (`openat2`), and judged by what was opened.
+//! The tenant may have put anything there: a symbolic link to `/etc/shadow`, a FIFO that never
+//! answers, a folder where a file is expected, and may swap them while we read. So nothing is
+//! accessed by path: every file is opened relative to the folder's descriptor, without following
+//! links (`openat2`), and the type of the opened file is checked.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-/// No way leads out of the folder or through a link.
+/// No path may leave the folder or follow a link.
 const RESOLVE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
@@ -26,7 +26,7 @@ const RESOLVE: ResolveFlags =
 pub(super) struct Folder(OwnedFd);
 
 impl Folder {
-    /// Opens `path`, whose parents only root can change; `None` when it is not there.
+    /// Opens `path`, whose parents only root can change; `None` when it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
@@ -36,7 +36,7 @@ impl Folder {
         }
     }
 
-    /// Opens the folder `name` in this one, made if it is not there, for root alone.
+    /// Opens the folder `name` in this one; creates it, for root only, if it does not exist.
     pub(super) fn make(&self, name: &str) -> io::Result<Self> {
         match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -45,38 +45,38 @@ impl Folder {
         self.subfolder(name)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
-    /// Opens the folder `name` in this one; `None` when there is no such folder.
+    /// Opens the folder `name` in this one; `None` when it does not exist.
     pub(super) fn subfolder(&self, name: &str) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         Ok(self.open_beneath(name, flags, Mode::empty())?.map(Self))
     }
 
-    /// The user that the folder belongs to.
+    /// The owner's user id.
     pub(super) fn owner(&self) -> io::Result<u32> {
         Ok(rustix::fs::fstat(&self.0)?.st_uid)
     }
 
-    /// Whether the folder belongs to `uid`, and lets it do everything there.
+    /// Whether the folder belongs to `uid` and has full permissions for it.
     pub(super) fn is_usable_by(&self, uid: u32) -> io::Result<bool> {
         let stat = rustix::fs::fstat(&self.0)?;
         Ok(stat.st_uid == uid && Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU))
     }
 
-    /// Gives the folder to `uid` and its group, with `mode`. The owner comes last: whatever
-    /// moment a crash chooses, who has the owner has the mode.
+    /// Changes the owner to `uid` and its group, and the mode. The owner is set last, so that a
+    /// folder with the right owner also has the right mode, even after a crash.
     pub(super) fn set_owner(&self, uid: u32, mode: u32) -> io::Result<()> {
         rustix::fs::fchmod(&self.0, Mode::from_raw_mode(mode))?;
         Ok(rustix::fs::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?)
     }
 
-    /// Tries the kernel's `openat2`, without which nothing beneath a folder can be opened.
+    /// Tests the kernel's `openat2`, which every access needs.
     pub(super) fn probe() -> io::Result<()> {
         let root = Self::open(Path::new("/"))?.ok_or(io::ErrorKind::NotFound)?;
         root.subfolder(".").map(drop)
     }
 
-    /// The content of the regular file `name`. `None` when there is none, or when what bears
-    /// that name is something else or larger than `limit` bytes.
+    /// The content of the regular file `name`. `None` when it does not exist, is not a regular
+    /// file, or is larger than `limit` bytes.
     pub(super) fn read(&self, name: &str, limit: u64) -> io::Result<Option<Bytes>> {
         let Some(file) = self.regular(name)? else { return Ok(None) };
         if file.metadata()?.len() > limit {
@@ -95,15 +95,14 @@ impl Folder {
 
     /// Opens the regular file `name` for reading.
     fn regular(&self, name: &str) -> io::Result<Option<File>> {
-        // Without NONBLOCK a FIFO would hold us until somebody writes into it.
+        // Without NONBLOCK, opening a FIFO would block until it has a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let Some(fd) = self.open_beneath(name, flags, Mode::empty())? else { return Ok(None) };
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         Ok((kind == FileType::RegularFile).then(|| fd.into()))
     }
 
-    /// Puts `content` under `name` in one move: whoever looks sees the old file or the new
-    /// one, whole, also after the power failed. It belongs to `uid`, with `mode`.
+    /// Writes `content` to `name` atomically and durably. The file belongs to `uid`, with `mode`.
     pub(super) fn write(&self, name: &str, content: &[u8], uid: u32, mode: u32) -> io::Result<()> {
         let temporary = format!(".startclaw-{name}.new");
         self.unlink(&temporary)?;
@@ -127,8 +126,8 @@ impl Folder {
         Ok(rustix::fs::fsync(&self.0)?)
     }
 
-    /// Renames `from` over `to`; a folder in the way, which a rename cannot replace, is set
-    /// aside with all that is in it.
+    /// Renames `from` over `to`; an existing folder, which a rename cannot replace, is quarantined
+    /// with its content.
     fn replace(&self, from: &str, to: &str) -> io::Result<()> {
         for _ in 0..3 {
             match rustix::fs::renameat(&self.0, from, &self.0, to) {
@@ -140,7 +139,7 @@ impl Folder {
         Err(io::Error::other(format!("a folder named {to} stays in the way")))
     }
 
-    /// Gives what bears `name` another name, so that it is kept and yet out of the way.
+    /// Quarantines `name`: renames it, so that it is kept.
     pub(super) fn quarantine(&self, name: &str) -> io::Result<()> {
         let aside = format!("{name}.set-aside-{:08x}", rand::random::<u32>());
         match rustix::fs::renameat(&self.0, name, &self.0, &aside) {
@@ -149,7 +148,7 @@ impl Folder {
         }
     }
 
-    /// Removes the file `name`, whatever kind of file it is; a folder is set aside.
+    /// Removes the file `name` of any type; a folder is quarantined.
     pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -189,9 +188,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// `None` when there is nothing of that name, or something that is no way: a link, or a
-    /// file where a folder is asked for.
-    /// Whether nothing is in the folder.
+    /// Whether the folder is empty.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         for entry in rustix::fs::Dir::read_from(&self.0)? {
             if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
@@ -201,8 +198,9 @@ impl Folder {
         Ok(true)
     }
 
+    /// `None` when `name` does not exist, is a link, or is a file where a folder is expected.
     fn open_beneath(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<Option<OwnedFd>> {
-        // The kernel answers AGAIN when somebody renames things while it walks.
+        // The kernel returns EAGAIN when a path component is renamed during the lookup.
         for _ in 0..16 {
             match rustix::fs::openat2(&self.0, name, flags | OFlags::CLOEXEC, mode, RESOLVE) {
                 Ok(fd) => return Ok(Some(fd)),
@@ -266,7 +264,7 @@ mod tests {
         std::fs::write(outside.path(), "secret").unwrap();
         symlink(outside.path(), dir.path().join("c.json")).unwrap();
         assert_eq!(folder.read("c.json", LIMIT).unwrap(), None);
-        // Also the temporary file's name may have been taken by a link.
+        // The temporary file's name may also be taken by a link.
         symlink(outside.path(), dir.path().join(".startclaw-c.json.new")).unwrap();
         folder.write("c.json", b"mine", uid, 0o600).unwrap();
         assert_eq!(std::fs::read(outside.path()).unwrap(), b"secret");

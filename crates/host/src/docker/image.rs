@@ -1,4 +1,4 @@
-//! The image: there already, or fetched from the registry that its name names.
+//! The image: local, or pulled from the registry in its name.
 
 use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -12,8 +12,8 @@ impl DockerHost {
         if self.has_image(image).await? {
             return Ok(());
         }
-        // A name without a registry means Docker Hub to Docker, where anybody may have taken
-        // it: an image that we build ourselves is never fetched from a stranger.
+        // Docker resolves a name without a registry to Docker Hub, where anyone may have registered
+        // it: an image that we build ourselves must never be pulled from there.
         if !names_registry(image) {
             return Err(HostError::refused(format!(
                 "image {image} is not on this machine, and its name names no registry to fetch it \
@@ -26,7 +26,7 @@ impl DockerHost {
         match pulled {
             Ok(()) => Ok(()),
             Err(e) => {
-                // An answer of no use is not always an error: what counts is what is there.
+                // Some errors of a pull do not matter: check whether the image exists.
                 if self.has_image(image).await? {
                     return Ok(());
                 }
@@ -43,11 +43,11 @@ impl DockerHost {
         match found(self.client.calls.run(Call::InspectImage, image, inspecting).await) {
             Ok(Some(_)) => Ok(ImageState::Here),
             Ok(None) if names_registry(image) => Ok(ImageState::Fetchable),
-            // Docker's word for a text that cannot be the name of an image.
+            // Docker returns 400 for a text that is not a valid image name.
             Ok(None) | Err(Error::DockerResponseServerError { status_code: 400, .. }) => {
                 Ok(ImageState::Unknown)
             }
-            Err(e) => Err(failed(format!("look for image {image}"), e)),
+            Err(e) => Err(failed(format!("inspect the image {image}"), e)),
         }
     }
 
@@ -56,7 +56,7 @@ impl DockerHost {
     }
 }
 
-/// Whether the first part of an image's name is a host, by Docker's own rule.
+/// Whether the first part of an image's name is a registry, by Docker's own rule.
 fn names_registry(image: &str) -> bool {
     image.split_once('/').is_some_and(|(first, _)| {
         first == "localhost" || first.contains('.') || first.contains(':')

@@ -1,7 +1,7 @@
-//! Asks a container that nobody reaches how it is, from inside its network.
+//! Probes a container without a reachable address, from inside its network.
 //!
-//! No program of the container's is started for that: a thread of ours steps into its network
-//! namespace, connects, and ends; the connection outlives it.
+//! It runs no program of the container: a thread of ours enters its network namespace, connects,
+//! and ends; the connection outlives the thread.
 
 use std::{
     fs::File,
@@ -16,11 +16,11 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{DockerHost, client::blocking, probe};
 use crate::{HostError, Plan, Probe};
 
-/// Nothing lies between; only a full queue of connections makes this wait.
+/// The connection is local; only a full accept queue makes this wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl DockerHost {
-    /// What the container answers on its own loopback; it has no other address.
+    /// Probes the container on its loopback; it has no other address.
     pub(super) async fn ask_inside(&self, plan: &Plan) -> Result<Probe, HostError> {
         let container = self.container(plan).await?;
         let pid = container.and_then(|c| c.state).and_then(|state| state.pid).unwrap_or(0);
@@ -30,12 +30,12 @@ impl DockerHost {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, plan.workload.gateway_port));
         let name = plan.name.clone();
         let connected = blocking("step into a container's network", move || {
-            // A thread of its own: what has stepped in does nothing else any more.
+            // A new thread: one that entered a namespace must not be used for anything else.
             let thread = std::thread::spawn(move || connect(pid, address));
             let ended = thread.join().unwrap_or_else(|_| Err(ErrorKind::Other.into()));
             match ended {
                 Ok(stream) => Ok(Some(stream)),
-                // It does not listen yet, or ended meanwhile.
+                // It does not listen yet, or has ended.
                 Err(e)
                     if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
                 {

@@ -1,10 +1,9 @@
-//! Makes lines out of an instance's output, fit to be shown.
+//! Converts an instance's output to lines that are safe to display.
 //!
-//! A tenant decides what is in its log. Shown as it is, it could move the cursor over what
-//! the operator reads, set the window's title or write text backwards: so all that a terminal
-//! would take for a command goes.
+//! A tenant controls the content of its log. Displayed unfiltered, it could move the cursor, set
+//! the window's title or reverse text: so everything that a terminal would interpret is removed.
 
-/// The longest line; a longer one goes on in the next.
+/// The longest line; a longer one is split.
 const LIMIT: usize = 16 * 1024;
 
 /// Cuts a stream of bytes into lines.
@@ -14,7 +13,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes some bytes; the lines that they complete.
+    /// Adds bytes; returns the lines that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -49,11 +48,11 @@ fn clean(bytes: &[u8]) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' => match chars.next() {
-                // A control sequence: parameters, then one final letter.
+                // A control sequence: parameters, then one final character.
                 Some('[') => skip_control(&mut chars),
                 // A string for the terminal: to a bell or to ESC \.
                 Some(']' | 'P' | 'X' | '^' | '_') => skip_string(&mut chars),
-                // A choice of character set and the like: one more letter.
+                // The choice of a character set and similar: one more character.
                 Some('(' | ')' | '*' | '+' | '#' | '%' | ' ') => {
                     chars.next();
                 }
@@ -90,7 +89,7 @@ fn skip_string(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Characters that make text be shown in another order than it has.
+/// Characters that change the display order of text.
 const fn reorders(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

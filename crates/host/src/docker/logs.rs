@@ -21,7 +21,7 @@ impl DockerHost {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
         let listing = docker.list_containers(Some(options));
         let containers = self.client.calls.run(Call::ListContainers, &id.0, listing).await;
-        let containers = containers.map_err(|e| failed("look for a container", e))?;
+        let containers = containers.map_err(|e| failed("list containers", e))?;
         let role = self.names.role_label();
         let speaks = |c: &ContainerSummary| {
             c.labels.as_ref().and_then(|l| l.get(&role)).is_none_or(|role| role != ROLE_REPAIR)
@@ -33,7 +33,7 @@ impl DockerHost {
     }
 }
 
-/// The lines of a container's log. Each of its two outputs makes lines of its own.
+/// The lines of a container's log. stdout and stderr are split into lines separately.
 pub(super) fn read(
     docker: &Docker,
     container: &str,
@@ -46,7 +46,7 @@ pub(super) fn read(
         .tail(&request.tail.to_string())
         .build();
     let frames = docker.logs(container, Some(options)).map(Some);
-    // One more item after the last, for lines without an end.
+    // One more item at the end, for lines without a newline.
     let frames = frames.chain(futures::stream::iter([None]));
     let mut outputs = (Lines::default(), Lines::default());
     frames.flat_map(move |frame| {
@@ -55,7 +55,7 @@ pub(super) fn read(
                 outputs.1.push(&message).into_iter().map(Ok).collect()
             }
             Some(Ok(output)) => outputs.0.push(&output.into_bytes()).into_iter().map(Ok).collect(),
-            // Removed while it was read: that is the end of the log.
+            // The container was removed meanwhile: the end of the log.
             Some(Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 404 | 409,
                 ..

@@ -1,4 +1,4 @@
-//! Reads what the kernel says about this host.
+//! Reads information about this host from the kernel.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
@@ -8,23 +8,22 @@ pub(super) fn memory_mib(meminfo: &str, field: &str) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// How many CPUs there are, and how long they were busy since the start, all together, from the
-/// text of `/proc/stat`.
+/// The number of CPUs and their total busy time since boot, from the text of `/proc/stat`.
 pub(super) fn cpus(stat: &str) -> (u32, Duration) {
-    /// A tick is a hundredth of a second for programs, wherever Docker runs (`USER_HZ`).
+    /// A tick is 10 ms on every platform that Docker supports (`USER_HZ`).
     const TICK: Duration = Duration::from_millis(10);
     let count = stat.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count();
     let all = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
     let ticks: Vec<u64> = all.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    // user, nice, system, (idle, waiting for disks), interrupts of both kinds. What follows is
-    // others' on the same iron, or counted in user already.
+    // user, nice, system, (idle, iowait), irq, softirq. The others are time of other virtual
+    // machines (steal), or included in user (guest).
     let busy = [0, 1, 2, 5, 6].iter().filter_map(|n| ticks.get(*n)).sum::<u64>();
     let busy = TICK.saturating_mul(u32::try_from(busy).unwrap_or(u32::MAX));
     (u32::try_from(count).unwrap_or(u32::MAX), busy)
 }
 
-/// The ports in `range` that somebody listens on, from the text of `/proc/net/tcp` or
-/// `/proc/net/tcp6`, where that would be in our way: on the loopback or on every address.
+/// The ports in `range` with a listener, from the text of `/proc/net/tcp` or `/proc/net/tcp6`, on
+/// an address that conflicts with ours: the loopback or all addresses.
 pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u16> {
     const LISTEN: &str = "0A";
     table
@@ -37,7 +36,7 @@ pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u1
         })
         .filter_map(|local| local.split_once(':'))
         .filter(|(address, _)| {
-            // Written in the machine's byte order: 7F000001 backwards.
+            // In the host's byte order: 7F000001 reversed.
             *address == "0100007F" || address.bytes().all(|digit| digit == b'0')
         })
         .filter_map(|(_, port)| u16::from_str_radix(port, 16).ok())
@@ -45,8 +44,8 @@ pub(super) fn listening(table: &str, range: &RangeInclusive<u16>) -> BTreeSet<u1
         .collect()
 }
 
-/// The port on this host that a process with this `/proc/PID/cmdline` carries into a
-/// container, if it is one of Docker's userland proxy.
+/// The host port that a process with this `/proc/PID/cmdline` forwards to a container, if it is a
+/// userland proxy of Docker.
 pub(super) fn proxied(cmdline: &[u8]) -> Option<u16> {
     let mut arguments = cmdline.split(|byte| *byte == 0);
     let program = arguments.next()?;
@@ -57,8 +56,7 @@ pub(super) fn proxied(cmdline: &[u8]) -> Option<u16> {
     std::str::from_utf8(arguments.next()?).ok()?.parse().ok()
 }
 
-/// Whether Docker's settings, or its command line, say that it runs no userland proxy; it does
-/// when nothing is said.
+/// Whether Docker's settings or command line disable the userland proxy; it is enabled by default.
 pub(super) fn proxy_is_off(daemon_json: &[u8], cmdline: &[u8]) -> bool {
     let settings: serde_json::Value = serde_json::from_slice(daemon_json).unwrap_or_default();
     settings["userland-proxy"] == serde_json::Value::Bool(false)
@@ -73,7 +71,7 @@ pub(super) fn command_lines() -> impl Iterator<Item = Vec<u8>> {
         .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
 }
 
-/// The command line of Docker's daemon; empty when none is seen.
+/// The command line of Docker's daemon; empty when it is not found.
 pub(super) fn dockerd_command_line() -> Vec<u8> {
     let is_dockerd = |line: &Vec<u8>| {
         let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -82,12 +80,12 @@ pub(super) fn dockerd_command_line() -> Vec<u8> {
     command_lines().find(is_dockerd).unwrap_or_default()
 }
 
-/// The first of the ports that the kernel gives to outgoing connections.
+/// The first ephemeral port.
 pub(super) fn first_ephemeral(text: &str) -> Option<u16> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// A whole number in a file of `/proc/sys`.
+/// An integer in a file of `/proc/sys`.
 pub(super) fn number(path: &str) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

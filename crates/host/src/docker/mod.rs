@@ -1,9 +1,9 @@
 //! Instances as Docker containers on this host.
 //!
-//! One file holds one thing that an instance has (volume, network, secrets, container) or one thing
-//! that is done for it (repair, logs, events). What isolates a container is made of is in `profile`
-//! (the container itself) and `firewall` (its network). Nothing is remembered here between two
-//! calls, save the connection: what there is, Docker, the kernel and the folder in memory say.
+//! Each module is about one resource of an instance (volume, network, secrets, container) or one
+//! function (repair, logs, events). The isolation of a container is defined in `profile` (the
+//! container itself) and `firewall` (its network). Apart from the connection to Docker there is
+//! nearly no state here: Docker, the kernel and the folder in memory are queried at each call.
 
 mod calls;
 mod check;
@@ -67,19 +67,19 @@ pub struct DockerHost {
     guard: Firewall,
     watchdogs: pause::Watchdogs,
     data_dir: Option<PathBuf>,
-    /// When Docker was restarted last, to have it make its firewall rules.
+    /// The last restart of Docker to restore its firewall rules.
     restarted: tokio::sync::Mutex<Option<tokio::time::Instant>>,
 }
 
 impl DockerHost {
-    /// Takes the settings and the webhook's port inside a container, which is reached on the
-    /// container's own address. Connects to nothing yet.
+    /// Takes the settings, and the webhook's port inside a container, which is reached on the
+    /// container's own address. Does not connect yet.
     ///
     /// # Errors
-    /// When the settings leave no room for a single instance.
+    /// When the settings do not allow a single instance.
     pub fn new(settings: DockerSettings, webhook_port: u16) -> Result<Self, HostError> {
         let slots = settings.address_pool.slots();
-        // Each slot needs a network, a port and a user of its own.
+        // Each slot needs its own network, port and user.
         let fits = |slot: u32| {
             Slot(slot).port(settings.first_port).is_some()
                 && settings.first_uid.checked_add(slot).is_some_and(|uid| uid < u32::MAX)
@@ -107,23 +107,23 @@ impl DockerHost {
         })
     }
 
-    /// Takes the program that watches over frozen containers: it is started with `thaw --docker
-    /// SOCKET --container NAME --after SECONDS` and calls [`unfreeze_later`]. Without one, nothing
-    /// is frozen.
+    /// Sets the program of the watchdog for frozen containers: it is started with `unfreeze
+    /// --docker SOCKET --container NAME --after SECONDS` and calls [`unfreeze_later`]. Without one,
+    /// containers cannot be frozen.
     #[must_use]
     pub fn with_watchdog(mut self, program: PathBuf) -> Self {
         self.watchdogs = pause::Watchdogs::by(program);
         self
     }
 
-    /// Takes the folder of the daemon's data, whose disk is looked at with the host's.
+    /// Sets the folder of the daemon's data, whose disk is part of the host's usage.
     #[must_use]
     pub fn with_data_dir(mut self, folder: PathBuf) -> Self {
         self.data_dir = Some(folder);
         self
     }
 
-    /// The user id of a plan's instance; its group has the same.
+    /// The user and group id of a plan's instance.
     fn uid(&self, plan: &Plan) -> u32 {
         plan.slot.uid(self.settings.first_uid)
     }
@@ -152,9 +152,9 @@ impl DockerHost {
         self.settings.first_port..=last.unwrap_or(u16::MAX)
     }
 
-    /// Asks an instance how it is where the edge reaches it. When it does not answer there it is
-    /// asked at the container's own address too, which tells a fault of the host's network (its
-    /// NAT rules were flushed, say) from one of the instance.
+    /// Probes an instance at its published address, as the edge does. If it does not answer there,
+    /// the container's own address is probed too, which distinguishes a fault of the host's network
+    /// (such as flushed NAT rules) from one of the instance.
     async fn ask_published(&self, plan: &Plan) -> Result<Probe, HostError> {
         let Some(place) = self.endpoints(plan.slot) else { return Ok(Probe::NotAsked) };
         let path = &plan.workload.probe_path;
@@ -163,14 +163,14 @@ impl DockerHost {
         if matches!(seen, Probe::Answer { .. }) || !answers(own, path).await {
             return Ok(seen);
         }
-        // It may have begun to listen between the two.
+        // It may have started to listen between both probes.
         match probe::ask(place.gateway, path).await? {
             answer @ Probe::Answer { .. } => Ok(answer),
             _ => Ok(Probe::Blocked),
         }
     }
 
-    /// Where an instance's gateway is published.
+    /// The published address of an instance's gateway.
     fn address(&self, slot: Slot) -> Option<SocketAddr> {
         let port = slot.port(self.settings.first_port)?;
         Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))

@@ -1,8 +1,8 @@
-//! What the objects of an instance are called, and the marks they carry.
+//! Names and labels of the Docker objects of an instance.
 //!
-//! A name can be used again while things of an older instance of that name are still there.
-//! So a name ends with a piece of the instance's id, and what decides whose an object is are
-//! its labels, never its name.
+//! A name can be reused while objects of an older instance of that name still exist. So the name of
+//! an object ends with a part of the instance's id, and its instance is determined by its labels,
+//! never by its name.
 
 use std::collections::HashMap;
 
@@ -21,13 +21,13 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(prefix: Prefix) -> Self {
-        // An interface's name has 15 characters at most: 2 + 6 + 1 leave six for the slot.
+        // The name of an interface has at most 15 characters: 2 + 6 + 1 leave six for the slot.
         let bridges = format!("sc{}-", &hex_digest(prefix.as_str().as_bytes())[..6]);
         Self { prefix, bridges }
     }
 
-    /// The name that an instance's container, volume and network share. It begins with the
-    /// instance's name, so that `docker ps` can be read.
+    /// The common name of an instance's container, volume and network. It contains the instance's
+    /// name, so that `docker ps` is readable.
     pub(super) fn object(&self, plan: &Plan) -> String {
         let name = self.object_of(&plan.name, &plan.id);
         if plan.isolated { format!("{name}-drill") } else { name }
@@ -37,7 +37,7 @@ impl Names {
         format!("{}-{}-{}", self.prefix.as_str(), name.as_str(), short(id))
     }
 
-    /// The name of the plan's volume. No instance's name has a dot, so it is no other's.
+    /// The name of the plan's volume. Names of instances contain no dot, so it is unique.
     pub(super) fn volume(&self, plan: &Plan, generation: u64) -> String {
         match generation {
             0 => self.object(plan),
@@ -45,12 +45,12 @@ impl Names {
         }
     }
 
-    /// The label that carries a volume's generation.
+    /// The label of a volume's generation.
     pub(super) fn volume_label(&self) -> String {
         format!("{}.volume", self.prefix.as_str())
     }
 
-    /// The generation that these labels of a volume tell; the first had no label.
+    /// The generation in the labels of a volume; volumes of the first version have no label.
     pub(super) fn generation(&self, labels: &HashMap<String, String>) -> u64 {
         labels.get(&self.volume_label()).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
@@ -60,7 +60,7 @@ impl Names {
         format!("{}-repair", self.object(plan))
     }
 
-    /// What the names of all bridges of this platform, and of no other, begin with.
+    /// The prefix of the names of this platform's bridges, different for each platform.
     pub(super) fn bridges(&self) -> &str {
         &self.bridges
     }
@@ -70,38 +70,37 @@ impl Names {
         format!("{}{}", self.bridges, slot.0)
     }
 
-    /// The firewall's table.
+    /// The name of the firewall's table.
     pub(super) fn table(&self) -> String {
         self.prefix.as_str().replace('-', "_")
     }
 
-    /// The label that carries the instance's id; everything of ours has it.
+    /// The label of the instance's id; all our objects have it.
     pub(super) fn id_label(&self) -> String {
         format!("{}.instance", self.prefix.as_str())
     }
 
-    /// The label that carries the instance's name.
+    /// The label of the instance's name.
     pub(super) fn name_label(&self) -> String {
         format!("{}.name", self.prefix.as_str())
     }
 
-    /// The label that carries the instance's slot.
+    /// The label of the instance's slot.
     pub(super) fn slot_label(&self) -> String {
         format!("{}.slot", self.prefix.as_str())
     }
 
-    /// The label that carries what a container was made from.
+    /// The label of a container's spec.
     pub(super) fn spec_label(&self) -> String {
         format!("{}.spec", self.prefix.as_str())
     }
 
-    /// The label that says what a container is for: [`ROLE_INSTANCE`], [`ROLE_REPAIR`] or
-    /// [`ROLE_DRILL`].
+    /// The label of a container's role: [`ROLE_INSTANCE`], [`ROLE_REPAIR`] or [`ROLE_DRILL`].
     pub(super) fn role_label(&self) -> String {
         format!("{}.role", self.prefix.as_str())
     }
 
-    /// The marks of everything that belongs to an instance.
+    /// The labels of all objects of an instance.
     pub(super) fn labels(&self, plan: &Plan) -> HashMap<String, String> {
         HashMap::from([
             (self.id_label(), plan.id.to_string()),
@@ -110,17 +109,17 @@ impl Names {
         ])
     }
 
-    /// Whether these labels mark something of this instance.
+    /// Whether these are labels of an object of this instance.
     pub(super) fn marked(&self, labels: Option<&HashMap<String, String>>, id: &InstanceId) -> bool {
         labels.and_then(|l| l.get(&self.id_label())).is_some_and(|found| found == id.as_str())
     }
 
-    /// A filter for everything of this platform.
+    /// A filter for all objects of this platform.
     pub(super) fn filter_all(&self) -> HashMap<&'static str, Vec<String>> {
         HashMap::from([("label", vec![self.id_label()])])
     }
 
-    /// A filter for everything of one instance.
+    /// A filter for all objects of one instance.
     pub(super) fn filter_one(&self, id: &InstanceId) -> HashMap<&'static str, Vec<String>> {
         HashMap::from([("label", vec![format!("{}={id}", self.id_label())])])
     }
@@ -130,10 +129,10 @@ impl Names {
 pub(super) const ROLE_INSTANCE: &str = "instance";
 /// The role of the container that repairs an instance's volume.
 pub(super) const ROLE_REPAIR: &str = "repair";
-/// The role of the container that shows whether an instance would come up on a volume.
+/// The role of the container of a restore test.
 pub(super) const ROLE_DRILL: &str = "drill";
 
-/// The last eight letters and digits of an id: the random end of a UUID of version 7.
+/// The last eight letters and digits of an id: they are random in a UUID of version 7.
 fn short(id: &InstanceId) -> String {
     let plain: Vec<char> = id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
     plain[plain.len().saturating_sub(8)..].iter().collect::<String>().to_lowercase()

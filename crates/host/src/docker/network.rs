@@ -1,4 +1,4 @@
-//! An instance's own network: a bridge with room for one container.
+//! An instance's own network: a bridge for one container.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ impl DockerHost {
             }),
             options: Some(HashMap::from([
                 (BRIDGE_NAME.to_owned(), self.names.bridge(plan.slot)),
-                // Nothing on this bridge is ever published to the world by a mistake.
+                // Prevents publishing a port on this bridge to all addresses by mistake.
                 ("com.docker.network.bridge.host_binding_ipv4".to_owned(), "127.0.0.1".to_owned()),
             ])),
             labels: Some(self.names.labels(plan)),
@@ -49,7 +49,7 @@ impl DockerHost {
         }
     }
 
-    /// Whether the instance's network is there, as planned.
+    /// Whether the instance's network exists, as planned.
     pub(super) async fn has_network(&self, plan: &Plan) -> Result<bool, HostError> {
         let networks = self.networks(plan).await?;
         Ok(matches!(networks.as_slice(), [one] if self.as_planned(plan, one)))
@@ -60,13 +60,13 @@ impl DockerHost {
         self.remove_networks(plan, networks).await
     }
 
-    /// All networks of the instance: by label, because Docker takes a name twice.
+    /// All networks of the instance: by label, because Docker allows duplicate names.
     async fn networks(&self, plan: &Plan) -> Result<Vec<Network>, HostError> {
         let filter = self.names.filter_one(&plan.id);
         let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
         let listing = self.client.get().await?.list_networks(Some(options));
         let networks = self.client.calls.run(Call::ListNetworks, &plan.id.0, listing).await;
-        networks.map_err(|e| failed(format!("look for the network of {}", plan.name), e))
+        networks.map_err(|e| failed(format!("list the networks of {}", plan.name), e))
     }
 
     fn as_planned(&self, plan: &Plan, network: &Network) -> bool {
@@ -89,7 +89,7 @@ impl DockerHost {
             let network = self.client.calls.run(Call::InspectNetwork, &id, inspecting).await;
             let network = found(network);
             let Some(network) = network.map_err(|e| failed(&what, e))? else { continue };
-            // Somebody may have put a container of their own into it; it would hold it.
+            // A foreign container may be connected to it, which would prevent its removal.
             for container in network.containers.unwrap_or_default().into_keys() {
                 let request = NetworkDisconnectRequest { container, force: Some(true) };
                 let leaving = docker.disconnect_network(&id, request);
@@ -103,7 +103,7 @@ impl DockerHost {
         Ok(())
     }
 
-    /// Docker says only that a range overlaps; whose network it is decides what to do.
+    /// Docker only reports that a range overlaps; what to do depends on the network that uses it.
     async fn explain_network(&self, plan: &Plan, error: HostError) -> HostError {
         let filter = self.names.filter_all();
         let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
@@ -117,7 +117,7 @@ impl DockerHost {
             network.labels.as_ref().and_then(|labels| labels.get(&label)) == Some(&slot)
         });
         match taken.and_then(|network| network.name) {
-            // Left over from an older instance; it goes when that one is cleared away.
+            // Left over from an older instance, and removed with it.
             Some(name) => HostError::unavailable(format!(
                 "the place of {} is still taken by the network {name}",
                 plan.name

@@ -1,4 +1,4 @@
-//! Looks at what is there: of one instance, and of all.
+//! Observes one instance, and the inventory of all.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::{
     Container, ContainerState, Enforced, Exit, HostError, InventoryItem, Observed, Plan, Probe,
 };
 
-/// The exit code of a process that was ended by SIGKILL, as the kernel does for memory.
+/// The exit code of a process that was killed by SIGKILL, as by the OOM killer.
 const KILLED: i64 = 137;
 
 impl DockerHost {
@@ -45,7 +45,7 @@ impl DockerHost {
         let (uid, secrets, id) = (self.uid(plan), self.secrets.clone(), plan.id.clone());
         let file = quiet.then(|| plan.workload.config_file.clone());
         let volume = root.is_some();
-        let files = blocking("look at files", move || {
+        let files = blocking("inspect the volume", move || {
             let seen = root.map(|root| volume::inspect(&root, uid, file.as_deref())).transpose()?;
             Ok((seen.unwrap_or_default(), secrets.revision(&id)?))
         });
@@ -69,7 +69,7 @@ impl DockerHost {
     fn describe(&self, plan: &Plan, container: &ContainerInspectResponse) -> Container {
         let state = container.state.clone().unwrap_or_default();
         let time = |text: Option<String>| {
-            // Docker says "year 1" for never.
+            // Docker returns the year 1 for never.
             text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.as_millis() > 0)
         };
         let code = state.exit_code.unwrap_or_default();
@@ -85,8 +85,8 @@ impl DockerHost {
                 Some(ContainerStateStatusEnum::PAUSED) => ContainerState::Paused,
                 _ => ContainerState::Exited(Exit {
                     code,
-                    // Docker remembers also a child process that was killed for memory while
-                    // the instance itself lived on.
+                    // Docker also reports a child process that was OOM-killed while the instance
+                    // itself continued.
                     oom_killed: state.oom_killed == Some(true) && code == KILLED,
                     at: time(state.finished_at).unwrap_or_default(),
                 }),
@@ -110,7 +110,7 @@ impl DockerHost {
             calls.run(Call::ListVolumes, "", docker.list_volumes(Some(volumes))),
             calls.run(Call::ListNetworks, "", docker.list_networks(Some(networks))),
         )
-        .map_err(|e| failed("look at all containers, volumes and networks", e))?;
+        .map_err(|e| failed("list all containers, volumes and networks", e))?;
 
         let mut all: HashMap<InstanceId, InventoryItem> = HashMap::new();
         for labels in volumes.volumes.unwrap_or_default().into_iter().map(|volume| volume.labels) {

@@ -1,7 +1,7 @@
 //! Freezes a container for a short time, with a guaranteed unfreeze.
 //!
-//! Before anything is frozen, a watchdog runs: a process of its own that outlives the daemon and
-//! unfreezes the container when its time is over.
+//! Before a container is frozen, a watchdog is started: a separate process that outlives the daemon
+//! and unfreezes the container after a timeout.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use tokio::{
 use super::{DockerHost, calls::Call, client::failed, container::status};
 use crate::{HostError, Plan};
 
-/// How long a watchdog may take to say that it watches.
+/// How long a watchdog may take to report that it is ready.
 const READY: Duration = Duration::from_secs(5);
 
 /// The watchdogs that this daemon started.
@@ -118,7 +118,7 @@ impl DockerHost {
         self.resume_paused(plan).await.map(drop)
     }
 
-    /// `false` when it was not frozen any more.
+    /// Unfreezes the container; `false` when it was not frozen any more.
     pub(super) async fn resume_paused(&self, plan: &Plan) -> Result<bool, HostError> {
         let name = self.names.object(plan);
         let paused = match self.container(plan).await? {
@@ -129,7 +129,7 @@ impl DockerHost {
             let unpausing = self.client.get().await?.unpause_container(&name);
             match self.client.calls.run(Call::PauseContainer, &name, unpausing).await {
                 Ok(()) => true,
-                // The watchdog came between; it says so in no other way.
+                // The watchdog unfroze it meanwhile; Docker reports that by the text only.
                 Err(Error::DockerResponseServerError { message, .. })
                     if message.contains("not paused") =>
                 {

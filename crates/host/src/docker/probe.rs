@@ -1,4 +1,4 @@
-//! Asks a running instance how it is: one short HTTP request.
+//! Probes a running instance: one short HTTP request.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,26 +15,25 @@ use tokio::{
 
 use crate::{HostError, Probe};
 
-/// Longer than a busy instance takes, shorter than people wait.
+/// Longer than a busy instance takes, shorter than users wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an instance may take to do what it is asked.
+/// The timeout of a call.
 const POST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of the answer to a probe is kept.
 const LIMIT: usize = 4096;
 
-/// The most that is read of an answer beside what is kept of its body: headers, everything before
-/// them, and the sizes of chunks. An instance may send interim answers or pieces without content
-/// for as long as we read.
+/// The limit of what is read of an answer in addition to its body: headers, interim responses, and
+/// chunk sizes. Without it an instance could send interim responses or empty chunks endlessly.
 const READ_OVERHEAD: usize = 28 * 1024;
 
-/// What hyper keeps of headers; it takes no less than 8 KiB.
+/// hyper's buffer for headers; at least 8 KiB.
 const HEADER_LIMIT: usize = 16 * 1024;
 
-/// For whom we say to ask. We come from where the proxy comes from, and a gateway that trusts
-/// its proxy refuses requests that do not say, or that say "for this host itself". This is
-/// an address for documentation (RFC 5737), which nobody has.
+/// The client address that probes claim. They come from the proxy's address, and a gateway that
+/// trusts its proxy rejects requests without a client address or with that of this host. This one
+/// is reserved for documentation (RFC 5737).
 const ASKED_FOR: &str = "192.0.2.1";
 
 /// `GET path` at `address`, without proxies or redirects.
@@ -45,14 +44,14 @@ pub(super) async fn ask(address: SocketAddr, path: &str) -> Result<Probe, HostEr
     )
 }
 
-/// The same on a connection that is there already, from where no proxy comes.
+/// The same on an existing connection, without a proxy header.
 pub(super) async fn ask_on(stream: TcpStream, path: &str) -> Result<Probe, HostError> {
     let address = stream.peer_addr().map_err(|e| HostError::unavailable(e.to_string()))?;
     let asked = request_on(stream, address, Request::get(path), Bytes::new(), LIMIT);
     classify(address, timeout(TIMEOUT, asked).await)
 }
 
-/// Posts JSON to `address`, as somebody whom the instance trusts.
+/// Posts JSON to `address`, as a trusted user of the instance.
 pub(super) async fn call(address: SocketAddr, wanted: &crate::Request) -> Result<Probe, HostError> {
     let mut request = Request::post(&wanted.path).header(header::CONTENT_TYPE, "application/json");
     for (name, value) in &wanted.headers {
@@ -78,7 +77,7 @@ fn classify(address: SocketAddr, exchanged: Exchanged) -> Result<Probe, HostErro
     }
 }
 
-/// Whether it was us who could not ask, which says nothing about who was to answer.
+/// Whether the error is local, and says nothing about the instance.
 fn is_ours(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -138,7 +137,7 @@ async fn converse(
         }
         Ok((status, String::from_utf8_lossy(&kept).into_owned()))
     };
-    // The connection lives as long as this request, driven at its side.
+    // Drives the connection and the request concurrently.
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
@@ -152,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends `first` and then `again` until the reader goes; says how much it could send.
+    /// Sends `first` and then `again` until the reader closes; returns how much it sent.
     async fn endless(
         first: &'static [u8],
         again: &'static [u8],
@@ -173,7 +172,7 @@ mod tests {
         (address, sent)
     }
 
-    /// The kernel's buffers take a few MiB more than is read.
+    /// The kernel's buffers hold a few MiB more than is read.
     #[tokio::test]
     async fn an_answer_without_an_end_is_read_for_a_bounded_length_only() {
         for (first, again) in [
@@ -188,7 +187,7 @@ mod tests {
             let (at, sent) = endless(first, again).await;
             let answer = ask(at, "/").await.unwrap();
             assert_ne!(answer, Probe::Silent, "{again:?} took all the time there is");
-            // It could send on only while we read.
+            // It could send only while we read.
             let sent = timeout(Duration::from_secs(20), sent).await.unwrap().unwrap();
             assert!(sent < 16 << 20, "{sent} bytes of {again:?}");
         }

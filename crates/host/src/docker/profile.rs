@@ -1,4 +1,4 @@
-//! What every container of an instance is created with: its isolation.
+//! The profile of every container of an instance: its isolation.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use bollard::models::{
 use super::DockerHost;
 use crate::Plan;
 
-/// The period that CPU time is dealt out in, in microseconds; the kernel's own default.
+/// The CFS period in microseconds; the kernel's default.
 const CPU_PERIOD: i64 = 100_000;
 
-/// No CPU limit. Docker takes 0 in an update for "leave it as it is", so it cannot be that.
+/// No CPU limit. It cannot be 0, because Docker ignores 0 in an update.
 pub(super) const CPU_LIFTED: i64 = -1;
 
-/// What `cpus` is per period; Docker takes nothing below a millisecond.
+/// The CFS quota of `cpus`; Docker accepts nothing below a millisecond.
 pub(super) fn cpu_quota(cpus: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "limits go to 256 CPUs")]
     let quota = (cpus * 100_000.0) as i64;
@@ -25,7 +25,7 @@ pub(super) fn cpu_quota(cpus: f64) -> i64 {
 }
 
 impl DockerHost {
-    /// A container on the instance's volume, without network and command.
+    /// A container with the instance's volume, without network and command.
     pub(super) fn profile(&self, plan: &Plan, role: &str) -> ContainerCreateBody {
         let uid = self.uid(plan);
         let mut labels = self.names.labels(plan);
@@ -34,11 +34,12 @@ impl DockerHost {
         ContainerCreateBody {
             image: Some(plan.image.clone()),
             user: Some(format!("{uid}:{uid}")),
-            // The state directory's owner lease is bound to it: it must never change.
+            // It must never change: the owner lease of the state directory is bound to it.
             hostname: Some(plan.name.as_str().to_owned()),
             env: Some(plan.workload.env.iter().map(|(k, v)| format!("{k}={v}")).collect()),
             labels: Some(labels),
-            // We ask over HTTP. Docker's way starts a process in every container each time.
+            // We probe over HTTP. Docker's health check would start a process in the container each
+            // time.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),
                 ..Default::default()
@@ -53,24 +54,23 @@ impl DockerHost {
         let hard = mib(plan.limits.memory_hard_mib);
         HostConfig {
             memory: Some(hard),
-            // The soft limit comes into force with the CPU limit, when the boot is over: with
-            // cgroup v1 Node.js takes it for all the memory there is, and would make do with a heap
-            // of half of that for good (512 MiB: 259 MiB of heap, and a boot that takes a third
-            // longer).
+            // The soft limit is applied with the CPU limit, after the boot: with cgroup v1 Node.js
+            // takes it for the total memory, and would permanently limit its heap to half of it
+            // (512 MiB: a heap of 259 MiB, and a boot that takes a third longer).
             memory_reservation: Some(hard),
-            // Memory and swap together: an instance that grows is ended instead of making the
-            // whole machine page. (With cgroup v1 its pages can still be pushed out for sleep;
-            // with v2 that needs an update of this first.)
+            // Memory and swap together: an instance that grows is killed instead of making the host
+            // swap. (With cgroup v1 its pages can still be swapped out when idle; with v2 that
+            // needs an update of this limit first.)
             memory_swap: Some(hard),
             cpu_period: Some(CPU_PERIOD),
-            // Nobody waits for a drill.
+            // A restore test has no user who waits for it.
             cpu_quota: Some(if plan.isolated { cpu_quota(plan.limits.cpus) } else { CPU_LIFTED }),
             pids_limit: Some(i64::from(plan.limits.pids)),
-            // When the machine itself runs out of memory, an instance goes before the platform. A
-            // tenant can take this back to 0; the platform's own services are below that.
+            // When the host runs out of memory, instances are killed before the platform. A tenant
+            // can take this back to 0; the platform's own services are below that.
             oom_score_adj: Some(500),
-            // A core file would carry secrets to the disk. Open files stay as Docker has them:
-            // raising them fails where Docker itself was given less.
+            // A core dump would write secrets to the disk. The limit of open files is left at
+            // Docker's default: raising it fails where Docker itself has a lower one.
             ulimits: Some(vec![ulimit("core", 0)]),
             shm_size: Some(mib(16)),
             cap_drop: Some(vec!["ALL".to_owned()]),
@@ -82,7 +82,7 @@ impl DockerHost {
             tmpfs: Some(scratch(plan, uid)),
             mounts: Some(self.mounts(plan)),
             network_mode: Some("none".to_owned()),
-            // The engine is the only healer: two that start containers get in each other's way.
+            // Only the engine restarts containers: Docker would interfere with it.
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),
                 maximum_retry_count: None,
@@ -104,7 +104,7 @@ impl DockerHost {
             source: Some(self.names.volume(plan, plan.volume)),
             target: Some(plan.workload.volume_path.clone()),
             volume_options: Some(MountVolumeOptions {
-                // What the image has there must not come into the tenant's data.
+                // The image's content at this path must not be copied to the tenant's data.
                 no_copy: Some(true),
                 ..Default::default()
             }),
@@ -142,7 +142,7 @@ fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
 }
 
-/// Bytes of so many MiB.
+/// MiB to bytes.
 pub(super) fn mib(count: u64) -> i64 {
     i64::try_from(count.saturating_mul(1 << 20)).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Repairs a damaged state: a command, once, in a container of its own on the volume.
+//! Repairs a damaged state: runs a command once, in a separate container with the volume.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use futures::{StreamExt, TryStreamExt};
 use super::{DockerHost, calls::Call, client::failed, logs::read, names::ROLE_REPAIR};
 use crate::{HostError, LogRequest, Plan, excerpt};
 
-/// How long it may take. A migration of a large state takes minutes, a hang takes for ever.
+/// The timeout. A migration of a large state takes minutes.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// How much of its output goes into an error.
+/// The number of its output lines in an error.
 const LINES: usize = 15;
 
 impl DockerHost {
-    /// Runs the repair command, in the same cell as the instance but without a network: it
-    /// works on files.
+    /// Runs the repair command with the same isolation as the instance, and without a network: it
+    /// only needs files.
     pub(super) async fn repair(&self, plan: &Plan) -> Result<(), HostError> {
         self.remove_repair(plan).await?;
         let name = self.names.repair(plan);
@@ -26,7 +26,7 @@ impl DockerHost {
         body.network_disabled = Some(true);
         self.make(plan, &name, body).await?;
         let result = self.run_repair(plan, &name).await;
-        // Also when it failed; a crash before this is made good by the next step that starts.
+        // Also when it failed; after a crash before this, the next start removes it.
         self.remove_repair(plan).await?;
         result
     }

@@ -1,14 +1,14 @@
-//! The firewall rules that Docker itself makes: published ports, NAT and forwarding. Whether they
-//! are there, as `iptables-save` prints them.
+//! The firewall rules that Docker creates: published ports, NAT and forwarding. Checks them in the
+//! output of `iptables-save`.
 //!
-//! A flush of the whole ruleset (`nft flush ruleset`, a restart of nftables, `iptables -F`) takes
-//! them away, and Docker makes them only when it starts.
+//! A flush of the whole ruleset (`nft flush ruleset`, a restart of nftables, `iptables -F`) removes
+//! them, and Docker creates them only when it starts.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// What a running instance needs of Docker's rules.
+/// The rules of Docker that a running instance needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
     /// Its published port.
@@ -21,7 +21,7 @@ pub(super) struct Expected {
     pub(super) bridge: String,
 }
 
-/// What is missing in the tables `nat` and `filter`, in words; empty when all is there.
+/// Describes what is missing in the tables `nat` and `filter`; empty when nothing is.
 pub(super) fn missing(nat: &str, filter: &str, expected: &[Expected]) -> Vec<String> {
     let mut missing = Vec::new();
     for (table, text) in [("nat", nat), ("filter", filter)] {
@@ -45,7 +45,7 @@ pub(super) fn missing(nat: &str, filter: &str, expected: &[Expected]) -> Vec<Str
     missing
 }
 
-/// Whether Docker's rules are, or were, in this table as this variant of iptables sees it.
+/// Whether Docker uses this table of this variant of iptables.
 pub(super) fn has_docker(table: &str) -> bool {
     table.lines().any(|line| line.starts_with(":DOCKER "))
 }
@@ -67,15 +67,15 @@ fn is_masqueraded(nat: &str, one: &Expected) -> bool {
     rules(nat, "POSTROUTING").any(|rule| rule.contains(&from) && rule.ends_with("-j MASQUERADE"))
 }
 
-/// Docker accepts what a bridge sends by a rule that names it; only where the policy drops the
-/// rest does it matter.
+/// Docker accepts the traffic of a bridge by a rule with its name; it is needed only if the policy
+/// is DROP.
 fn is_forwarded(filter: &str, one: &Expected) -> bool {
     let from = format!("-i {} ", one.bridge);
     let drops = filter.lines().any(|line| line.starts_with(":FORWARD DROP"));
     !drops || filter.lines().any(|rule| rule.contains(&from) && rule.ends_with("-j ACCEPT"))
 }
 
-/// Whether Docker's settings or its command line say that it makes no rules by iptables.
+/// Whether Docker's settings or command line say that it does not use iptables.
 pub(super) fn are_elsewhere(daemon_json: &[u8], cmdline: &[u8]) -> bool {
     let settings: serde_json::Value = serde_json::from_slice(daemon_json).unwrap_or_default();
     settings["iptables"] == serde_json::Value::Bool(false)
@@ -89,7 +89,7 @@ pub(super) fn are_elsewhere(daemon_json: &[u8], cmdline: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// As Docker 20.10 makes them with one instance.
+    /// The rules of Docker 20.10 with one instance.
     const NAT: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\n\
         -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
         -A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER\n\
@@ -130,7 +130,7 @@ mod tests {
             let said = missing(&without(NAT), &without(FILTER), &expected()).join(", ");
             assert!(said.contains(what), "{lost}: {said}");
         }
-        // What `nft flush ruleset` leaves.
+        // After `nft flush ruleset`.
         assert_eq!(missing("", "", &expected()).len(), 5);
         assert_eq!(missing("", "", &[]).len(), 2);
         // Where the policy accepts, no rule is needed.

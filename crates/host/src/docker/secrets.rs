@@ -1,9 +1,8 @@
-//! Secrets as files in memory, which a container sees read-only.
+//! Secrets as files in memory, mounted read-only into the container.
 //!
-//! The container's mount holds on to the folder it was started with, so the folder is never
-//! replaced: files are, one by one, each in one move. A record of the revision and of the
-//! files' names is removed first and written last: whatever moment a crash chooses, the
-//! record tells the truth.
+//! The container's mount is bound to the folder that it was started with, so the folder is never
+//! replaced; its files are replaced atomically, one by one. A record of the revision and the file
+//! names is removed first and written last, so that it is correct even after a crash.
 
 use std::{ffi::CStr, io, path::Path, path::PathBuf};
 
@@ -13,16 +12,16 @@ use startclaw_model::InstanceId;
 use super::{DockerHost, client::blocking, folder::Folder};
 use crate::{HostError, Plan, SecretFile};
 
-/// The record's name; it belongs to root, so that the container cannot read it.
+/// The record's file name. The file belongs to root, so that the container cannot read it.
 const RECORD: &str = ".revision";
 
-/// More than 1,000 instances with a dozen secrets need.
+/// Enough for more than 1,000 instances with a dozen secrets each.
 const SIZES: [&CStr; 2] = [c"size=256m,mode=0711,noswap", c"size=256m,mode=0711"];
 
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// The folder in memory with a folder for each instance.
+/// The folder in memory, with a subfolder for each instance.
 #[derive(Debug, Clone)]
 pub(super) struct Secrets {
     root: PathBuf,
@@ -47,7 +46,7 @@ impl Secrets {
         })
     }
 
-    /// Puts `files` in place of what is there.
+    /// Replaces the secrets of an instance by `files`.
     pub(super) fn write(
         &self,
         id: &InstanceId,
@@ -85,8 +84,8 @@ impl Secrets {
         })
     }
 
-    /// The revision of the secrets that lie ready: `None` when there are none at all,
-    /// `u64::MAX` when they are incomplete.
+    /// The revision of the stored secrets: `None` when there are none, `u64::MAX` when they are
+    /// incomplete.
     pub(super) fn revision(&self, id: &InstanceId) -> Result<Option<u64>, HostError> {
         let work = || -> io::Result<Option<u64>> {
             let Some(root) = Folder::open(&self.root)? else { return Ok(None) };
@@ -103,10 +102,10 @@ impl Secrets {
             }
             Ok(Some(revision))
         };
-        // A look that fails says nothing of what is there: it must not pass for "nothing".
+        // A failed read must not be taken for "no secrets".
         work().map_err(|e| {
             HostError::unavailable(format!(
-                "cannot look at the secrets in {}: {e}",
+                "cannot read the secrets in {}: {e}",
                 self.folder(id).display()
             ))
         })
@@ -133,7 +132,7 @@ impl Secrets {
         })
     }
 
-    /// Opens the root, made and mounted in memory if need be.
+    /// Opens the root; creates and mounts it if needed.
     fn prepare(&self) -> Result<Folder, HostError> {
         let failed = |what: &str, e: &dyn std::fmt::Display| {
             HostError::refused(format!("cannot {what} {}: {e}", self.root.display()))
@@ -146,13 +145,13 @@ impl Secrets {
             HostError::unavailable(format!("cannot open {}: {e}", self.root.display()))
         })?;
         let folder = folder.ok_or_else(|| failed("open", &"it is not there"))?;
-        // Passing through is open to all, because each container comes as its own user.
+        // Traversal is allowed for all users, because each container has its own user.
         rustix::fs::chmod(&self.root, Mode::from_raw_mode(0o711))
             .map_err(|e| failed("close", &e))?;
         Ok(folder)
     }
 
-    /// Mounts memory that, where the kernel can (since 6.4), is never swapped to a disk.
+    /// Mounts a tmpfs that is never swapped, if the kernel supports that (since 6.4).
     fn mount(&self) -> rustix::io::Result<()> {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let mut result = Ok(());
@@ -179,7 +178,7 @@ impl DockerHost {
     }
 }
 
-/// Ids and file names come from our own crates; one that is a path is a mistake there.
+/// Ids and file names come from our own crates; a path would be a bug there.
 fn check_name(name: &str) -> Result<(), HostError> {
     let good = !name.is_empty()
         && !name.starts_with('.')
@@ -198,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// On /dev/shm, which is memory, so that nothing needs to be mounted.
+    /// On /dev/shm, which is in memory, so that no mount is needed.
     fn secrets() -> (tempfile::TempDir, Secrets, InstanceId, u32) {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let uid = Folder::open(dir.path()).unwrap().unwrap().owner().unwrap();

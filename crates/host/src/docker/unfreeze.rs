@@ -8,12 +8,12 @@ use super::calls::Call;
 use super::client::{Client, failed, found};
 use crate::HostError;
 
-/// How often it tries when Docker does not answer, and how long it waits between.
+/// The number of attempts when Docker does not answer, and the delay between them.
 const TRIES: u32 = 60;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Says on stdout that it watches, waits, and unfreezes the container if it is frozen then. The
-/// daemon ends this process when it has unfrozen the container itself.
+/// Reports on stdout that it is ready, waits, and unfreezes the container if it is still frozen.
+/// The daemon kills this process after it has unfrozen the container itself.
 ///
 /// # Errors
 /// When Docker does not answer for a minute.
@@ -22,12 +22,12 @@ pub async fn unfreeze_later(
     container: &str,
     after: Duration,
 ) -> Result<(), HostError> {
-    // A session of its own: what ends the daemon's ends not this. It fails for a process that
-    // leads one already, which is as good.
+    // A new session, so that it is not killed with the daemon's. It fails if the process leads a
+    // session already, which has the same effect.
     let _ = rustix::process::setsid();
     let mut out = std::io::stdout();
     let told = out.write_all(b".").and_then(|()| out.flush());
-    told.map_err(|e| HostError::unavailable(format!("nobody listens: {e}")))?;
+    told.map_err(|e| HostError::unavailable(format!("cannot report to the daemon: {e}")))?;
     tokio::time::sleep(after).await;
     let client = Client::new(socket.to_owned());
     let mut last = Ok(());

@@ -1,5 +1,5 @@
-//! What instances and this host use, from what the kernel keeps account of: Docker's own
-//! statistics take a request for each container, and are asked only where its cgroup is not found.
+//! Usage of instances and of this host, from the kernel's accounting: Docker's statistics need a
+//! request per container, and are used only if its cgroup is not found.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +18,9 @@ use super::names::ROLE_INSTANCE;
 use super::{DockerHost, machine};
 use crate::{Disk, HostError, MachineUsage, Usage};
 
-/// Where cgroups are mounted.
+/// The mount point of cgroups.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// Containers whose statistics are asked from Docker in parallel, and for how long each.
+/// The number of parallel requests of statistics from Docker, and their timeout.
 const ASKED: usize = 8;
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -43,7 +43,7 @@ impl DockerHost {
         let asked = stream::iter(unseen)
             .map(|(id, container)| async move { Some((id, self.docker_stats(&container).await?)) })
             .buffer_unordered(ASKED);
-        // What has no answer has just ended, or is seen the next time.
+        // A container without an answer has just ended, or is included the next time.
         all.extend(asked.filter_map(std::future::ready).collect::<Vec<_>>().await);
         Ok(all)
     }
@@ -65,7 +65,7 @@ impl DockerHost {
         Ok(instances.collect())
     }
 
-    /// What Docker says of one container.
+    /// Docker's statistics of one container.
     async fn docker_stats(&self, container: &str) -> Option<Usage> {
         let docker = self.client.get().await.ok()?;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
@@ -79,7 +79,7 @@ impl DockerHost {
         let info = info.map_err(|e| failed("ask Docker where its data lie", e))?;
         let instances = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".to_owned());
         let data = self.data_dir.clone();
-        blocking("look at this machine", move || {
+        blocking("read the usage of this host", move || {
             let read = |path: &str| {
                 std::fs::read_to_string(path)
                     .map_err(|e| HostError::unavailable(format!("cannot read {path}: {e}")))
@@ -106,15 +106,15 @@ fn disk(place: &Path) -> Option<Disk> {
     Some(Disk { total: bytes(fs.f_blocks), available: bytes(fs.f_bavail) })
 }
 
-/// What the kernel says of a container, whose cgroup is named after it: by Docker itself, or by
-/// systemd. `None` when it is not there.
+/// The kernel's accounting of a container, whose cgroup is named by Docker or by systemd. `None`
+/// when it is not found.
 fn of_cgroup(root: &Path, container: &str) -> Option<Usage> {
     let places = [format!("system.slice/docker-{container}.scope"), format!("docker/{container}")];
     places.iter().find_map(|place| version_2(&root.join(place)).or_else(|| version_1(root, place)))
 }
 
-/// CPU time that a container used since it was started, all cores together; `None` where its
-/// cgroup is not found. Kernel memory is read, no disk.
+/// CPU time of a container since its start, of all cores together; `None` if its cgroup is not
+/// found. It reads from the kernel, not from a disk.
 pub(super) fn cpu_of(container: &str) -> Option<Duration> {
     of_cgroup(Path::new(CGROUPS), container).map(|usage| usage.cpu)
 }
@@ -157,7 +157,7 @@ fn number(file: PathBuf) -> Option<u64> {
     text(file)?.trim().parse().ok()
 }
 
-/// A field of a file with a name and a number in each line.
+/// A field of a file with a name and a number per line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
@@ -206,7 +206,7 @@ mod tests {
             let told = of_stats(&serde_json::from_value(told).unwrap());
             assert_eq!(told, Some(Usage { memory: 700, cpu: Duration::from_millis(1500) }));
         }
-        // What it says of a container that has just ended.
+        // Statistics of a container that has just ended.
         let told = serde_json::json!({ "memory_stats": {}, "cpu_stats": { "cpu_usage": {} } });
         assert_eq!(of_stats(&serde_json::from_value(told).unwrap()), None);
     }

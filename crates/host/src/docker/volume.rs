@@ -1,4 +1,4 @@
-//! An instance's volume: a Docker volume whose root belongs to the instance's user alone.
+//! An instance's volume: a Docker volume whose root belongs to the instance's user.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{HostError, Plan};
 
-/// The largest configuration file that is read or written. OpenClaw's have a few KiB.
+/// The largest accepted configuration file. OpenClaw's have a few KiB.
 const CONFIG_LIMIT: u64 = 1 << 20;
 
 impl DockerHost {
@@ -24,7 +24,7 @@ impl DockerHost {
         let what = format!("create the volume {name}");
         let mut labels = self.names.labels(plan);
         labels.insert(self.names.volume_label(), plan.volume.to_string());
-        // Docker answers with the volume that is there, if there is one of that name.
+        // Docker returns the existing volume, if there is one of that name.
         let request = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: Some("local".to_owned()),
@@ -39,7 +39,7 @@ impl DockerHost {
         blocking("own a volume", move || own(&root, uid)).await
     }
 
-    /// Makes the existing volume its user's.
+    /// Gives the existing volume to its user.
     pub(super) async fn give_volume(&self, plan: &Plan) -> Result<(), HostError> {
         let root = self.volume_root(plan).await?.ok_or_else(|| {
             let name = self.names.volume(plan, plan.volume);
@@ -49,12 +49,12 @@ impl DockerHost {
         blocking("own a volume", move || own(&root, uid)).await
     }
 
-    /// The root of the instance's volume on this host; `None` when there is no volume.
+    /// The path of the instance's volume on this host; `None` when there is no volume.
     pub(super) async fn volume_root(&self, plan: &Plan) -> Result<Option<PathBuf>, HostError> {
         let name = self.names.volume(plan, plan.volume);
         let inspecting = self.client.get().await?.inspect_volume(&name);
         let volume = self.client.calls.run(Call::InspectVolume, &name, inspecting).await;
-        let volume = found(volume).map_err(|e| failed(format!("look at volume {name}"), e))?;
+        let volume = found(volume).map_err(|e| failed(format!("inspect the volume {name}"), e))?;
         let Some(volume) = volume else { return Ok(None) };
         if !self.names.marked(Some(&volume.labels), &plan.id) {
             return Ok(None);
@@ -69,7 +69,7 @@ impl DockerHost {
                 plan.name
             )));
         }
-        // Left over from a crash, it would write the same file.
+        // A repair container that a crash left might write the same file.
         self.remove_repair(plan).await?;
         let root = self.volume_root(plan).await?.ok_or_else(|| {
             HostError::unavailable(format!("the volume of {} is not there yet", plan.name))
@@ -77,7 +77,7 @@ impl DockerHost {
         let (uid, file) = (self.uid(plan), plan.workload.config_file.clone());
         blocking("write a configuration", move || {
             let folder = open(&root)?;
-            // What cannot be taken for a configuration, a huge file say, is kept for its owner.
+            // A file that cannot be a configuration (too large, for example) is kept for its owner.
             let usable = folder.read(&file, CONFIG_LIMIT).map(|found| found.is_some());
             let ready = match usable {
                 Ok(true) => Ok(()),
@@ -102,7 +102,7 @@ impl DockerHost {
         self.remove_repair(plan).await?;
         let Some(root) = self.volume_root(plan).await? else { return Ok(()) };
         let file = plan.workload.config_file.clone();
-        blocking("set a configuration aside", move || {
+        blocking("quarantine a configuration", move || {
             open(&root)?.quarantine(&file).map_err(|e| {
                 HostError::unavailable(format!("cannot rename {}: {e}", root.join(&file).display()))
             })
@@ -115,7 +115,7 @@ impl DockerHost {
         plan: &Plan,
         generation: u64,
     ) -> Result<(), HostError> {
-        // It would hold the volume.
+        // A repair container would prevent the removal.
         self.remove_repair(plan).await?;
         let one = Plan { volume: generation, ..plan.clone() };
         if self.volume_root(&one).await?.is_none() {
@@ -128,15 +128,15 @@ impl DockerHost {
         Ok(())
     }
 
-    /// The generations of the instance's volumes, other than the plan's; `None` while Docker
-    /// does not answer that question.
+    /// The generations of the instance's volumes, other than the plan's; `None` if Docker does not
+    /// answer in time.
     pub(super) async fn other_volumes(&self, plan: &Plan) -> Result<Option<Vec<u64>>, HostError> {
         let filter = self.names.filter_one(&plan.id);
         let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
         let listing = self.client.get().await?.list_volumes(Some(options));
         let listed = self.client.calls.run(Call::ListVolumes, &plan.id.0, listing).await;
         let listed = match listed {
-            // Docker waits here for any volume that is being removed, whosever it is.
+            // Docker blocks here while any volume is being removed, also of another instance.
             Err(Error::RequestTimeoutError) => return Ok(None),
             other => other.map_err(|e| failed(format!("list the volumes of {}", plan.name), e))?,
         };
@@ -163,41 +163,41 @@ impl DockerHost {
     }
 }
 
-/// What is seen of a volume from outside.
+/// The result of an inspection of a volume.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Whether it is made to the end.
+    /// Whether its owner and mode are right.
     pub ready: bool,
-    /// Whether nothing is in it, if the configuration was asked for.
+    /// Whether it is empty; checked only if the configuration was requested.
     pub empty: bool,
-    /// The configuration in it, if that was asked for.
+    /// The configuration in it, if it was requested.
     pub config: Option<Bytes>,
 }
 
-/// Looks at a volume from outside.
+/// Inspects a volume.
 ///
-/// Only an answer is taken for one: a look that fails, for want of a file descriptor say,
-/// must not make a healthy instance look as if its data were gone.
+/// An error (too many open files, for example) is returned: it must not be taken for lost data of a
+/// healthy instance.
 pub(super) fn inspect(root: &Path, uid: u32, config: Option<&str>) -> Result<Seen, HostError> {
     let work = || {
-        // A folder that is missing is no empty one: its disk may not be mounted.
+        // A missing folder is not an empty one: its disk may not be mounted.
         let Some(folder) = Folder::open(root)? else { return Ok(Seen::default()) };
         let content = config.map(|file| folder.read(file, CONFIG_LIMIT)).transpose()?;
         let empty = config.is_some() && folder.is_empty()?;
         Ok(Seen { ready: folder.is_usable_by(uid)?, empty, config: content.flatten() })
     };
     work().map_err(|e: io::Error| {
-        HostError::unavailable(format!("cannot look at {}: {e}", root.display()))
+        HostError::unavailable(format!("cannot inspect {}: {e}", root.display()))
     })
 }
 
-/// Gives a volume's folder to its user. Docker makes it for root; one of anybody else holds
-/// files of theirs, for which the folder alone would be no help.
+/// Gives a volume's folder to its user. Docker creates it for root. If it belongs to another user,
+/// so do the files in it, and a change of the folder alone would not help.
 fn own(root: &Path, uid: u32) -> Result<(), HostError> {
     let folder = open(root)?;
     let owner = folder
         .owner()
-        .map_err(|e| HostError::unavailable(format!("cannot look at {}: {e}", root.display())))?;
+        .map_err(|e| HostError::unavailable(format!("cannot inspect {}: {e}", root.display())))?;
     if owner != 0 && owner != uid {
         return Err(HostError::refused(format!(
             "{0} belongs to user {owner} and not to {uid}: set docker.first_uid back to what it \
@@ -213,8 +213,7 @@ fn own(root: &Path, uid: u32) -> Result<(), HostError> {
 fn open(root: &Path) -> Result<Folder, HostError> {
     match Folder::open(root) {
         Ok(Some(folder)) => Ok(folder),
-        // An empty one in its place would hide the data, which may be on a disk that is not
-        // mounted.
+        // Creating an empty one would hide the data, which may be on a disk that is not mounted.
         Ok(None) => Err(HostError::refused(format!(
             "the volume's folder {} is not there: see whether the disk with Docker's data is \
              mounted, or put the folder back from a backup",

@@ -1,4 +1,4 @@
-//! What goes wrong on a simulated host, and when.
+//! Fault injection for a simulated host.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ pub enum Fault {
     /// Nothing: it works.
     #[default]
     None,
-    /// It fails without an effect.
+    /// It fails without effect.
     FailBefore,
-    /// It has its effect and fails all the same.
+    /// It takes effect, but returns an error.
     FailAfter,
-    /// It is refused without an effect.
+    /// It is refused without effect.
     Refuse,
     /// It takes this long.
     Lag(Duration),
-    /// It never returns, without an effect: where a crash of the caller can be put.
+    /// It never returns, without effect: a point at which the caller can crash.
     HangBefore,
-    /// It has its effect and never returns.
+    /// It takes effect and never returns.
     HangAfter,
 }
 
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Decides for each call, by its number and, when it is one, its step.
+/// Chooses the fault of each call, by its number and its step, if it has one.
 #[derive(Default)]
 pub struct Faults(Option<Box<Decider>>);
 
@@ -59,7 +59,7 @@ impl Faults {
         Self::default()
     }
 
-    /// Asks `decide` at each call.
+    /// Calls `decide` for each call.
     pub fn by(decide: impl Fn(u64, Option<&Step>) -> Fault + Send + 'static) -> Self {
         Self(Some(Box::new(decide)))
     }

@@ -1,7 +1,7 @@
-//! A host in memory: the same trait as Docker's, with a world that tests can break.
+//! A host in memory with the same trait as Docker's, whose state tests can change.
 //!
-//! It keeps instances as plain values, boots them in a set time, and, when it is given
-//! [`Faults`], fails, lags or stops answering at any call, before or after the effect.
+//! It keeps instances as plain values and boots them in a fixed time. With [`Faults`] it fails,
+//! lags or hangs at any call, before or after the effect.
 
 mod faults;
 mod state;
@@ -30,7 +30,7 @@ use crate::{
     Observed, Plan, Probe, Request, Step, Usage, VolumeMount,
 };
 
-/// A host in memory. Clones share the world.
+/// A host in memory. Clones share its state.
 #[derive(Clone)]
 pub struct SimulatedHost {
     shared: Arc<Shared>,
@@ -61,19 +61,19 @@ impl SimulatedHost {
         }
     }
 
-    /// What fails from now on.
+    /// Sets the injected faults.
     pub fn set_faults(&self, faults: Faults) {
         *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// The world, to look at or to break.
+    /// The state, to inspect or to change.
     pub fn state(&self) -> MutexGuard<'_, SimState> {
         self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the engine that something changed, as Docker's events would.
+    /// Sends a change to the engine, as Docker's events would.
     pub fn announce(&self, change: HostEvent) {
-        // Nobody listening is fine: then nobody needs to know.
+        // It is no error if there is no receiver.
         let _ = self.shared.changes.send(change);
     }
 
@@ -204,7 +204,7 @@ impl Host for SimulatedHost {
     }
 
     async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
-        // Not among the calls that fail: nothing is decided by it.
+        // Not subject to faults: no decision depends on it.
         Ok(self.state().usage())
     }
 

@@ -1,4 +1,4 @@
-//! The world of a simulated host: what is there, and how it behaves.
+//! The state of a simulated host, and its behaviour.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,32 +19,32 @@ pub enum Behaviour {
     /// Boots in the host's boot time and answers.
     #[default]
     Healthy,
-    /// Ends at each start with this code.
+    /// Exits with this code at each start.
     Exits(i64),
-    /// Ends at each start with 78 until it is repaired.
+    /// Exits with 78 at each start until it is repaired.
     NeedsRepair,
     /// Runs and never answers.
     Hangs,
 }
 
-/// What is there of one instance.
+/// The state of one instance.
 #[derive(Debug, Clone, Default)]
 pub struct SimInstance {
-    /// Its name as marked.
+    /// The name in its labels.
     pub name: String,
     /// Its slot.
     pub slot: Slot,
     /// The volumes, by their generations, with the configuration in each.
     pub volumes: BTreeMap<u64, Option<Bytes>>,
-    /// Whether it was made without a network and a port.
+    /// Whether it was created without a network and a port.
     pub isolated: bool,
-    /// The generation that the container was made with.
+    /// The generation that the container was created with.
     pub mounted: u64,
     /// When a frozen container continues automatically.
     pub thaws_at: Option<Timestamp>,
-    /// When it was frozen last.
+    /// The last freeze.
     pub frozen_at: Option<Timestamp>,
-    /// Whether all files of the volume that it lives on were removed, and the volume was not.
+    /// Whether all files in its volume were removed, but not the volume.
     pub emptied: bool,
     /// The network.
     pub network: bool,
@@ -54,16 +54,16 @@ pub struct SimInstance {
     pub container: Option<Container>,
     /// How it behaves.
     pub behaviour: Behaviour,
-    /// How often it was started.
+    /// The number of starts.
     pub starts: u32,
-    /// How often it was repaired.
+    /// The number of repairs.
     pub repairs: u32,
-    /// What it uses while it runs.
+    /// Its usage while it runs.
     pub usage: Usage,
 }
 
 impl SimInstance {
-    /// The configuration in the volume that the container was made with.
+    /// The configuration in the container's volume.
     pub fn config(&self) -> Option<Bytes> {
         self.volumes.get(&self.mounted).cloned().flatten()
     }
@@ -81,22 +81,22 @@ impl SimInstance {
 #[derive(Debug, Default)]
 pub struct SimState {
     things: HashMap<InstanceId, SimInstance>,
-    /// How things behave that are not made yet.
+    /// The behaviour of instances that are created later.
     pub next_behaviour: Behaviour,
-    /// The images that are neither there nor to be had; all others are there.
+    /// The images that do not exist; all others are on the host.
     pub missing_images: HashSet<String>,
-    /// What the host has and uses.
+    /// The resources and usage of the host.
     pub machine: MachineUsage,
-    /// The slots whose connections were ended, in order.
+    /// The slots whose connections were closed, in order.
     pub disconnected: Vec<Slot>,
-    /// What instances answer to a posted body that contains the text; the first that fits counts.
+    /// Answers of instances to a posted body that contains the text; the first match is used.
     pub answers: Vec<(&'static str, String)>,
-    /// The bodies that were answered so, in order.
+    /// The bodies that were answered by them, in order.
     pub posted: Vec<String>,
 }
 
 impl SimState {
-    /// What is there of an instance, to look at or to break.
+    /// The state of an instance, to inspect or to change.
     pub fn instance(&mut self, id: &InstanceId) -> &mut SimInstance {
         let behaviour = self.next_behaviour;
         self.things
@@ -104,12 +104,12 @@ impl SimState {
             .or_insert_with(|| SimInstance { behaviour, ..SimInstance::default() })
     }
 
-    /// All instances of which something is there.
+    /// All instances that have any objects.
     pub fn ids(&self) -> Vec<InstanceId> {
         self.things.iter().filter(|(_, t)| !t.is_gone()).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Ends a running container as from outside.
+    /// Ends a running container.
     pub fn end(&mut self, id: &InstanceId, code: i64, oom_killed: bool) {
         if let Some(container) = &mut self.instance(id).container {
             let at = Timestamp::now();
@@ -117,7 +117,7 @@ impl SimState {
         }
     }
 
-    /// The answer that is set for a posted body.
+    /// The configured answer to a posted body.
     pub(super) fn answer(&mut self, body: &str) -> Option<String> {
         let answer = self.answers.iter().find(|(text, _)| body.contains(text))?.1.clone();
         self.posted.push(body.to_owned());
@@ -181,7 +181,7 @@ impl SimState {
         (0..starts).map(|n| format!("start {n}")).rev().take(tail).rev().collect()
     }
 
-    /// The effect of one step, with the refusals a real host has.
+    /// Applies one step, with the errors of a real host.
     pub(super) fn apply(
         &mut self,
         plan: &Plan,
@@ -210,7 +210,7 @@ impl SimState {
 }
 
 impl SimInstance {
-    /// The container, which uses one CPU all the time until it is limited.
+    /// The container, which uses one full CPU until it is limited.
     fn seen_container(&self, now: Timestamp) -> Option<Container> {
         let mut container = self.container.clone()?;
         let boots =
@@ -263,7 +263,7 @@ impl SimInstance {
                 let network = self.network || plan.isolated;
                 self.needs(volume && network, "a volume and a network")?;
                 self.mounted = plan.volume;
-                self.needs(!clash, "a port that nobody else has")?;
+                self.needs(!clash, "a port that is not in use")?;
                 self.container = Some(Container {
                     state: ContainerState::Created,
                     spec: plan.spec.clone(),
@@ -310,7 +310,7 @@ impl SimInstance {
         Ok(())
     }
 
-    /// The watchdog's work.
+    /// Does what the watchdog does.
     fn unfreeze(&mut self, now: Timestamp) {
         if self.thaws_at.is_some_and(|at| at <= now) {
             self.resume();

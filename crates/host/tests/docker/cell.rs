@@ -1,4 +1,4 @@
-//! What an instance is locked into: each line of the profile, by trying to break it.
+//! Isolation of an instance: tries to break out of each restriction of the profile.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
@@ -14,7 +14,7 @@ async fn inside_there_is_no_way_to_more_rights() {
     let plan = p.plan("cell", 3, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
 
-    // Its own user, and no capability, now or later.
+    // Its own user, and no capabilities, now or later.
     assert_eq!(p.says(&plan, "id -u; id -g; id -G"), "300035\n300035\n300035");
     let status = p.says(&plan, "cat /proc/self/status");
     for line in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -33,7 +33,7 @@ async fn inside_there_is_no_way_to_more_rights() {
     p.refuses(&plan, "cat /proc/kcore", "");
     p.refuses(&plan, "ls /sys/firmware/efi", "");
 
-    // A program that belongs to root and bears the setuid bit gives nothing, wherever it is.
+    // A setuid program of root gains no privileges, wherever it is.
     let volume = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &p.object(&plan)]);
     let trap = format!("{volume}/trap");
     run("cp", &["/usr/bin/dash", &trap]);
@@ -41,7 +41,7 @@ async fn inside_there_is_no_way_to_more_rights() {
     assert_eq!(std::fs::metadata(&trap).unwrap().uid(), 0);
     assert_eq!(p.says(&plan, "/home/node/.openclaw/trap -c 'id -u'"), "300035");
 
-    // The root is read-only, and so is everything else that it was not given.
+    // The root is read-only, and so is everything else except its own folders.
     for path in ["/x", "/etc/passwd", "/usr/bin/x", "/app/x", "/home/node/x"] {
         p.refuses(&plan, &format!("echo x > {path}"), "Read-only file system");
     }
@@ -50,7 +50,7 @@ async fn inside_there_is_no_way_to_more_rights() {
     p.refuses(&plan, "head -c 70M /dev/zero > /tmp/big", "No space left");
     p.refuses(&plan, "head -c 20M /dev/zero > /dev/shm/big", "No space left");
 
-    // Neither Docker nor anything of the host is in sight.
+    // Neither Docker nor anything of the host is visible.
     p.refuses(&plan, "ls /var/run/docker.sock /run/docker.sock", "No such file");
     assert_eq!(p.says(&plan, "hostname || cat /etc/hostname"), "cell");
     assert!(p.says(&plan, "cat /proc/1/cmdline | tr '\\0' ' '").contains("docker-init"));
@@ -71,7 +71,7 @@ async fn secrets_are_read_by_their_instance_and_by_nobody_else() {
     p.refuses(&plan, "rm -f /run/secrets/startclaw/KEY", "Read-only file system");
     p.refuses(&plan, "cat /run/secrets/startclaw/.revision", "Permission denied");
 
-    // Another user on the machine, a neighbour's uid say, sees neither the file nor its name.
+    // Another user on the host, such as another instance's uid, sees neither the file nor its name.
     let root = p.settings.runtime_dir.join("secrets");
     let folder = root.join(plan.id.as_str());
     let folder = folder.to_str().unwrap();
@@ -83,7 +83,7 @@ async fn secrets_are_read_by_their_instance_and_by_nobody_else() {
     }
     assert_eq!(run("stat", &["-f", "-c", "%T", folder]), "tmpfs");
 
-    // Rewritten while it runs: the container sees the new ones, because the folder stayed.
+    // Rewritten while it runs: the container sees the new secrets, because the folder is the same.
     let mut newer = plan.clone();
     newer.secrets_revision = 2;
     newer.secrets[0].value = startclaw_model::Secret::new("second");
@@ -91,7 +91,7 @@ async fn secrets_are_read_by_their_instance_and_by_nobody_else() {
     assert_eq!(p.says(&plan, "cat /run/secrets/startclaw/KEY"), "second");
     assert_eq!(p.observe(&plan).await.secrets, Some(2));
 
-    // The canary is nowhere that others can look.
+    // The canary is not in any public place.
     let object = p.object(&plan);
     for args in
         [vec!["inspect", &object], vec!["logs", &object], vec!["volume", "inspect", &object]]
@@ -110,7 +110,7 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
     let plan = p.plan("bounds", 0, &["sleep", "infinity"]);
     p.bring_up(&plan).await;
 
-    // A fork bomb ends at the limit, and the machine does not notice.
+    // A fork bomb ends at the limit, and does not affect the host.
     p.refuses(&plan, "sh -c 'for i in $(seq 300); do sleep 20 & done'", "Cannot fork");
     let tasks = run("docker", &["top", &p.object(&plan), "-o", "pid"]).lines().count();
     assert!(tasks <= 101, "{tasks}");
@@ -157,7 +157,7 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
     assert_eq!(p.container(&plan).await.enforced, Enforced::Nothing);
     assert_eq!(kept(), hard.to_string(), "and lifted while it boots");
 
-    // Memory: the kernel ends it at the ceiling, and that is what is reported.
+    // Memory: the kernel kills it at the limit, and that is reported.
     let mut hungry = p.plan("hungry", 1, &["tail", "/dev/zero"]);
     hungry.limits = Limits { memory_hard_mib: 96, ..hungry.limits };
     p.bring_up(&hungry).await;
@@ -172,7 +172,7 @@ async fn processes_memory_cpu_and_logs_are_bounded() {
         format!("{} {} {}", 96 << 20, 96 << 20, 96 << 20)
     );
 
-    // Logs: 8 MiB said, 2 MiB kept at most.
+    // Logs: 8 MiB written, at most 2 MiB kept.
     let chatty =
         p.plan("chatty", 2, &["bash", "-c", "head -c 8M /dev/zero | tr '\\0' x | fold -w 99"]);
     p.bring_up(&chatty).await;

@@ -1,4 +1,4 @@
-//! Connections to an instance are ended for good, and only those.
+//! Connections to one instance are closed, and no others.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::platform::Platform;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Answers what it gets with the same, and probes with a yes.
+/// Echoes its input, and answers probes.
 const ECHO: &str = "require('net').createServer(c => c.on('data', d => String(d).startsWith('GET') \
     ? c.end('HTTP/1.1 204 Yes\\r\\n\\r\\n') : c.write(d)).on('error', () => console.log('ended'))).listen(18789)";
 
@@ -34,14 +34,14 @@ async fn an_open_connection_is_ended_at_both_ends_and_others_are_not() {
         assert!(echoes(stream).await);
     }
     p.host.disconnect(alice.slot).await.unwrap();
-    assert!(!echoes(&mut open[0]).await, "it was ended");
-    assert!(echoes(&mut open[1]).await, "the neighbour's goes on");
+    assert!(!echoes(&mut open[0]).await, "it was closed");
+    assert!(echoes(&mut open[1]).await, "the other instance's connection is open");
     let begun = Instant::now();
     while !super::platform::run("docker", &["logs", &p.object(&alice)]).contains("ended") {
-        assert!(begun.elapsed() < LIMIT, "the instance was not told");
+        assert!(begun.elapsed() < LIMIT, "the instance's end is still open");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Who may comes back.
+    // An authorized client can reconnect.
     let address = p.host.endpoints(alice.slot).unwrap().gateway;
     assert!(echoes(&mut TcpStream::connect(address).await.unwrap()).await);
 }

@@ -1,4 +1,4 @@
-//! A container that only shows that it comes up: beside the living one, and out of everybody's reach.
+//! The container of a restore test: beside the live one, and isolated.
 
 use startclaw_host::{ContainerState, Enforced, Host, Plan, Probe, SecretFile, Step};
 use startclaw_model::{InstanceId, Secret};
@@ -43,7 +43,7 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
         "none map[]"
     );
 
-    // There is no way out: not to the internet, to this machine, or to the instance beside it.
+    // It reaches nothing: not the internet, this host, or the instance beside it.
     assert_eq!(p.says(&drill, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '"), "lo");
     let webhook = p.host.endpoints(living.slot).unwrap();
     for address in [
@@ -57,13 +57,13 @@ async fn a_drill_answers_us_and_reaches_nobody_and_the_living_instance_goes_on()
         }
     }
     p.refuses(&drill, "timeout 5 getent ahosts example.com", "");
-    // Nor a way to what is not its own.
+    // Nor anything that is not its own.
     assert_eq!(p.says(&drill, "cat /run/secrets/startclaw/KEY"), "placeholder");
     assert!(!p.inspect(&drill, "{{json .}}").contains(CANARY));
     p.refuses(&drill, "echo x > /x", "Read-only file system");
     assert!(p.says(&drill, "cat /proc/self/status").contains("CapEff:\t0000000000000000"));
 
-    // To the living one there is nothing of it.
+    // The live instance does not see it.
     let seen = p.observe(&living).await;
     assert!(seen.other_volumes.is_empty() && answers(&seen.probe));
     assert_eq!(seen.secrets, Some(1));

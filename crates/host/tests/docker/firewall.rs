@@ -1,4 +1,4 @@
-//! What an instance can reach, and what can reach it.
+//! Traffic from and to an instance.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -19,7 +19,7 @@ fn serve_here() -> u16 {
     port
 }
 
-/// This machine's address on its own network, beside those of bridges.
+/// This machine's address on its own network, apart from those of bridges.
 fn own_address() -> Option<String> {
     let text = run("ip", &["-4", "-o", "addr", "show", "scope", "global"]);
     let line = text.lines().find(|line| line.contains(" eth") || line.contains(" en"))?;
@@ -59,7 +59,7 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
         let command = format!("exec 3<>/dev/tcp/{address}/{port}");
         from_a(&["timeout", "1.5", "bash", "-c", &command])
     };
-    // Without the firewall it reaches most of what it must not: this proves the test.
+    // Without the firewall it reaches most of these: this validates the test.
     for (address, port) in [(METADATA, 80), (NEIGHBOUR, 443), (HOST, port), ("10.88.5.1", port)] {
         assert!(p.reaches(&a, address, port), "{address}:{port} without the firewall");
     }
@@ -67,11 +67,11 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
     assert!(p.host.ensure_firewall().await.unwrap(), "there was no firewall before");
     assert!(!p.host.ensure_firewall().await.unwrap(), "and one is enough");
 
-    // The internet, and DNS where the cloud has it.
+    // The internet, and DNS at the cloud's metadata server.
     assert!(p.reaches(&a, PUBLIC, 443));
     assert!(resolves(&p, &a, METADATA));
     assert!(p.reaches(&a, METADATA, 53));
-    // Docker's own resolver, which asks on from inside the container's network.
+    // Docker's own resolver, which forwards from inside the container's network.
     let asked = Command::new("docker")
         .args(["run", "--rm", "--network", &p.object(&a), "--dns", METADATA])
         .args(["--entrypoint", "getent", &a.image, "ahostsv4", "test.example"])
@@ -95,8 +95,8 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
     }
     assert!(pings(&pid, None, PUBLIC));
 
-    // Another instance, directly or through its published port, also with the rights of root
-    // in its own network: a forged sender, or the loopback of this machine by the bridge.
+    // Another instance, directly or through its published port, also as root in its own network:
+    // with a forged source address, or this machine's loopback through the bridge.
     assert!(!p.reaches(&a, "10.88.5.10", 18789));
     assert!(!p.reaches(&a, "10.88.5.1", published));
     assert!(connect(PUBLIC, 443));
@@ -109,14 +109,14 @@ async fn it_reaches_the_internet_and_dns_and_nothing_else() {
     assert!(!connect("127.0.0.1", published));
     assert!(!connect("127.0.0.1", port));
 
-    // A neighbour on the network reaches no instance, whichever way it tries.
+    // A neighbour on the network cannot reach an instance in any way.
     assert!(!lan.reaches("10.88.5.2", 18789));
     assert!(!lan.reaches(HOST, published));
     lan.ip("link set lo down");
     lan.ip("route add 127.0.0.1/32 via 192.168.177.1");
     assert!(!lan.reaches("127.0.0.1", published));
 
-    // All the while it answers to us.
+    // Meanwhile it answers us.
     assert!(matches!(p.host.probe(&b).await.unwrap(), Probe::Answer { status: 200, .. }));
     assert!(matches!(p.host.probe(&a).await.unwrap(), Probe::Answer { .. }));
 }
@@ -138,7 +138,7 @@ async fn an_operator_opens_exactly_what_is_allowed() {
     assert!(p.reaches(&a, METADATA, 80));
     assert!(p.reaches(&a, "10.88.6.1", port));
     assert!(!p.reaches(&a, HOST, other));
-    // Another instance stays closed, even when a range that holds it is allowed.
+    // Another instance stays closed, even when a range that contains it is allowed.
     assert!(!p.reaches(&a, "10.88.6.10", 18789));
 }
 
@@ -148,13 +148,13 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
     let _machine = machine().await;
     let p = Platform::new(7);
     let table = p.table();
-    let wall = async || {
+    let check = async || {
         let findings = p.host.diagnose("startclaw/none:1").await;
         findings.into_iter().find(|finding| finding.name == "firewall").unwrap()
     };
-    assert!(wall().await.detail.contains("not loaded"));
+    assert!(check().await.detail.contains("not loaded"));
     assert!(p.host.ensure_firewall().await.unwrap());
-    assert_eq!(wall().await.fix, None);
+    assert_eq!(check().await.fix, None);
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
 
     let change = |command: &str| run("nft", &[command]);
@@ -171,7 +171,7 @@ async fn walls_that_somebody_flushed_or_changed_are_put_back() {
         format!("delete element inet {table} blocked {{ 10.0.0.0/8 }}"),
     ] {
         change(&damage);
-        assert!(wall().await.fix.is_some(), "{damage}");
+        assert!(check().await.fix.is_some(), "{damage}");
         assert!(p.host.ensure_firewall().await.unwrap(), "{damage}");
         assert!(!p.host.ensure_firewall().await.unwrap(), "{damage}");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
@@ -192,10 +192,10 @@ async fn an_instance_has_a_bounded_number_of_connections_and_its_neighbour_conne
         let command = format!("timeout 10 bash -c '{all}'");
         p.inside(&a, &command).status.success()
     };
-    assert!(open(10), "the bound leaves room for what is below it");
-    assert!(!open(40), "40 connections were let through");
+    assert!(open(10), "connections below the limit are allowed");
+    assert!(!open(40), "40 connections were accepted");
     assert!(p.reaches(&b, PUBLIC, 443), "the neighbour has a count of its own");
-    // What is counted is no change to the table.
+    // Counted connections are no change of the table.
     assert!(!p.host.ensure_firewall().await.unwrap());
 }
 
@@ -209,16 +209,16 @@ async fn walls_that_fall_the_moment_they_stand_are_not_taken_for_whole() {
     let listing = run("nft", &["-s", "list", "table", "inet", &table]);
     for round in 0..20 {
         run("nft", &["delete", "table", "inet", &table]);
-        // Fails until the table is there, and so hits while the guard is still at work.
+        // Fails until the table exists, so it flushes while the rules are still being loaded.
         let flush = ["flush", "table", "inet", &table].map(str::to_owned);
-        let somebody = std::thread::spawn(move || {
+        let flusher = std::thread::spawn(move || {
             let begun = Instant::now();
             while !works("nft", &flush.each_ref().map(String::as_str)) {
-                assert!(begun.elapsed() < Duration::from_secs(60), "the table never came back");
+                assert!(begun.elapsed() < Duration::from_secs(60), "the table was never loaded");
             }
         });
         assert!(p.host.ensure_firewall().await.unwrap(), "round {round}");
-        somebody.join().unwrap();
+        flusher.join().unwrap();
         assert!(p.host.ensure_firewall().await.unwrap(), "round {round}: flushed, and not seen");
         assert_eq!(run("nft", &["-s", "list", "table", "inet", &table]), listing);
         assert!(!p.host.ensure_firewall().await.unwrap(), "round {round}");
@@ -231,14 +231,14 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
     let _machine = machine().await;
     let change = |settings: &mut DockerSettings| {
         settings.callers = vec!["daemon".to_owned()];
-        // Beside the default range, which a platform that runs here may have closed.
+        // Outside the default range, which a platform that runs here may have closed.
         settings.first_port = 27_001;
     };
     let p = Platform::with(19, change);
     let plan = serving(&p, "door", 0).await;
     let place = p.host.endpoints(plan.slot).unwrap();
-    // What Docker's userland proxy does, which this machine's may not run: root listens on a
-    // port of ours and carries whoever comes into the instance.
+    // Simulates Docker's userland proxy, which may be off on this machine: root listens on a port
+    // of ours and relays every client to the instance.
     let carried = TcpListener::bind(("127.0.0.1", place.gateway.port() + 9)).unwrap();
     let proxy = carried.local_addr().unwrap().port();
     let instance = (place.webhook.ip(), 18789);
@@ -250,7 +250,7 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
             std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
         }
     });
-    // A service beside our range, which is nobody's business.
+    // A service outside our range, which must stay reachable.
     let beside = serve_here();
 
     let asks = |uid: u32, host: &str, port: u16| {
@@ -267,17 +267,17 @@ async fn of_this_machines_users_only_root_and_the_proxy_connect_to_an_instance()
     let container = instance.0.to_string();
     let doors =
         [("127.0.0.1", place.gateway.port()), (container.as_str(), 18789), ("127.0.0.1", proxy)];
-    // Without the firewall any user may: this proves the test.
+    // Without the firewall any user may connect: this validates the test.
     for (host, port) in doors {
         assert!(asks(65_534, host, port).0, "{host}:{port} without the firewall");
     }
     p.host.ensure_firewall().await.unwrap();
     for (host, port) in doors {
-        // 0 is root, 1 is daemon; 300,608 is the instance's own user, outside its cell.
+        // 0 is root, 1 is daemon; 300,608 is the instance's own user, outside its container.
         for (uid, may) in [(0, true), (1, true), (65_534, false), (300_608, false)] {
             let (reached, said) = asks(uid, host, port);
             assert_eq!(reached, may, "user {uid} at {host}:{port}: {said}");
-            // Refused at once, not left to wait.
+            // Rejected at once, without a timeout.
             assert!(may || !said.contains("timed out"), "{said}");
         }
     }

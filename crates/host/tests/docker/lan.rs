@@ -1,5 +1,5 @@
-//! A small world outside, in a network namespace of the test's own: a neighbour on a private
-//! network, a cloud's metadata server, and a server on the internet. Nothing leaves the machine.
+//! A simulated outside network, in a network namespace: a neighbour on a private network, a cloud's
+//! metadata server, and a server on the internet. No traffic leaves the machine.
 
 use std::{
     io::Write,
@@ -28,7 +28,7 @@ pub const ANSWER: [u8; 4] = [198, 41, 0, 77];
 pub struct Lan;
 
 impl Lan {
-    /// Everybody in it takes connections on these ports.
+    /// All its addresses accept connections on these ports.
     pub fn new(ports: &[u16]) -> Self {
         let lan = Self;
         lan.clear();
@@ -43,7 +43,7 @@ impl Lan {
         for address in [PUBLIC, METADATA] {
             ip(&format!("-n {SPACE} addr add {address}/32 dev lo"));
             ip(&format!("route add {address}/32 via {NEIGHBOUR} dev sctl0"));
-            // Otherwise what follows would go out into the world.
+            // Otherwise the test would send traffic to the internet.
             assert!(run("ip", &["route", "get", address]).contains("dev sctl0"));
         }
         let ports = ports.to_owned();
@@ -63,7 +63,7 @@ impl Lan {
         lan
     }
 
-    /// Whether the neighbour can connect to something.
+    /// Whether the neighbour can connect to an address.
     pub fn reaches(&self, address: &str, port: u16) -> bool {
         let command = format!("exec 3<>/dev/tcp/{address}/{port}");
         let args = ["netns", "exec", SPACE, "timeout", "1.5", "bash", "-c", &command];
@@ -86,8 +86,7 @@ impl Drop for Lan {
     }
 }
 
-/// Whether `to` answers a ping that is sent, with the rights of root, inside the network of
-/// the process `pid`.
+/// Whether `to` answers a ping that is sent as root from the network of the process `pid`.
 pub fn pings(pid: &str, from: Option<&str>, to: &str) -> bool {
     let path = format!("/proc/{pid}/ns/net");
     let from: SocketAddrV4 = SocketAddrV4::new(from.unwrap_or("0.0.0.0").parse().unwrap(), 0);
@@ -99,7 +98,7 @@ pub fn pings(pid: &str, from: Option<&str>, to: &str) -> bool {
         let protocol = Some(rustix::net::ipproto::ICMP);
         let socket = rustix::net::socket(rustix::net::AddressFamily::INET, kind, protocol).unwrap();
         rustix::net::bind(&socket, &from).unwrap();
-        // The standard library's calls work on any socket that takes datagrams.
+        // The standard library's calls work on any datagram socket.
         let socket = UdpSocket::from(socket);
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         // An echo request without data: type 8, its checksum, and the number 0x5c5c twice.
@@ -109,7 +108,7 @@ pub fn pings(pid: &str, from: Option<&str>, to: &str) -> bool {
         }
         let mut answer = [0; 256];
         while let Ok((length, from)) = socket.recv_from(&mut answer) {
-            // Behind 20 bytes of IP header, an echo reply of the same number.
+            // After 20 bytes of IP header, an echo reply with the same number.
             if length >= 28
                 && from.ip() == *to.ip()
                 && answer[20] == 0
@@ -127,14 +126,14 @@ fn ip(arguments: &str) {
     run("ip", &arguments.split(' ').collect::<Vec<_>>());
 }
 
-/// Takes every connection and greets.
+/// Accepts every connection and sends a greeting.
 pub fn accept(listener: &TcpListener) {
     for stream in listener.incoming() {
         let _ = stream.and_then(|mut stream| stream.write_all(b"hello\n"));
     }
 }
 
-/// Answers every question with one address.
+/// Answers every query with the same address.
 fn resolve(socket: &UdpSocket) {
     let mut packet = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut packet) {

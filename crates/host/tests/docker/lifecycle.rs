@@ -1,4 +1,4 @@
-//! The life of an instance, step by step, with every step done twice.
+//! The lifecycle of an instance, with every step applied twice.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert_eq!((created.state, created.spec.as_str()), (ContainerState::Created, "spec-1"));
     assert_eq!(created.started_at, None);
     let started = twice(Step::StartContainer).await;
-    assert_eq!(started.config, None, "it belongs to the instance while that runs");
+    assert_eq!(started.config, None, "it is not read while the instance runs");
     let started = started.container.unwrap();
     assert_eq!(started.state, ContainerState::Running);
     assert!(started.started_at.is_some());
@@ -46,7 +46,7 @@ async fn every_step_can_be_done_twice_and_leaves_what_it_says() {
     assert!(found[0].volume && found[0].network);
     assert_eq!(found[0].container, Some(("spec-1".to_owned(), true)));
 
-    // Frozen, and going on; frozen, and stopped.
+    // Frozen and unfrozen; frozen and stopped.
     run("docker", &["pause", &p.object(&plan)]);
     assert_eq!(p.container(&plan).await.state, ContainerState::Paused);
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_tenant_leads_nobody_astray_in_its_volume() {
         p.apply(&plan, Step::WriteConfig(config.clone())).await;
         let seen = p.observe(&plan).await;
         assert!(seen.volume);
-        // A tenant that shut itself out is let in again.
+        // A tenant that removed its own access gets it back.
         assert_eq!(seen.volume_ready, !trap.starts_with("chmod"));
         assert_eq!(seen.config, Some(config), "{trap}");
         assert_eq!(std::fs::read_to_string(victim.path()).unwrap(), "host", "{trap}");
@@ -119,7 +119,7 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
     let plan = p.plan("half", 0, &["sleep", "infinity"]);
     let object = p.object(&plan);
     let label = format!("schost17.instance={}", plan.id);
-    // What a crash between Docker's making it and its being given away leaves.
+    // The state after a crash between the creation of the volume and the change of its owner.
     let make = || run("docker", &["volume", "create", "--label", &label, &object]);
     let half = Observed { volume: true, volume_empty: true, ..p.nothing(&plan) };
     make();
@@ -130,8 +130,8 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
     p.apply(&plan, Step::CreateVolume).await;
     assert_eq!(p.observe(&plan).await, Observed { volume_ready: true, ..half.clone() });
 
-    // Another first_uid: the files of a whole tree have another owner. It is said, to be repaired
-    // by somebody who knows which of the two is right, and can still be removed.
+    // Another first_uid: all files have another owner. It is reported, because only the operator
+    // knows which one is right; the volume can still be removed.
     let root = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &object]);
     run("chown", &["399999", &root]);
     assert_eq!(p.observe(&plan).await, half);
@@ -140,7 +140,7 @@ async fn a_volume_that_is_not_made_to_the_end_is_seen_mended_and_removed() {
     assert!(error.message.contains("first_uid"), "{error}");
     assert_eq!(run("stat", &["-c", "%u", &root]), "399999");
 
-    // A folder that is gone, with its disk maybe, is not replaced by an empty one.
+    // A missing folder (its disk may not be mounted) is not replaced by an empty one.
     std::fs::remove_dir(&root).unwrap();
     assert_eq!(p.observe(&plan).await, Observed { volume_empty: false, ..half });
     let error = p.host.apply(&plan, &Step::CreateVolume).await.unwrap_err();
@@ -167,7 +167,7 @@ async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() 
     drop(taken);
     p.apply(&plan, Step::StartContainer).await;
 
-    // What the runtime cannot make: a mount in a folder that is the kernel's.
+    // A container that the runtime cannot create: a mount in /proc.
     let mut odd = p.plan("odd", 1, &["sleep", "infinity"]);
     odd.workload.scratch.push(("/proc/odd".to_owned(), 1, false));
     for step in [Step::CreateVolume, Step::CreateNetwork, Step::WriteSecrets, Step::CreateContainer]
@@ -182,7 +182,7 @@ async fn a_port_that_is_taken_and_a_container_that_cannot_be_made_are_refused() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "uses real parts: script/test"]
 async fn forty_networks_are_there_at_once() {
-    // Docker's own ranges end after about thirty.
+    // Docker's default ranges are used up after about thirty.
     let bigger = |settings: &mut DockerSettings| {
         settings.address_pool = AddressPool::new("10.88.20.0/23".parse().unwrap()).unwrap();
     };
@@ -213,7 +213,7 @@ async fn what_is_left_of_an_older_instance_of_that_name_is_not_taken_for_this_on
     p.bring_up(&new).await;
     p.apply(&old, Step::RemoveContainer).await;
     assert_eq!(p.container(&new).await.state, ContainerState::Running);
-    // A place that is still taken is a reason to wait, not to give up.
+    // A slot that is still in use is a temporary error.
     let third = p.plan("third", 1, &["sleep", "infinity"]);
     let error = p.host.apply(&third, &Step::CreateNetwork).await.unwrap_err();
     assert_eq!(error.kind, HostErrorKind::Unavailable);
@@ -231,7 +231,7 @@ async fn what_somebody_removed_by_hand_can_be_made_again() {
     assert_eq!(p.observe(&plan).await.container, None);
     p.bring_up(&plan).await;
 
-    // The network of a stopped container: the container is bound to it and has to go as well.
+    // The network of a stopped container: the container is bound to it and must be removed too.
     p.apply(&plan, Step::StopContainer).await;
     run("docker", &["network", "rm", &object]);
     assert!(!p.observe(&plan).await.network);
@@ -241,7 +241,7 @@ async fn what_somebody_removed_by_hand_can_be_made_again() {
     assert_eq!(p.observe(&plan).await.container, None);
     p.bring_up(&plan).await;
 
-    // A network with another range in our name is replaced.
+    // A network of our name with another range is replaced.
     p.apply(&plan, Step::RemoveContainer).await;
     run("docker", &["network", "rm", &object]);
     let label = |key: &str, value: &str| format!("schost11.{key}={value}");
@@ -269,14 +269,14 @@ async fn a_repair_runs_once_in_the_same_cell_and_leaves_nothing() {
     let volume = run("docker", &["volume", "inspect", "-f", "{{.Mountpoint}}", &p.object(&plan)]);
     assert_eq!(run("stat", &["-c", "%u", &format!("{volume}/mended")]), "300384");
 
-    // It has no network, and what it said comes with the error.
+    // It has no network, and the error contains its output.
     let script = "ls /sys/class/net; echo 'it is \x1b[31mbroken'; exit 3";
     plan.workload.repair_command = ["bash", "-c", script].map(str::to_owned).to_vec();
     let error = p.host.apply(&plan, &Step::Repair).await.unwrap_err();
     assert_eq!(error.kind, HostErrorKind::Refused);
     assert!(error.message.ends_with("ended with code 3. It said: lo\nit is broken"), "{error}");
 
-    // Left by a crash, it is out of the way before the instance starts.
+    // A repair container that a crash left is removed before the instance starts.
     let name = format!("{}-repair", p.object(&plan));
     let label = format!("schost12.instance={}", plan.id);
     let args = ["run", "-d", "--name", &name, "--label", &label, "--label"];
@@ -325,7 +325,7 @@ async fn changes_name_the_instance() {
     while !matches!(p.container(&plan).await, Container { state: ContainerState::Exited(_), .. }) {}
     let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await.unwrap();
     assert_eq!(change, Some(HostEvent::Instance(plan.id.clone())));
-    println!("a kill was heard of after {:?}", begin.elapsed());
+    println!("a kill was reported after {:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,7 +385,7 @@ async fn a_step_costs_little_beside_docker() {
     for (step, time) in p.bring_up(&plan).await {
         println!("{step:>10} {:>6.1} ms", time.as_secs_f64() * 1e3);
     }
-    println!("{:>10} {:>6.1} ms", "all", begin.elapsed().as_secs_f64() * 1e3);
+    println!("{:>10} {:>6.1} ms", "total", begin.elapsed().as_secs_f64() * 1e3);
     for (name, step) in [("limits", Some(Step::ApplyLimits)), ("observe", None)] {
         let begin = Instant::now();
         match step {
@@ -396,5 +396,5 @@ async fn a_step_costs_little_beside_docker() {
     }
     let begin = Instant::now();
     p.host.inventory().await.unwrap();
-    println!("{:>10} {:>6.1} ms", "survey", begin.elapsed().as_secs_f64() * 1e3);
+    println!("{:>10} {:>6.1} ms", "inventory", begin.elapsed().as_secs_f64() * 1e3);
 }

@@ -1,7 +1,7 @@
-//! Instances on a real Docker: what they are made of, and what they cannot do.
+//! Instances on a real Docker: lifecycle and isolation.
 //!
-//! These tests need root, Docker and the image, so `script/test` runs them (`-- --ignored`). Each test is a platform
-//! of its own, with its own names, ports, users and addresses, and removes what it made also
+//! These tests need root, Docker and the image, so `script/test` runs them (`-- --ignored`). Each
+//! test has its own platform, with its own names, ports, users and addresses, and cleans up even
 //! when it fails. `STARTCLAW_TEST_IMAGE` names another image, one with bash and Node.js.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by a panic")]
 

@@ -13,11 +13,11 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub const CANARY: &str = "canary-sk-5f0c2a";
 
-/// Answers `ok` on the gateway's port to whoever asks.
+/// Answers every request on the gateway's port with `ok`.
 pub const SERVER: &str =
     "require('http').createServer((q, s) => s.end('ok')).listen(18789, '0.0.0.0')";
 
-/// Firewall and routes belong to the machine, so tests that touch them run one at a time.
+/// Firewall and routes are global to the machine, so tests that use them run one at a time.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
 pub async fn machine() -> MutexGuard<'static, ()> {
@@ -49,10 +49,10 @@ impl Platform {
         })
     }
 
-    /// The platform of test number `number`, which has 32 places, with other settings.
+    /// The platform of test number `number`, with 32 slots and changed settings.
     pub fn with(number: u8, change: impl FnOnce(&mut DockerSettings)) -> Self {
         let runtime = tempfile::tempdir().unwrap();
-        // The way to an instance's secrets must be open to its user.
+        // An instance's user must be able to traverse to its secrets.
         run("chmod", &["711", runtime.path().to_str().unwrap()]);
         let mut settings = DockerSettings {
             prefix: Prefix::parse(&format!("schost{number}")).unwrap(),
@@ -109,7 +109,7 @@ impl Platform {
         self.host.apply(plan, &step).await.unwrap_or_else(|e| panic!("{step}: {e}"));
     }
 
-    /// Does all that makes an instance run; how long each step took.
+    /// Applies all steps that start an instance; returns the duration of each.
     pub async fn bring_up(&self, plan: &Plan) -> Vec<(Step, Duration)> {
         let mut times = Vec::new();
         for step in [
@@ -131,7 +131,7 @@ impl Platform {
         self.host.observe(plan).await.unwrap()
     }
 
-    /// What is observed of an instance of which nothing is there.
+    /// The observed state of an instance that does not exist.
     pub fn nothing(&self, plan: &Plan) -> Observed {
         Observed { volume_name: self.object(plan), ..Observed::default() }
     }
@@ -140,7 +140,7 @@ impl Platform {
         self.observe(plan).await.container.unwrap()
     }
 
-    /// Looks until `good` says yes, for at most 20 s.
+    /// Observes until `good` returns true, for at most 20 s.
     pub async fn until(&self, plan: &Plan, good: impl Fn(&Observed) -> bool) -> Observed {
         let begin = Instant::now();
         loop {
@@ -176,14 +176,14 @@ impl Platform {
         Command::new("docker").args(args).output().unwrap()
     }
 
-    /// What a command inside prints; it has to succeed.
+    /// The output of a command in the container, which must succeed.
     pub fn says(&self, plan: &Plan, command: &str) -> String {
         let output = self.inside(plan, command);
         assert!(output.status.success(), "{command}: {output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// A command inside has to fail, and to say why.
+    /// A command in the container must fail with the error `why`.
     pub fn refuses(&self, plan: &Plan, command: &str, why: &str) {
         let output = self.inside(plan, command);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -191,7 +191,7 @@ impl Platform {
         assert!(said.contains(why), "{command}: {said}");
     }
 
-    /// Whether a TCP connection from inside is taken.
+    /// Whether a TCP connection from the container is accepted.
     pub fn reaches(&self, plan: &Plan, address: &str, port: u16) -> bool {
         let command = format!("timeout 1.5 bash -c 'exec 3<>/dev/tcp/{address}/{port}'");
         self.inside(plan, &command).status.success()
@@ -209,7 +209,7 @@ impl Platform {
         format!("schost{}", self.number)
     }
 
-    /// Removes everything of this platform, whatever state it is in.
+    /// Removes everything of this platform, in any state.
     fn clear(&self) {
         let label = format!("label=schost{}.instance", self.number);
         let remove = |list: &[&str], remove: &[&str]| {
@@ -234,7 +234,7 @@ impl Drop for Platform {
     }
 }
 
-/// Runs a program on this machine; what it printed. It has to succeed.
+/// The output of a program on this machine, which must succeed.
 pub fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {output:?}");

@@ -1,4 +1,4 @@
-//! What a container and this machine use, as the kernel says.
+//! Usage of containers and of this machine, from the kernel.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use startclaw_host::{Host, Step, Usage};
 
 use super::platform::Platform;
 
-/// Holds 100 MiB and computes all the time.
+/// Allocates 100 MiB and keeps a CPU busy.
 const BUSY: &str = "const held = Buffer.alloc(100 << 20, 1); \
     setInterval(() => { const end = Date.now() + 50; while (Date.now() < end); held[0]++ }, 51)";
 
@@ -19,7 +19,7 @@ async fn a_busy_container_is_told_from_an_idle_one() {
     assert!(p.host.usage().await.unwrap().is_empty());
     for plan in [&busy, &idle] {
         p.bring_up(plan).await;
-        // Half of a core is all that it gets.
+        // It is limited to half of a core.
         p.apply(plan, Step::ApplyLimits).await;
     }
     let seen = async || {
@@ -27,7 +27,7 @@ async fn a_busy_container_is_told_from_an_idle_one() {
         let of = |id| all.iter().find(|(i, _)| i == id).unwrap().1;
         (of(&busy.id), of(&idle.id))
     };
-    // Until it has allocated what it holds.
+    // Waits until it has allocated its memory.
     let begun = Instant::now();
     while seen().await.0.memory < 100 << 20 {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", seen().await);
@@ -61,5 +61,5 @@ async fn the_machine_says_what_it_has() {
     assert!(machine.cpu_busy > Duration::ZERO);
     let disk = machine.instances.unwrap();
     assert!(disk.available <= disk.total && disk.total > 1 << 30);
-    assert_eq!(machine.data, None, "nobody said where");
+    assert_eq!(machine.data, None, "no folder was set");
 }
