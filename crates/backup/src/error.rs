@@ -47,15 +47,7 @@ impl BackupError {
     /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
         let text = plain(&e.display_log());
-        let lower = text.to_lowercase();
-        let kind =
-            if e.is_incorrect_password() || lower.contains("decrypt") || lower.contains("mac") {
-                BackupErrorKind::Key
-            } else if lower.contains("(storage)") {
-                BackupErrorKind::Unavailable
-            } else {
-                BackupErrorKind::Damaged
-            };
+        let kind = if e.is_incorrect_password() { BackupErrorKind::Key } else { kind_of(&text) };
         let advice = match kind {
             BackupErrorKind::Key => {
                 "; the key does not fit this repository, or its first file was changed"
@@ -63,6 +55,20 @@ impl BackupError {
             _ => "",
         };
         Self::new(kind, format!("cannot {what}: {text}{advice}"))
+    }
+}
+
+/// What a message of rustic is about. It may name paths and addresses, so the mark of the storage
+/// comes first, and words are whole ones.
+fn kind_of(text: &str) -> BackupErrorKind {
+    let lower = text.to_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    if lower.contains("(storage)") {
+        BackupErrorKind::Unavailable
+    } else if words.any(|word| word == "mac" || word.starts_with("decrypt")) {
+        BackupErrorKind::Key
+    } else {
+        BackupErrorKind::Damaged
     }
 }
 
@@ -77,4 +83,19 @@ pub(crate) fn storage_error(what: &str, path: &str, e: impl std::fmt::Display) -
     let text = format!("cannot {what} {path}: {e} (storage)");
     // rustic would take braces for placeholders.
     RusticError::new(ErrorKind::Backend, text.replace(['{', '}'], "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_does_not_decide_the_kind_of_an_error() {
+        let kind = |text| kind_of(text);
+        let storage = "cannot read /mnt/machine/decrypted/config: timed out (storage)";
+        assert_eq!(kind(storage), BackupErrorKind::Unavailable);
+        assert_eq!(kind("MAC mismatch"), BackupErrorKind::Key);
+        assert_eq!(kind("decryption failed"), BackupErrorKind::Key);
+        assert_eq!(kind("pack of /mnt/machine is truncated"), BackupErrorKind::Damaged);
+    }
 }
