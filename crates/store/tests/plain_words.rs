@@ -24,7 +24,7 @@ impl Drop for Folder {
 /// The migrations of the previous version.
 fn earlier() -> Migrator {
     let mut migrator = sqlx::migrate!("./migrations");
-    let before = migrator.iter().filter(|m| m.version < 9).cloned().collect::<Vec<_>>();
+    let before = migrator.iter().filter(|m| m.version < 8).cloned().collect::<Vec<_>>();
     migrator.migrations = before.into();
     migrator
 }
