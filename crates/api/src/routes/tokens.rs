@@ -12,7 +12,7 @@ use crate::{
     wire::{CreateToken, FreshToken, SentSecret, TokenQuery, Tokens},
 };
 
-/// Which tokens there are
+/// List tokens
 ///
 /// Without their secret parts.
 #[utoipa::path(
@@ -28,9 +28,9 @@ pub(crate) async fn list(
     Ok(Json(Tokens { tokens: found.into_iter().map(Into::into).collect() }))
 }
 
-/// Make a token for a program
+/// Create a token for a program
 ///
-/// Its value is in this answer and nowhere else.
+/// Its value is in this response and nowhere else.
 #[utoipa::path(
     post, path = "/tokens", tag = "tokens", operation_id = "createToken",
     request_body = CreateToken,
@@ -53,7 +53,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(token)))
 }
 
-/// End a token at once
+/// Revoke a token
 #[utoipa::path(
     delete, path = "/tokens", tag = "tokens", operation_id = "revokeToken",
     params(TokenQuery),
@@ -64,7 +64,7 @@ pub(crate) async fn revoke(
     caller: Caller<Admin>,
     Query(query): Query<TokenQuery>,
 ) -> Result<StatusCode, Problem> {
-    // What is no id is not repeated in an error: it may be the token itself.
+    // An invalid id is not echoed in an error: it may be the token itself.
     if query.id.len() > 32 || !query.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem::field("id", "give the token's id; GET /tokens lists them"));
     }
