@@ -145,7 +145,7 @@ fn accounts_are_made_changed_and_deleted() {
     );
     let gone = platform.run(&["accounts", "delete", alice, "--yes"]);
     assert!(
-        gone.ok().contains("its 2 instances go first, after a final backup of each"),
+        gone.ok().contains("its 2 instances are removed first, after a final backup of each"),
         "{gone:?}"
     );
     for _ in 0..1000 {
