@@ -45,7 +45,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<AccountLink>), Problem> {
     let days = match body.days.unwrap_or(DAYS) {
         days @ 1..=365 => Duration::from_secs(u64::from(days) * 24 * 3600),
-        _ => return Err(Problem::field("days", "days lies between 1 and 365")),
+        _ => return Err(Problem::field("days", "days must be between 1 and 365")),
     };
     let link = caller.accounts().invite(caller.actor(), body.email, days).await?;
     Ok((StatusCode::CREATED, Json(link.into())))

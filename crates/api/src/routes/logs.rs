@@ -33,7 +33,7 @@ pub(crate) async fn logs(
     caller.require_access(&query.name)?;
     let tail = match query.tail.unwrap_or(100) {
         n @ 0..=10_000 => n as usize,
-        _ => return Err(Problem::field("tail", "tail lies between 0 and 10000")),
+        _ => return Err(Problem::field("tail", "tail must be between 0 and 10000")),
     };
     let instance = caller.engine().status(&query.name).await?.id;
     let guard = caller.open_stream(Subject::Instance(instance)).await?;

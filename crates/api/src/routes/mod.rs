@@ -40,6 +40,6 @@ pub(crate) fn accepted(operation: Operation) -> Accepted {
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked.unwrap_or(50) {
         n @ 1..=1000 => Ok(n),
-        _ => Err(Problem::field("limit", "limit lies between 1 and 1000")),
+        _ => Err(Problem::field("limit", "limit must be between 1 and 1000")),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn create(
     let life = match body.days {
         None => None,
         Some(days @ 1..=3650) => Some(Duration::from_secs(u64::from(days) * 24 * 3600)),
-        Some(_) => return Err(Problem::field("days", "days lies between 1 and 3650")),
+        Some(_) => return Err(Problem::field("days", "days must be between 1 and 3650")),
     };
     let fresh = caller.engine().create_token(caller.actor(), &body.label, scopes, life).await?;
     let token = FreshToken { value: SentSecret(fresh.value), token: fresh.stored.into() };
