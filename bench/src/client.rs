@@ -1,4 +1,4 @@
-//! Clients that talk as the platform's users do.
+//! Clients that connect like the platform's users.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,18 +11,18 @@ use reqwest::{Certificate, Client};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-/// Between two checks of somebody who starts; the same for all who are compared.
+/// The interval between two checks of a starting instance; the same for all candidates.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
-/// How long one look may take: somebody who is not there yet may leave it without an answer.
+/// The timeout of one check: an instance that is not ready may leave it unanswered.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
-/// A start that takes longer has failed.
+/// A longer start has failed.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// Where an instance answers that it has started.
+/// The path that reports the start of an instance.
 pub const STARTUP: &str = "/startupz";
 
-/// A client for one host name on this machine that trusts this authority only. One connection
-/// is kept alive.
+/// A client for one host name on this host that trusts only this authority. One connection is kept
+/// alive.
 pub fn https(host: &str, authority: &Path) -> anyhow::Result<Client> {
     let root = std::fs::read(authority).context("Caddy has not made its authority")?;
     Ok(Client::builder()
@@ -35,7 +35,7 @@ pub fn https(host: &str, authority: &Path) -> anyhow::Result<Client> {
         .build()?)
 }
 
-/// A client for plain HTTP on this machine.
+/// A client for plain HTTP on this host.
 pub fn http() -> anyhow::Result<Client> {
     Ok(Client::builder().timeout(Duration::from_secs(10)).build()?)
 }
@@ -45,7 +45,7 @@ pub fn socket(path: &Path) -> anyhow::Result<Client> {
     Ok(Client::builder().unix_socket(path).timeout(Duration::from_secs(60)).build()?)
 }
 
-/// Waits until the instance at `url` says that it has started; gives the time since `begun`.
+/// Waits until the instance at `url` reports that it has started; returns the time since `begun`.
 pub async fn started(
     client: &Client,
     url: &str,
@@ -58,10 +58,10 @@ pub async fn started(
         if let Some(cookie) = cookie {
             request = request.header("cookie", cookie);
         }
-        // Until it listens, there is no answer.
+        // Until it listens, there is no response.
         if let Ok(answer) = request.send().await {
             let status = answer.status();
-            // Read as JSON, because OpenClaw answers unknown paths with its page and 200.
+            // Parsed as JSON, because OpenClaw answers unknown paths with its page and 200.
             let body: Value = answer.json().await.unwrap_or_default();
             if status == 200 && body["status"] == "started" {
                 return Ok(begun.elapsed());
@@ -70,12 +70,12 @@ pub async fn started(
         }
         sleep(POLL_INTERVAL).await;
     }
-    anyhow::bail!("{url} did not start in {START_LIMIT:?}; last it said {last}")
+    anyhow::bail!("{url} did not start in {START_LIMIT:?}; last response: {last}")
 }
 
-/// A cookie that signs in to an instance, got as a browser gets it: through a one-time link.
+/// A session cookie of an instance, obtained like a browser does: through a one-time link.
 pub async fn sign_in(client: &Client, origin: &str, link: &str) -> anyhow::Result<String> {
-    let (_, ticket) = link.split_once("ticket=").context("a link without a ticket")?;
+    let (_, ticket) = link.split_once("ticket=").context("a link without a login token")?;
     let answer = client
         .post(format!("{origin}/.startclaw/enter"))
         .header("origin", origin)
@@ -83,12 +83,12 @@ pub async fn sign_in(client: &Client, origin: &str, link: &str) -> anyhow::Resul
         .body(format!("ticket={ticket}"))
         .send()
         .await?;
-    anyhow::ensure!(answer.status() == 303, "the ticket was refused: {}", answer.status());
+    anyhow::ensure!(answer.status() == 303, "the login token was rejected: {}", answer.status());
     let cookie = answer.headers().get("set-cookie").context("no cookie")?.to_str()?;
     Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
-/// A port of the loopback interface that nobody has at this moment.
+/// A free port of the loopback interface.
 pub fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())

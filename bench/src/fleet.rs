@@ -1,5 +1,5 @@
-//! `openclaw fleet`, the peer: the very release that is in the image, run as its documentation
-//! says (`docs/cli/fleet.md` in the package), with a state folder of its own.
+//! `openclaw fleet`, the peer: the same release as in the image, run as documented
+//! (`docs/cli/fleet.md` in the package), with its own state folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use tokio::{process::Command, time::Instant};
 
 use crate::{client, machine};
 
-/// What the names of its cells begin with; `script/bench` removes what is left by them.
+/// The prefix of its cells' names; `script/bench` removes leftovers.
 const CELL: &str = "scbench";
 
 pub struct Fleet {
@@ -33,18 +33,18 @@ impl Fleet {
         })
     }
 
-    /// A command that does not count: the program's files are in memory afterwards, and its
-    /// own compile cache is filled.
+    /// A warm-up command: afterwards the program's files are cached, and its compile cache is
+    /// filled.
     pub async fn warm_up(&self) -> anyhow::Result<()> {
         self.run(&["list", "--json"]).await.map(drop)
     }
 
-    /// Creates one cell, waits for its answer, removes it; gives how long the answer took.
+    /// Creates a cell, waits until it has started, removes it; returns the start time.
     pub async fn start(&self, round: usize) -> anyhow::Result<Duration> {
         Ok(self.create(&format!("{CELL}-{round}")).await?.1)
     }
 
-    /// Creates a cell; gives how long its first answer took. It is removed when it is dropped.
+    /// Creates a cell; returns its start time. It is removed when dropped.
     pub async fn create(&self, tenant: &str) -> anyhow::Result<(Cell<'_>, Duration)> {
         let port = client::free_port()?;
         let url = format!("http://127.0.0.1:{port}{}", client::STARTUP);
@@ -52,7 +52,8 @@ impl Fleet {
         let (client, image, port) = (client::http()?, machine::image(), port.to_string());
         let arguments = ["create", &cell.tenant, "--image", &image, "--port", &port, "--json"];
         let begun = Instant::now();
-        // The answer counts, not the end of the command, which waits for `/healthz`.
+        // The clock stops at the response, not at the end of the command, which waits for
+        // `/healthz`.
         let (created, took) =
             tokio::join!(self.run(&arguments), client::started(&client, &url, None, begun));
         created?;
@@ -89,7 +90,7 @@ impl Fleet {
     }
 }
 
-/// Removed, with its data, when it is dropped.
+/// Removed, with its data, when dropped.
 pub struct Cell<'a> {
     fleet: &'a Fleet,
     tenant: String,
@@ -97,17 +98,17 @@ pub struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// What its tenant has.
+    /// The folder of its data.
     pub fn data(&self) -> PathBuf {
         self.fleet.state.path().join("fleet/cells").join(&self.tenant)
     }
 
-    /// Stops it; gives how long that took.
+    /// Stops it; returns the duration.
     pub async fn stop(&self) -> anyhow::Result<Duration> {
         self.timed(&["stop", &self.tenant]).await
     }
 
-    /// Starts it; gives how long its answer took.
+    /// Starts it; returns the start time.
     pub async fn start(&self) -> anyhow::Result<Duration> {
         let client = client::http()?;
         let arguments = ["start", &self.tenant];
@@ -120,12 +121,12 @@ impl Cell<'_> {
         took
     }
 
-    /// Writes an archive of it; gives how long that took.
+    /// Archives it; returns the duration.
     pub async fn back_up(&self, archive: &Path) -> anyhow::Result<Duration> {
         self.timed(&["backup", &self.tenant, "--out", &archive.to_string_lossy()]).await
     }
 
-    /// Puts an archive back; gives how long that took.
+    /// Restores an archive; returns the duration.
     pub async fn restore(&self, archive: &Path) -> anyhow::Result<Duration> {
         self.timed(&["restore", &self.tenant, "--from", &archive.to_string_lossy()]).await
     }

@@ -1,4 +1,4 @@
-//! The machine that was measured on, and whether somebody else used it meanwhile.
+//! The host of the measurement, and its load by other processes.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 use startclaw_engine::InstanceSettings;
 use tokio::time::{Instant, sleep};
 
-/// What a reader needs to judge the figures.
+/// The facts that a reader needs to judge the results.
 pub struct Machine {
     pub cpu: String,
     pub cores: usize,
@@ -21,7 +21,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Asks the machine.
+    /// Reads the facts of this host.
     pub fn look() -> anyhow::Result<Self> {
         let cpu = field("/proc/cpuinfo", "model name")?;
         let memory: u64 = field("/proc/meminfo", "MemTotal")?
@@ -53,16 +53,16 @@ impl Machine {
     }
 }
 
-/// The image of new instances, which is the same for everybody measured here.
+/// The image of new instances, the same for all candidates.
 pub fn image() -> String {
     let defaults = InstanceSettings::default();
     format!("{}:{}", defaults.image, defaults.version)
 }
 
-/// What a command printed.
+/// Runs a command and returns its output.
 ///
 /// # Errors
-/// When it fails, with what it said.
+/// If it fails, with its error output.
 pub fn said(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -80,18 +80,18 @@ fn field(file: &str, name: &str) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
     let line = text.lines().find(|l| l.starts_with(name));
     let value = line.and_then(|l| l.split_once(':')).map(|(_, v)| v.trim().to_owned());
-    value.with_context(|| format!("{file} does not tell {name}"))
+    value.with_context(|| format!("{file} has no {name}"))
 }
 
-/// The machine counts as quiet when less than this share of all cores is at work.
+/// The host is considered quiet if less than this share of all cores is busy.
 const QUIET: f64 = 0.08;
-/// How long the share is watched.
+/// How long the share is measured.
 const WATCH: Duration = Duration::from_secs(2);
-/// How long a measurement waits for others to finish.
+/// How long a measurement waits for other processes to finish.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until the machine is quiet, but not for ever. Gives the share of the cores that was
-/// at work last, which belongs to the results.
+/// Waits until the host is quiet, up to a limit. Returns the last measured share of busy cores,
+/// which is part of the results.
 pub async fn quiet() -> anyhow::Result<f64> {
     let begun = Instant::now();
     loop {
@@ -106,14 +106,14 @@ pub async fn quiet() -> anyhow::Result<f64> {
     }
 }
 
-/// Ticks of all cores since the boot: at work, and all.
+/// Ticks of all cores since boot: busy, and total.
 fn ticks() -> anyhow::Result<(u64, u64)> {
     let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
     let line = text.lines().next().unwrap_or_default();
     let ticks: Vec<u64> =
         line.split_whitespace().skip(1).take(8).filter_map(|t| t.parse().ok()).collect();
     let all = ticks.iter().sum();
-    // The fourth is idle, the fifth waits for a disk.
+    // The fourth is idle, the fifth waits for I/O.
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
     Ok((all - idle, all))
 }

@@ -1,5 +1,5 @@
-//! The measurements of `bench/RESULTS.md`: speed, side by side with peers in one run, on real
-//! parts where that is what people wait for. `script/bench` installs what this needs.
+//! The measurements of `bench/RESULTS.md`: speed, side by side with peers in one run, on real parts
+//! where users wait for them. `script/bench` installs the requirements.
 
 mod backup;
 mod boot;
@@ -30,52 +30,52 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, and write the results.
+    /// Run the measurements and write the results
     Run(Run),
-    /// The daemon's inside on a simulated host, in a process of its own.
+    /// The daemon's core on a simulated host, in its own process
     #[command(hide = true)]
     Crowd(crowd::daemon::Arguments),
 }
 
 #[derive(Args)]
 struct Run {
-    /// Where the results are written.
+    /// Output file of the results
     #[arg(long)]
     out: PathBuf,
-    /// A folder with the image's own release: `node` and `app/openclaw.mjs`. For `openclaw fleet`.
+    /// Folder with the image's release, `node` and `app/openclaw.mjs`, for `openclaw fleet`
     #[arg(long)]
     release: PathBuf,
-    /// Few rounds: to see that it works, not to publish.
+    /// Few rounds: to test the benchmark, not to publish
     #[arg(long)]
     quick: bool,
-    /// Only these parts; all when left out.
+    /// Only these parts [default: all]
     #[arg(long)]
     only: Vec<Part>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// From provision to the first answer.
+    /// From provision to the first response
     Boot,
-    /// Backup and restore.
+    /// Backup and restore
     Backup,
-    /// What the authorize question adds to a request.
+    /// The overhead of the authorize request
     Overhead,
-    /// Many simulated instances.
+    /// Many simulated instances
     Crowd,
-    /// The pages that people see.
+    /// The pages of the portal
     Pages,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    // One choice of TLS library for the whole process. It fails only when made twice.
+    // The crypto provider of the whole process. Fails only if one is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
             Command::Crowd(arguments) => crowd::daemon::run(arguments).await,
-            // Interrupted, it drops what it holds, and so stops and removes all that it made.
+            // On interrupt, drops everything, which stops and removes all that it created.
             Command::Run(run) => tokio::select! {
                 outcome = measure(run) => outcome,
                 () = interrupted() => anyhow::bail!("interrupted; nothing was written"),

@@ -1,4 +1,4 @@
-//! How much memory programs take at the most while they run.
+//! Peak memory of programs while they run.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Watches the processes whose command line has one of some words in it.
+/// Samples the processes whose command line contains one of some words.
 pub struct Watch {
     over: Arc<AtomicBool>,
     peak: Arc<AtomicU64>,
@@ -20,7 +20,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch.
+    /// Starts sampling.
     pub fn begin(words: &'static [&'static str]) -> Self {
         let (over, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (end, most) = (over.clone(), peak.clone());
@@ -33,7 +33,7 @@ impl Watch {
         Self { over, peak, thread: Some(thread) }
     }
 
-    /// The most that they had together at any look, in bytes.
+    /// The peak of their sum at any sample, in bytes.
     pub fn end(mut self) -> u64 {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -50,7 +50,7 @@ impl Drop for Watch {
     }
 }
 
-/// What they have resident now, in bytes; what is gone between two looks counts for nothing.
+/// Their current resident memory, in bytes; a process between two samples is not counted.
 fn resident(words: &[&str]) -> u64 {
     let mut sum = 0;
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -1,5 +1,5 @@
-//! What the authorize question adds to a request: StartClaw's own Caddy, against a second one
-//! with the same configuration without the question, before the same instance.
+//! The overhead of the authorize request: StartClaw's own Caddy, against a second one with the same
+//! configuration without it, in front of the same instance.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{client, machine, platform, samples::Samples};
 
 const NAME: &str = "asked";
 
-/// How much is measured.
+/// The size of the measurement.
 pub struct Sizes {
     rounds: usize,
     requests: usize,
@@ -24,11 +24,11 @@ impl Sizes {
     pub const QUICK: Self = Self { rounds: 4, requests: 100 };
 }
 
-/// What was found.
+/// The results.
 pub struct Overhead {
     pub with: Samples,
     pub without: Samples,
-    /// How much the question added to the median of each round, in milliseconds, least first.
+    /// Milliseconds added to the median of each round, ascending.
     pub added: Vec<f64>,
     pub rounds: usize,
     pub busy: f64,
@@ -36,8 +36,8 @@ pub struct Overhead {
 
 pub async fn measure(sizes: Sizes) -> anyhow::Result<Overhead> {
     let platform = platform::start().await;
-    // As much CPU as it wants: what the instance itself takes is the same for both, and its
-    // limit would come and go in both.
+    // Plenty of CPU: the instance's own time is the same for both, and its limit would affect both
+    // irregularly.
     let wanted = json!({ "name": NAME, "limits": { "cpus": 2.0 } });
     let (status, operation) = platform.api("POST", "/provision", Some(wanted)).await;
     anyhow::ensure!(status == 202, "the provision was refused: {operation}");
@@ -69,7 +69,7 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Overhead> {
     }
     found.busy = machine::quiet().await?;
     for round in 0..sizes.rounds {
-        // Each goes first as often as the other.
+        // Alternate which one is first.
         let (a, b) = if round % 2 == 0 {
             let a = with.travel(sizes.requests).await?;
             (a, without.travel(sizes.requests).await?)
@@ -90,7 +90,7 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Overhead> {
     Ok(found)
 }
 
-/// One way to the instance.
+/// A way to reach the instance.
 struct Road {
     client: Client,
     url: String,
@@ -98,7 +98,7 @@ struct Road {
 }
 
 impl Road {
-    /// Sends one request after the other on one connection.
+    /// Sends requests sequentially on one connection.
     async fn travel(&self, requests: usize) -> anyhow::Result<Vec<Duration>> {
         let mut times = Vec::with_capacity(requests);
         for _ in 0..requests {
@@ -144,7 +144,7 @@ impl Plain {
         Ok(Self { port, authority, _caddy: caddy })
     }
 
-    /// A client for it, once it answers.
+    /// A client for it, once it responds.
     async fn client(&self, host: &str) -> anyhow::Result<Client> {
         let begun = Instant::now();
         loop {
@@ -154,7 +154,7 @@ impl Plain {
             {
                 return Ok(client);
             }
-            anyhow::ensure!(begun.elapsed() < Duration::from_secs(30), "Caddy does not come up");
+            anyhow::ensure!(begun.elapsed() < Duration::from_secs(30), "Caddy does not start");
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -167,13 +167,13 @@ struct Places {
     upstream: String,
 }
 
-/// StartClaw's Caddyfile without the question: what the answer would say is written down.
+/// StartClaw's Caddyfile without the authorize request: its response is hard-coded.
 fn unasked(original: &str, places: &Places) -> anyhow::Result<String> {
     let ask = original
         .split_once("ask http://127.0.0.1:")
         .and_then(|(_, rest)| rest.split_once("/ask"))
         .map(|(port, _)| format!("127.0.0.1:{port}"))
-        .context("the Caddyfile asks nobody about certificates")?;
+        .context("the Caddyfile has no ask endpoint for certificates")?;
     let mut out = String::new();
     let mut depth = 0_usize;
     let mut removed = false;
@@ -199,7 +199,7 @@ fn unasked(original: &str, places: &Places) -> anyhow::Result<String> {
         out.push_str(&line);
         out.push('\n');
     }
-    anyhow::ensure!(removed, "the Caddyfile has no question to leave out");
+    anyhow::ensure!(removed, "the Caddyfile has no authorize request to remove");
     Ok(out)
 }
 

@@ -1,4 +1,4 @@
-//! The results as a page: what was found, beside what was aimed at.
+//! Renders the results as a page, with the targets.
 
 use std::{fmt, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     samples::{Millis, Samples, Seconds},
 };
 
-/// All that was found.
+/// All results.
 pub struct Report {
     machine: Machine,
     quick: bool,
@@ -34,7 +34,7 @@ impl fmt::Display for Report {
         writeln!(f, "# Results\n")?;
         writeln!(
             f,
-            "Written by `script/bench`; changes here are overwritten. All of a table was measured in one run, side by side.\n"
+            "Written by `script/bench`; changes are overwritten. Each table was measured in one run, side by side.\n"
         )?;
         if self.quick {
             writeln!(f, "**A quick run: few rounds, so the figures are rough.**\n")?;
@@ -72,25 +72,29 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Whether an aim was met, in a word.
+/// Whether a target was met.
 const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "**not met**" }
 }
 
 fn busy(f: &mut fmt::Formatter<'_>, share: f64) -> fmt::Result {
-    writeln!(f, "Others had at most {:.0} % of the cores before it began.\n", share * 100.0)
+    writeln!(
+        f,
+        "Other processes used at most {:.0} % of the cores before the measurement.\n",
+        share * 100.0
+    )
 }
 
 impl fmt::Display for Boot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## From provision to the first answer\n")?;
+        writeln!(f, "## From provision to the first response\n")?;
         writeln!(
             f,
-            "{} starts of each, in turn, of the same image. The clock stops at the first `/startupz` that says started. StartClaw: from\n\
-             `POST /provision` at the socket, with a sign-in link, over HTTPS at the instance's own address with a certificate made for it, to a\n\
-             container with full isolation. The others: at the published port. `docker run`: without any limit, its configuration made before.\n\
-             `openclaw fleet create`: from the start of the command. None has a key yet: an OpenClaw whose first configuration names secrets looks for\n\
-             older state first, which takes it 1.5 s more, by whatever it was started.\n",
+            "{} starts of each, in turn, of the same image. The clock stops at the first `/startupz` that reports started. StartClaw: from\n\
+             `POST /provision` at the socket, with a sign-in link, over HTTPS at the instance's own address with a new certificate, to a\n\
+             container with full isolation. The others: at the published port. `docker run`: without any limit, its configuration created before.\n\
+             `openclaw fleet create`: from the start of the command. None has a key yet: an OpenClaw whose first configuration names secrets searches for\n\
+             older state first, which takes 1.5 s more in each case.\n",
             self.ours.len()
         )?;
         writeln!(
@@ -109,11 +113,11 @@ impl fmt::Display for Boot {
         let ratio = self.ours.median().as_secs_f64() / base;
         writeln!(
             f,
-            "\nAim: at most 1.1 times `docker run`: {ratio:.2}, {}.",
+            "\nTarget: at most 1.1 times `docker run`: {ratio:.2}, {}.",
             verdict(ratio <= 1.1)
         )?;
         let ahead = self.ours.median() < self.fleet.median();
-        writeln!(f, "Aim: ahead of `openclaw fleet create`: {}.", verdict(ahead))?;
+        writeln!(f, "Target: faster than `openclaw fleet create`: {}.", verdict(ahead))?;
         busy(f, self.busy)?;
         writeln!(f, "Where StartClaw's time goes (median of each step):\n")?;
         writeln!(f, "| step | time |\n| --- | --- |")?;
@@ -129,17 +133,17 @@ impl fmt::Display for Backup {
         writeln!(f, "## Backup and restore\n")?;
         writeln!(
             f,
-            "{:.0} MB in {} files, half of them text, beside what OpenClaw itself keeps; a first day, {} unchanged days, and a day with 1 % of\n\
-             the files changed. StartClaw: `POST /backup` of an instance that runs on, five files written just before, encrypted and checked\n\
-             afterwards; nobody is served while it is paused. The others, side by side on a stopped cell of `openclaw fleet` with the same files:\n\
-             nobody is served from `fleet stop` over their own time to the first answer after `fleet start`. Memory: of the processes that back up.\n",
+            "{:.0} MB in {} files, half of them text, besides OpenClaw's own files; a first day, {} unchanged days, and a day with 1 % of\n\
+             the files changed. StartClaw: `POST /backup` of a running instance, five files written just before, encrypted and checked\n\
+             afterwards; it is unavailable while paused. The others, side by side on a stopped cell of `openclaw fleet` with the same files:\n\
+             unavailable from `fleet stop` over the backup to the first response after `fleet start`. Memory: of the backup processes.\n",
             megabytes(backup::BYTES),
             backup::FILES,
             self.ours.held.len().saturating_sub(2),
         )?;
         writeln!(
             f,
-            "| | nobody is served: median, max | a backup takes: median, max | stored on day 1 | unchanged day, at most | 1 % changed | memory | writing all files back |\n\
+            "| | unavailable: median, max | duration: median, max | stored on day 1 | unchanged day, at most | 1 % changed | memory | restore of all files |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |"
         )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, days: &Days| {
@@ -162,19 +166,19 @@ impl fmt::Display for Backup {
         row(f, "`tar`, `gzip`", &self.tar)?;
         row(f, "restic", &self.restic)?;
         let ratio = self.fleet.held.median().as_secs_f64() / self.ours.held.median().as_secs_f64();
-        writeln!(f, "\nNobody is served for {ratio:.0} times as long by `openclaw fleet`.")?;
+        writeln!(f, "\n`openclaw fleet` is unavailable {ratio:.0} times as long.")?;
         let longest = self.ours.held.max().as_secs_f64();
-        writeln!(f, "Aim: held at most 0.3 s: {longest:.2} s, {}.", verdict(longest <= 0.3))?;
+        writeln!(f, "Target: paused at most 0.3 s: {longest:.2} s, {}.", verdict(longest <= 0.3))?;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = self.ours.unchanged as f64 / self.ours.first as f64 * 100.0;
         writeln!(
             f,
-            "Aim: an unchanged day stores under 1 % of the first: {share:.2} %, {}.",
+            "Target: an unchanged day stores under 1 % of the first: {share:.2} %, {}.",
             verdict(share < 1.0)
         )?;
         writeln!(
             f,
-            "A restore, from the question until the instance lives on it: {}.",
+            "A restore, from the request until the instance is live on it: {}.",
             Seconds(self.live)
         )?;
         busy(f, self.busy)
@@ -183,11 +187,11 @@ impl fmt::Display for Backup {
 
 impl fmt::Display for Overhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## What the authorize question adds to a request\n")?;
+        writeln!(f, "## Overhead of the authorize request\n")?;
         writeln!(
             f,
-            "`GET /healthz` of one instance over HTTPS, one request after the other on one connection: through StartClaw's Caddy, which asks\n\
-             the daemon each time, and through a second Caddy with the same configuration without the question. {} requests each, in {} rounds\n\
+            "`GET /healthz` of one instance over HTTPS, sequentially on one connection: through StartClaw's Caddy, which queries\n\
+             the daemon each time, and through a second Caddy with the same configuration without that query. {} requests each, in {} rounds\n\
              in turn.\n",
             self.with.len(),
             self.rounds
@@ -196,7 +200,7 @@ impl fmt::Display for Overhead {
         let row = |f: &mut fmt::Formatter<'_>, name, samples: &Samples| {
             writeln!(f, "| {name} | {} | {} |", Millis(samples.median()), Millis(samples.p99()))
         };
-        row(f, "with the question", &self.with)?;
+        row(f, "with authorize", &self.with)?;
         row(f, "without", &self.without)?;
         let added = |w: std::time::Duration, o: std::time::Duration| {
             (w.as_secs_f64() - o.as_secs_f64()) * 1000.0
@@ -205,29 +209,26 @@ impl fmt::Display for Overhead {
         let p99 = added(self.with.p99(), self.without.p99());
         writeln!(f, "| difference | {median:.2} ms | {p99:.2} ms |\n")?;
         if let [least, .., most] = self.added.as_slice() {
-            writeln!(
-                f,
-                "In single rounds it added between {least:.2} and {most:.2} ms to the median."
-            )?;
+            writeln!(f, "In single rounds the median rose by {least:.2} to {most:.2} ms.")?;
         }
-        writeln!(f, "Aim: at most 1 ms at the median: {}.", verdict(median <= 1.0))?;
+        writeln!(f, "Target: at most 1 ms at the median: {}.", verdict(median <= 1.0))?;
         busy(f, self.busy)
     }
 }
 
 impl fmt::Display for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## The pages that people see\n")?;
+        writeln!(f, "## Pages of the portal\n")?;
         writeln!(
             f,
-            "Until something is painted, in a real Chromium on this machine without a GPU, through Caddy: in a browser that keeps nothing but the\n\
-             cookies, so with a new connection, and at the next visit. {} times each, in turn. Beside them, in the same browser: OpenClaw's own\n\
-             page, and a line of text, which is as quick as this browser gets.\n",
+            "First paint, in a real Chromium on this host without a GPU, through Caddy: in a browser with an empty cache except for\n\
+             cookies, so with a new connection, and at the next visit. {} times each, in turn. For comparison, in the same browser: OpenClaw's own\n\
+             page, and a line of text, the fastest that this browser can be.\n",
             self.painted.first().map_or(0, |p| p.fresh.len())
         )?;
         writeln!(
             f,
-            "| | nothing kept: median, max | next visit: median, max |\n| --- | --- | --- |"
+            "| | empty cache: median, max | next visit: median, max |\n| --- | --- | --- |"
         )?;
         for Painted { name, fresh, again, .. } in &self.painted {
             let [a, b, c, d] =
@@ -240,19 +241,19 @@ impl fmt::Display for Pages {
         };
         let limit = Duration::from_millis(100);
         for (when, found) in [
-            ("with nothing kept", slowest(|p| &p.fresh)),
+            ("with an empty cache", slowest(|p| &p.fresh)),
             ("at the next visit", slowest(|p| &p.again)),
         ] {
             writeln!(
                 f,
-                "\nAim: our slowest page under 100 ms at the median {when}: {}, {}.",
+                "\nTarget: our slowest page under 100 ms at the median {when}: {}, {}.",
                 Millis(found),
                 verdict(found < limit)
             )?;
         }
         writeln!(
             f,
-            "\nWith {} simulated instances, each of an account of its own: what the daemon takes for a page, asked for over one connection without\n\
+            "\nWith {} simulated instances, each of its own account: the time of the daemon per page, requested over one connection without\n\
              Caddy, {} times.\n",
             self.instances,
             self.made.first().map_or(0, |m| m.took.len())
@@ -272,8 +273,8 @@ impl fmt::Display for Crowd {
         writeln!(f, "## {count} simulated instances\n")?;
         writeln!(
             f,
-            "The engine, its database file and the API at its socket in one process, on a simulated host that boots at once. The simulated\n\
-             instances are in its memory as well.\n"
+            "The engine, its database file and the API at its socket in one process, on a simulated host that boots instantly. The simulated\n\
+             instances are in the memory of the same process.\n"
         )?;
         writeln!(f, "| | |\n| --- | --- |")?;
         let rate =
@@ -285,28 +286,28 @@ impl fmt::Display for Crowd {
         )?;
         writeln!(
             f,
-            "| `POST /provision` answers, p50 and p99 | {}, {} |",
+            "| `POST /provision` responds, p50 and p99 | {}, {} |",
             Millis(self.accept.median()),
             Millis(self.accept.p99())
         )?;
-        writeln!(f, "| a new daemon answers | {} |", Millis(self.start))?;
+        writeln!(f, "| a new daemon responds | {} |", Millis(self.start))?;
         writeln!(
             f,
-            "| a new daemon has looked at all of them and all are live | {} |",
+            "| a new daemon has observed all of them and all are live | {} |",
             Seconds(self.sweep)
         )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, s: &Samples| {
             let [p50, p99, max] = [s.median(), s.p99(), s.max()].map(Millis);
             writeln!(f, "| {name}, p50, p99, max of {} | {p50}, {p99}, {max} |", s.len())
         };
-        row(f, "`GET /status` of one, while sweeps and probes go on", &self.one)?;
-        row(f, "`GET /status` of one, one after the other", &self.burst)?;
+        row(f, "`GET /status` of one, during sweeps and probes", &self.one)?;
+        row(f, "`GET /status` of one, sequentially", &self.burst)?;
         row(
             f,
             &format!("`GET /status` of all ({:.1} MB)", megabytes(self.all_size as u64)),
             &self.all,
         )?;
-        writeln!(f, "| CPU when nothing happens | {:.0} % of a core |", self.idle_cpu * 100.0)?;
+        writeln!(f, "| CPU when idle | {:.0} % of a core |", self.idle_cpu * 100.0)?;
         let mb = |f: &mut fmt::Formatter<'_>, name, bytes| {
             writeln!(f, "| memory {name} | {:.0} MB |", megabytes(bytes))
         };
@@ -314,14 +315,14 @@ impl fmt::Display for Crowd {
         mb(f, "after provisioning all", self.memory_provisioned)?;
         mb(f, "after the restart", self.memory_restarted)?;
         mb(f, "after the reads", self.memory_read)?;
-        mb(f, "at the most", self.memory_peak)?;
+        mb(f, "peak", self.memory_peak)?;
         writeln!(
             f,
-            "\nAim: one status under 5 ms at p99: {}.",
+            "\nTarget: one status under 5 ms at p99: {}.",
             verdict(self.one.p99().as_secs_f64() < 0.005)
         )?;
         let largest = self.memory_provisioned.max(self.memory_restarted).max(self.memory_read);
-        writeln!(f, "Aim: memory under 200 MB: {}.", verdict(megabytes(largest) < 200.0))?;
+        writeln!(f, "Target: memory under 200 MB: {}.", verdict(megabytes(largest) < 200.0))?;
         busy(f, self.busy)
     }
 }

@@ -1,24 +1,22 @@
-//! Measured times, and what is said of them.
+//! Measured times and their statistics.
 
 use std::{fmt, time::Duration};
 
-/// Times of one thing that was done often.
+/// Durations of a repeated measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    /// Adds a time.
     pub fn push(&mut self, took: Duration) {
         let place = self.0.partition_point(|t| *t <= took);
         self.0.insert(place, took);
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The time that this share of all did not pass (nearest rank); zero without any.
+    /// The quantile (nearest rank); zero without samples.
     pub fn quantile(&self, share: f64) -> Duration {
         #[expect(
             clippy::cast_precision_loss,

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Docker: is it there, and does it answer.
+# Docker: installation, settings and readiness.
 
 readonly docker_settings=/etc/docker/daemon.json
 readonly docker_log=/var/log/startclaw/dockerd.log
@@ -19,7 +19,7 @@ docker_settings_text() {
 SETTINGS
 }
 
-# Writes Docker's settings where there are none; the settings of somebody else are left as they are.
+# Writes Docker's settings if there are none; existing ones are not changed.
 configure_docker() {
     [[ ! -e $docker_settings ]] || return 0
     say "Writing $docker_settings: instances outlive a restart of Docker, ports cost no process, logs are bounded."
@@ -27,7 +27,7 @@ configure_docker() {
     docker_settings_text >"$docker_settings"
 }
 
-# Removes what configure_docker wrote, unless somebody has changed it since. A Docker that runs keeps to it until it is restarted.
+# Removes what configure_docker wrote, unless it was changed since. A running Docker uses it until it is restarted.
 unconfigure_docker() {
     if docker_settings_text | cmp -s - "$docker_settings"; then
         rm "$docker_settings"
@@ -45,11 +45,11 @@ start_docker() {
     fi
 }
 
-# Returns when Docker answers, having started it if need be. It must be installed.
+# Returns when Docker answers, after starting it if necessary. It must be installed.
 ensure_docker() {
     if docker_answers; then
-        # After script/down --purge it still runs with our settings, and is to have them after its next restart too. One that
-        # has them from its command line is left alone: it would not start with both.
+        # After script/down --purge it still runs with our settings, and should keep them after its next restart. One that has them from its command
+        # line is not changed: it would not start with both.
         if [[ $(docker info --format '{{.LiveRestoreEnabled}}') == true ]] && ! pgrep --full 'dockerd.* --(live-restore|userland-proxy|log-)' >/dev/null; then
             configure_docker
         fi

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# The Rust toolchain: found where people have it, or installed. Needs common.sh and packages.sh.
+# The Rust toolchain: found or installed. Needs common.sh and packages.sh.
 
 readonly rustup_version=1.28.2
 readonly rustup_site=https://static.rust-lang.org
 
-# The oldest Rust that builds the project.
+# The oldest Rust that can build the project.
 rust_wanted() {
     sed -n 's/^rust-version = "\(.*\)"/\1/p' "$project_root/Cargo.toml"
 }
 
-# The toolchain that the project is developed and tested with; rustup takes it on its own from rust-toolchain.toml.
+# The toolchain of development and tests; rustup reads it from rust-toolchain.toml.
 rust_pinned() {
     sed -n 's/^channel = "\(.*\)"/\1/p' "$project_root/rust-toolchain.toml"
 }
 
-# True when the cargo on the path goes with a rustc that is new enough.
+# True if cargo on the path uses a rustc that is new enough.
 rust_suffices() {
     local version
     have_command cargo && have_command rustc || return 1
@@ -23,8 +23,8 @@ rust_suffices() {
     printf '%s\n' "$(rust_wanted)" "${version%%-*}" | sort --check=quiet --version-sort
 }
 
-# Puts a Rust that is new enough on this script's path; false when there is none.
-# sudo takes the person's own folders off the path, so theirs is looked into as well.
+# Adds a Rust that is new enough to this script's path; false if there is none. sudo removes the user's own folders from the path, so theirs are
+# searched as well.
 find_rust() {
     rust_suffices && return 0
     local home found=$PATH found_rustup=${RUSTUP_HOME-} homes=("$HOME")
@@ -33,7 +33,7 @@ find_rust() {
         [[ -x $home/bin/cargo ]] || continue
         export PATH=$home/bin:$found
         rust_suffices && return 0
-        # rustup looks for its toolchains in the home of whoever calls it; the packages of root's builds stay in root's.
+        # rustup looks for its toolchains in the caller's home; the packages of root's builds stay in root's.
         if [[ $home == */.cargo && -d ${home%/.cargo}/.rustup ]]; then
             export RUSTUP_HOME=${home%/.cargo}/.rustup
             rust_suffices && return 0
@@ -44,12 +44,12 @@ find_rust() {
     return 1
 }
 
-# For scripts that run cargo and do not call bootstrap.
+# For scripts that run cargo without bootstrap.
 need_rust() {
     find_rust || die "there is no Rust $(rust_wanted) or newer here: script/bootstrap installs it"
 }
 
-# Somebody's own toolchain is not changed: whoever has rustup is told the command.
+# An existing rustup is not changed: the command to run is printed instead.
 ensure_rust() {
     find_rust && return 0
     local wanted
@@ -66,7 +66,7 @@ ensure_rust() {
     find_rust || die "Rust $wanted was installed, but ${CARGO_HOME:-$HOME/.cargo}/bin/cargo does not work"
 }
 
-# The checksums are those that https://static.rust-lang.org/rustup/archive/1.28.2/TARGET/rustup-init.sha256 told.
+# The checksums are those of https://static.rust-lang.org/rustup/archive/1.28.2/TARGET/rustup-init.sha256.
 install_rust() {
     local target sum directory status=0
     case $(debian_architecture) in
@@ -78,7 +78,7 @@ install_rust() {
         "$rustup_site/rustup/archive/$rustup_version/$target/rustup-init" &&
         sha256sum --check --status <<<"$sum  $directory/rustup-init"; then
         chmod 0700 "$directory/rustup-init"
-        # Debian's own Rust, too old, may be on the path: that is no hindrance.
+        # An outdated Rust of Debian on the path does not matter.
         RUSTUP_INIT_SKIP_PATH_CHECK=yes quietly "$directory/rustup-init" -y --no-modify-path \
             --profile minimal --default-toolchain "$1" || status=$?
     else
@@ -88,7 +88,7 @@ install_rust() {
     [[ $status -eq 0 ]] || die "rustup could not be fetched whole, or could not install Rust $1"
 }
 
-# What only the lints need.
+# Additional components for the lints.
 ensure_rust_lints() {
     (cd "$project_root" && cargo clippy --version && cargo fmt --version) >/dev/null 2>&1 && return 0
     say "Installing clippy and rustfmt."

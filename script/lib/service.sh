@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# The two services: the daemon and Caddy. Under systemd they are units, elsewhere script/lib/keep holds them.
+# The two services: the daemon and Caddy. With systemd they are units, else script/lib/keep runs them.
 
 readonly service_pids=/run/startclaw-services
 readonly caddy_user=startclaw-caddy
 readonly services=(startclaw startclaw-caddy)
 
-# Prints the command of a service, one word a line.
+# Prints the command of a service, one word per line.
 service_command() {
     case $1 in
         startclaw)
             printf '%s\n' /usr/local/bin/startclaw serve
             ;;
         startclaw-caddy)
-            # Not root: Caddy talks to strangers. It needs one privilege, for ports below 1024.
+            # Not root: Caddy is exposed to the internet. It needs one privilege, for ports below 1024.
             printf '%s\n' setpriv --pdeathsig TERM --reuid "$caddy_user" --regid "$caddy_user" --clear-groups \
                 --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --no-new-privs \
                 env XDG_DATA_HOME=/var/lib/startclaw/caddy XDG_CONFIG_HOME=/var/lib/startclaw/caddy HOME=/var/lib/startclaw/caddy \
@@ -21,7 +21,7 @@ service_command() {
     esac
 }
 
-# What a service was started from, in one hash: while it is the same, the service need not be started again.
+# Hash of everything that a service was started from: while it is the same, no restart is needed.
 service_hash() {
     {
         service_command "$1"
@@ -35,7 +35,7 @@ service_hash() {
     } 2>/dev/null | sha256sum
 }
 
-# False when a part of the service changed since it was started, or nobody wrote down what it was started from.
+# False if a part of the service changed since its start, or if its hash is missing.
 service_is_current() {
     [[ -f $service_pids/$1.hash && $(<"$service_pids/$1.hash") == "$(service_hash "$1")" ]]
 }
@@ -48,7 +48,7 @@ service_runs() {
     fi
 }
 
-# The pid of the service's keep. The number in the file may be a stranger's by now: so it is asked what it is.
+# The pid of the service's keep. The pid in the file may have been reused, so its command line is checked.
 kept_pid() {
     local pid words
     pid=$(cat "$service_pids/$1.pid" 2>/dev/null) || return 1
@@ -58,7 +58,7 @@ kept_pid() {
 
 start_service() {
     local hash
-    # From before the start: a change in the meantime is then seen as one.
+    # Computed before the start, so that a change in the meantime is detected.
     hash=$(service_hash "$1")
     if have_systemd; then
         systemctl enable --quiet "$1"
@@ -67,7 +67,7 @@ start_service() {
         local command attempt
         mapfile -t command < <(service_command "$1")
         detached "$project_root/script/lib/keep" "$1" "${command[@]}" >/dev/null 2>&1
-        # The next that asks whether it runs has to be told so.
+        # Wait until it counts as running, for the next check.
         for ((attempt = 0; attempt < 100; attempt++)); do
             ! service_runs "$1" || break
             sleep 0.05
@@ -77,7 +77,7 @@ start_service() {
     printf '%s\n' "$hash" >"$service_pids/$1.hash"
 }
 
-# Returns when it has ended. Where there is a unit it is disabled too, also when it does not run just now: it may be about to.
+# Returns when it has ended. A unit is disabled too, even if it is not running: it may be about to start.
 stop_service() {
     local pid attempt
     if have_systemd; then
@@ -98,7 +98,7 @@ restart_service() {
     start_service "$1"
 }
 
-# Puts the units where systemd finds them; says 1 (false) when they were there already.
+# Installs the units; returns 1 (false) if they were already installed.
 install_units() {
     have_systemd || return 1
     local unit changed=1

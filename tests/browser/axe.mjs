@@ -1,21 +1,21 @@
-// What is asked of every page: axe-core finds nothing serious, nothing is against the policy, and little is sent.
+// Checks of every page: axe-core finds nothing serious, no policy violations, and little is sent.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SIZES, THEMES } from "./looks.mjs";
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve("axe-core/axe.min.js")), "utf8");
 
-// Looks at the page as it is, in both themes and sizes. Gives faults in words, none when all is well.
+// Checks the page in its current state, in both themes and sizes. Returns faults as text, an empty list if there are none.
 export async function faultsOf(page) {
   const faults = [];
-  // Not by a script element: the policy allows none.
+  // Not by a script element, which the policy forbids.
   await page.evaluate(AXE);
   for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewportSize(viewport);
     for (const colorScheme of THEMES) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       const found = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
-      if (found.passes.length < 10) faults.push(`${size} ${colorScheme}: axe looked at nothing`);
+      if (found.passes.length < 10) faults.push(`${size} ${colorScheme}: axe checked nothing`);
       for (const { id, impact, nodes } of found.violations.filter((v) => ["serious", "critical"].includes(v.impact))) {
         const where = nodes.slice(0, 3).map((n) => `${n.html.slice(0, 120)} ${n.failureSummary}`);
         faults.push(`${size} ${colorScheme}: ${impact} ${id}: ${where.join(" | ")}`);
@@ -28,7 +28,7 @@ export async function faultsOf(page) {
   return faults;
 }
 
-// Bytes of scripts and styles as they were sent.
+// Transferred bytes of scripts and styles.
 export const weight = (page) =>
   page.evaluate(() =>
     performance
@@ -37,7 +37,7 @@ export const weight = (page) =>
       .reduce((sum, r) => sum + r.encodedBodySize, 0),
   );
 
-// Milliseconds from the request until something was painted.
+// Milliseconds from the request to the first paint.
 export const firstPaint = (page) =>
   page.evaluate(
     () =>

@@ -1,8 +1,7 @@
-// What the scripts beside it share: a browser that trusts the platform's certificates, people in it, and what must not
-// happen on any page.
+// Shared by the scripts in this folder: a browser that trusts the platform's certificates, users, and what must not happen on any page.
 //
-// A script gets its parameters as JSON in its first argument. Each line that it prints is a message: { ask }, which waits
-// for an answer, a line on standard input; or, in the end, { done }.
+// A script gets its parameters as JSON in its first argument. Each line that it prints is a message: { ask }, which waits for an answer, a line on
+// standard input; or, at the end, { done }.
 import { createHash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -11,27 +10,27 @@ import { chromium } from "playwright-core";
 import { noteJumps } from "./jumps.mjs";
 
 const parameters = JSON.parse(process.argv[2]);
-// How long anything may take on a machine that does much else.
+// Timeout of a step on a busy host.
 const PATIENCE = 60_000;
 
 const input = createInterface({ input: process.stdin });
 const lines = input[Symbol.asyncIterator]();
 const print = (message) => console.log(JSON.stringify(message));
 
-// Has the test do something outside the browser, and gives its answer.
+// Makes the test do something outside the browser, and returns its answer.
 export async function outside(ask) {
   print({ ask });
   return JSON.parse((await lines.next()).value);
 }
 
-// The browser takes what Caddy's own authority signed, and nothing else that is not good.
+// The browser accepts certificates of Caddy's own authority, and no other invalid ones.
 function trust() {
   const { publicKey } = new X509Certificate(readFileSync(parameters.authority));
   const digest = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" }));
   return `--ignore-certificate-errors-spki-list=${digest.digest("base64")}`;
 }
 
-// Runs in each page before anything else: notes what nobody sees.
+// Runs in each page before its scripts: records policy violations, which are invisible.
 function watch() {
   window.noted = { violations: [] };
   document.addEventListener("securitypolicyviolation", (e) =>
@@ -39,8 +38,8 @@ function watch() {
   );
 }
 
-// Runs `script` with the parameters and a way to make people: each has a browser context of their own. Fails when anything
-// jumped on a page of ours, whatever the script was after.
+// Runs `script` with the parameters and a function that creates users, each with its own browser context. Fails on any layout shift on a page of the
+// portal.
 export async function drive(script) {
   const browser = await chromium.launch({
     executablePath: fileURLToPath(new URL("chromium", import.meta.url)),
@@ -66,7 +65,7 @@ export async function drive(script) {
       pages.push(page);
       page.on("pageerror", (error) => faults.push(`${page.url()}: ${error}`));
       page.on("console", (message) => {
-        // That a page itself was refused is for the script to judge.
+        // The status of the page itself is checked by the script.
         const refused = message.text().startsWith("Failed to load") && message.location().url === page.url();
         if (message.type() === "error" && !refused) faults.push(`${page.url()}: ${message.text()}`);
       });
@@ -89,7 +88,7 @@ export async function drive(script) {
   }
 }
 
-// A form's field, by its label.
+// A form field, by its label.
 export const field = (page, label) => page.getByLabel(label, { exact: true });
 export const press = (page, name) => page.getByRole("button", { name }).first().click();
 export const follow = (page, name) => page.getByRole("link", { name }).first().click();
@@ -102,7 +101,7 @@ export async function signIn(page, site, email, password) {
   await page.waitForURL((url) => url.pathname !== "/sign-in");
 }
 
-// Notes the WebSockets of a page, as they come.
+// Records the WebSockets of a page.
 export function sockets(page) {
   const all = [];
   page.on("websocket", (socket) => {
@@ -114,23 +113,23 @@ export function sockets(page) {
   return all;
 }
 
-// Waits until the Control UI is connected: its socket stays open and brought more than a greeting.
+// Waits until the Control UI is connected: its socket stays open and received more than a greeting.
 export async function connected(page, all) {
   const deadline = Date.now() + PATIENCE;
   while (!all.some((s) => s.received >= 3 && !s.closed) && Date.now() < deadline) await page.waitForTimeout(100);
-  // The rest of it, as far as it comes: some of its requests never end.
+  // Also for the rest, as far as it loads: some of its requests never end.
   await page.waitForLoadState("networkidle", { timeout: 5_000 }).catch(() => {});
   return all.some((s) => s.received >= 3 && !s.closed);
 }
 
-// Waits until none of its sockets is open.
+// Waits until all its sockets are closed.
 export async function disconnected(page, all) {
   const deadline = Date.now() + PATIENCE;
   while (!all.every((s) => s.closed) && Date.now() < deadline) await page.waitForTimeout(50);
   return all.every((s) => s.closed);
 }
 
-// All text of a page, also inside its components.
+// All text of a page, including that of its components.
 export const textOf = (page) =>
   page.evaluate(() => {
     const all = (node) =>

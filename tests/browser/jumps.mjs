@@ -1,20 +1,20 @@
-// Nothing on our pages may jump under the reader's eyes: neither as a page comes, nor when live data arrive. What moves
-// within half a second of somebody's input is what they asked for; the browser tells that apart.
+// No layout shifts on our pages: neither while a page loads, nor when live data arrive. Shifts within half a second of user input are expected; the
+// browser reports those separately.
 import { SIZES, THEMES } from "./looks.mjs";
 
-// Notes what jumps on all pages of ours that a browser context opens.
+// Records layout shifts on all pages of the portal in a browser context.
 export async function noteJumps(context, site, jumps) {
   await context.exposeBinding("noteJump", (_, jump) => jumps.push(jump));
   await context.addInitScript(watchJumps, site);
 }
 
-// Runs in each page before anything else.
+// Runs in each page before its scripts.
 function watchJumps(site) {
-  // OpenClaw's own pages are not ours to judge.
+  // OpenClaw's own pages are not checked.
   if (location.origin !== site) return;
   const name = (node) => {
     const element = node instanceof Element ? node : node?.parentElement;
-    if (!element) return "what is gone";
+    if (!element) return "a removed element";
     return [element.localName, ...(element.id ? [`#${element.id}`] : []), ...[...element.classList].map((c) => `.${c}`)].join("");
   };
   const place = ({ x, y, width, height }) => `${width}×${height} at ${x},${y}`;
@@ -38,16 +38,16 @@ function watchJumps(site) {
   addEventListener("pagehide", window.steady.note);
 }
 
-// What a page would ask for in a minute it asks for in a second.
+// Requests that a page sends within a minute are sent within a second.
 function hurry() {
   const wait = window.setTimeout;
   window.setTimeout = (run, time, ...rest) => wait(run, Math.min(time, 1000), ...rest);
 }
 
-// Waits until nothing is excused any more by a click that was: it is for half a second.
+// Waits until no shift is excused by an earlier click any more: that lasts half a second.
 export const unexcused = (page) => page.waitForTimeout(600);
 
-// Comes to a page again in every size and theme, and stays until live data have arrived. `reach` brings a tab there.
+// Opens a page again in every size and theme, and stays until live data have arrived. `reach` navigates a tab there.
 export async function comeAndStay(context, reach) {
   const looks = Object.values(SIZES).flatMap((viewport) => THEMES.map((colorScheme) => ({ viewport, colorScheme })));
   await Promise.all(
@@ -58,7 +58,7 @@ export async function comeAndStay(context, reach) {
       await page.emulateMedia({ colorScheme });
       await reach(page);
       await page.waitForFunction(() => window.steady.isLive());
-      // What moved is known when the frame after it was drawn.
+      // A shift is reported after the next frame was drawn.
       const drawn = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
       await page.evaluate(drawn);
       await page.evaluate(() => window.steady.note());

@@ -1,7 +1,7 @@
-// How long it takes until something is painted: on our pages, on OpenClaw's own, and on a page with a line of text.
+// Measures the time to first paint: on our pages, on OpenClaw's own, and on a page with one line of text.
 //
-// Parameters: { site, email, password, pages: [path], name, origin, rounds }: whose instance `name` at `origin` is. Gives, for
-// each address, milliseconds in a browser that keeps nothing but the cookies (`fresh`), and at the next visit (`again`).
+// Parameters: { site, email, password, pages: [path], name, origin, rounds }: the user owns instance `name` at `origin`. Returns, for each address,
+// milliseconds in a browser with no cache but cookies (`fresh`), and at the next visit (`again`).
 import { firstPaint } from "./axe.mjs";
 import { drive, press, signIn } from "./browser.mjs";
 

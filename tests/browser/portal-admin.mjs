@@ -1,6 +1,6 @@
-// The whole way of an admin, with a user beside them whose session ends, and a guest who is invited.
+// The journey of an admin, beside a user whose session ends, and an invited guest.
 //
-// Parameters: { site, admin, user, guest, password, newPassword }. The user has an instance "bob", somebody else "alice".
+// Parameters: { site, admin, user, guest, password, newPassword }. The user has an instance "bob", another account has "alice".
 import { drive, field, follow, press, signIn } from "./browser.mjs";
 
 drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
@@ -31,7 +31,7 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
     seen.headings.push(await page.getByRole("heading", { level: 1 }).innerText());
   }
 
-  // Suspended, a user is out at once, and in again when the admin says so.
+  // A suspended user is signed out at once, and can sign in again when the admin resumes the account.
   await signIn(theirs.page, site, user, password);
   await page.getByLabel("Search by e-mail").fill(user);
   await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
@@ -49,7 +49,7 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
   await signIn(theirs.page, site, user, password);
   seen.again = where(theirs.page);
 
-  // A link to set a password: once.
+  // A link to set a password works once.
   await press(page, "Create a reset link");
   const reset = await page.locator("code.once").innerText();
   await one.page.goto(reset);
@@ -61,7 +61,7 @@ drive(async ({ site, admin, user, guest, password, newPassword, person }) => {
   seen.resetTwice = (await two.page.goto(reset)).status();
   await press(one.page, "Sign out");
 
-  // An invitation: once.
+  // An invitation works once.
   await follow(page, "Invites");
   await press(page, "Create a link");
   const invitation = await page.locator("code.once").innerText();

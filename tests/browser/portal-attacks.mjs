@@ -1,6 +1,6 @@
-// What a tenant's pages can try against whoever is signed in to the portal and looks at them.
+// Attacks by a tenant's pages on a visitor who is signed in to the portal.
 //
-// Parameters: { site, evil, email, password }. The origin `evil` is a sibling: its pages are what we say they are.
+// Parameters: { site, evil, email, password }. The origin `evil` is a sibling subdomain, whose pages this script provides.
 import { drive, signIn } from "./browser.mjs";
 
 const SESSION = "__Host-startclaw";
@@ -15,7 +15,7 @@ drive(async ({ site, evil, email, password, person }) => {
     return page;
   };
   const session = async ({ context }) => (await context.cookies(site)).filter((c) => c.name === SESSION).map((c) => c.value);
-  // All the ways to put a cookie where the portal would read it.
+  // All ways to plant a cookie that the portal would read.
   const plant = (page) =>
     page.evaluate(
       ({ name, hostname }) => {
@@ -43,7 +43,7 @@ drive(async ({ site, evil, email, password, person }) => {
     site,
   );
 
-  // Planting, on a signed-in user and on somebody who is about to.
+  // Planting, on a signed-in user and on one who is about to sign in.
   await plant(page);
   seen.kept = JSON.stringify(await session(victim)) === JSON.stringify(before);
   await victim.page.goto(`${site}/account`);
@@ -54,7 +54,7 @@ drive(async ({ site, evil, email, password, person }) => {
   const fixed = await session(fresh);
   seen.fixed = fixed.length !== 1 || fixed[0] === "planted";
 
-  // Forms, a fetch with a body that needs no question before it, and a link that a form follows.
+  // Forms, a fetch that needs no preflight, and a link that a form follows.
   const post = async (path) => {
     const form = await lure(victim);
     const [answer] = await Promise.all([

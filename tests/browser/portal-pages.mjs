@@ -1,12 +1,12 @@
-// Looks at pages: axe-core, the policy, the console, how much was sent, and that nothing jumps.
+// Checks pages: axe-core, the policy, the console, transferred bytes, and layout shifts.
 //
-// Parameters: { site, password, people: [{ email, pages: ["PATH" or "PATH, WHAT IT BECOMES"] }] }. Without an address
-// somebody is signed out. Asks the test to have alice { log } a line.
+// Parameters: { site, password, people: [{ email, pages: ["PATH" or "PATH, STATE"] }] }. Without an address the user is signed out. Asks the test to
+// make alice { log } a line.
 import { faultsOf, firstPaint, weight } from "./axe.mjs";
 import { drive, field, outside, press, signIn } from "./browser.mjs";
 import { comeAndStay, unexcused } from "./jumps.mjs";
 
-// What pages become: a form that was refused or answered, its other steps, and a log that continues.
+// States of pages: a rejected or checked form, its other steps, and a live log.
 async function refused(page) {
   await field(page, "Current password").fill("wrong, I am afraid");
   await field(page, "New password").fill("short");
@@ -33,7 +33,7 @@ async function tokenAnswered(page) {
   await field(page, "Bot token (optional)").blur();
   await page.locator("#telegram-answer", { hasText: "." }).waitFor();
 }
-// Lines come, one that is shown and one that waits. Nothing is pressed by the mouse: what moves just after it would not count.
+// Two new lines, one shown and one held back. No mouse clicks: shifts just after a click would not count.
 async function linesCame(page) {
   await outside({ log: "A line that is shown." });
   await page.locator("#log").getByText("A line that is shown.").first().waitFor();

@@ -1,6 +1,6 @@
-// A passkey's life, with Chromium's virtual authenticator: made, signed in with, removed, and then good for nothing.
+// The lifecycle of a passkey, with Chromium's virtual authenticator: added, used to sign in, removed, and then rejected.
 //
-// Parameters: { site, email, password }. Asks the test to { attack } the passkey of this id meanwhile.
+// Parameters: { site, email, password }. Asks the test to { attack } the passkey of this id while it exists.
 import { drive, outside, press, signIn } from "./browser.mjs";
 
 drive(async ({ site, email, password, person }) => {
@@ -19,7 +19,7 @@ drive(async ({ site, email, password, person }) => {
   });
   const signInByKey = async () => {
     await page.goto(`${site}/sign-in?next=/account`);
-    // Not by the mouse: people take longer over it than what moves may come after.
+    // No mouse click: shifts just after a click would be excused.
     await page.getByRole("button", { name: "Sign in with a passkey" }).dispatchEvent("click");
     await page.waitForFunction(
       () => location.pathname !== "/sign-in" || document.querySelector("[data-passkey-error]").textContent,

@@ -1,4 +1,4 @@
-// Makes the pictures of the main pages, at desktop and phone size, for the README.
+// Takes screenshots of the main pages, at desktop and phone size, for the README.
 //
 // Parameters: { site, admin, email, password, baseUrl, key, token, folder }.
 import { drive, field, follow, press, signIn } from "./browser.mjs";
@@ -37,7 +37,7 @@ drive(async ({ site, admin, email, password, baseUrl, key, token, folder, person
   await follow(page, "Manage alice");
   await press(page, "Back up now");
   await follow(page, "Manage alice");
-  // It is measured once a minute.
+  // Usage is sampled once a minute.
   await page.waitForTimeout(90_000);
   await page.reload();
   await picture(page, "instance");

@@ -1,10 +1,10 @@
-// The whole way of a new user: from the front page to an OpenClaw that is looked after, and out again.
+// The journey of a new user: from the front page to a managed OpenClaw, and signing out.
 //
 // Parameters: { site, origin, email, password, baseUrl, key, token }. Asks the test to { say } something to the bot.
 import { faultsOf, firstPaint, weight } from "./axe.mjs";
 import { connected, disconnected, drive, field, follow, outside, press, sockets, textOf } from "./browser.mjs";
 
-// Follows an operation on its page until it is over. Gives what one saw.
+// Follows an operation on its page until it is finished. Returns what was shown.
 async function watchOperation(page, done) {
   await page.waitForURL((url) => url.pathname.startsWith("/operations/"));
   const [clock, begun] = [Date.now(), await page.evaluate(() => performance.timeOrigin)];
@@ -59,12 +59,12 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await field(page, "Bot token (optional)").blur();
   await page.locator("#telegram-answer .good").waitFor();
   seen.telegramAnswer = await page.locator("#telegram-answer").innerText();
-  // The conversation is about backups; the approval of users has a test of its own.
+  // This conversation is about backups; approval of users has its own test.
   await page.getByText("Let everyone talk to it").click();
   await page.getByRole("checkbox", { name: "Open the bot to every Telegram user" }).check();
   await press(page, "Create my OpenClaw");
 
-  // It comes alive; somebody else's eyes rest on the same page meanwhile.
+  // It starts, while a second tab shows the same page.
   await page.waitForURL((url) => url.pathname.startsWith("/operations/"));
   const operation = page.url();
   const second = await context.newPage();
@@ -75,17 +75,17 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await second.close();
   seen.provision = await provision;
 
-  // In, without another prompt.
+  // Opens it, without another sign-in.
   const all = sockets(page);
   await press(page, "Open your OpenClaw");
   await page.waitForURL((url) => url.origin === origin && !url.pathname.startsWith("/.startclaw"));
   seen.connected = await connected(page, all);
   seen.text = await textOf(page);
-  // What OpenClaw's own pages log is not ours to judge.
+  // Messages of OpenClaw's own pages are not checked.
   faults.splice(0, faults.length, ...faults.filter((fault) => !fault.startsWith(origin)));
   await outside({ say: "pelicans" });
 
-  // Looked after.
+  // Manages it.
   const home = `${site}/instances/alice`;
   await page.goto(home);
   await press(page, "Restart");
@@ -104,7 +104,7 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await page.locator(".state-card").getByText("Live").waitFor();
   seen.restored = await outside({ say: "storks" });
 
-  // Out of both: a tab that is inside, and one on the pages.
+  // Signs out of both: a tab in the instance, and one on the portal.
   const inside = await context.newPage();
   const open = sockets(inside);
   seen.before = (await inside.goto(origin)).status();

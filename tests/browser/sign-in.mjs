@@ -1,7 +1,6 @@
-// Opens a sign-in link and says whether the Control UI comes up, signed in and connected.
+// Opens a sign-in link and reports whether the Control UI starts, signed in and connected.
 //
-// Parameters: { link, origin, otherOrigin }. otherOrigin is another instance's address, which
-// the same browser must not get into.
+// Parameters: { link, origin, otherOrigin }. otherOrigin is the address of another instance, which the same browser must not be able to open.
 import { connected, drive, sockets, textOf } from "./browser.mjs";
 
 drive(async ({ link, origin, otherOrigin, person }) => {
@@ -15,13 +14,13 @@ drive(async ({ link, origin, otherOrigin, person }) => {
     name, domain, secure, httpOnly, sameSite, path,
   }));
 
-  // The same link again, in a fresh browser: it was used.
+  // The same link again, in a fresh browser: it is already used.
   const stranger = await person();
   await stranger.page.goto(link);
   await stranger.page.waitForLoadState("networkidle");
   const usedTwice = new URL(stranger.page.url()).pathname === "/" && (await stranger.context.cookies()).length > 0;
 
-  // The neighbour: with the cookies of this browser, and with the cookie carried over by hand.
+  // The other instance: with the cookies of this browser, and with a copied cookie.
   const other = await (await context.newPage()).goto(otherOrigin);
   const mine = await context.cookies(origin);
   const thief = await person();

@@ -1,5 +1,5 @@
 //! Real Chromium, driven by playwright-core: a script in `tests/browser` gets its parameters as
-//! JSON, can ask the test to do something meanwhile, and answers with JSON.
+//! JSON, can ask the test to do something meanwhile, and returns JSON.
 
 use std::{path::Path, process::Stdio};
 
@@ -14,15 +14,15 @@ use crate::Platform;
 /// Runs `tests/browser/NAME.mjs` against a platform.
 ///
 /// # Panics
-/// When the script fails, with what it printed.
+/// If the script fails, with its output.
 pub async fn run(platform: &Platform, name: &str, parameters: Value) -> Value {
     run_with(platform, name, parameters, async |ask| panic!("{name}.mjs asks {ask}")).await
 }
 
-/// The same for a script that asks for something outside the browser to be done.
+/// The same for a script that asks for actions outside the browser.
 ///
 /// # Panics
-/// When the script fails, with what it printed.
+/// If the script fails, with its output.
 pub async fn run_with(
     platform: &Platform,
     name: &str,

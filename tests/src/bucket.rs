@@ -1,4 +1,4 @@
-//! A bucket that lives on when the machine does not: fake-gcs-server, which is not ours.
+//! A bucket that outlives the host: fake-gcs-server, a third-party program.
 
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -19,7 +19,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Starts it and waits until it takes connections.
+    /// Starts it and waits until it accepts connections.
     pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(root.path().join("backups")).expect("the bucket can be made");
@@ -42,7 +42,7 @@ impl Bucket {
         Self { server, port, root }
     }
 
-    /// The settings with which backups go there.
+    /// Settings that send backups there.
     pub fn settings(&self) -> String {
         format!(
             "[backup]\ndestination = \"gs://backups/some/prefix\"\nendpoint = \"http://127.0.0.1:{}\"\n",
@@ -56,7 +56,7 @@ impl Bucket {
         std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some())
     }
 
-    /// Where the objects lie.
+    /// The folder of the objects.
     pub fn root(&self) -> &Path {
         self.root.path()
     }

@@ -1,4 +1,4 @@
-//! Real Caddy, for as long as a test lasts.
+//! Real Caddy, for the duration of a test.
 
 use std::{
     path::Path,

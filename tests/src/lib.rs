@@ -1,5 +1,5 @@
-//! The platform as a stranger starts it: the real daemon, real Caddy, real Docker, the real
-//! OpenClaw. Only Telegram and the model provider are stand-ins that speak the real protocol.
+//! The platform as in production: the real daemon, real Caddy, real Docker, the real OpenClaw. Only
+//! Telegram and the model provider are fakes with the real protocol.
 
 pub mod browser;
 pub mod bucket;
@@ -16,10 +16,10 @@ pub use platform::Platform;
 
 use std::time::Duration;
 
-/// Waits until `holds` gives something, at most `limit`.
+/// Waits until `holds` returns a value, at most `limit`.
 ///
 /// # Panics
-/// When the limit is over, saying what was waited for.
+/// On timeout, with the condition.
 pub async fn until<T>(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = std::time::Instant::now();
     loop {

@@ -1,24 +1,24 @@
-//! Somebody with an account, as a program sees the portal: forms and links, without a browser.
+//! A user of the portal, as a program: forms and links, without a browser.
 
 use reqwest::{Client, Response, header};
 
 use crate::Platform;
 
-/// A password that may be chosen.
+/// A valid password.
 pub const PASSWORD: &str = "four words in a row";
 
 /// A signed-in user.
 pub struct Person {
     client: Client,
     site: String,
-    /// Their address.
+    /// Their e-mail address.
     pub email: String,
-    /// The cookie of their session.
+    /// Their session cookie.
     pub cookie: String,
 }
 
 impl Person {
-    /// Makes an account.
+    /// Signs up.
     pub async fn sign_up(platform: &Platform, email: &str) -> Self {
         let nobody = Self::nobody(platform);
         let made = nobody.post("/sign-up", &[("email", email), ("password", PASSWORD)]).await;
@@ -27,7 +27,7 @@ impl Person {
         Self { email: email.to_owned(), cookie, ..nobody }
     }
 
-    /// Makes an account for an admin, as an operator does, and chooses its password.
+    /// Creates an admin account, as an operator does, and sets its password.
     pub async fn admin(platform: &Platform, email: &str) -> Self {
         let made = platform.json(&["accounts", "create", email, "--admin", "--json"]).await;
         let link = made["link"]["url"].as_str().expect("a link");
@@ -38,7 +38,7 @@ impl Person {
         Self { email: email.to_owned(), cookie, ..nobody }
     }
 
-    /// Whoever is not signed in.
+    /// A client that is not signed in.
     pub fn nobody(platform: &Platform) -> Self {
         Self {
             client: platform.client(),
@@ -48,20 +48,20 @@ impl Person {
         }
     }
 
-    /// Looks at a page.
+    /// Gets a page.
     pub async fn get(&self, path: &str) -> Response {
         let request = self.client.get(format!("{}{path}", self.site));
         request.header("cookie", &self.cookie).send().await.expect("the page answers")
     }
 
-    /// A page's text, without what changes on its own: the addresses on it, of links and forms.
+    /// The addresses of links and forms on a page, which do not change over time.
     pub async fn addresses(&self, path: &str) -> Vec<String> {
         let page = self.get(path).await.text().await.expect("a text");
         let found = page.split(['"', '\'']).filter(|part| part.starts_with('/'));
         found.map(str::to_owned).collect()
     }
 
-    /// Sends a form, as our own page does.
+    /// Sends a form, as a page of the portal does.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
         let headers = [("origin", self.site.as_str()), ("sec-fetch-site", "same-origin")];
         self.post_with(path, form, &headers).await
@@ -86,7 +86,7 @@ impl Person {
         request.send().await.expect("the page answers")
     }
 
-    /// Makes an instance of their own on the portal. Gives the operation's id.
+    /// Creates an instance on the portal. Returns the operation's id.
     pub async fn make(&self, name: &str) -> String {
         let made = self.post("/new", &[("name", name), ("provider", "none")]).await;
         let status = made.status();
@@ -96,13 +96,13 @@ impl Person {
     }
 }
 
-/// Where an answer leads.
+/// The address that a response redirects to.
 pub fn location(answer: &Response) -> String {
     let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
     to.unwrap_or_default().to_owned()
 }
 
-/// The cookie of the session that an answer opens.
+/// The session cookie that a response sets.
 pub fn session_of(answer: &Response) -> Option<String> {
     let set = answer.headers().get_all(header::SET_COOKIE).iter().filter_map(|c| c.to_str().ok());
     let mut sessions = set.filter(|cookie| cookie.starts_with("__Host-startclaw="));

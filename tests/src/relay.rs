@@ -1,5 +1,5 @@
-//! Docker's socket at another path, which a test can take away: for the platform that is
-//! Docker being stopped, and for all others on the machine nothing.
+//! Docker's socket at another path, which a test can remove: for the platform Docker is stopped,
+//! while all others on the host are not affected.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Where Docker is in truth.
+/// Docker's real socket.
 const DOCKER: &str = "/var/run/docker.sock";
 
-/// A way to Docker that can be cut.
+/// A connection to Docker that can be cut.
 pub struct Relay {
     dir: TempDir,
     passing: Option<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Opens the way.
+    /// Starts the relay.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut relay = Self { dir, passing: None };
@@ -37,17 +37,17 @@ impl Relay {
         format!("socket = \"unix://{}\"\n", self.path().display())
     }
 
-    /// Ends every connection and takes the socket away.
+    /// Closes every connection and removes the socket.
     pub async fn cut(&mut self) {
         if let Some(passing) = self.passing.take() {
             passing.abort();
-            // The connections end with the task that has them.
+            // The connections end with the task that owns them.
             let _ = passing.await;
         }
         std::fs::remove_file(self.path()).expect("the socket was there");
     }
 
-    /// Puts the socket back.
+    /// Creates the socket again.
     pub fn reconnect(&mut self) {
         let listener = UnixListener::bind(self.path()).expect("a socket can be made");
         self.passing = Some(tokio::spawn(async move {

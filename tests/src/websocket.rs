@@ -1,4 +1,4 @@
-//! A WebSocket (RFC 6455), as much of it as it takes to see whether one stays open.
+//! A minimal WebSocket client (RFC 6455), enough to check whether a connection stays open.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the other side may take to say what is waited for.
+/// How long a response may take.
 const ANSWER: Duration = Duration::from_secs(30);
 
 const TEXT: u8 = 1;
@@ -38,7 +38,7 @@ impl WebSocket {
 
     async fn send(&mut self, kind: u8, payload: &[u8]) {
         let mut frame = vec![0x80 | kind];
-        // A client has to mask; with a mask of zeros the payload stays as it is.
+        // A client has to mask; a mask of zeros leaves the payload unchanged.
         match u16::try_from(payload.len()).expect("a short message") {
             short @ 0..=125 => frame.push(0x80 | u8::try_from(short).expect("it is short")),
             long => {
@@ -67,7 +67,7 @@ impl WebSocket {
         (kind, payload)
     }
 
-    /// Says something and waits for a message that `holds`.
+    /// Sends a message and waits for one that `holds`.
     pub async fn ask(&mut self, message: &Value, holds: impl Fn(&Value) -> bool) -> Value {
         self.send(TEXT, message.to_string().as_bytes()).await;
         let wait = async {
@@ -84,7 +84,7 @@ impl WebSocket {
         timeout(ANSWER, wait).await.expect("the other side answers")
     }
 
-    /// Sends a ping and waits for its pong: bytes go both ways.
+    /// Sends a ping and waits for its pong, which tests both directions.
     pub async fn ping(&mut self, payload: &str) {
         self.send(PING, payload.as_bytes()).await;
         let wait = async { while self.receive().await != (PONG, payload.into()) {} };

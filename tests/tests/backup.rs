@@ -1,5 +1,5 @@
-//! Backups and restores of a real OpenClaw: what it is told comes back, and what it is told later
-//! does not.
+//! Backups and restores of a real OpenClaw: it remembers what it learned before the backup, and not
+//! what came later.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ const MODEL_KEY: &str = "sk-canary-0a1b2c";
 const BOT_TOKEN: &str = "654321:AAE-canary-9f8e7d";
 const ANSWER: Duration = Duration::from_secs(90);
 
-/// A person who writes to the bot.
+/// A user who writes to the bot.
 struct Chat<'a> {
     platform: &'a Platform,
     telegram: &'a fake::telegram::Telegram,
 }
 
 impl Chat<'_> {
-    /// Says something and waits for the answer.
+    /// Sends a message and waits for the answer.
     async fn say(&self, text: &str, answer: &str) {
         let webhook =
             until("the bot has set its webhook", ANSWER, async || self.telegram.webhook()).await;
@@ -63,7 +63,7 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
     let chat = Chat { platform: &platform, telegram: &telegram };
     chat.say("repeat pelicans", "echo: pelicans").await;
 
-    // The connection of somebody who is there stays open, and nobody notices more than a moment.
+    // Existing connections stay open, and the pause is hardly noticeable.
     let cookie = platform.sign_in("alice").await;
     let run = platform.run_of("alice");
     let taken = platform.json(&["backup", "alice", "--json"]).await;
@@ -74,7 +74,7 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
         taken["steps"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     assert_eq!(steps, ["scan", "quiesce", "freeze", "commit"]);
     println!("{:#}", taken["steps"]);
-    // It had rested, and takes work again.
+    // It was quiesced, and works again.
     chat.say("repeat herons", "echo: herons").await;
     assert!(model.last().contains("pelicans"), "it has the whole conversation");
 
@@ -106,7 +106,7 @@ async fn it_remembers_what_was_said_before_the_backup_and_not_what_was_said_afte
     plain_restic_opens_it_with_the_master_key(&platform).await;
 }
 
-/// It comes up beside the living one, which does not notice, and says nothing to anybody.
+/// It boots beside the live instance, which is not affected, and sends no messages.
 async fn a_drill_finds_the_backup_good(
     platform: &Platform,
     telegram: &fake::telegram::Telegram,
@@ -121,11 +121,11 @@ async fn a_drill_finds_the_backup_good(
     assert!(good >= 2 && checked.ends_with("are good"), "{checked}");
     assert_eq!(telegram.sent().len(), said);
     assert_eq!(platform.run_of("alice"), run, "it was not restarted");
-    assert_eq!(platform.objects("volume").len(), 1, "what it made is gone");
+    assert_eq!(platform.objects("volume").len(), 1, "its volume is removed");
     assert_eq!(platform.objects("container").len(), 1);
 }
 
-/// The way that docs/backups.md tells, word by word.
+/// The procedure of docs/backups.md, literally.
 async fn plain_restic_opens_it_with_the_master_key(platform: &Platform) {
     let id = platform.status("alice").await["id"].as_str().unwrap().to_owned();
     let script = r#"
@@ -145,7 +145,7 @@ async fn plain_restic_opens_it_with_the_master_key(platform: &Platform) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Deprovision takes a final backup; restore brings the instance back with its secrets.
+/// Deprovision takes a final backup; restore recreates the instance with its secrets.
 async fn a_removed_one_comes_back(
     platform: &Platform,
     chat: &Chat<'_>,
@@ -157,10 +157,10 @@ async fn a_removed_one_comes_back(
     let back = platform.json(&["restore", "alice", "latest", "--json"]).await;
     assert_eq!(back["state"], "succeeded", "{back:#}");
     chat.say("repeat ibises", "echo: ibises").await;
-    assert!(model.last().contains("herons"), "it is who it was");
+    assert!(model.last().contains("herons"), "it remembers");
 }
 
-/// What the vault holds and what the user said is in no repository in the clear.
+/// Neither secrets of the vault nor messages are in a repository in plain text.
 fn nothing_in_the_clear(platform: &Platform) {
     let repositories = platform.path("data/backups/repositories");
     assert!(repositories.is_dir());
@@ -193,17 +193,17 @@ async fn a_frozen_instance_goes_on_by_itself_when_the_daemon_stays_away() {
     platform.docker(&["pause", &container]);
     assert_eq!(status(&platform).trim(), "paused");
     let begun = Instant::now();
-    until("it goes on", Duration::from_secs(10), async || {
+    until("it is unfrozen", Duration::from_secs(10), async || {
         (status(&platform).trim() == "running").then_some(())
     })
     .await;
     assert!(begun.elapsed() > Duration::from_secs(1), "not before its time");
     assert!(watchdog.wait_with_output().unwrap().status.success());
 
-    // And within 10 s of the daemon's return when the watchdog is gone too.
+    // Without a watchdog too, within 10 s of the daemon's start.
     platform.docker(&["pause", &container]);
     platform.start_daemon().await;
-    until("the daemon lets it go on", Duration::from_secs(10), async || {
+    until("the daemon unfreezes it", Duration::from_secs(10), async || {
         (status(&platform).trim() == "running").then_some(())
     })
     .await;
@@ -227,7 +227,7 @@ async fn kill_9_of_the_daemon_during_backups_leaves_the_instance_live_and_the_re
         assert_eq!(done["state"], "succeeded", "killed after {delay} ms: {done:#}");
         assert!(platform.is_running("alice"));
     }
-    // So does one while a drill boots, of which nothing is left.
+    // The same for a kill while a restore test boots; it leaves nothing behind.
     let (status, operation) = platform.api("POST", "/drill", Some(json!({}))).await;
     assert_eq!(status, 202, "{operation}");
     until("the drill boots", ANSWER, async || {

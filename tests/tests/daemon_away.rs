@@ -1,5 +1,4 @@
-//! The daemon killed and started again, as people with open pages see it; and firewall rules that
-//! somebody tears down.
+//! The daemon killed and restarted while pages are open; and firewall rules that are deleted.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -19,7 +18,7 @@ async fn without_the_daemon_websockets_stay_open_and_requests_wait() {
     let before = platform.run_of("alice");
     let (client, origin) = (platform.upgrading_client(), platform.origin("alice"));
     let mut socket = WebSocket::open(&client, &origin, &cookie).await;
-    // Only who has introduced itself may stay.
+    // Only an introduced client may stay connected.
     let hello = json!({ "type": "req", "id": "1", "method": "connect", "params": {
         "minProtocol": 1, "maxProtocol": 99, "role": "operator", "scopes": ["operator.read"],
         "client": {
@@ -48,7 +47,7 @@ async fn without_the_daemon_websockets_stay_open_and_requests_wait() {
     let question = json!({ "type": "req", "id": "2", "method": "health", "params": {} });
     let health = socket.ask(&question, |said| said["id"] == "2").await;
     assert_eq!(health["ok"], true, "{health:#}");
-    assert_eq!(platform.run_of("alice"), before, "a new daemon leaves alone what lives");
+    assert_eq!(platform.run_of("alice"), before, "a new daemon does not touch live instances");
     assert_eq!(platform.events("alice", "failed").await, [""; 0]);
 }
 
@@ -65,8 +64,8 @@ async fn walls_that_somebody_tears_down_are_put_up_again() {
     for change in breaks {
         nft(change).expect("the table can be changed");
         assert_ne!(listing().as_ref(), Some(&whole), "{change:?} changed nothing");
-        // It looks every five seconds; a busy machine gets some more.
-        until(&format!("mended after {change:?}"), Duration::from_secs(15), async || {
+        // It checks every five seconds; a busy host may take longer.
+        until(&format!("repaired after {change:?}"), Duration::from_secs(15), async || {
             (listing().as_ref() == Some(&whole)).then_some(())
         })
         .await;
@@ -74,7 +73,7 @@ async fn walls_that_somebody_tears_down_are_put_up_again() {
     assert!(platform.metric("startclaw_firewall_repairs_total").await >= 2.0);
 }
 
-/// Runs `nft`; `None` when it fails.
+/// Runs `nft`; `None` if it fails.
 fn nft(arguments: &[&str]) -> Option<String> {
     let output = Command::new("nft").args(arguments).output().expect("nft runs");
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,11 +1,11 @@
-//! Docker stopped and started again, as the platform sees it.
+//! Docker stopped and restarted, as seen by the platform.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
 use end_to_end::{Platform, relay::Relay, until};
 
-/// A probe comes every ten seconds, a full sweep every thirty.
+/// A probe runs every ten seconds, a full sweep every thirty.
 const NOTICED: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,7 @@ async fn docker_stopped_and_started_again_and_everything_returns() {
     let cookie = platform.sign_in("alice").await;
     let before = platform.run_of("alice");
 
-    // Docker is away and the container lives on.
+    // Docker is stopped and the container keeps running.
     relay.cut().await;
     until("the daemon has noticed", NOTICED, async || {
         platform.daemon_log().contains("cannot list instances on the host").then_some(())
@@ -31,19 +31,19 @@ async fn docker_stopped_and_started_again_and_everything_returns() {
         (platform.page("alice", &cookie).await == Some(200)).then_some(())
     })
     .await;
-    assert_eq!(platform.run_of("alice"), before, "nobody touched it");
+    assert_eq!(platform.run_of("alice"), before, "it was not restarted");
     let health = platform.api("GET", "/healthz", None).await;
     assert_eq!(health.0, 200, "{health:?}");
 
-    // Docker comes back, and nothing happens to who lives.
+    // Docker returns, and running containers are not affected.
     relay.reconnect();
     platform.becomes("alice", "live").await;
-    assert_eq!(platform.run_of("alice"), before, "nobody touched it");
+    assert_eq!(platform.run_of("alice"), before, "it was not restarted");
 
-    // Docker goes and takes the container with it.
+    // Docker stops together with the container.
     relay.cut().await;
     platform.docker(&["kill", &platform.container("alice")]);
-    let status = until("nobody says that alice is live", NOTICED, async || {
+    let status = until("alice is not reported as live", NOTICED, async || {
         let status = platform.status("alice").await;
         (status["state"] != "live").then_some(status)
     })
@@ -52,7 +52,7 @@ async fn docker_stopped_and_started_again_and_everything_returns() {
     assert!(reason.contains("Docker"), "the reason names Docker: {status:#}");
     let page = platform.page("alice", &cookie).await;
     assert!(page.is_some_and(|status| status >= 500), "its page does not say so: {page:?}");
-    // It stays so: nothing claims to have healed what cannot be healed now.
+    // The state does not change while it cannot be recovered.
     for _ in 0..12 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_ne!(platform.status("alice").await["state"], "live");

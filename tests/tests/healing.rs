@@ -1,4 +1,4 @@
-//! What breaks comes back without anyone asking, on real parts; and what cannot says why.
+//! Automatic recovery, on real parts; and the reason where it is not possible.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
@@ -15,7 +15,7 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
     platform.provision("alice").await;
     let cookie = platform.sign_in("alice").await;
 
-    // It crashes.
+    // A crash.
     let before = platform.run_of("alice");
     platform.docker(&["kill", &platform.container("alice")]);
     let status = platform.renewed("alice", &before, &cookie).await;
@@ -23,19 +23,19 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
     assert_eq!(platform.events("alice", "failed").await, ["it was killed (exit code 137)"]);
     assert_eq!(platform.events("alice", "recovered").await.len(), 1);
 
-    // Somebody removes it by hand.
+    // The container is removed manually.
     let before = platform.run_of("alice");
     platform.docker(&["rm", "--force", &platform.container("alice")]);
     platform.renewed("alice", &before, &cookie).await;
-    // Docker kills it before it removes it, so it may have been seen to end.
+    // Docker kills the container before removing it, so its exit may have been observed.
     let failed = platform.events("alice", "failed").await;
     let gone = failed.last().is_some_and(|b| b.contains("container was gone"));
     let ended = platform.status("alice").await["failures"] == 2;
     assert!(gone || ended, "{failed:?}");
     assert_eq!(platform.objects("container").len(), 1);
 
-    // The kernel ends its gateway for memory. Another instance, because the first failure of
-    // one is always told.
+    // The kernel kills its gateway for memory. On another instance, because the first failure of
+    // each is always reported.
     platform.provision("bob").await;
     let cookie = platform.sign_in("bob").await;
     let before = platform.run_of("bob");
@@ -43,7 +43,7 @@ async fn what_crashes_is_removed_or_runs_out_of_memory_comes_back() {
     let processes = below(&first);
     assert!(!processes.is_empty(), "{first} has children");
     for process in processes {
-        // One of the short-lived ones may be over.
+        // A short-lived process may have ended.
         let _ = std::fs::write(format!("/proc/{process}/oom_score_adj"), "1000");
     }
     let eat = "const a=[];for(;;)a.push(Buffer.alloc(64<<20,1))";
@@ -62,7 +62,7 @@ async fn one_that_hangs_is_replaced() {
     let cookie = platform.sign_in("alice").await;
     let before = platform.run_of("alice");
 
-    // Its sockets stay open, and take connections.
+    // Its sockets stay open and accept connections.
     let processes = below(&platform.first_process("alice"));
     assert!(!processes.is_empty());
     for process in processes {
@@ -78,13 +78,13 @@ async fn one_that_hangs_is_replaced() {
 #[ignore = "uses real parts: script/test"]
 async fn damage_is_repaired_once_and_what_stays_damaged_says_why() {
     let mut platform = Platform::start(9, &[], "").await;
-    // One instance for each damage, because a repair is tried once in ten minutes.
+    // One instance per damage, because a repair is attempted once in ten minutes.
     mended_by_the_doctor(&platform).await;
     quarantine(&platform).await;
     failing(&mut platform).await;
 }
 
-/// A key that OpenClaw refuses and that its doctor takes out.
+/// A key that OpenClaw rejects and its doctor removes.
 async fn mended_by_the_doctor(platform: &Platform) {
     platform.provision("alice").await;
     let cookie = platform.sign_in("alice").await;
@@ -97,7 +97,7 @@ async fn mended_by_the_doctor(platform: &Platform) {
     assert!(config.get("nonsense").is_none(), "the doctor has taken it out: {config:#}");
 }
 
-/// A file that nobody can read.
+/// An unreadable file.
 async fn quarantine(platform: &Platform) {
     platform.provision("bob").await;
     let cookie = platform.sign_in("bob").await;
@@ -115,7 +115,7 @@ async fn quarantine(platform: &Platform) {
     assert_eq!(std::fs::read_to_string(&kept[0]).expect("text"), broken);
 }
 
-/// A key that OpenClaw refuses and that its doctor leaves in.
+/// A key that OpenClaw rejects and its doctor keeps.
 async fn failing(platform: &mut Platform) {
     platform.provision("carol").await;
     let cookie = platform.sign_in("carol").await;
@@ -132,7 +132,7 @@ async fn failing(platform: &mut Platform) {
     let page = platform.page("carol", &cookie).await;
     assert!(page.is_some_and(|status| status >= 500), "its page does not say so: {page:?}");
 
-    // It is tried on, and not repaired again, by this daemon and by the next.
+    // It is retried, and not repaired again, by this daemon and by the next.
     let more = status["failures"].as_u64().expect("a number") + 2;
     at_least(platform, "carol", more).await;
     assert_eq!(platform.metric(REPAIRS).await, repairs + 1.0, "repairs");
@@ -142,7 +142,7 @@ async fn failing(platform: &mut Platform) {
     assert_eq!(platform.metric(REPAIRS).await, 0.0, "repairs by the new daemon");
     assert_eq!(platform.status("carol").await["state"], "failing");
 
-    // Its owner repairs it and does not want to wait.
+    // The owner repairs it and restarts at once.
     change_config(platform, "carol", |config| {
         config["channels"]["telegram"].as_object_mut().expect("an object").remove("nonsense");
     });
@@ -159,13 +159,13 @@ async fn at_least(platform: &Platform, name: &str, failures: u64) {
     .await;
 }
 
-/// An instance's configuration.
+/// The configuration of an instance.
 fn config(platform: &Platform, name: &str) -> Value {
     let file = std::fs::read(platform.data(name).join("openclaw.json")).expect("a file");
     serde_json::from_slice(&file).expect("JSON")
 }
 
-/// Changes it as its owner can; the file stays its owner's.
+/// Changes it as its owner can; the file keeps its owner.
 fn change_config(platform: &Platform, name: &str, change: impl FnOnce(&mut Value)) {
     let mut config = config(platform, name);
     change(&mut config);
@@ -173,7 +173,7 @@ fn change_config(platform: &Platform, name: &str, change: impl FnOnce(&mut Value
     std::fs::write(file, config.to_string()).expect("it can be written");
 }
 
-/// All processes below one.
+/// All descendants of a process.
 fn below(process: &str) -> Vec<String> {
     let children = Command::new("pgrep").args(["--parent", process]).output().expect("pgrep runs");
     let children = String::from_utf8_lossy(&children.stdout).into_owned();

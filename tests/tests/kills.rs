@@ -1,4 +1,4 @@
-//! `kill -9` of the daemon at any moment of any operation, on real parts.
+//! `kill -9` of the daemon at various moments of operations, on real parts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 use end_to_end::Platform;
 use serde_json::json;
 
-/// When the daemon is killed, in ms after it was asked: most steps of a provision are in its
-/// first second, its boot takes the rest.
+/// When the daemon is killed, in ms after the request: most steps of a provision are in its first
+/// second, the boot takes the rest.
 const MOMENTS: [u64; 10] = [0, 40, 120, 250, 400, 600, 900, 1500, 3000, 4500];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn kill_9_of_the_daemon_during_provisions_leaks_nothing_and_makes_nothing_
     assert!(deprovisions_hit >= 2, "too few kills met a deprovision: {deprovisions_hit}");
     let (_, all) = platform.api("GET", "/operations?limit=100", None).await;
     let all = all["operations"].as_array().unwrap();
-    assert_eq!(all.len(), 2 * MOMENTS.len(), "each was asked for once and is there once");
+    assert_eq!(all.len(), 2 * MOMENTS.len(), "each was requested once and exists once");
     assert!(all.iter().all(|o| o["state"] == "succeeded"), "{all:#?}");
 }
 
@@ -69,7 +69,7 @@ async fn is_over(platform: &Platform, operation: &serde_json::Value) -> bool {
     matches!(now["state"].as_str(), Some("succeeded" | "failed"))
 }
 
-/// How often Docker did this to a container of the platform.
+/// Number of these events of the platform's containers.
 fn happened(platform: &Platform, action: &str, since: SystemTime) -> usize {
     let seconds = |t: SystemTime| {
         t.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64().to_string()
@@ -95,8 +95,7 @@ fn happened(platform: &Platform, action: &str, since: SystemTime) -> usize {
     events.lines().filter(|l| !l.is_empty()).count()
 }
 
-/// All that the daemon has in its folders, but for the backups: the last one of each instance is
-/// to outlive it.
+/// All files in the daemon's folders except backups: the final one of each instance outlives it.
 fn files(platform: &Platform) -> BTreeSet<String> {
     fn walk(folder: &Path, but: &Path, all: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -110,7 +109,7 @@ fn files(platform: &Platform) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     walk(&platform.path("run"), &backups, &mut all);
     walk(&platform.path("data"), &backups, &mut all);
-    // Made when it is first needed, and stays; what is in it does not.
+    // Created on first use and kept; its content is not.
     all.remove(&platform.path("run/secrets").display().to_string());
     all
 }

@@ -1,4 +1,4 @@
-//! The mission's ten steps of onboarding, and a person at a browser.
+//! The ten steps of onboarding, and sign-in in a browser.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn a_user_signs_up_messages_the_bot_and_is_answered() {
         assert!(steps.contains(&step), "{steps:?}");
     }
 
-    // 8: the subdomain is live over TLS, and without a session it says how to get in.
+    // 8: the subdomain is live over TLS, and without a session it explains how to sign in.
     let origin = platform.origin("alice");
     let stranger = platform.client().get(&origin).send().await.unwrap();
     assert_eq!(stranger.status(), 401);
@@ -48,7 +48,7 @@ async fn a_user_signs_up_messages_the_bot_and_is_answered() {
     assert_eq!(page.status(), 200);
     assert!(page.text().await.unwrap().to_lowercase().contains("openclaw"));
 
-    // 9: the bot told Telegram where it wants its updates; a person writes to it.
+    // 9: the bot set its webhook at Telegram; a user writes to it.
     let webhook = until("the bot has set its webhook", ANSWER, async || telegram.webhook()).await;
     assert_eq!(webhook.url, format!("{origin}/telegram-webhook"));
     let deliver = async |text: &str, secret: &str| {
@@ -66,13 +66,13 @@ async fn a_user_signs_up_messages_the_bot_and_is_answered() {
     assert_eq!(accepted.status(), 200);
     assert_eq!(accepted.headers()["x-openclaw-delivery-accepted"], "durable");
 
-    // Until the owner approves the person, the bot answers with the pairing text alone.
+    // Until the owner approves the user, the bot answers with the pairing text only.
     let refused = until("the bot answers a stranger", ANSWER, async || telegram.sent().pop()).await;
     assert!(refused.contains("4242") && !refused.contains("pelicans"), "{refused}");
     assert_eq!(model.requests(), 0, "a stranger reaches no agent");
     an_owner_approves_the_person(&platform).await;
 
-    // 10: OpenClaw responds, as soon as it has loaded the approval.
+    // 10: OpenClaw responds, once it has loaded the approval.
     until("an approved person is answered", ANSWER, async || {
         deliver("repeat pelicans", &webhook.secret).await;
         let answered = async {
@@ -90,7 +90,7 @@ async fn a_user_signs_up_messages_the_bot_and_is_answered() {
     an_invented_token_is_refused(&platform).await;
 }
 
-/// The request is shown, approved by its user id, and gone then.
+/// The request is shown, approved by its user id, and then gone.
 async fn an_owner_approves_the_person(platform: &Platform) {
     let asked = until("the request is shown", ANSWER, async || {
         let (status, telegram) = platform.api("GET", "/telegram?name=alice", None).await;
@@ -126,7 +126,7 @@ async fn an_invented_token_is_refused(platform: &Platform) {
     .await;
 }
 
-/// The planted secrets are in no file, no answer and no log.
+/// The planted secrets are in no file, response or log.
 async fn nowhere_but_in_the_vault(platform: &Platform) {
     let container = platform.container("alice");
     let volume = platform.objects("volume").remove(0);
@@ -157,7 +157,7 @@ async fn nowhere_but_in_the_vault(platform: &Platform) {
     }
 }
 
-/// `secrets set` gives OpenClaw the new key.
+/// `secrets set` passes the new key to OpenClaw.
 async fn a_changed_key_is_used(
     platform: &Platform,
     model: &fake::model::Model,
@@ -207,7 +207,7 @@ async fn a_person_signs_in_at_a_browser_and_a_neighbours_cookie_opens_nothing() 
         |s: &serde_json::Value| s["closed"] == false && s["received"].as_u64() >= Some(3);
     assert!(seen["sockets"].as_array().unwrap().iter().any(connected), "{seen:#}");
     assert!(seen["url"].as_str().unwrap().starts_with(&platform.origin("alice")), "{seen:#}");
-    // (Where no model is set up, the page asks for a provider's key; not for a token of its own.)
+    // Without a model, the page asks for a provider's key, but not for a token of its own.
     let text = seen["text"].as_str().unwrap().to_lowercase();
     assert!(!text.contains("pairing required") && !text.contains("gateway token"), "{seen:#}");
     let cookie = &seen["cookies"][0];

@@ -1,4 +1,4 @@
-//! Everything is destroyed but the bucket and the recovery kit, and comes back.
+//! Recovery after the loss of everything except the bucket and the recovery kit.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -14,7 +14,7 @@ const MODEL_KEY: &str = "sk-canary-0a1b2c";
 const BOT_TOKEN: &str = "654321:AAE-canary-9f8e7d";
 const ANSWER: Duration = Duration::from_secs(90);
 
-/// Debian's own age.
+/// Debian's age.
 fn age(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -55,7 +55,7 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     })
     .await;
 
-    // Only these two are not on the machine.
+    // Only these two are stored away from the host.
     let safe = tempfile::tempdir().unwrap();
     let (kit, identity) = (safe.path().join("startclaw.kit"), safe.path().join("operator.txt"));
     age("age-keygen", &["--output", text(&identity)]);
@@ -70,7 +70,7 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     let doctor = platform.json(&["doctor", "--json"]).await;
     let backups = doctor["checks"].as_array().unwrap().iter().find(|f| f["name"] == "backups");
     assert_eq!(backups.unwrap()["status"], "ok", "{doctor:#}");
-    until("the metrics tell of it", OPERATION, async || {
+    until("the metrics report it", OPERATION, async || {
         let metric = "startclaw_last_backup_timestamp_seconds{name=\"bob\"}";
         platform.metrics().await.contains(metric).then_some(())
     })
@@ -79,7 +79,7 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     let recover = ["recover", "--kit", text(&kit), "--identity", text(&identity), "--json"];
     refused(&platform, &recover, "stop it first").await;
     platform.kill_daemon();
-    refused(&platform, &recover, "knows instances already").await;
+    refused(&platform, &recover, "already contains instances").await;
     platform.lose_machine();
     let stranger = safe.path().join("stranger.txt");
     age("age-keygen", &["--output", text(&stranger)]);
@@ -108,9 +108,9 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     assert_eq!(listed["backups"].as_array().unwrap().len(), 2, "{listed:#}");
 }
 
-/// Says something to the bot and waits for the answer.
+/// Sends a message to the bot and waits for the answer.
 async fn say(platform: &Platform, telegram: &fake::telegram::Telegram, text: &str, answer: &str) {
-    // Until the webhook is set again, there is nobody at the old one.
+    // Until the webhook is set again, nothing listens at the old one.
     until(&format!("{text:?} is taken"), ANSWER, async || {
         let webhook = telegram.webhook()?;
         let sent = platform

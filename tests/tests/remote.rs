@@ -1,4 +1,4 @@
-//! The command line from elsewhere: over HTTPS, through Caddy, with a token.
+//! The command line on another host: over HTTPS, through Caddy, with a token.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
@@ -6,14 +6,14 @@ use std::process::Output;
 use end_to_end::Platform;
 use serde_json::Value;
 
-/// Somebody at another machine: no socket, no configuration, only an address and a token.
+/// A client on another host: no socket, no configuration, only an address and a token.
 struct Remote<'a> {
     platform: &'a Platform,
     token: String,
 }
 
 impl Remote<'_> {
-    /// A token as the machine's admin makes it.
+    /// A token created by the operator.
     async fn new<'a>(platform: &'a Platform, options: &[&str]) -> Remote<'a> {
         let arguments = [&["tokens", "create", "remote"], options].concat();
         let made = platform.run(&arguments, "").await;
@@ -97,12 +97,12 @@ async fn the_command_line_works_from_elsewhere_with_a_token() {
     assert_eq!(unknown.status.code(), Some(3), "{}", platform.report(&unknown));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("--ca-file"));
 
-    // Waiting goes over HTTPS as well: its stream through Caddy ends with the operation.
+    // Waiting works over HTTPS too: the stream through Caddy ends with the operation.
     for (name, by) in [("alice", &one), ("bob", &writer)] {
         let gone = by.json(&["deprovision", name, "--yes"]);
         assert_eq!(gone["state"], "succeeded", "{gone:#}");
     }
     assert!(names(&writer.json(&["status"])).is_empty());
-    // The token went with its instance.
+    // The token was revoked with its instance.
     one.refused(&["status"], 5);
 }

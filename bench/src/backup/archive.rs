@@ -1,5 +1,5 @@
-//! What people use who have no platform: `tar | gzip`, and restic. Both want a volume that nobody
-//! writes.
+//! The tools used without a platform: `tar | gzip`, and restic. Both need a volume that is not
+//! being written to.
 
 use std::{
     path::Path,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-/// Writes an archive of a folder.
+/// Archives a folder.
 pub fn tar(folder: &Path, archive: &Path) -> anyhow::Result<Duration> {
     timed(
         Command::new("tar")
@@ -23,7 +23,7 @@ pub fn tar(folder: &Path, archive: &Path) -> anyhow::Result<Duration> {
     )
 }
 
-/// Unpacks it into an empty folder.
+/// Unpacks an archive into an empty folder.
 pub fn untar(archive: &Path, folder: &Path) -> anyhow::Result<Duration> {
     std::fs::create_dir_all(folder)?;
     timed(
@@ -37,18 +37,18 @@ pub fn untar(archive: &Path, folder: &Path) -> anyhow::Result<Duration> {
     )
 }
 
-/// restic with a repository and a cache of its own.
+/// restic with its own repository and cache.
 pub struct Restic<'a> {
     pub home: &'a Path,
 }
 
 impl Restic<'_> {
-    /// Makes the repository.
+    /// Creates the repository.
     pub fn init(&self) -> anyhow::Result<()> {
         timed(self.command().arg("init")).map(drop)
     }
 
-    /// Where it lies.
+    /// The path of the repository.
     pub fn repository(&self) -> std::path::PathBuf {
         self.home.join("repository")
     }
@@ -58,7 +58,7 @@ impl Restic<'_> {
         timed(self.command().arg("backup").arg(folder))
     }
 
-    /// Writes the newest into an empty folder.
+    /// Restores the newest snapshot into an empty folder.
     pub fn restore(&self, folder: &Path) -> anyhow::Result<Duration> {
         timed(self.command().arg("restore").arg("latest").arg("--target").arg(folder))
     }

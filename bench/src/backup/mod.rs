@@ -1,5 +1,5 @@
-//! A volume of 200 MB in 3,500 files over some days: how long nobody is served for it, how long
-//! it takes, what is stored, and how it comes back.
+//! A volume of 200 MB in 3,500 files over several days: downtime, duration, stored bytes, and
+//! restore.
 
 mod archive;
 mod ours;
@@ -16,23 +16,23 @@ use crate::{
 
 pub use volume::{BYTES, FILES};
 
-/// The clock's grain and the caches' habits: what a night has anyway.
+/// Clock resolution and cache effects: pauses that nights have anyway.
 const NIGHT: Duration = Duration::from_secs(4);
 
 /// One backup.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Day {
-    /// How long nobody is served.
+    /// The downtime.
     pub held: Duration,
-    /// How long all of it takes.
+    /// The total duration.
     pub took: Duration,
-    /// What it adds to what is stored, in bytes.
+    /// Bytes added to the repository.
     pub stored: u64,
-    /// The most memory, in bytes.
+    /// Peak memory, in bytes.
     pub memory: u64,
 }
 
-/// The days of one of those who are compared.
+/// The days of one candidate.
 #[derive(Debug, Default)]
 pub struct Days {
     pub held: Samples,
@@ -42,7 +42,7 @@ pub struct Days {
     pub unchanged: u64,
     pub changed: u64,
     pub memory: u64,
-    /// Writing all files.
+    /// Time to restore all files.
     pub restore: Duration,
 }
 
@@ -66,19 +66,19 @@ enum Which {
     Changed,
 }
 
-/// What was found.
+/// The results.
 pub struct Backup {
     pub ours: Days,
     pub fleet: Days,
     pub tar: Days,
     pub restic: Days,
-    /// From asking for a restore until the instance lives on it.
+    /// From the restore request until the instance is live on the restored data.
     pub live: Duration,
-    /// The share of the cores that others used before each day, at the worst.
+    /// The largest share of the cores used by other processes before a day.
     pub busy: f64,
 }
 
-/// Measures with so many unchanged days.
+/// Runs the measurement with this number of unchanged days.
 pub async fn measure(unchanged: usize, release: &Path) -> anyhow::Result<Backup> {
     let workspace = tempfile::tempdir()?;
     let fleet = Fleet::new(release)?;
@@ -110,7 +110,7 @@ pub async fn measure(unchanged: usize, release: &Path) -> anyhow::Result<Backup>
         }
         tokio::time::sleep(NIGHT).await;
         busy = busy.max(machine::quiet().await?);
-        // A few files are written just before: they have to be read while it is held.
+        // A few files are written just before: they have to be read during the freeze.
         volume::touch(&platform.data())?;
         let day = platform.back_up().await?;
         eprintln!("StartClaw: {day:?}");
@@ -124,7 +124,7 @@ pub async fn measure(unchanged: usize, release: &Path) -> anyhow::Result<Backup>
     Ok(Backup { ours, fleet, tar, restic: with_restic, live, busy })
 }
 
-/// Those who need a volume that nobody writes: the cell is stopped for each of them.
+/// Candidates that need a quiescent volume: the cell is stopped for each of them.
 struct Others<'a> {
     cell: Cell<'a>,
     restic: archive::Restic<'a>,

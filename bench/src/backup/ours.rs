@@ -1,4 +1,4 @@
-//! StartClaw: backups of an instance that runs on, and a restore.
+//! StartClaw: backups of a running instance, and a restore.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// An instance with a filled volume.
+    /// Creates an instance with a filled volume.
     pub async fn start() -> anyhow::Result<Self> {
         let platform = platform::start().await;
         let (_, asked) = platform.api("POST", "/provision", Some(json!({ "name": NAME }))).await;
@@ -27,12 +27,11 @@ impl Platform {
         Ok(Self { platform, id })
     }
 
-    /// Its volume.
+    /// The path of its volume.
     pub fn data(&self) -> std::path::PathBuf {
         self.platform.data(NAME)
     }
 
-    /// Backs it up.
     pub async fn back_up(&self) -> anyhow::Result<Day> {
         let repository = self.platform.path("data/backups/repositories").join(&self.id);
         let before = volume::size(&repository);
@@ -47,7 +46,7 @@ impl Platform {
         })
     }
 
-    /// Restores the newest: how long writing took, and how long until it lived on it.
+    /// Restores the newest backup; returns the time to write the data, and until it is live.
     pub async fn restore(&self) -> anyhow::Result<(Duration, Duration)> {
         let body = json!({ "name": NAME, "snapshot": "latest" });
         let (_, asked) = self.platform.api("POST", "/restore", Some(body)).await;

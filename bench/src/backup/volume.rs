@@ -1,4 +1,4 @@
-//! What a user's volume may look like: 200 MB in 3,500 files, half of it text.
+//! A typical user's volume: 200 MB in 3,500 files, half of it text.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ pub const FILES: u64 = 3500;
 pub const BYTES: u64 = 200_000_000;
 const FOLDERS: u64 = 50;
 
-/// Fills `root`, as its owner.
+/// Fills `root`, with its owner.
 pub fn fill(root: &Path) -> anyhow::Result<()> {
     for number in 0..FILES {
         write(root, number, 0)?;
@@ -20,18 +20,18 @@ pub fn fill(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a few files again with what they hold: they have to be read again. None of them is one
-/// that [`change`] changes.
+/// Rewrites a few files with the same content: they have to be read again. [`change`] changes none
+/// of them.
 pub fn touch(root: &Path) -> anyhow::Result<()> {
     [351, 702, 1053, 1404, 1755].into_iter().try_for_each(|number| write(root, number, 0))
 }
 
-/// Writes other content into one file of a hundred.
+/// Changes one file in a hundred.
 pub fn change(root: &Path, version: u64) -> anyhow::Result<()> {
     (0..FILES).step_by(100).try_for_each(|number| write(root, number, version))
 }
 
-/// Bytes of a file, or of all files below a folder.
+/// Size of a file, or of all files below a folder, in bytes.
 pub fn size(folder: &Path) -> u64 {
     if folder.is_file() {
         return fs::metadata(folder).map_or(0, |m| m.len());
@@ -63,7 +63,7 @@ fn write(root: &Path, number: u64, version: u64) -> anyhow::Result<()> {
     Ok(chown(&path, Some(owner.uid()), Some(owner.gid()))?)
 }
 
-/// Small and large files, the mean being what it is to be; every second one is text.
+/// Small and large files with the intended mean size; every second one is text.
 fn content(number: u64, version: u64) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "the ",

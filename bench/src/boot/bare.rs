@@ -1,5 +1,5 @@
-//! A bare `docker run`, as fast as this image starts here: no limits, no firewall, no proxy, and
-//! its configuration made before the clock runs.
+//! A bare `docker run`, as fast as this image starts on this host: no limits, no firewall, no
+//! proxy, and its configuration created before the clock starts.
 
 use std::{
     os::unix::fs::{PermissionsExt, chown},
@@ -13,10 +13,10 @@ use tokio::{process::Command, time::Instant};
 
 use crate::{client, machine};
 
-/// The image's own user.
+/// The image's user.
 const NODE: u32 = 1000;
 
-/// Starts one, waits for its answer, removes it; gives how long the answer took.
+/// Starts a container, waits until it has started, removes it; returns the start time.
 pub async fn start(round: usize) -> anyhow::Result<Duration> {
     let home = tempfile::tempdir()?;
     let config = home.path().join("openclaw.json");
@@ -55,7 +55,7 @@ pub async fn start(round: usize) -> anyhow::Result<Duration> {
     client::started(&client, &url, None, begun).await
 }
 
-/// Removed when it is dropped.
+/// Removed when dropped.
 struct Container(String);
 
 impl Drop for Container {

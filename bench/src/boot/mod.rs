@@ -1,5 +1,5 @@
-//! From asking for an instance to its first answer: StartClaw over HTTPS at the instance's own
-//! address, against a bare `docker run` and `openclaw fleet create` of the same image.
+//! From the request for an instance to its first response: StartClaw over HTTPS at the instance's
+//! own address, against a bare `docker run` and `openclaw fleet create` of the same image.
 
 mod bare;
 mod ours;
@@ -10,23 +10,23 @@ use crate::{fleet, machine, samples::Samples};
 
 pub use ours::Steps;
 
-/// What was found.
+/// The results.
 pub struct Boot {
     pub ours: Samples,
     pub bare: Samples,
     pub fleet: Samples,
-    /// Where StartClaw's time goes.
+    /// The duration of StartClaw's steps.
     pub steps: Steps,
-    /// The share of the cores that others used before each start, at the worst.
+    /// The largest share of the cores used by other processes before a start.
     pub busy: f64,
 }
 
-/// Starts each of the three in turn, so that what changes on the machine meets all alike.
+/// Starts each of the three in turn, so that changing load on the host affects all alike.
 pub async fn measure(rounds: usize, release: &Path) -> anyhow::Result<Boot> {
     let mut platform = ours::Platform::start().await?;
     let fleet = fleet::Fleet::new(release)?;
     fleet.warm_up().await?;
-    // One start that does not count: the image's files are in memory for all that follow.
+    // One warm-up start: the image's files are cached for all that follow.
     bare::start(0).await?;
 
     let mut found = Boot {

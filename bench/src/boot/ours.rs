@@ -1,5 +1,5 @@
-//! StartClaw: `POST /provision` at the socket, a sign-in link, and then the instance's own
-//! address over TLS, as its owner's browser reaches it.
+//! StartClaw: `POST /provision` at the socket, a sign-in link, and then the instance's own address
+//! over TLS, like the owner's browser.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{client, platform, samples::Samples};
 
-/// How long each step of a provision takes, in the order in which they come.
+/// The duration of each step of a provision, in their order.
 #[derive(Default)]
 pub struct Steps(pub Vec<(String, Samples)>);
 
@@ -34,8 +34,8 @@ impl Platform {
         Ok(Self(platform::start().await))
     }
 
-    /// Provisions one, waits for its answer at its address, removes it; gives how long the
-    /// answer took. Each has a name of its own, so that its certificate is recreated as well.
+    /// Provisions an instance, waits for its response at its address, removes it; returns the time.
+    /// Each has its own name, so that its certificate is created as well.
     pub async fn start_instance(
         &mut self,
         round: usize,

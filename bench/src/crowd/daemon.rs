@@ -1,6 +1,6 @@
-//! The daemon's inside in a process of its own, so that its memory can be told: a database
-//! file, the engine on a simulated host, and the management API at a Unix socket. It does what
-//! its standard input says, line by line, and answers each with a line of JSON.
+//! The daemon's core in its own process, so that its memory can be measured: a database file, the
+//! engine on a simulated host, and the management API at a Unix socket. It reads commands from
+//! stdin, line by line, and answers each with a line of JSON.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -23,27 +23,27 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A boot on the simulated host: none to speak of, because boots are not what is measured.
+/// Boot time on the simulated host: negligible, because boots are not measured.
 const BOOT: Duration = Duration::from_millis(1);
-/// The buckets of the real daemon are as many.
+/// The same number of buckets as the real daemon.
 const BUCKETS: [f64; 17] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0, 300.0,
 ];
-/// Between two looks whether all are live.
+/// The interval between two checks whether all are live.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where the database, the key and the socket are.
+    /// Folder of the database, the key and the socket.
     #[arg(long)]
     dir: PathBuf,
-    /// How many instances the host has room for.
+    /// Capacity of the host, in instances.
     #[arg(long)]
     capacity: u32,
 }
 
-/// What the machine is to the daemon: it stays when the daemon goes.
+/// The host: it outlives the daemon.
 struct Machine {
     dir: PathBuf,
     capacity: u32,
@@ -51,7 +51,7 @@ struct Machine {
     recorder: PrometheusHandle,
 }
 
-/// A daemon's life.
+/// One run of a daemon.
 struct TestDaemon {
     engine: Engine,
     store: Store,
@@ -80,9 +80,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         match line.split_once(' ').unwrap_or((&line, "")) {
-            // All of so many instances are live.
+            // Wait until this number of instances is live.
             ("live", count) => all_live(&life.engine, count.parse()?).await,
-            // A new daemon on the same database and the same host, until all are live again.
+            // Start a new daemon on the same database and host, and wait until all are live again.
             ("restart", count) => {
                 life.end().await;
                 let begun = Instant::now();
@@ -117,7 +117,7 @@ impl Machine {
                 ..Default::default()
             },
             port_suffix: String::new(),
-            // Real boots are bounded because they take a CPU; these take none.
+            // Real boots are limited because they take CPU; these take none.
             instances: InstanceSettings {
                 boots: self.capacity as usize,
                 ..InstanceSettings::default()
@@ -162,13 +162,13 @@ impl TestDaemon {
     async fn end(self) {
         self.stop.cancel();
         self.engine.shutdown().await;
-        // It ended because it was told to.
+        // It was stopped on purpose.
         let _ = self.serving.await;
         self.store.close().await;
     }
 }
 
-/// Waits until so many instances are live. Looks at each only until it is.
+/// Waits until this number of instances is live. Each is checked only until it is.
 pub async fn all_live(engine: &Engine, count: usize) {
     let mut waiting: Vec<String> = (0..count).map(super::name).collect();
     while let Some(name) = waiting.last() {

@@ -1,5 +1,5 @@
-//! Many simulated instances: how quick the status stays, how long a look at all of them takes,
-//! and what memory the daemon needs.
+//! Many simulated instances: latency of status requests, duration of a full sweep, and memory of
+//! the daemon.
 
 pub mod daemon;
 
@@ -19,18 +19,18 @@ use tokio::{
 
 use crate::{client, machine, samples::Samples};
 
-/// Provisions asked for at the same time.
+/// Maximum number of concurrent provision requests.
 const ASKERS: usize = 16;
 
-/// How much is measured.
+/// The size of the measurement.
 #[derive(Clone, Copy)]
 pub struct Sizes {
     instances: usize,
-    /// Requests for one instance, spread evenly over `spread`: that is longer than the daemon
-    /// takes from one full sweep to the next, so that some requests meet it.
+    /// Requests for one instance, spread evenly over `spread`, which is longer than the time
+    /// between two full sweeps, so that some requests coincide with one.
     one: u32,
     spread: Duration,
-    /// Requests for all.
+    /// Requests for all instances.
     all: u32,
 }
 
@@ -41,20 +41,20 @@ impl Sizes {
         Self { instances: 1_000, one: 500, spread: Duration::from_secs(5), all: 20 };
 }
 
-/// What was found.
+/// The results.
 pub struct Crowd {
     pub instances: usize,
     pub provision: Duration,
-    /// How long the API took to answer a provision with 202.
+    /// Time until the API accepts a provision (202).
     pub accept: Samples,
     pub start: Duration,
     pub sweep: Duration,
     pub one: Samples,
     pub burst: Samples,
     pub all: Samples,
-    /// Bytes of an answer with all instances.
+    /// Bytes of a response with all instances.
     pub all_size: usize,
-    /// What the daemon does when nothing happens, as a share of one core.
+    /// CPU of the idle daemon, as a share of one core.
     pub idle_cpu: f64,
     pub memory_empty: u64,
     pub memory_provisioned: u64,
@@ -64,7 +64,7 @@ pub struct Crowd {
     pub busy: f64,
 }
 
-/// What a daemon says after a restart.
+/// The daemon's answer to a restart command.
 #[derive(Deserialize)]
 struct Restarted {
     started: Duration,
@@ -95,7 +95,7 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Crowd> {
     let memory_restarted = daemon.memory("VmRSS")?;
 
     let idle_cpu = daemon.cpu_share(sizes.spread / 2).await?;
-    // A new connection: the daemon's restart ended the old one.
+    // A new connection: the daemon's restart closed the old one.
     let api = client::socket(&dir.path().join("socket"))?;
     let one = read_one(&api, &sizes, sizes.spread).await?;
     let burst = read_one(&api, &sizes, Duration::ZERO).await?;
@@ -142,7 +142,7 @@ async fn provision_all(api: &Client, count: usize) -> anyhow::Result<Samples> {
     Ok(samples)
 }
 
-/// Asks for one instance after the other, of random names, on one connection.
+/// Requests the status of random instances, sequentially on one connection.
 async fn read_one(api: &Client, sizes: &Sizes, spread: Duration) -> anyhow::Result<Samples> {
     let mut samples = Samples::default();
     let begun = Instant::now();
@@ -170,7 +170,7 @@ async fn read_all(api: &Client, sizes: &Sizes) -> anyhow::Result<(Samples, usize
     }
     let answer: Value = serde_json::from_slice(&get(api, "status").await?)?;
     let count = answer["instances"].as_array().map_or(0, Vec::len);
-    anyhow::ensure!(count == sizes.instances, "{count} instances are told");
+    anyhow::ensure!(count == sizes.instances, "{count} instances are listed");
     Ok((samples, size))
 }
 
@@ -179,7 +179,7 @@ async fn get(api: &Client, path: &str) -> anyhow::Result<Vec<u8>> {
     Ok(answer.error_for_status()?.bytes().await?.to_vec())
 }
 
-/// The process of `daemon.rs`; killed when it is dropped.
+/// The process of `daemon.rs`; killed when dropped.
 struct Daemon {
     process: Child,
     pid: u32,
@@ -226,21 +226,21 @@ impl Daemon {
         Ok(kib * 1024)
     }
 
-    /// How much of one core the process takes during this time.
+    /// CPU of the process during this time, as a share of one core.
     async fn cpu_share(&self, time: Duration) -> anyhow::Result<f64> {
         let before = self.cpu()?;
         sleep(time).await;
         Ok((self.cpu()? - before) / time.as_secs_f64())
     }
 
-    /// Seconds of CPU that the process took so far.
+    /// CPU seconds of the process so far.
     fn cpu(&self) -> anyhow::Result<f64> {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // After the name in parentheses, which may hold anything: state is the first.
+        // After the name in parentheses, which may contain anything; the first field is the state.
         let (_, fields) = text.rsplit_once(") ").context("an odd /proc/PID/stat")?;
         let ticks: u32 =
             fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u32>().ok()).sum();
-        // Linux tells it in hundredths of a second on every architecture.
+        // Linux reports it in hundredths of a second on every architecture.
         Ok(f64::from(ticks) / 100.0)
     }
 }

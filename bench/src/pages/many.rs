@@ -1,4 +1,4 @@
-//! The pages over an engine on a simulated host, asked for over a connection of this machine.
+//! The pages over an engine on a simulated host, requested over a local connection.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -22,12 +22,12 @@ use super::{Made, Sizes};
 use crate::crowd;
 
 const SITE: &str = "https://claws.test";
-/// Provisions asked for at the same time.
+/// Maximum number of concurrent provision requests.
 const ASKERS: usize = 16;
-/// Boots on the simulated host take nothing: they are not what is measured.
+/// Boots on the simulated host take no time: they are not measured.
 const BOOT: Duration = Duration::from_millis(1);
 
-/// What is asked for: by an admin, and by the owner of one instance.
+/// The pages, requested by an admin who owns one instance.
 const PAGES: [(&str, &str); 9] = [
     ("account", "/account"),
     ("own instances", "/instances"),
@@ -49,7 +49,7 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
     let settings = EngineSettings {
         domain: "claws.test".into(),
         port_suffix: String::new(),
-        // Real boots are bounded because they take a CPU; these take none.
+        // Real boots are limited because they take CPU; these take none.
         instances: InstanceSettings { boots: sizes.instances, ..InstanceSettings::default() },
         quota: startclaw_model::Quota::default(),
         backup: backup.clone(),
@@ -79,12 +79,12 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
     let made = ask(address, &cookie, sizes.requests).await;
     stop.cancel();
     engine.shutdown().await;
-    // It ended because it was told to.
+    // It was stopped on purpose.
     let _ = serving.await;
     made
 }
 
-/// So many people with an instance each; gives the cookie of one of them, who is an admin.
+/// Creates accounts with one instance each; returns the session cookie of one of them, an admin.
 async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::Result<String> {
     let system = Actor::system();
     stream::iter((0..count).map(anyhow::Ok))
@@ -121,7 +121,7 @@ async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::R
 async fn ask(address: SocketAddr, cookie: &str, requests: usize) -> anyhow::Result<Vec<Made>> {
     let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let mut made = PAGES.map(|(name, _)| Made { name, took: Default::default(), size: 0 });
-    // In turn, so that what changes on the machine meets all alike. The first round does not count.
+    // In turn, so that changing load on the host affects all alike. The first round is a warm-up.
     for round in 0..=requests {
         for (page, (name, path)) in made.iter_mut().zip(PAGES) {
             let begun = Instant::now();

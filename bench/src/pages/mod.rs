@@ -1,19 +1,19 @@
-//! The pages that people see: how long the daemon takes to make them when there are many instances,
-//! and how long a real Chromium takes until it has painted something, against OpenClaw's own page.
+//! The portal's pages: how long the daemon takes to render them with many instances, and how long a
+//! real Chromium takes to the first paint, against OpenClaw's own page.
 
 mod many;
 mod paint;
 
 use crate::{machine, samples::Samples};
 
-/// How much is measured.
+/// The size of the measurement.
 #[derive(Clone, Copy)]
 pub struct Sizes {
-    /// Simulated instances, each of an account of its own.
+    /// Simulated instances, each of its own account.
     instances: usize,
-    /// How often each page is asked for.
+    /// Number of requests per page.
     requests: usize,
-    /// How often each page is painted, in a browser that knows nothing and once more.
+    /// Number of paints per page, in a fresh browser and at the next visit.
     paints: usize,
 }
 
@@ -22,25 +22,25 @@ impl Sizes {
     pub const QUICK: Self = Self { instances: 1_000, requests: 50, paints: 3 };
 }
 
-/// A page, asked for often.
+/// A page, requested repeatedly.
 pub struct Made {
     pub name: &'static str,
     pub took: Samples,
-    /// Bytes of the page, before it is compressed.
+    /// Bytes of the page, uncompressed.
     pub size: usize,
 }
 
-/// A page, painted often.
+/// A page, painted repeatedly.
 pub struct Painted {
     pub name: &'static str,
     pub ours: bool,
-    /// In a browser that keeps nothing but the cookies.
+    /// In a browser with no cache but cookies.
     pub fresh: Samples,
     /// At the next visit.
     pub again: Samples,
 }
 
-/// What was found.
+/// The results.
 pub struct Pages {
     pub instances: usize,
     pub made: Vec<Made>,

@@ -1,4 +1,4 @@
-//! Until something is painted: a real Chromium, Caddy, daemon and instance, all on this machine.
+//! Time to first paint: a real Chromium, Caddy, daemon and instance, all on this host.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{platform, samples::Samples};
 const EMAIL: &str = "alice@example.com";
 const NAME: &str = "alice";
 
-/// Our pages, and then the two beside which they are seen.
+/// Our pages, and the two for comparison.
 const PAGES: [(&str, &str); 6] = [
     ("sign in", "/sign-in"),
     ("own instances", "/instances"),
@@ -24,7 +24,7 @@ const PAGES: [(&str, &str); 6] = [
 const OTHERS: [&str; 2] =
     ["OpenClaw's own Control UI", "`/healthz` of an instance, a line of text"];
 
-/// Milliseconds, as the browser says.
+/// Milliseconds, as reported by the browser.
 #[derive(Deserialize)]
 struct Times {
     fresh: Vec<u64>,

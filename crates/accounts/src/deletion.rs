@@ -14,7 +14,7 @@ use crate::{AccountError, Accounts};
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Accounts {
-    /// Deletes an account: its owner's wish, or an admin's.
+    /// Deletes an account, requested by its owner or an admin.
     ///
     /// # Errors
     /// [`AccountError::LastAdmin`].
@@ -51,7 +51,7 @@ impl Accounts {
             match self.delete_account(&account.id).await {
                 Ok(false) => {}
                 Ok(true) => tracing::info!(account = %account.id, "an account was deleted"),
-                // The others need not wait for this one.
+                // Continue with the others.
                 Err(e) => {
                     tracing::error!(account = %account.id, error = ?e, "cannot delete an account yet; retrying");
                 }

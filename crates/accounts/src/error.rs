@@ -1,4 +1,4 @@
-//! What can be wrong with what people ask of their accounts.
+//! Errors of account requests.
 
 use std::time::Duration;
 
@@ -16,42 +16,42 @@ pub enum AccountError {
         /// What to do about it.
         message: String,
     },
-    /// Address and password do not belong together; which of them is wrong is not said.
+    /// Wrong address or password; which one is not revealed.
     #[error("wrong e-mail address or password")]
     Refused,
-    /// A passkey that does not open anything here.
+    /// No account has this passkey.
     #[error("unknown passkey; sign in with your password")]
     UnknownPasskey,
-    /// An admin keeps the account out.
+    /// An admin suspended the account.
     #[error("this account is suspended; contact your administrator")]
     Suspended,
-    /// Too often.
+    /// Too many attempts.
     #[error("too many attempts; try again in {seconds} seconds")]
     Slow {
         /// How long to wait.
         seconds: u64,
     },
-    /// Nobody can sign up, or not without an invitation.
+    /// Sign-up is closed, or requires an invitation.
     #[error("sign-up is by invitation only; ask your administrator for an invitation")]
     Closed,
-    /// The link was used, is too old, or was never one.
+    /// The link was used, has expired, or never existed.
     #[error("this link has expired or was already used; request a new one")]
     DeadLink,
-    /// There is no such account, session, passkey or invitation.
+    /// No such account, session, passkey or invitation.
     #[error("{0} not found")]
     Missing(&'static str),
-    /// What the engine says of an instance.
+    /// An error of the engine about an instance.
     #[error("{0}")]
     Instance(#[source] EngineError),
-    /// The last admin cannot be taken away.
+    /// The last admin cannot be removed.
     #[error(
         "this is the last admin; grant admin rights to another account first, or do it as the operator (startclaw accounts …)"
     )]
     LastAdmin,
-    /// Too many people at this moment.
+    /// Too many concurrent sign-ins.
     #[error("too many sign-ins in progress; try again in a few seconds")]
     Busy,
-    /// Something of ours failed; the cause is in the daemon's log.
+    /// Internal error; the cause is in the daemon's log.
     #[error("internal error; try again in a moment")]
     Inside(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

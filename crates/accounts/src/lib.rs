@@ -1,7 +1,7 @@
-//! People: accounts, how they sign in, and what they may have.
+//! Accounts: authentication, administration and quotas.
 //!
-//! Who somebody is, is decided here and nowhere else; what they may touch follows from
-//! [`SignedIn`]. Instances are the engine's; an account only has its name on them.
+//! Authentication happens here and nowhere else; access follows from [`SignedIn`]. Instances belong
+//! to the engine, which stores their account.
 
 mod deletion;
 mod error;
@@ -35,24 +35,24 @@ pub use settings::{AccountSettings, MailSettings, SignUp};
 pub use startclaw_store::{AccountSession, Link, LinkKind, Passkey, Usage};
 pub use throttle::{Throttle, network_of};
 
-/// Failed sign-ins from one network, and their window: a family or an office may mistype often.
+/// Failed sign-ins from one network, and the window: a family or an office may mistype often.
 const BY_NETWORK: (u32, Duration) = (20, Duration::from_secs(300));
-/// Failed sign-ins to one account from devices that never signed in to it.
+/// Failed sign-ins to one account from all devices that never signed in to it.
 const BY_STRANGERS: (u32, Duration) = (10, Duration::from_secs(900));
-/// Failed sign-ins to one account from one device that signed in to it before.
+/// Failed sign-ins to one account from devices that signed in to it before.
 const BY_DEVICE: (u32, Duration) = (10, Duration::from_secs(900));
-/// Sign-ins with a passkey begun from one network, and their window. One is begun at each load of
-/// the sign-in page.
+/// Passkey sign-ins begun from one network, and the window. Each load of the sign-in page begins
+/// one.
 const CEREMONIES: (u32, Duration) = (100, Duration::from_secs(300));
-/// Accounts made, and links asked for, from one network.
+/// Accounts created, and links requested, from one network.
 const REQUESTS: (u32, Duration) = (10, Duration::from_secs(3600));
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// The client's address.
     pub address: IpAddr,
-    /// What the browser says it is.
+    /// The browser's user agent.
     pub device: String,
 }
 
@@ -66,7 +66,7 @@ struct Inner {
     store: Store,
     engine: Engine,
     settings: AccountSettings,
-    /// Where the portal is, such as `https://example.com`.
+    /// The origin of the portal, such as `https://example.com`.
     site: String,
     hasher: password::Hasher,
     mailer: Option<mail::Mailer>,
@@ -76,15 +76,15 @@ struct Inner {
     by_device: Throttle<String>,
     asked: Throttle<IpAddr>,
     ceremonies: Throttle<IpAddr>,
-    /// Somebody leaves.
+    /// Wakes the deletion loop.
     deletion_requested: Notify,
 }
 
 impl Accounts {
-    /// Puts it together. `site` is where the portal is, such as `https://example.com:8443`.
+    /// `site` is the origin of the portal, such as `https://example.com:8443`.
     ///
     /// # Errors
-    /// What is wrong with the settings, in words.
+    /// The invalid setting.
     pub fn new(
         store: Store,
         engine: Engine,
@@ -112,7 +112,7 @@ impl Accounts {
         })
     }
 
-    /// What the operator set.
+    /// The configured settings.
     pub fn settings(&self) -> &AccountSettings {
         &self.inner.settings
     }
@@ -126,7 +126,7 @@ impl Accounts {
         &self.inner.store
     }
 
-    /// Counts something that costs us or others, and refuses it when it was asked too often.
+    /// Counts a request that costs resources; rejects it above the limit.
     fn count_request(&self, origin: &Origin) -> Result<(), AccountError> {
         let (network, now) = (network_of(origin.address), Instant::now());
         if let Some(wait) = self.inner.asked.pause(&network, now) {

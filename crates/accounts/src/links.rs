@@ -1,5 +1,5 @@
-//! Links that do one thing once: confirm an address, set a password, invite somebody. They go by
-//! mail, or an admin hands them over.
+//! One-time links: confirm an address, set a password, invite a user. They are sent by mail, or
+//! handed over by an admin.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use startclaw_store::{Link, LinkKind};
 
 use crate::{AccountError, Accounts, FreshSession, Origin, sign_in::admit};
 
-/// How long a link to set a password works that went by mail, and one that an admin hands over.
+/// Lifetime of a password link that is sent by mail, and of one that an admin hands over.
 const MAILED_LIFE: Duration = Duration::from_secs(3600);
 const HANDED_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
-/// How long a link to confirm an address works.
+/// Lifetime of a confirmation link.
 const CONFIRM_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// A link that was just made: the only time it is seen.
+/// A new link; its URL is not stored and shown only once.
 #[derive(Debug, Clone)]
 pub struct FreshLink {
-    /// The whole link.
+    /// The URL.
     pub url: Secret,
-    /// Until when it works.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
 impl Accounts {
-    /// Makes an invitation, for one address or for whoever has it.
+    /// Creates an invitation, for one address or for anyone with the link.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn invite(
         &self,
         actor: &Actor,
@@ -36,21 +36,21 @@ impl Accounts {
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
         let whom = email.as_ref().map_or("anyone with the link", Email::as_str);
-        let what = format!("made an invitation for {whom}");
+        let what = format!("created an invitation for {whom}");
         let link = self.make_link(LinkKind::Invite, None, email, actor, life).await?;
         self.note_by(actor, &what).await;
         Ok(link)
     }
 
-    /// The invitations that still work.
+    /// The valid invitations.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn invitations(&self) -> Result<Vec<Link>, AccountError> {
         Ok(self.store().links(LinkKind::Invite, Timestamp::now()).await?)
     }
 
-    /// Takes an invitation back.
+    /// Revokes an invitation.
     ///
     /// # Errors
     /// [`AccountError::Missing`].
@@ -58,14 +58,14 @@ impl Accounts {
         if !self.store().remove_link(LinkKind::Invite, id).await? {
             return Err(AccountError::Missing("invitation"));
         }
-        self.note_by(actor, &format!("took back the invitation {id}")).await;
+        self.note_by(actor, &format!("revoked the invitation {id}")).await;
         Ok(())
     }
 
-    /// Makes a link with which somebody sets their password, for an admin to hand over.
+    /// Creates a link to set the account's password, for an admin to hand over.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn password_link(
         &self,
         actor: &Actor,
@@ -78,11 +78,12 @@ impl Accounts {
         Ok(link)
     }
 
-    /// Sends a link to set a password to an address, if somebody has an account with it. The
-    /// answer is the same either way, and takes as long: what is sent is sent later.
+    /// Sends a link to set a password to an address, if it has an account. Response and response
+    /// time are the same either way, because the mail is sent in the background.
     ///
     /// # Errors
-    /// [`AccountError::Slow`] and [`AccountError::Invalid`], neither of which tells who has an account.
+    /// [`AccountError::Slow`] and [`AccountError::Invalid`]; neither reveals whether an account
+    /// exists.
     pub async fn ask_password_link(
         &self,
         email: &str,
@@ -94,7 +95,7 @@ impl Accounts {
         let accounts = self.clone();
         tokio::spawn(async move {
             if let Err(e) = accounts.send_password_link(&email).await {
-                tracing::error!(error = ?e, "a link to set a password could not be sent");
+                tracing::error!(error = ?e, "cannot send a link to set a password");
             }
         });
         Ok(())
@@ -111,9 +112,9 @@ impl Accounts {
         let (kind, actor) = (LinkKind::Password, Actor::account(&account.id));
         let link = self.make_link(kind, Some(&account), None, &actor, MAILED_LIFE).await?;
         let text = format!(
-            "Somebody, hopefully you, asked for a new password for {email} at {site}.\n\n\
+            "A new password was requested for {email} at {site}.\n\n\
              Set it here, within an hour:\n{url}\n\n\
-             If it was not you, do nothing: your password stays as it is.\n",
+             If you did not request it, ignore this mail: your password does not change.\n",
             site = self.inner.site,
             url = link.url.expose()
         );
@@ -123,7 +124,7 @@ impl Accounts {
     /// Sends the link that confirms an address.
     ///
     /// # Errors
-    /// [`AccountError::Inside`] when the mail server does not take it.
+    /// [`AccountError::Inside`] if the link cannot be stored or rendered; delivery happens later.
     pub async fn send_confirmation(&self, account: &Account) -> Result<(), AccountError> {
         let Some(mailer) = self.inner.mailer.clone() else { return Ok(()) };
         let actor = Actor::account(&account.id);
@@ -131,22 +132,22 @@ impl Accounts {
             self.make_link(LinkKind::Confirm, Some(account), None, &actor, CONFIRM_LIFE).await?;
         let text = format!(
             "Welcome to {site}.\n\nConfirm that {email} is your address, within three days:\n{url}\n\n\
-             If you did not sign up there, do nothing.\n",
+             If you did not sign up there, ignore this mail.\n",
             site = self.inner.site,
             email = account.email,
             url = link.url.expose()
         );
         let email = account.email.clone();
-        // A slow mail server does not keep somebody from signing up.
+        // Sign-up does not wait for a slow mail server.
         tokio::spawn(async move {
             if let Err(e) = mailer.send(&email, "Confirm your address", text).await {
-                tracing::error!(error = ?e, "a confirmation could not be sent");
+                tracing::error!(error = ?e, "cannot send a confirmation");
             }
         });
         Ok(())
     }
 
-    /// Sends the confirmation once more, not too often.
+    /// Sends the confirmation again, rate-limited.
     ///
     /// # Errors
     /// [`AccountError::Slow`].
@@ -159,10 +160,10 @@ impl Accounts {
         self.send_confirmation(account).await
     }
 
-    /// Whether a link of this kind still works; uses nothing up.
+    /// Whether a link of this kind is valid; does not use it.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn is_good(&self, token: &str, kind: LinkKind) -> Result<bool, AccountError> {
         let link = self.store().link(&digest(token), Timestamp::now()).await?;
         Ok(link.is_some_and(|link| link.kind == kind))
@@ -179,12 +180,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets a password by a link, and signs in. Whoever has the link could read the address's mail,
-    /// or got it from an admin: so the address counts as confirmed.
+    /// Sets a password by a link, and signs in. The link was read in the address's mail or handed
+    /// over by an admin, so the address counts as confirmed.
     ///
     /// # Errors
-    /// [`AccountError::DeadLink`], [`AccountError::Suspended`]; [`AccountError::Invalid`] for a
-    /// password that may not be chosen, and [`AccountError::Busy`], which use nothing up.
+    /// [`AccountError::DeadLink`], [`AccountError::Suspended`]; [`AccountError::Invalid`] for an
+    /// invalid password, and [`AccountError::Busy`], which both leave the link usable.
     pub async fn set_password_by_link(
         &self,
         token: &str,
@@ -201,7 +202,7 @@ impl Accounts {
         self.open_session(account, origin).await
     }
 
-    /// A link's digest, and whose it is, if it still works; uses nothing up.
+    /// The digest and the account of a valid link; does not use it.
     async fn owner_of(
         &self,
         token: &str,

@@ -1,4 +1,4 @@
-//! Mail: one server that takes ours.
+//! Sends mail through an SMTP server.
 
 use std::time::Duration;
 
@@ -11,10 +11,9 @@ use startclaw_model::Email;
 
 use crate::{AccountError, MailSettings};
 
-/// How long the server may take for one answer.
+/// How long the server may take for one reply.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Sends mail.
 #[derive(Clone)]
 pub(crate) struct Mailer {
     server: AsyncSmtpTransport<Tokio1Executor>,
@@ -22,7 +21,7 @@ pub(crate) struct Mailer {
 }
 
 impl Mailer {
-    /// `None` where no mail is to be sent.
+    /// `None` if mail is not configured.
     pub fn new(settings: &MailSettings) -> Result<Option<Self>, String> {
         if settings.server.is_empty() {
             return Ok(None);
@@ -40,7 +39,7 @@ impl Mailer {
         let builder = match url.scheme() {
             "smtps" => AsyncSmtpTransport::<Tokio1Executor>::relay(host),
             "smtp" => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host),
-            // Only where nobody can listen in between.
+            // Without TLS only on the loopback interface, where it cannot be intercepted.
             "smtp+plain" if matches!(host, "127.0.0.1" | "[::1]" | "localhost") => {
                 Ok(AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host))
             }

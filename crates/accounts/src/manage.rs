@@ -1,4 +1,4 @@
-//! What admins do with accounts.
+//! Administration of accounts.
 
 use startclaw_model::{
     Account, AccountId, AccountState, Actor, Email, EventKind, Name, Quota, Timestamp,
@@ -7,18 +7,16 @@ use startclaw_store::Usage;
 
 use crate::{AccountError, Accounts, FreshLink};
 
-/// An account with what it has and may have.
+/// An account with its usage and quota.
 #[derive(Debug, Clone)]
 pub struct AccountInfo {
     pub account: Account,
-    /// What it has.
     pub usage: Usage,
-    /// What it may have.
     pub quota: Quota,
 }
 
 impl Accounts {
-    /// Makes an account without a password, and the link with which its owner sets one.
+    /// Creates an account without a password, and a link for its owner to set one.
     ///
     /// # Errors
     /// [`AccountError::Invalid`] for an address that has an account.
@@ -34,7 +32,7 @@ impl Accounts {
             email,
             admin,
             state: AccountState::Active,
-            // Whoever made it says so.
+            // Confirmed by whoever creates the account.
             confirmed_at: Some(Timestamp::now()),
             quota: None,
             created_at: Timestamp::now(),
@@ -46,7 +44,7 @@ impl Accounts {
         Ok((account, link))
     }
 
-    /// The account of an address.
+    /// Finds the account of an address.
     ///
     /// # Errors
     /// [`AccountError::Missing`].
@@ -55,7 +53,7 @@ impl Accounts {
         found.map(|(account, _)| account).ok_or(AccountError::Missing("account"))
     }
 
-    /// An account by its id.
+    /// Gets an account by id.
     ///
     /// # Errors
     /// [`AccountError::Missing`].
@@ -63,10 +61,10 @@ impl Accounts {
         self.store().account(id).await?.ok_or(AccountError::Missing("account"))
     }
 
-    /// An account with what it has and may have.
+    /// Adds usage and quota to an account.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn info(&self, account: Account) -> Result<AccountInfo, AccountError> {
         let usage = self.store().usage(&account.id).await?;
         Ok(self.with_usage(account, usage))
@@ -75,7 +73,7 @@ impl Accounts {
     /// All accounts, by address.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn all(&self) -> Result<Vec<AccountInfo>, AccountError> {
         let mut usages = self.store().usages().await?;
         let all = self.store().accounts().await?.into_iter().map(|account| {
@@ -90,10 +88,10 @@ impl Accounts {
         AccountInfo { account, usage, quota }
     }
 
-    /// Keeps somebody out, or lets them in again. Their instances continue.
+    /// Suspends an account, or resumes it. Its instances keep running.
     ///
     /// # Errors
-    /// [`AccountError::LastAdmin`]; [`AccountError::Missing`] for one that leaves.
+    /// [`AccountError::LastAdmin`]; [`AccountError::Missing`] if its deletion is pending.
     pub async fn suspend(
         &self,
         actor: &Actor,
@@ -109,12 +107,12 @@ impl Accounts {
         if self.change(actor, &account.id, change).await?.state != wanted {
             return Err(AccountError::Missing("account"));
         }
-        let what = if suspend { "suspended" } else { "let in again" };
+        let what = if suspend { "suspended" } else { "resumed" };
         self.note_by(actor, &format!("{what}: {}", account.email)).await;
         Ok(())
     }
 
-    /// Makes somebody an admin, or no admin any more.
+    /// Grants or revokes admin rights.
     ///
     /// # Errors
     /// [`AccountError::LastAdmin`].
@@ -125,15 +123,15 @@ impl Accounts {
         admin: bool,
     ) -> Result<(), AccountError> {
         self.change(actor, &account.id, move |account| account.admin = admin).await?;
-        let what = if admin { "made an admin" } else { "is no admin any more" };
+        let what = if admin { "granted admin rights" } else { "revoked admin rights" };
         self.note_by(actor, &format!("{what}: {}", account.email)).await;
         Ok(())
     }
 
-    /// Gives an account a quota of its own, or that of everybody.
+    /// Sets the quota of an account, or resets it to the default.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn set_quota(
         &self,
         actor: &Actor,
@@ -145,10 +143,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// Gives an instance to an account, so that it sees it in its pages.
+    /// Transfers an instance to an account, which then sees it in the portal.
     ///
     /// # Errors
-    /// What the engine says of the instance; [`AccountError::Missing`] for an account that leaves.
+    /// Errors of the engine; [`AccountError::Missing`] if the account's deletion is pending.
     pub async fn transfer(
         &self,
         actor: &Actor,
@@ -158,12 +156,12 @@ impl Accounts {
         if !self.inner.engine.transfer(name, &account.id).await? {
             return Err(AccountError::Missing("account"));
         }
-        self.note_by(actor, &format!("gave {name} to {}", account.email)).await;
+        self.note_by(actor, &format!("transferred {name} to {}", account.email)).await;
         Ok(())
     }
 
-    /// Changes an account, ends what it may no longer access, and answers what it is now. An
-    /// operator at the socket needs no admin account, so may take the last one away.
+    /// Changes an account, revokes the access it lost, and returns the changed account. An operator
+    /// at the socket needs no admin account, so may remove the last one.
     pub(crate) async fn change(
         &self,
         actor: &Actor,
@@ -178,7 +176,7 @@ impl Accounts {
         .await
     }
 
-    /// Writes down what somebody did with their account.
+    /// Records an event about an account by its owner.
     pub(crate) async fn note(&self, account: &Account, what: &str) {
         let detail = format!("{what}: {}", account.email);
         self.note_by(&Actor::account(&account.id), &detail).await;
@@ -189,7 +187,8 @@ impl Accounts {
     }
 }
 
-/// Refuses an address that OpenClaw knows as the platform itself: the owner of an instance is told to it.
+/// Rejects an address that is reserved for the platform itself: OpenClaw gets the address of an
+/// instance's owner as identity.
 pub(crate) fn refuse_reserved(email: &Email) -> Result<(), AccountError> {
     if startclaw_engine::is_reserved(email.as_str()) {
         return Err(AccountError::invalid("email", "this address is reserved"));

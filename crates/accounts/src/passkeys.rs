@@ -1,5 +1,5 @@
-//! Passkeys: one is made by who is signed in, and found by the browser itself when signing in, so
-//! that nobody learns from us who has one.
+//! Passkeys: registered by a signed-in user, and discovered by the browser at sign-in, so that the
+//! server does not reveal which accounts have one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,32 +20,32 @@ use webauthn_rs::prelude::{
 
 use crate::{AccountError, Accounts, FreshSession, Origin, SignedIn, network_of, sign_in::admit};
 
-/// How long somebody may take to touch their key.
+/// How long the user may take to confirm with their key.
 const CEREMONY: Duration = Duration::from_secs(300);
-/// Sign-ins in progress at most; beyond it the oldest gives way.
+/// Maximum number of sign-ins in progress; a further one replaces the oldest.
 const SIGN_INS: usize = 8192;
-/// Sign-ins in progress from one network; beyond it its oldest gives way.
+/// The same for one network; a further one replaces its oldest.
 const PER_NETWORK: usize = 32;
-/// Passkeys that one account may have.
+/// Maximum number of passkeys per account.
 const MOST: usize = 20;
 
-/// A registration in progress: its id, its state, and when it began.
+/// A registration in progress: its id, its state, and its start.
 type Registration = (String, Box<PasskeyRegistration>, Instant);
 
-/// What passkeys are made for and checked against.
+/// WebAuthn configuration and ceremonies in progress.
 pub(crate) struct Passkeys {
     site: Webauthn,
-    /// One for each account, so bounded by them: strangers cannot take the place.
+    /// One per account, so that other clients cannot exhaust it.
     registrations: Mutex<HashMap<AccountId, Registration>>,
     sign_ins: Mutex<SignIns>,
 }
 
-/// Sign-ins in progress, which strangers begin: bounded by network and in all. A new one takes an
-/// old one's place instead of being refused, so that nobody is locked out by others.
+/// Sign-ins in progress, begun by unauthenticated clients: limited per network and in total. A new
+/// one replaces an old one instead of being rejected, so that attackers cannot lock users out.
 #[derive(Default)]
 struct SignIns {
     begun: HashMap<String, (Box<DiscoverableAuthentication>, IpAddr)>,
-    /// The order in which they were begun; some may have ended since.
+    /// In order of their start; some may have ended.
     order: VecDeque<(String, IpAddr, Instant)>,
     by_network: HashMap<IpAddr, VecDeque<String>>,
 }
@@ -78,7 +78,7 @@ impl SignIns {
         id
     }
 
-    /// Takes one out; each can be ended once.
+    /// Removes one; each can be finished once.
     fn remove(&mut self, id: &str) -> Option<Box<DiscoverableAuthentication>> {
         let (state, network) = self.begun.remove(id)?;
         if let Some(ids) = self.by_network.get_mut(&network) {
@@ -119,7 +119,7 @@ impl Passkeys {
         id
     }
 
-    /// What the account began under this id; it can be ended once.
+    /// The account's registration of this id; can be finished once.
     fn take_registration(&self, account: &AccountId, id: &str) -> Option<Box<PasskeyRegistration>> {
         let mut open = lock(&self.registrations);
         open.get(account).filter(|(begun, _, at)| begun == id && at.elapsed() < CEREMONY)?;
@@ -127,20 +127,20 @@ impl Passkeys {
     }
 }
 
-/// What the browser is asked to do.
+/// Options for the browser's WebAuthn call.
 #[derive(Debug, Clone)]
 pub struct Ceremony {
-    /// What it comes back with; a cookie's value.
+    /// Identifies the ceremony; the value of a cookie.
     pub id: String,
-    /// What goes to `navigator.credentials`.
+    /// The argument of `navigator.credentials`.
     pub options: Value,
 }
 
 impl Accounts {
-    /// Begins to make a passkey.
+    /// Begins the registration of a passkey.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] for somebody who has many already.
+    /// [`AccountError::Invalid`] if the account has the maximum number.
     pub async fn begin_passkey(&self, who: &SignedIn) -> Result<Ceremony, AccountError> {
         let there = self.store().passkeys(&who.account.id).await?;
         if there.len() >= MOST {
@@ -156,7 +156,7 @@ impl Accounts {
             .start_passkey_registration(id, email, email, Some(known))
             .map_err(AccountError::inside)?;
         let mut options = serde_json::to_value(options).map_err(AccountError::inside)?;
-        // The browser must find it on its own when signing in.
+        // The browser must discover it at sign-in.
         let selection = &mut options["publicKey"]["authenticatorSelection"];
         selection["residentKey"] = json!("required");
         selection["requireResidentKey"] = json!(true);
@@ -164,10 +164,10 @@ impl Accounts {
         Ok(Ceremony { id, options })
     }
 
-    /// Keeps the passkey that the browser made.
+    /// Stores the passkey that the browser created.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] when it does not belong to what was begun.
+    /// [`AccountError::Invalid`] if it does not match a registration in progress.
     pub async fn finish_passkey(
         &self,
         who: &SignedIn,
@@ -176,7 +176,7 @@ impl Accounts {
         answer: &RegisterPublicKeyCredential,
     ) -> Result<(), AccountError> {
         let refused =
-            || AccountError::invalid("label", "that took too long or went wrong; try again");
+            || AccountError::invalid("label", "registration timed out or failed; try again");
         let account = who.account.id.clone();
         let state =
             self.inner.passkeys.take_registration(&account, ceremony).ok_or_else(refused)?;
@@ -201,10 +201,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// The passkeys of somebody.
+    /// The passkeys of an account.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn passkeys(&self, id: &AccountId) -> Result<Vec<Passkey>, AccountError> {
         Ok(self.store().passkeys(id).await?)
     }
@@ -221,10 +221,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// Begins to sign somebody in, whoever it is.
+    /// Begins a sign-in by passkey; the account is not known yet.
     ///
     /// # Errors
-    /// [`AccountError::Slow`] for a network that began too many.
+    /// [`AccountError::Slow`] if the network began too many.
     pub fn begin_passkey_sign_in(&self, origin: &Origin) -> Result<Ceremony, AccountError> {
         let (network, now) = (network_of(origin.address), Instant::now());
         if let Some(wait) = self.inner.ceremonies.pause(&network, now) {
@@ -238,10 +238,10 @@ impl Accounts {
         Ok(Ceremony { id, options: json!({ "publicKey": public_key }) })
     }
 
-    /// Signs in whoever has the passkey.
+    /// Signs in by passkey.
     ///
     /// # Errors
-    /// [`AccountError::UnknownPasskey`] whatever is wrong with it; [`AccountError::Suspended`].
+    /// [`AccountError::UnknownPasskey`] whatever the cause; [`AccountError::Suspended`].
     pub async fn passkey_sign_in(
         &self,
         ceremony: &str,

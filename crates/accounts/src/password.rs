@@ -1,4 +1,4 @@
-//! Passwords: argon2id, few at a time, and as long for an account that is not there.
+//! Passwords: argon2id, few hashes at a time, with equal timing for unknown accounts.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::AccountError;
 
 /// The shortest password, in characters.
 pub(crate) const SHORTEST: usize = 10;
-/// The longest password, in bytes: more would only cost us.
+/// The longest password, in bytes; longer ones only cost time.
 const LONGEST: usize = 256;
-/// Hashes at the same time: each takes 19 MiB and some 30 ms of a core (argon2id with the crate's
-/// own parameters, which are OWASP's: m = 19 MiB, t = 2, p = 1).
+/// Concurrent hashes: each takes 19 MiB and about 30 ms of a core (argon2id with the crate's
+/// defaults, which are OWASP's: m = 19 MiB, t = 2, p = 1).
 const AT_ONCE: usize = 2;
-/// How many wait for that at most, at some 15 ms each.
+/// Maximum number of requests that wait for it, at about 15 ms each.
 const WAITING: usize = 64;
 
-/// Hashes passwords and compares with hashes.
+/// Hashes and verifies passwords.
 #[derive(Debug, Clone)]
 pub(crate) struct Hasher {
     room: Arc<Semaphore>,
     line: Arc<Semaphore>,
-    /// What a password is compared with when there is no account.
+    /// Verified against if there is no account.
     nobody: Arc<str>,
 }
 
@@ -40,13 +40,13 @@ impl Hasher {
         })
     }
 
-    /// What is stored of a password.
+    /// The hash to store.
     pub async fn hash(&self, password: &Secret) -> Result<String, AccountError> {
         let password = password.clone();
         self.work(move || hash(password.expose())).await?.map_err(AccountError::inside)
     }
 
-    /// Whether it is the password of `stored`; `None` is nobody's, and takes as long.
+    /// Whether the password matches `stored`; with `None` it never does, in the same time.
     pub async fn is(&self, password: &Secret, stored: Option<&str>) -> Result<bool, AccountError> {
         let known = stored.is_some();
         let (password, stored) = (password.clone(), stored.unwrap_or(&self.nobody).to_owned());
@@ -64,13 +64,13 @@ impl Hasher {
     }
 }
 
-/// Whether a password is one that may be chosen.
+/// Checks whether a password is acceptable.
 pub(crate) fn check(password: &Secret) -> Result<(), AccountError> {
     let text = password.expose();
     if text.chars().count() < SHORTEST {
         return Err(AccountError::invalid(
             "password",
-            format!("a password has at least {SHORTEST} characters; a few words do well"),
+            format!("a password has at least {SHORTEST} characters; use a few words"),
         ));
     }
     if text.len() > LONGEST {
@@ -78,7 +78,7 @@ pub(crate) fn check(password: &Secret) -> Result<(), AccountError> {
     }
     let first = text.chars().next();
     if text.chars().all(|c| Some(c) == first) {
-        return Err(AccountError::invalid("password", "one character again and again is guessed"));
+        return Err(AccountError::invalid("password", "a password must not repeat one character"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Who is signed in, on which devices.
+//! Sessions of accounts.
 
 use std::time::Duration;
 
@@ -12,57 +12,54 @@ use crate::{AccountError, Accounts, Origin};
 
 /// How long a session lasts.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How exactly it is noted when a session was seen.
+/// Resolution of the last-seen time.
 const SEEN_EVERY: Duration = Duration::from_secs(300);
-/// What a browser says of itself is kept up to so many characters.
+/// Maximum length of the stored user agent, in characters.
 const DEVICE: usize = 200;
 
 /// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     pub account: Account,
-    /// With which session.
     pub session: AccountSession,
 }
 
 impl SignedIn {
-    /// Who it is, for the audit trail.
+    /// The actor, for the audit log.
     pub fn actor(&self) -> Actor {
         Actor::account(&self.account.id)
     }
 
-    /// Who it is, for the policy of who may access what.
+    /// The principal, for access checks.
     pub fn principal(&self) -> Principal {
         Principal::of_account(&self.account)
     }
 
-    /// Who it is, for streams.
+    /// The holder, for streams.
     pub fn holder(&self) -> Holder {
         Holder::Session(self.account.id.clone(), self.session.hash.clone())
     }
 
-    /// Whether this person may see the instance `name` of `owner`: their own, or any for an admin.
+    /// Whether the user may see the instance `name` of `owner`: their own, or any for an admin.
     pub fn can_access(&self, name: &Name, owner: Option<&AccountId>) -> bool {
         self.principal().can_access(name, owner)
     }
 }
 
-/// A session that was just opened.
 #[derive(Debug, Clone)]
 pub struct FreshSession {
-    /// What the cookie holds.
+    /// The value of the session cookie.
     pub value: Secret,
-    /// What the device is known by at the next sign-in.
+    /// The value that marks this device at the next sign-in.
     pub device: Secret,
-    /// Whose it is.
     pub account: Account,
 }
 
 impl Accounts {
-    /// Opens a session. A new value each time: one that was planted before is worth nothing.
+    /// Opens a session. Its value is always new, so a planted cookie is worthless.
     ///
     /// # Errors
-    /// [`AccountError::Refused`] when the account was closed to its owner meanwhile.
+    /// [`AccountError::Refused`] if the account was suspended or deleted meanwhile.
     pub(crate) async fn open_session(
         &self,
         mut account: Account,
@@ -90,10 +87,10 @@ impl Accounts {
         Ok(FreshSession { value: Secret::new(value), device, account })
     }
 
-    /// Who has this cookie. Nobody whose account is suspended or leaves.
+    /// The session of a cookie; `None` if the account is suspended or its deletion is pending.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn authenticate(
         &self,
         cookie: &str,
@@ -114,26 +111,26 @@ impl Accounts {
         Ok(Some(SignedIn { account, session }))
     }
 
-    /// Ends the session, and with it those in instances that were entered from it.
+    /// Ends the session and the instance sessions opened from it.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn sign_out(&self, who: &SignedIn) -> Result<(), AccountError> {
         self.end(&who.account.id, Some(&who.session.id), None).await.map(drop)
     }
 
-    /// The devices on which somebody is signed in.
+    /// The sessions of an account.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn sessions(&self, id: &AccountId) -> Result<Vec<AccountSession>, AccountError> {
         Ok(self.store().account_sessions(id, Timestamp::now()).await?)
     }
 
-    /// Ends one session of somebody.
+    /// Ends one session of the account.
     ///
     /// # Errors
-    /// [`AccountError::Missing`] when they have none that is called so.
+    /// [`AccountError::Missing`] if the account has no such session.
     pub async fn end_session(&self, who: &SignedIn, id: &str) -> Result<(), AccountError> {
         match self.end(&who.account.id, Some(id), None).await? {
             0 => Err(AccountError::Missing("session")),
@@ -141,10 +138,10 @@ impl Accounts {
         }
     }
 
-    /// Ends all other sessions of somebody.
+    /// Ends all other sessions of the account.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn end_other_sessions(&self, who: &SignedIn) -> Result<u64, AccountError> {
         self.end(&who.account.id, None, Some(&who.session.hash)).await
     }
@@ -164,8 +161,8 @@ impl Accounts {
         .await
     }
 
-    /// Runs a change that may take access away to its end, also when the caller is dropped, and
-    /// then enforces it.
+    /// Completes a change that may revoke access even if the caller is dropped, and then enforces
+    /// it.
     pub(crate) async fn owned<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, AccountError>> + Send + 'static,

@@ -1,8 +1,8 @@
-//! Signing in with a password, and what slows those down who guess.
+//! Sign-in by password, with rate limits on guesses.
 //!
-//! Guesses are counted by network and by account. For an account they are counted for all
-//! strangers together, so that many machines do not guess faster than one; a device that signed in
-//! before shows its mark and has a count of its own, so that strangers cannot lock the owner out.
+//! Failures are counted per network and per account. For an account they are counted for all
+//! unknown devices together, so that many hosts do not guess faster than one. A device that signed
+//! in before has a mark and its own counter, so that attackers cannot lock the owner out.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use startclaw_model::{Account, AccountState, Email, Secret};
 use crate::{AccountError, Accounts, FreshSession, Origin, network_of, password};
 
 impl Accounts {
-    /// Signs somebody in. `device` is the mark that the device got when it signed in before.
+    /// Signs in by password. `device` is the mark from an earlier sign-in.
     ///
     /// # Errors
-    /// [`AccountError::Refused`] whatever is wrong with address or password;
-    /// [`AccountError::Slow`] after too many of those.
+    /// [`AccountError::Refused`] whether address or password is wrong; [`AccountError::Slow`] after
+    /// too many failures.
     pub async fn sign_in(
         &self,
         email: &str,
@@ -39,7 +39,7 @@ impl Accounts {
         if let Some(wait) = waits.into_iter().flatten().max() {
             return Err(AccountError::slow(wait));
         }
-        // Counted before it is known to be one, so that many at once are not more than their number.
+        // Counted as a failure in advance, so that concurrent guesses do not exceed the limit.
         guesses.failed(email.to_string(), now);
         self.inner.by_network.failed(network, now);
         let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
@@ -55,10 +55,10 @@ impl Accounts {
         self.open_session(account, origin).await
     }
 
-    /// Whether it is the person's password: asked again before what cannot be undone.
+    /// Verifies the user's password again before an irreversible action.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] when it is not; [`AccountError::Slow`] after too many.
+    /// [`AccountError::Invalid`] if it is wrong; [`AccountError::Slow`] after too many failures.
     pub async fn confirm_password(
         &self,
         account: &Account,
@@ -81,10 +81,10 @@ impl Accounts {
         Err(AccountError::invalid("password", "this is not your password"))
     }
 
-    /// Replaces a password, and ends all sessions but the one that it is done from.
+    /// Replaces a password and ends all sessions except the current one.
     ///
     /// # Errors
-    /// [`AccountError::Invalid`] for a password that may not be chosen.
+    /// [`AccountError::Invalid`] for an unacceptable password.
     pub async fn set_password(
         &self,
         account: &Account,
@@ -111,14 +111,14 @@ impl Accounts {
         .await
     }
 
-    /// What a device is known by that signed in to this account: it follows from the account, and
-    /// opens nothing.
+    /// The mark of a device that signed in to this account: derived from the account, and grants no
+    /// access.
     pub(crate) fn device_mark(&self, account: &Account) -> Secret {
         Secret::new(digest(&self.inner.engine.hmac(&format!("device/{}", account.id))))
     }
 }
 
-/// Whether an account can be entered.
+/// Checks that an account may sign in.
 pub(crate) fn admit(account: Account) -> Result<Account, AccountError> {
     match account.state {
         AccountState::Active => Ok(account),

@@ -1,4 +1,4 @@
-//! Making an account.
+//! Sign-up.
 
 use startclaw_engine::digest;
 use startclaw_model::{Account, AccountId, AccountState, Email, Secret, Timestamp};
@@ -7,9 +7,8 @@ use startclaw_store::LinkKind;
 use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
 
 impl Accounts {
-    /// Makes an account for somebody and signs them in. With an invitation for one address, that
-    /// counts as confirmed; else only mail shows whose it is, and until then nothing that
-    /// is made for the address goes to the account.
+    /// Creates an account and signs in. An invitation for one address confirms it; else only mail
+    /// does, and until then instances created for the address are not linked to the account.
     ///
     /// # Errors
     /// [`AccountError::Closed`], [`AccountError::DeadLink`], [`AccountError::Invalid`],
@@ -55,10 +54,10 @@ impl Accounts {
         self.open_session(account, origin).await
     }
 
-    /// The invitation of this token, if it still works.
+    /// The invitation of a token, if it is valid.
     ///
     /// # Errors
-    /// Only for what failed inside.
+    /// Internal errors only.
     pub async fn invitation(
         &self,
         token: &str,

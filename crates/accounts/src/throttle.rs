@@ -1,4 +1,4 @@
-//! Slows down whoever tries what they should not: so many failures, then a pause.
+//! Rate limits failures: after a number of them, a pause.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Keys remembered at most, so that many of them cannot fill the memory.
+/// Maximum number of keys, to bound memory.
 const REMEMBERED: usize = 4096;
 
-/// Counts failures by some key, such as an address.
+/// Counts failures per key, such as an address.
 #[derive(Debug)]
 pub struct Throttle<K> {
     attempts: u32,
@@ -20,12 +20,12 @@ pub struct Throttle<K> {
 }
 
 impl<K: Eq + Hash + Clone> Throttle<K> {
-    /// Lets so many failures pass in a window of this length, which is also the longest pause.
+    /// Allows `attempts` failures per window, which is also the longest pause.
     pub fn new(attempts: u32, window: Duration) -> Self {
         Self { attempts, window, table: Mutex::default() }
     }
 
-    /// How long `key` has to wait, if it has to.
+    /// How long `key` has to wait, if at all.
     pub fn pause(&self, key: &K, now: Instant) -> Option<Duration> {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, since) = table.get(key)?;
@@ -33,7 +33,7 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
         (*count >= self.attempts && !left.is_zero()).then_some(left)
     }
 
-    /// Notes a failure.
+    /// Counts a failure.
     pub fn failed(&self, key: K, now: Instant) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= REMEMBERED && !table.contains_key(&key) {
@@ -52,7 +52,7 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
         entry.0 = entry.0.saturating_add(1);
     }
 
-    /// Takes one failure back that was none.
+    /// Uncounts one failure.
     pub fn forgive(&self, key: &K) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((count, _)) = table.get_mut(key) {
@@ -61,7 +61,7 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
     }
 }
 
-/// Whom an address stands for: who is behind an IPv6 address usually has the whole /64.
+/// The network of an address: an IPv6 client usually has the whole /64.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & (u128::MAX << 64))),

@@ -1,6 +1,6 @@
-//! Who asks, and whether they may. A handler gets at the engine only through [`Caller`], and
-//! a `Caller<W>` exists only when the scope `W` is there: a route without a check cannot be
-//! written.
+//! Authentication and authorization of the API. A handler gets at the engine only through
+//! [`Caller`], and a `Caller<W>` exists only if the caller has the scope `W`: a route without a
+//! check cannot be written.
 
 use std::{
     marker::PhantomData,
@@ -23,10 +23,10 @@ use crate::{
     shared::{Access, Settings, Shared},
 };
 
-/// Who is at the other end of the Unix socket, as the kernel says.
+/// The peer of a Unix socket connection, as reported by the kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// The user id; none when the kernel does not say.
+    /// The user id; `None` if the kernel does not report it.
     pub uid: Option<u32>,
 }
 
@@ -41,11 +41,11 @@ pub(crate) trait RequiredScope: Send + Sync {
     const SCOPE: Scope;
 }
 
-/// See.
+/// Read instances.
 pub(crate) enum Read {}
 /// Change instances.
 pub(crate) enum Write {}
-/// Change who may.
+/// Change accounts and tokens.
 pub(crate) enum Admin {}
 
 impl RequiredScope for Read {
@@ -58,7 +58,7 @@ impl RequiredScope for Admin {
     const SCOPE: Scope = Scope::Admin;
 }
 
-/// A caller with the scope `W`.
+/// An authenticated caller with the scope `W`.
 pub(crate) struct Caller<W> {
     shared: Shared,
     actor: Actor,
@@ -67,24 +67,23 @@ pub(crate) struct Caller<W> {
 }
 
 impl Caller<Admin> {
-    /// The accounts, which are for admins only: no instance is among them whose token could ask.
+    /// The accounts; for admins only, because a token of one instance has no access to accounts.
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.shared.accounts
     }
 }
 
 impl<W> Caller<W> {
-    /// The engine.
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
     }
 
-    /// What the daemon gave the API.
+    /// The settings of the API.
     pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
     }
 
-    /// Who it is, for the audit trail.
+    /// The actor, for the audit log.
     pub(crate) const fn actor(&self) -> &Actor {
         &self.actor
     }
@@ -94,7 +93,7 @@ impl<W> Caller<W> {
         self.shared.access == Access::Socket
     }
 
-    /// The right to a stream, which ends when the caller loses access.
+    /// A permit for a stream, which ends when the caller loses access.
     pub(crate) async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Problem> {
         let holder = match self.actor.token_id() {
             Some(id) => Holder::Token(id.to_owned()),
@@ -103,7 +102,7 @@ impl<W> Caller<W> {
         Ok(self.engine().open_stream(holder, subject).await?)
     }
 
-    /// Refuses an instance that the caller may not see, as if it did not exist.
+    /// Rejects an instance that the caller has no access to, as if it did not exist.
     pub(crate) fn require_access(&self, name: &Name) -> Result<(), Problem> {
         if Principal::Token(self.scopes.clone()).can_access(name, None) {
             Ok(())
@@ -113,14 +112,14 @@ impl<W> Caller<W> {
         }
     }
 
-    /// The one instance that the caller is for. Of it, it may see the one that has the name now,
-    /// and nothing of those that had the name before.
+    /// The one instance of a restricted token. It covers the instance that has the name now, not
+    /// earlier ones of the same name.
     pub(crate) const fn own(&self) -> Option<&Name> {
         self.scopes.instance.as_ref()
     }
 
-    /// The instances a list is about: the one that was asked for, else the only one the
-    /// caller may see, else all.
+    /// The instance that a list is restricted to: the requested one, else the one of a restricted
+    /// token, else `None` for all.
     pub(crate) fn filter(&self, asked: Option<Name>) -> Result<Option<Name>, Problem> {
         if let Some(name) = &asked {
             self.require_access(name)?;
@@ -128,7 +127,7 @@ impl<W> Caller<W> {
         Ok(asked.or_else(|| self.scopes.instance.clone()))
     }
 
-    /// Refuses a token of one instance where the whole machine is meant.
+    /// Rejects a token of one instance where the whole platform is concerned.
     pub(crate) fn require_global(&self) -> Result<(), Problem> {
         match &self.scopes.instance {
             None => Ok(()),
@@ -174,7 +173,10 @@ const fn scope_name(scope: Scope) -> &'static str {
 fn at_socket(parts: &Parts) -> Result<(Actor, Scopes), Problem> {
     let peer = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|info| info.0.uid);
     let uid = peer.ok_or_else(|| {
-        Problem::new(Kind::Unauthenticated, "the kernel does not say who is at this socket")
+        Problem::new(
+            Kind::Unauthenticated,
+            "the kernel does not report the user of this socket connection",
+        )
     })?;
     Ok((Actor::socket(uid), Scopes::admin()))
 }
@@ -200,10 +202,10 @@ async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), P
     let Some(known) = shared.engine.authenticate(token).await? else {
         shared.throttle.failed(network, Instant::now());
         metrics::counter!("startclaw_api_bad_tokens_total").increment(1);
-        tracing::info!(%address, "a bad token was refused");
+        tracing::info!(%address, "rejected an invalid token");
         return Err(Problem::new(
             Kind::Unauthenticated,
-            "this token is not known, has ended or was revoked",
+            "this token is unknown, expired or revoked",
         )
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"startclaw\", error=\"invalid_token\""));
     };
@@ -217,7 +219,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Where the request comes from, as Caddy says.
+/// The client's address, as forwarded by Caddy.
 fn client_address(parts: &Parts) -> IpAddr {
     startclaw_edge::client_address(&parts.headers)
         .or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))

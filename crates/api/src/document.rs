@@ -1,4 +1,4 @@
-//! The OpenAPI document: what the routes do not say themselves, and the two paths that show it.
+//! The OpenAPI document: the parts that are not on the routes, and the two paths that serve it.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ use crate::{
     router::openapi,
 };
 
-/// What stands above the paths.
+/// The header of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -52,7 +52,7 @@ pub(crate) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// Adds what every path has: the error answer and the bearer scheme.
+/// Adds the parts common to all paths: the error response and the bearer scheme.
 pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let components = document.components.get_or_insert_with(Components::new);
@@ -91,7 +91,7 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     document
 }
 
-/// What is served, made once.
+/// The rendered document, cached.
 struct Rendered {
     json: String,
     html: String,

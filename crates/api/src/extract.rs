@@ -1,5 +1,5 @@
-//! Bodies, queries, paths and the `Idempotency-Key`, with errors that name the field and
-//! never repeat what was sent: it may be a secret in the wrong place.
+//! Bodies, queries, paths and the `Idempotency-Key`. Errors name the field and never repeat the
+//! value, which may be a secret in the wrong place.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     shared::Shared,
 };
 
-/// The largest body: far above any request, far below what hurts.
+/// The largest body: far above any valid request, and still harmless.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(15);
@@ -62,7 +62,7 @@ fn unreadable(e: BytesRejection) -> Problem {
     if e.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(Kind::TooLarge, format!("a body has at most {BODY_LIMIT} bytes"))
     } else {
-        Problem::new(Kind::Malformed, "the body broke off")
+        Problem::new(Kind::Malformed, "the body is incomplete")
     }
 }
 
@@ -75,7 +75,7 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         match e.inner().classify() {
             Category::Data => wrong_field(&e.path().to_string(), &e.inner().to_string()),
             Category::Eof if bytes.is_empty() => {
-                Problem::new(Kind::Malformed, "this needs a JSON body, and there is none")
+                Problem::new(Kind::Malformed, "a JSON body is required")
             }
             _ => Problem::new(
                 Kind::Malformed,
@@ -105,12 +105,12 @@ fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
         .map_err(|e| wrong_field(&e.path().to_string(), &e.inner().to_string()))
 }
 
-/// No query at all: what a path does not take is refused, not ignored.
+/// No query parameters: unknown ones are rejected, not ignored.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
-/// The operation that a path names.
+/// The id of an operation in a path.
 pub(crate) struct OperationPath(pub OperationId);
 
 impl FromRequestParts<Shared> for OperationPath {
@@ -126,9 +126,9 @@ impl FromRequestParts<Shared> for OperationPath {
     }
 }
 
-/// What serde says about a field, without the value that it met.
+/// serde's error about a field, without the value.
 fn wrong_field(path: &str, message: &str) -> Problem {
-    // serde_json ends its messages with the place, which the field says better.
+    // serde_json appends the position; the field is more useful.
     let message = message.split(" at line ").next().unwrap_or(message);
     let quoted = |m: &str| m.split('`').nth(1).map(str::to_owned);
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -136,7 +136,7 @@ fn wrong_field(path: &str, message: &str) -> Problem {
         return Problem::field(field, "this field is needed");
     }
     if message.starts_with("unknown field ") {
-        // The path already ends with the unknown field when serde tracked it that far.
+        // If serde tracked that far, the path already ends with the unknown field.
         let unknown = quoted(message).unwrap_or_default();
         let field = if path.rsplit('.').next() == Some(&unknown) {
             path.to_owned()
@@ -157,8 +157,8 @@ fn wrong_field(path: &str, message: &str) -> Problem {
             return Problem::field(clip(path_of(path)), format!("expected {wanted}"));
         }
     }
-    // Numbers in a query: "invalid digit found in string" and the like carry no value. What
-    // our own types say carries none either.
+    // Numbers in a query: "invalid digit found in string" and the like contain no value, nor do the
+    // errors of our own types.
     Problem::field(clip(path_of(path)), message)
 }
 
@@ -177,7 +177,7 @@ fn clip(field: &str) -> String {
     field.chars().filter(|c| !c.is_control()).take(FIELD_LIMIT).collect()
 }
 
-/// What the client sent in `Idempotency-Key`.
+/// The `Idempotency-Key` header.
 pub(crate) struct Key(Option<String>);
 
 impl FromRequestParts<Shared> for Key {
@@ -200,8 +200,8 @@ impl FromRequestParts<Shared> for Key {
 }
 
 impl Key {
-    /// The promise that a request with this key is the same request. The digest covers the
-    /// secrets too, so that another API key under the same idempotency key is noticed.
+    /// Identifies a repeated request by its key. The digest covers the secrets too, so that another
+    /// API key under the same idempotency key is detected.
     pub(crate) fn of<T: Serialize>(self, verb: &str, request: &T) -> Option<Idempotency> {
         let key = self.0?;
         let mut hash = Sha256::new();

@@ -1,7 +1,7 @@
 //! The management API: its routes, its OpenAPI document and its client.
 //!
-//! Thin: it checks who asks, calls the engine and shapes the answer. The same routes are
-//! served at the Unix socket and at `https://api.DOMAIN`; see [`Access`].
+//! Thin: it authenticates the caller, calls the engine and formats the response. The same routes
+//! are served at the Unix socket and at `https://api.DOMAIN`; see [`Access`].
 
 #![warn(missing_docs)]
 

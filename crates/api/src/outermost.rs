@@ -1,5 +1,5 @@
-//! What happens to every request: it gets an id, a time limit and a place in the crowd; its
-//! outcome is measured and logged, and an error gets the form of a problem document.
+//! The outermost layer: assigns a request id, limits time and concurrency, records metrics and
+//! logs, and turns errors into problem documents.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,9 @@ use crate::{
     shared::Shared,
 };
 
-/// How long a request may take until its answer begins; streams continue after that.
+/// How long a request may take until its response begins; streams continue after that.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The outermost layer.
 pub(crate) async fn outermost(
     State(shared): State<Shared>,
     request: Request,
@@ -28,7 +27,7 @@ pub(crate) async fn outermost(
 ) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let method = request.method().clone();
-    // The pattern, not the path: the path could carry anything, and metrics need few labels.
+    // The pattern, not the path: a path could contain anything, and metrics need few label values.
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -54,13 +53,13 @@ async fn answer(shared: &Shared, request: Request, next: Next) -> Response {
     };
     match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Kind::Unavailable, "this took too long; try again")
+        Err(_) => Problem::new(Kind::Unavailable, "request timed out; try again")
             .with(header::RETRY_AFTER, "5")
             .into_response(),
     }
 }
 
-/// Turns what the router says on its own into problem documents, and adds what all answers carry.
+/// Turns the router's own errors into problem documents, and adds the common headers.
 fn finish(response: Response, method: &Method, id: &str) -> Response {
     let mut response = match response.extensions().get::<Problem>().cloned() {
         Some(problem) => problem.answer(Some(id)),
@@ -83,7 +82,7 @@ fn finish(response: Response, method: &Method, id: &str) -> Response {
     response
 }
 
-/// `OPTIONS` answers the methods of a path; any other unsupported method is refused.
+/// `OPTIONS` returns the methods of a path; other unsupported methods are rejected.
 fn wrong_method(response: Response, method: &Method, id: &str) -> Response {
     let allow = response.headers().get(header::ALLOW).cloned();
     let mut out = if method == Method::OPTIONS {
@@ -120,7 +119,7 @@ fn log_response(response: &Response, method: &Method, taken: Duration) {
     if let Some(cause) = problem.and_then(Problem::cause) {
         tracing::error!(status, ms, cause, "a request failed");
     } else if status >= 500 {
-        tracing::warn!(status, ms, "a request was turned away");
+        tracing::warn!(status, ms, "a request was rejected");
     } else if method == Method::GET || method == Method::HEAD {
         tracing::debug!(status, ms, "answered");
     } else {
@@ -128,7 +127,7 @@ fn log_response(response: &Response, method: &Method, taken: Duration) {
     }
 }
 
-/// What a panic in a handler becomes.
+/// The response to a panic in a handler.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands over the payload")]
 pub(crate) fn panicked(
     payload: Box<dyn std::any::Any + Send + 'static>,

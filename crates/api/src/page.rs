@@ -1,4 +1,4 @@
-//! The OpenAPI document as a page: plain HTML from the server, no script, nothing from outside.
+//! Renders the OpenAPI document as a page: plain HTML, no script, no external resources.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::problem::Kind;
 
-/// The page's style; the policy of the page allows this text and no other.
+/// The page's style; its content security policy allows exactly this text.
 pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8882}\
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}\
@@ -168,7 +168,7 @@ fn problems(out: &mut String) {
     out.push_str("</table>");
 }
 
-/// A schema's type in a few words, with a link where it has a name.
+/// The type of a schema in words, with a link if it has a name.
 fn kind(schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
         let name = escape(name);
@@ -203,7 +203,7 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// A text of the document, escaped; its `code` in backticks shown as such.
+/// A text of the document, escaped, with `code` in backticks marked up.
 fn text(value: &Value) -> String {
     let escaped = escape(value.as_str().unwrap_or_default());
     let mut out = String::with_capacity(escaped.len());

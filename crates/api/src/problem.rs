@@ -1,4 +1,4 @@
-//! Errors as the outside sees them: RFC 9457 problem documents.
+//! Errors of the API: RFC 9457 problem documents.
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -12,27 +12,27 @@ use utoipa::ToSchema;
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What kind of problem it is. The word is the last part of the document's `type`, and
-/// programs decide by it; the texts are for people and may change.
+/// The kind of a problem. Its keyword is the last part of the document's `type`, which programs
+/// match; the texts are for people and may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// The request is no HTTP or JSON that can be read.
+    /// The request is not valid HTTP or JSON.
     Malformed,
-    /// A field is missing, unknown, of the wrong type, or has a value that cannot be.
+    /// A field is missing, unknown, of the wrong type, or has an invalid value.
     Invalid,
-    /// No token, or one that is not good.
+    /// No token, or an invalid one.
     Unauthenticated,
-    /// The token may not do this.
+    /// The token's scope is insufficient.
     Forbidden,
-    /// There is no such thing, or the caller may not see it.
+    /// Not found, or not visible to the caller.
     NotFound,
-    /// The path does not take this method; `Allow` lists those it takes.
+    /// The path does not support this method; `Allow` lists those it does.
     MethodNotAllowed,
-    /// The name belongs to another instance.
+    /// The name is in use by another instance.
     NameTaken,
     /// The instance is being removed.
     Removing,
-    /// It does not go together with what is in progress.
+    /// Conflicts with the current state or an operation in progress.
     Conflict,
     /// The request took too long to arrive.
     Slow,
@@ -42,13 +42,13 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The `Idempotency-Key` was used with a different request.
     KeyReused,
-    /// Too many bad tokens from one address; `Retry-After` says when to continue.
+    /// Too many attempts; `Retry-After` says when to retry.
     TooManyAttempts,
-    /// The host has no place for another instance.
+    /// The host is at capacity.
     Full,
-    /// Too many requests, or the host does not answer; `Retry-After` says when to try again.
+    /// Too many requests, or the host does not respond; `Retry-After` says when to retry.
     Unavailable,
-    /// Something failed inside; the daemon's log says what.
+    /// Internal error; the cause is in the daemon's log.
     Internal,
 }
 
@@ -74,7 +74,7 @@ impl Kind {
         Self::Internal,
     ];
 
-    /// Its word, its status and its title.
+    /// Keyword, status and title.
     const fn facts(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -126,10 +126,10 @@ impl Kind {
     }
 }
 
-/// What a problem's `type` begins with.
+/// The prefix of a problem's `type`.
 pub const TYPE_PREFIX: &str = "urn:startclaw:problem:";
 
-/// One wrong field.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// The field, dotted where it is nested.
@@ -143,7 +143,7 @@ pub struct FieldError {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(title = "Problem")]
 pub struct Document {
-    /// What kind of problem: `urn:startclaw:problem:` and a word. Programs decide by this.
+    /// The kind of problem: `urn:startclaw:problem:` and a keyword, for programs.
     #[serde(rename = "type")]
     #[schema(example = "urn:startclaw:problem:invalid")]
     pub kind: String,
@@ -151,20 +151,20 @@ pub struct Document {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What went wrong this time, and what to do.
+    /// The error, and what to do.
     pub detail: String,
-    /// The id of this request, as `urn:uuid:…`; the daemon's log carries it.
+    /// The id of this request, as `urn:uuid:…`; also in the daemon's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The wrong field, when there is one.
+    /// The invalid field, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The wrong fields with what to do about each.
+    /// The invalid fields, and what to do about each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
-/// An error on its way out.
+/// An error response.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Inner>);
 
@@ -174,31 +174,30 @@ struct Inner {
     detail: String,
     field: Option<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// For the log only.
     cause: Option<String>,
 }
 
 impl Problem {
-    /// A problem in words fit for the outside.
+    /// A problem whose detail may be shown to clients.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self(Box::new(Inner { kind, detail, field: None, headers: Vec::new(), cause: None }))
     }
 
-    /// A wrong field.
+    /// An invalid field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         let (field, message) = (field.into(), message.into());
         let detail = if field.is_empty() { message.clone() } else { format!("{field}: {message}") };
         Self::new(Kind::Invalid, detail).about(field, message)
     }
 
-    /// Something of ours that failed. `cause` goes to the log, nothing of it outside.
+    /// An internal error. `cause` is logged and never sent to the client.
     pub fn internal(cause: impl Into<String>) -> Self {
         let detail = "internal error; see the daemon's log";
         Self::new(Kind::Internal, detail).because(cause)
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -217,7 +216,7 @@ impl Problem {
         self
     }
 
-    /// What kind it is.
+    /// The kind.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -227,7 +226,7 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
-    /// The document, as the answer to the request with this id.
+    /// The document, for the request with this id.
     pub(crate) fn document(&self, request: Option<&str>) -> Document {
         let Inner { kind, detail, field, .. } = &*self.0;
         Document {
@@ -241,7 +240,7 @@ impl Problem {
         }
     }
 
-    /// The answer to the request with this id.
+    /// The response to the request with this id.
     pub(crate) fn answer(self, request: Option<&str>) -> Response {
         let body = serde_json::to_vec(&self.document(request)).unwrap_or_default();
         let mut response = (self.kind().status(), body).into_response();
@@ -250,7 +249,7 @@ impl Problem {
         for (name, value) in &self.0.headers {
             headers.insert(name, value.clone());
         }
-        // The outermost layer finds it here, logs it and adds the request's id.
+        // The outermost layer reads it from here, logs it and adds the request's id.
         response.extensions_mut().insert(self);
         response
     }
@@ -315,7 +314,7 @@ impl From<AccountError> for Problem {
     }
 }
 
-/// An error with all that caused it.
+/// An error with all its causes.
 fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut next = e.source();

@@ -1,4 +1,4 @@
-//! The routes put together.
+//! The routes.
 
 use axum::{Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, routing::post};
 use startclaw_accounts::Accounts;
@@ -15,7 +15,7 @@ use crate::{
     shared::{Access, Settings, Shared},
 };
 
-/// The management API over `engine` and `accounts` for callers who prove themselves by `access`.
+/// The management API over `engine` and `accounts`, for callers that authenticate by `access`.
 ///
 /// At the Unix socket, serve it with `into_make_service_with_connect_info::<Peer>()`.
 pub fn router(engine: Engine, accounts: Accounts, access: Access, settings: Settings) -> Router {
@@ -36,7 +36,7 @@ pub fn openapi() -> OpenApi {
     document::finish(described().into_openapi())
 }
 
-/// All routes with their descriptions; one verb or noun, one file.
+/// All routes with their descriptions; one file per verb or noun.
 fn described() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(document::head())
         .routes(routes!(routes::provision::provision))

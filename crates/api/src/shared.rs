@@ -1,4 +1,4 @@
-//! What every request can reach, and what the daemon tells the API at its start.
+//! The state of the routes, and the settings of the API.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,25 +10,25 @@ use startclaw_model::{Check, Limits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Requests answered at the same time; more get 503 at once instead of a queue.
+/// Maximum number of concurrent requests; further ones get 503 at once instead of queueing.
 const REQUESTS: usize = 512;
-/// Bad tokens that one network may send, and in which time. Tokens are 256 random bits, so
-/// guessing is hopeless; what this saves is the database and the log from many attempts.
+/// Invalid tokens that one network may send, and the window. Tokens are 256 random bits, so
+/// guessing is hopeless; the limit protects the database and the log.
 const BAD_TOKENS: (u32, Duration) = (20, Duration::from_secs(60));
-/// Streams (operation events, followed logs) at the same time.
+/// Maximum number of concurrent streams (operation events, followed logs).
 const STREAMS: usize = 512;
 
-/// How callers prove who they are.
+/// How callers authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A client at the Unix socket may do everything: the file's mode decides who can open it.
+    /// A client at the Unix socket may do everything: the file's mode controls who can open it.
     Socket,
-    /// Only bearer tokens count, whatever else a browser sends along.
+    /// Only bearer tokens are accepted, whatever else a browser sends.
     Bearer,
 }
 
 impl Access {
-    /// The word for it in metrics and logs.
+    /// The name in metrics and logs.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Socket => "socket",
@@ -37,19 +37,19 @@ impl Access {
     }
 }
 
-/// Checks that the engine cannot do: Caddy, ports, the clock.
+/// Checks beyond the engine's: Caddy, ports, the clock.
 pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Check>> + Send + Sync>;
 
-/// What the daemon gives the API.
+/// Settings of the API, from the daemon.
 #[derive(Clone)]
 pub struct Settings {
-    /// Limits that a provision leaves out.
+    /// Default limits for a provision.
     pub limits: Limits,
-    /// Where metrics are rendered; none in a process without a recorder.
+    /// Renders metrics; `None` in a process without a recorder.
     pub metrics: Option<PrometheusHandle>,
     /// Checks for `GET /doctor` besides the engine's.
     pub checks: Option<Checks>,
-    /// Ends all streams when the daemon stops, so that no stream holds it up.
+    /// Ends all streams when the daemon stops, so that no stream delays it.
     pub stop: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! Answers that continue: bounded in number, and ended when the daemon stops.
+//! Streamed responses: limited in number, and ended when the daemon stops.
 
 use axum::{
     extract::FromRequestParts,
@@ -14,7 +14,7 @@ use crate::{
     shared::Shared,
 };
 
-/// The right to one stream; it is given back when the stream is dropped.
+/// A permit for one stream, released when the stream is dropped.
 pub(crate) struct StreamPermit {
     permit: OwnedSemaphorePermit,
     stop: CancellationToken,
@@ -33,7 +33,7 @@ impl FromRequestParts<Shared> for StreamPermit {
 }
 
 impl StreamPermit {
-    /// `inner`, until it ends, the caller loses access, or the daemon stops.
+    /// Streams `inner` until it ends, the caller loses access, or the daemon stops.
     pub(crate) fn carry<S: Stream + Send + 'static>(
         self,
         guard: AccessGuard,

@@ -1,5 +1,5 @@
-//! `GET /ask?domain=…`: may Caddy get a certificate for this name? Answered from memory, so
-//! that strangers who knock with made-up names cost next to nothing.
+//! `GET /ask?domain=…`: whether Caddy may get a certificate for a name. Answered from memory, so
+//! that requests for made-up names cost almost nothing.
 
 use axum::{
     extract::{Query, State},
@@ -15,7 +15,7 @@ pub(crate) struct AskQuery {
     domain: String,
 }
 
-/// 200 for the domain, the API and each instance that is not being removed; 404 otherwise.
+/// 200 for the domain, the API and every instance that is not being removed; else 404.
 pub(crate) async fn ask(State(edge): State<Edge>, Query(asked): Query<AskQuery>) -> StatusCode {
     let known = match Site::of_name(&asked.domain, &edge.settings.domain) {
         Site::Front | Site::Api => true,

@@ -1,8 +1,7 @@
-//! `/.startclaw/…`: the way in and out of an instance, on its own host.
+//! `/.startclaw/…`: sign-in and sign-out of an instance, on its own host.
 //!
-//! The cookie can only be set by the instance's own host, so a person comes here with a
-//! one-time login token. Looking at the link (GET) uses nothing up; pressing the button (POST)
-//! does.
+//! Only the instance's own host can set its cookie, so the user comes here with a one-time login
+//! token. Opening the link (GET) does not use the token; pressing the button (POST) does.
 
 use std::time::Duration;
 
@@ -25,10 +24,10 @@ use crate::{
     site::Site,
 };
 
-/// How long the form may take to arrive. It is some hundred bytes, and Caddy sends it in one go.
+/// How long the form may take to arrive. It has a few hundred bytes, and Caddy buffers it.
 const FORM_TIME: Duration = Duration::from_secs(5);
 
-/// The instance whose host was asked for.
+/// The instance that the request's host names.
 pub(crate) struct AuthRoute {
     name: Name,
     route: Route,
@@ -54,14 +53,14 @@ impl FromRequestParts<Edge> for AuthRoute {
     }
 }
 
-/// What a sign-in link or its form carries.
+/// The login token, in a sign-in link or its form.
 #[derive(Deserialize)]
 pub(crate) struct SignInForm {
     #[serde(default)]
     ticket: String,
 }
 
-/// Shows what the link is for, and the button.
+/// Shows the name of the instance and the sign-in button.
 pub(crate) async fn sign_in_page(target: AuthRoute, Query(entry): Query<SignInForm>) -> Response {
     if cookie::is_token(&entry.ticket) {
         pages::sign_in(&target.name, &entry.ticket)
@@ -74,8 +73,8 @@ pub(crate) async fn sign_in_page(target: AuthRoute, Query(entry): Query<SignInFo
     }
 }
 
-/// Takes the login token and opens a session. Strangers get here: nothing of the form is read
-/// before its headers are right, and no more forms than a few at a time.
+/// Redeems the login token and opens a session. The route is unauthenticated: the headers are
+/// checked before the form is read, and few forms are read at a time.
 pub(crate) async fn sign_in(
     State(edge): State<Edge>,
     target: AuthRoute,
@@ -91,7 +90,7 @@ pub(crate) async fn sign_in(
     let form =
         tokio::time::timeout(FORM_TIME, Form::<SignInForm>::from_request(request, &())).await;
     let Ok(form) = form else {
-        return Message::new("That took too long", &["Open the link again."])
+        return Message::new("Request timed out", &["Open the link again."])
             .with_status(StatusCode::REQUEST_TIMEOUT);
     };
     let ticket = match form {
@@ -103,33 +102,33 @@ pub(crate) async fn sign_in(
     };
     match edge.engine.sign_in(&target.route.id, &target.name, &ticket).await {
         Ok(Some((value, _))) => {
-            // A new session takes the old one's place, so that none is left behind.
+            // A new session replaces the old one, so that none is left behind.
             end_session(&edge, &headers).await;
             redirect_inside(cookie::set(value.expose()))
         }
-        // Somebody who is in already and went back to the link is not stopped.
+        // A signed-in user who opens a used link again is let through.
         Ok(None) if is_inside(&edge, &target, &headers).await => redirect_inside(None),
         Ok(None) => Message::new(
             "This sign-in link does not work any more",
             &[
-                "A sign-in link works once, for a few minutes, and for one instance. Ask for a new one.",
+                "A sign-in link works once, for a few minutes, and for one instance. Request a new one.",
             ],
         )
         .with_status(StatusCode::FORBIDDEN),
         Err(e) => {
-            tracing::error!(error = ?e, name = %target.name, "a ticket could not be taken");
+            tracing::error!(error = ?e, name = %target.name, "cannot redeem a login token");
             reply::refuse(&Rejection::Internal, Some(&target.name), true)
         }
     }
 }
 
-/// Asks before it signs out.
+/// Asks for confirmation.
 pub(crate) async fn sign_out_page(target: AuthRoute) -> Response {
     pages::sign_out(&target.name)
 }
 
-/// Ends the session. What the portal stored on the device goes as well; the cookies of the
-/// neighbours stay, which `Clear-Site-Data: "cookies"` would take too.
+/// Ends the session and clears what the instance's pages stored in the browser. The cookies of
+/// other subdomains stay: `Clear-Site-Data: "cookies"` would clear them too.
 pub(crate) async fn sign_out(
     State(edge): State<Edge>,
     target: AuthRoute,
@@ -143,7 +142,7 @@ pub(crate) async fn sign_out(
     }
     let mut response = Message::new(
         format!("You are signed out of {}", target.name),
-        &["Close tabs of it that are still open. A new sign-in link brings you back."],
+        &["Close its open tabs. To sign in again, use a new sign-in link."],
     )
     .with_status(StatusCode::OK);
     let out = response.headers_mut();
@@ -152,7 +151,7 @@ pub(crate) async fn sign_out(
     response
 }
 
-/// Whether the form on our own page sent this, and not a neighbour's.
+/// Whether the form of our own page sent this, and not a page of another instance.
 fn from_own_page(edge: &Edge, name: &Name, headers: &HeaderMap) -> bool {
     let own = edge.settings.instance_origin(name);
     headers.get(header::ORIGIN).is_some_and(|o| o.as_bytes() == own.as_bytes())
@@ -168,12 +167,12 @@ async fn is_inside(edge: &Edge, target: &AuthRoute, headers: &HeaderMap) -> bool
     }
 }
 
-/// Ends the session that the request came with, if any; `false` when that failed.
+/// Ends the session of the request, if any; `false` on failure.
 async fn end_session(edge: &Edge, headers: &HeaderMap) -> bool {
     let Some(value) = cookie::session(headers) else { return true };
     let ended = edge.engine.sign_out(value).await;
     if let Err(e) = &ended {
-        tracing::error!(error = ?e, "a session could not be ended");
+        tracing::error!(error = ?e, "cannot end a session");
     }
     ended.is_ok()
 }

@@ -1,7 +1,7 @@
-//! `/authorize`: what Caddy asks before each request to an instance.
+//! `/authorize`: Caddy's `forward_auth` request before each request to an instance.
 //!
-//! The answer is 200 with the address to go to and the headers to go with, or the answer that
-//! the client gets instead.
+//! The response is 200 with the upstream's address and the headers to set, or the response that
+//! Caddy sends to the client.
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,13 @@ use crate::{
     site::Site,
 };
 
-/// Where Caddy connects to.
+/// The upstream that Caddy connects to.
 const UPSTREAM: &str = "x-startclaw-upstream";
-/// The client's address as OpenClaw is told.
+/// The client's address as sent to OpenClaw.
 const CLIENT: &str = "x-startclaw-client";
 
-/// After a restart of the daemon it takes a moment until each instance was looked at. Requests
-/// wait so long for it rather than fail.
+/// After a restart of the daemon it takes a moment until every instance was observed. Requests wait
+/// up to this long for it instead of failing.
 const SETTLING: Duration = Duration::from_secs(8);
 const SETTLING_STEP: Duration = Duration::from_millis(25);
 
@@ -43,7 +43,7 @@ pub(crate) async fn authorize(State(edge): State<Edge>, headers: HeaderMap) -> R
 
 async fn answer(edge: &Edge, headers: &HeaderMap) -> (Response, &'static str) {
     let Some(request) = AuthorizeRequest::of(headers) else {
-        // Only Caddy asks here, and it always says all of it.
+        // Only Caddy sends this request, and always with all headers.
         return (StatusCode::BAD_REQUEST.into_response(), "malformed");
     };
     let name = match Site::of_header(host(headers), &edge.settings.domain) {
@@ -82,7 +82,7 @@ async fn decide_access(
         Some(value) => match edge.engine.session(&route.id, value).await {
             Ok(session) => session,
             Err(e) => {
-                tracing::error!(error = ?e, %name, "a session could not be looked up");
+                tracing::error!(error = ?e, %name, "cannot look up a session");
                 return Decision::Refuse(Rejection::Internal);
             }
         },
@@ -92,7 +92,7 @@ async fn decide_access(
     decide(request, &route, &origin, session.as_ref().map(|s| s.identity.as_str()))
 }
 
-/// The instance's route, once it is known how the instance is.
+/// The instance's route, once its state is known.
 async fn wait_until_known(edge: &Edge, name: &Name) -> Option<Route> {
     let until = Instant::now() + SETTLING;
     let mut permit = None;
@@ -109,8 +109,8 @@ async fn wait_until_known(edge: &Edge, name: &Name) -> Option<Route> {
     }
 }
 
-/// The answer that lets a request through. A header that is left out here, Caddy takes out of
-/// the request: so nothing of what the client sent in its place gets through.
+/// The response that lets a request through. Caddy removes the headers that are missing here from
+/// the request, so values that the client sent never get through.
 fn pass(upstream: &str, user: Option<String>, headers: &HeaderMap) -> Option<Response> {
     let mut response = StatusCode::OK.into_response();
     let out = response.headers_mut();

@@ -1,27 +1,26 @@
-//! What Caddy tells us about a request, without its body.
+//! The request as Caddy describes it, without its body.
 
 use axum::http::{HeaderMap, Method, header};
 
 use crate::uri::Path;
 
-/// One request to an instance.
 #[derive(Debug)]
 pub(crate) struct AuthorizeRequest {
-    /// Its method.
     pub method: Method,
-    /// What its path means.
+    /// The meaning of its path.
     pub path: Path,
-    /// It asks for a WebSocket.
+    /// It requests a WebSocket.
     pub upgrade: bool,
     /// The `Origin` header.
     pub origin: Option<String>,
-    /// Where a browser says the request comes from, and what it is for.
+    /// The browser's Fetch Metadata.
     pub fetch: Fetch,
-    /// A person is looking: the answer is to be a page.
+    /// It is a navigation: the response should be a page.
     pub page: bool,
 }
 
-/// A browser's own word about a request (Fetch Metadata); scripts cannot forge it.
+/// Where a browser says the request comes from, and what for (Fetch Metadata); scripts cannot forge
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Fetch {
     /// `Sec-Fetch-Site`.
@@ -33,7 +32,6 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    /// Reads the three headers.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let read = |name| text(headers, name).map(str::to_owned);
         Self {
@@ -49,7 +47,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl AuthorizeRequest {
-    /// Reads what Caddy's `forward_auth` sends. None when it did not come from there.
+    /// Parses what Caddy's `forward_auth` sends; `None` if it does not come from there.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let method: Method = text(headers, "x-forwarded-method")?.parse().ok()?;
         let uri = text(headers, "x-forwarded-uri")?;
@@ -72,7 +70,7 @@ impl AuthorizeRequest {
         })
     }
 
-    /// It changes nothing, if the instance keeps to what HTTP says.
+    /// Whether it is read-only by HTTP semantics.
     pub(crate) fn only_reads(&self) -> bool {
         !self.upgrade && (self.method == Method::GET || self.method == Method::HEAD)
     }

@@ -1,4 +1,4 @@
-//! Caddy itself: its file on disk, and whether it is well, for `startclaw doctor`.
+//! Caddy: writes its configuration file, and checks it for `startclaw doctor`.
 
 use std::{
     io::{ErrorKind, Write},
@@ -13,11 +13,10 @@ use tokio::{net::TcpStream, process::Command, time::timeout};
 
 use crate::{EdgeError, EdgeSettings, Tls, handshake, render};
 
-/// The oldest Caddy whose `forward_auth` takes client-sent copies of the headers out.
+/// The oldest Caddy whose `forward_auth` removes headers sent by the client.
 const OLDEST: (u32, u32) = (2, 11);
 
-/// Writes the Caddyfile in one move. `true` when it is another one than before: then Caddy
-/// has to be restarted to take it.
+/// Replaces the Caddyfile atomically. `true` if it changed: then Caddy must be restarted.
 ///
 /// # Errors
 /// [`EdgeError::Setting`] when a setting cannot be used, [`EdgeError::Write`] when the file
@@ -36,7 +35,7 @@ pub fn write_caddyfile(settings: &EdgeSettings, path: &Path) -> Result<bool, Edg
     Ok(true)
 }
 
-/// Checks all that the edge needs to work.
+/// Checks everything that the edge depends on.
 pub async fn check(settings: &EdgeSettings) -> Vec<Check> {
     let mut findings = vec![check_version().await];
     if let Err(e) = settings.check() {
@@ -85,7 +84,7 @@ async fn check_version() -> Check {
     }
 }
 
-/// Major and minor of what `caddy version` prints, such as `v2.11.7 h1:…`.
+/// Major and minor version in the output of `caddy version`, such as `v2.11.7 h1:…`.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim_start_matches('v').split(['.', ' ']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -103,7 +102,7 @@ async fn check_port(what: &str, address: SocketAddr) -> Check {
         Err(_) => Check::error(
             check,
             format!("no answer at {address} ({what})"),
-            "look whether a firewall rule on this machine drops local connections",
+            "check whether a firewall rule on this host drops local connections",
         ),
     }
 }
@@ -120,7 +119,7 @@ async fn check_served_certificate(settings: &EdgeSettings) -> Check {
             "run startclaw doctor as root, or start the daemon, which checks it",
         );
     }
-    // Caddy's own certificates live 12 hours and public ones 90 days (renewed after 60).
+    // Caddy's own certificates are valid for 12 hours, public ones for 90 days (renewed after 60).
     let ahead = match settings.tls {
         Tls::Internal => Duration::ZERO,
         Tls::Acme => Duration::from_secs(7 * 24 * 3600),
@@ -129,9 +128,9 @@ async fn check_served_certificate(settings: &EdgeSettings) -> Check {
         Ok(()) => Check::ok(
             "certificate",
             match settings.tls {
-                Tls::Acme => format!("{domain} has a good certificate"),
+                Tls::Acme => format!("{domain} has a valid certificate"),
                 Tls::Internal => format!(
-                    "{domain} has a good one of Caddy's own authority; browsers warn of it until they trust {}",
+                    "{domain} has a valid one of Caddy's own authority; browsers warn of it until they trust {}",
                     root.display()
                 ),
             },

@@ -1,10 +1,10 @@
-//! The Caddyfile. It depends on the settings only, never on which instances there are.
+//! Renders the Caddyfile. It depends on the settings only, never on the instances.
 
 use askama::Template;
 
 use crate::{EdgeError, EdgeSettings, Tls, drain::UNREAD, pages};
 
-/// `templates/Caddyfile`, where each line says why it is there.
+/// `templates/Caddyfile`, whose comments explain each part.
 #[derive(Template)]
 #[template(path = "Caddyfile", escape = "none")]
 struct Caddyfile<'a> {

@@ -1,23 +1,22 @@
-//! Who is at the other end of the connection, as Caddy saw it.
+//! The client's address, as seen by Caddy.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::HeaderMap;
 
-/// What OpenClaw is told about clients on this machine: it refuses proxied requests from
-/// loopback addresses, and a browser on the same machine has one. From TEST-NET-1, so that it
-/// can be nobody's address.
+/// The address sent to OpenClaw for clients on this host: it rejects proxied requests from loopback
+/// addresses, which a browser on this host has. From TEST-NET-1, which no client has.
 pub(crate) const SAME_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// The client's address. Caddy puts it last in `X-Forwarded-For`; what stands before is the
-/// client's own word and does not count.
+/// The client's address. Caddy appends it to `X-Forwarded-For`; earlier entries come from the
+/// client and are not trusted.
 pub fn client_address(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     let ip: IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;
     Some(ip.to_canonical())
 }
 
-/// The client's address as OpenClaw may see it: never a loopback one.
+/// The client's address as sent to OpenClaw: never a loopback one.
 pub(crate) fn outside_address(headers: &HeaderMap) -> IpAddr {
     client_address(headers)
         .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())

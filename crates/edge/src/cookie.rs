@@ -1,21 +1,20 @@
-//! The session cookie: read, taken out, set.
+//! The session cookie: parse, remove from a request, set.
 //!
-//! It is `__Host-`: bound to one subdomain, so that no neighbour and no portal ever sees it.
-//! The instance must not see it either, because what runs there is the tenant's business.
+//! It is `__Host-`: bound to one subdomain, so neither other instances nor the portal get it. The
+//! instance does not get it either, because it runs the tenant's code.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use startclaw_engine::SESSION_LIFETIME;
 
-/// The name of the session cookie.
 pub const SESSION_COOKIE: &str = "__Host-startclaw";
 
-/// What a value of ours looks like: 256 random bits in URL-safe base64. Anything else is
-/// refused here and costs the database nothing.
+/// Whether a text has the format of our tokens: 256 random bits in URL-safe base64. Anything else
+/// is rejected without a database query.
 pub(crate) fn is_token(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// The parts of all `Cookie` headers, as they were sent.
+/// The parts of all `Cookie` headers, unparsed.
 fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(header::COOKIE)
@@ -25,8 +24,8 @@ fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|crumb| !crumb.is_empty())
 }
 
-/// The value of the cookie `name`. None when there are two that differ: a browser cannot have
-/// two, so somebody is trying something.
+/// The value of the cookie `name`. `None` if there are two that differ: a browser has only one, so
+/// the request is forged.
 pub fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values =
         crumbs(headers).filter_map(|crumb| crumb.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
@@ -37,13 +36,12 @@ pub fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     std::str::from_utf8(first).ok()
 }
 
-/// The session cookie's value.
 pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
     cookie_value(headers, SESSION_COOKIE).filter(|value| is_token(value))
 }
 
-/// All cookies except ours, as one header; none when none is left. Whatever mentions our
-/// name in any spelling goes, so that quotes, commas or capitals cannot carry it through.
+/// All cookies except ours, as one header; `None` if none is left. Every part that contains our
+/// name in any case is removed, so that quotes, commas or capitals cannot smuggle it through.
 pub(crate) fn without_session(headers: &HeaderMap) -> Option<HeaderValue> {
     let marker = SESSION_COOKIE.to_ascii_lowercase();
     let kept: Vec<&[u8]> = crumbs(headers)
@@ -54,7 +52,7 @@ pub(crate) fn without_session(headers: &HeaderMap) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
 }
 
-/// The header that begins a session.
+/// The header that sets the cookie.
 pub(crate) fn set(value: &str) -> Option<HeaderValue> {
     let life = SESSION_LIFETIME.as_secs();
     let text =
@@ -64,7 +62,7 @@ pub(crate) fn set(value: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// The header that ends it.
+/// The header that clears it.
 pub(crate) const CLEAR: &str =
     "__Host-startclaw=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax";
 

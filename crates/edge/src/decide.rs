@@ -1,4 +1,4 @@
-//! Who may enter which instance: a pure function, so that every case can stand in a table.
+//! Access decisions, as a pure function, so that a table of cases can test it.
 
 use std::net::SocketAddr;
 
@@ -8,47 +8,47 @@ use startclaw_model::InstanceState;
 
 use crate::{authorize_request::AuthorizeRequest, uri::Path};
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It continues to this address, as this person; or as nobody.
+    /// Forward it to this address, as this user or anonymously.
     Pass {
-        /// Where the instance listens.
+        /// The address that the instance listens on.
         upstream: SocketAddr,
-        /// Who OpenClaw is told it is.
+        /// The user, as sent to OpenClaw.
         user: Option<String>,
     },
-    /// It goes no further.
+    /// Reject it.
     Refuse(Rejection),
 }
 
-/// Why a request goes no further.
+/// Why a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// There is no instance of this name.
     NoInstance,
-    /// Its address can be read in more than one way.
+    /// Its path is ambiguous.
     Ambiguous,
-    /// The path is not for the outside.
+    /// The path is not public.
     Hidden,
-    /// Nobody is signed in.
+    /// The client is not signed in.
     SignIn,
     /// Another site's page sent it.
     CrossSite,
-    /// The instance is on its way up.
+    /// The instance is starting.
     Starting,
-    /// The instance does not come up; the reason is for its owner only.
+    /// The instance does not start; only its owner sees the reason.
     Failing(Option<String>),
     /// The instance is being removed.
     Removing,
-    /// Too many ask for the same at this moment.
+    /// Too many concurrent requests.
     Busy,
-    /// Something of ours failed.
+    /// Internal error.
     Internal,
 }
 
-/// Decides about a request to the instance at `route`, whose own origin is `origin`, from
-/// a signed-in user as `user`.
+/// Decides about a request to the instance at `route`, whose own origin is `origin`, from the
+/// signed-in user `user`, if any.
 pub(crate) fn decide(
     request: &AuthorizeRequest,
     route: &Route,
@@ -70,11 +70,11 @@ pub(crate) fn decide(
         InstanceState::Removing => return Refuse(Rejection::Removing),
     }
     match request.path {
-        // Telegram cannot sign in; OpenClaw checks the secret that Telegram sends along.
+        // Telegram cannot sign in; OpenClaw checks Telegram's secret header.
         Path::Webhook if route.telegram && request.method == Method::POST && !request.upgrade => {
             return Pass { upstream: route.endpoints.webhook, user: None };
         }
-        // Anybody may ask whether it is alive; as nobody, so that it tells no details.
+        // Anyone may probe for liveness; anonymously, so that the response has no details.
         Path::Probe if request.only_reads() => {
             return Pass { upstream: route.endpoints.gateway, user: None };
         }
@@ -87,12 +87,12 @@ pub(crate) fn decide(
     Pass { upstream: route.endpoints.gateway, user: Some(user.to_owned()) }
 }
 
-/// Whether a signed-in person's browser sent this for the instance's own pages.
+/// Whether one of the instance's own pages sent this, in the browser of a signed-in user.
 ///
-/// All subdomains are one "site" to browsers, so a neighbour's page can send requests that
-/// carry the session cookie in spite of `SameSite`. What changes something, and a WebSocket,
-/// therefore needs the instance's own origin; and what only reads must not be embedded by
-/// another origin, as a frame or otherwise. Links from anywhere still work.
+/// To browsers, all subdomains are the same site, so a page of another instance can send requests
+/// that carry the session cookie in spite of `SameSite`. Therefore changes and WebSockets require
+/// the instance's own origin, and reads must not be embedded by another origin, as a frame or
+/// otherwise. Links from other sites still work.
 fn comes_from_own_pages(request: &AuthorizeRequest, origin: &str) -> bool {
     if request.origin.as_deref().is_some_and(|o| o != origin) {
         return false;

@@ -1,10 +1,9 @@
-//! The rest of a request's body, read before the answer.
+//! Reads the rest of a request's body before the response is sent.
 //!
-//! A handler may refuse a request without reading its body: a wrong token, a wrong media type,
-//! a form from another site. hyper then closes the connection with bytes in it that nobody
-//! read, and the kernel answers those with a reset. Caddy, which is still writing the body,
-//! sees the reset before the answer and tells its client 502. So what a handler leaves of the
-//! body is read and thrown away first, within bounds.
+//! A handler may reject a request without reading its body: an invalid token, an unsupported media
+//! type, a form from another site. hyper then closes the connection with unread bytes in it, and
+//! the kernel sends a reset. Caddy, still writing the body, sees the reset before the response and
+//! answers its client with 502. So the rest of the body is read and discarded first, within limits.
 
 use std::{
     pin::Pin,
@@ -24,17 +23,17 @@ use axum::{
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
-/// How much of a body is thrown away. Caddy lets through at most 2 MB.
+/// Maximum number of bytes discarded. Caddy lets at most 2 MB through.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How long a refused request may go on arriving, from its beginning. No longer, so that clients
-/// who send little by little hold few of the daemon's connections.
+/// How long a rejected request may take to arrive, from its start. Short, so that slow clients
+/// occupy few of the daemon's connections.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// Tells Caddy that a body did not arrive whole, so that it closes the client's connection
-/// instead of waiting for the rest before it passes the answer on.
+/// Signals to Caddy that a body was not read to its end, so that it closes the client's connection
+/// instead of waiting for the rest before it forwards the response.
 pub(crate) const UNREAD: HeaderName = HeaderName::from_static("x-startclaw-unread");
 
-/// Reads what the handlers of `router` leave of a request's body before it is answered. It has
-/// to be the outermost layer.
+/// Reads what the handlers of `router` leave of a request's body before the response is sent. Must
+/// be the outermost layer.
 pub fn drained(router: Router) -> Router {
     drained_within(router, MAX_TIME)
 }
@@ -59,7 +58,7 @@ async fn drain(request: Request, next: Next, limit: Duration) -> Response {
     response
 }
 
-/// Reads to the end; `false` when there is more than is thrown away, or it broke off.
+/// Reads to the end; `false` if the limit is exceeded or the body is cut off.
 async fn read_out(rest: &mut Shared) -> bool {
     let mut bytes = 0;
     while let Some(piece) = rest.next().await {
@@ -72,14 +71,14 @@ async fn read_out(rest: &mut Shared) -> bool {
     true
 }
 
-/// A body that the handler reads, and whose rest is still there when the handler is done.
+/// A body that the handler reads, and whose rest is left when the handler is done.
 struct Shared(Arc<Mutex<BodyDataStream>>);
 
 impl Stream for Shared {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // A handler that panicked over a read left a body that can still be read, or fails.
+        // After a handler panicked during a read, the body can still be read, or fails.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)
     }
 }
@@ -94,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// A listener at whose `/refuse` nothing of a body is read, and at whose `/read` all is.
+    /// A listener whose `/refuse` reads no body, and whose `/read` reads it all.
     async fn served(limit: Duration) -> TcpStream {
         let router = Router::new()
             .route("/refuse", post(async || StatusCode::UNAUTHORIZED))
@@ -120,7 +119,7 @@ mod tests {
             let request =
                 format!("POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
             client.write_all(request.as_bytes()).await.unwrap();
-            // The answer must not come before the body, however long that takes.
+            // The response must not be sent before the body is read, however long that takes.
             let early =
                 tokio::time::timeout(Duration::from_millis(100), client.peek(&mut [0])).await;
             assert!(early.is_err(), "answered before the body was read");

@@ -1,35 +1,33 @@
-//! What can go wrong at the edge.
+//! Errors of the edge.
 
 use std::path::PathBuf;
 
-/// Something about the edge's configuration that does not work.
+/// An error in the edge's configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
-    /// A setting cannot be used.
+    /// Invalid setting.
     #[error("the setting edge.{field} {problem}")]
     Setting {
         /// The field of [`EdgeSettings`](crate::EdgeSettings).
         field: &'static str,
-        /// What is wrong with it, as the rest of a sentence.
+        /// The problem, as the rest of a sentence.
         problem: &'static str,
     },
-    /// A file could not be written.
-    #[error("{path} could not be written: {source}")]
+    #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The Caddyfile could not be put together.
-    #[error("the Caddyfile could not be rendered: {0}")]
+    #[error("cannot render the Caddyfile: {0}")]
     Render(#[from] askama::Error),
     /// A TLS handshake with Caddy failed.
     #[error("no certificate for {host}: {reason}")]
     Handshake {
-        /// The name that was asked for.
+        /// The requested host name.
         host: String,
-        /// Why there is none.
+        /// The reason.
         reason: String,
     },
 }

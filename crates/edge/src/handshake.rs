@@ -1,5 +1,5 @@
-//! A TLS handshake with our own Caddy: to get a certificate before the first visitor needs it,
-//! and to see whether the one that is served is good.
+//! A TLS handshake with our own Caddy: to obtain a certificate before the first visitor needs it,
+//! and to check the one that is served.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -17,22 +17,22 @@ use tokio_rustls::TlsConnector;
 
 use crate::{EdgeError, EdgeSettings, Tls};
 
-/// Getting a new certificate from a public authority takes seconds; waiting longer than this
-/// helps nobody.
+/// How long to wait for a certificate. A public authority issues one within seconds; a longer wait
+/// does not help.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes Caddy get the certificate of `host`, if it does not have it yet, by asking for it as
-/// a visitor would. Returns when Caddy serves one.
+/// Makes Caddy obtain the certificate of `host`, if it does not have it yet, by connecting as a
+/// visitor would. Returns when Caddy serves one.
 ///
 /// # Errors
-/// [`EdgeError::Handshake`] when there is none after a minute, or Caddy may not get one.
+/// [`EdgeError::Handshake`] if there is none after a minute, or if Caddy may not get one.
 pub async fn fetch_certificate(settings: &EdgeSettings, host: &str) -> Result<(), EdgeError> {
     shake(settings.local(settings.https_port), host, Arc::new(AnyCertificate), PATIENCE)
         .await
         .map_err(|reason| EdgeError::Handshake { host: host.to_owned(), reason })
 }
 
-/// Checks that what is served for `host` is good now and `ahead` of now.
+/// Checks that the certificate served for `host` is valid now and in `ahead` from now.
 pub(crate) async fn check_certificate(
     settings: &EdgeSettings,
     host: &str,
@@ -43,7 +43,7 @@ pub(crate) async fn check_certificate(
         Arc::new(aws_lc_rs::default_provider()),
     )
     .build()
-    .map_err(|e| format!("there are no roots to check it against: {e}"))?;
+    .map_err(|e| format!("no root certificates to verify with: {e}"))?;
     let verifier = Arc::new(Ahead { inner, ahead });
     shake(settings.local(settings.https_port), host, verifier, Duration::from_secs(20)).await
 }
@@ -54,7 +54,7 @@ fn roots(settings: &EdgeSettings) -> Result<RootCertStore, String> {
         add_file(&mut roots, &settings.internal_root())?;
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        // A private authority's certificates are checked against its own root.
+        // Certificates of a private authority are verified against its own root.
         if !settings.acme.trusted_root.as_os_str().is_empty() {
             add_file(&mut roots, &settings.acme.trusted_root)?;
         }
@@ -95,7 +95,7 @@ async fn shake(
     }
 }
 
-/// Checks a certificate as a browser would some time from now, and as one would today.
+/// Verifies a certificate as a browser would, both now and some time from now.
 #[derive(Debug)]
 struct Ahead {
     inner: Arc<WebPkiServerVerifier>,
@@ -119,7 +119,7 @@ impl ServerCertVerifier for Ahead {
             |e| match e {
                 Error::InvalidCertificate(CertificateError::Expired)
                 | Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
-                    Error::General("it ends soon and was not renewed".to_owned())
+                    Error::General("it expires soon and was not renewed".to_owned())
                 }
                 other => other,
             },
@@ -149,7 +149,7 @@ impl ServerCertVerifier for Ahead {
     }
 }
 
-/// Takes any certificate: for a connection to our own machine that carries no data.
+/// Accepts any certificate: for a connection to our own host that carries no data.
 #[derive(Debug)]
 struct AnyCertificate;
 

@@ -1,9 +1,9 @@
-//! What Caddy asks us, and Caddy's static configuration.
+//! The daemon's endpoints for Caddy, and Caddy's static configuration.
 //!
-//! Caddy terminates TLS and carries every byte; its configuration never changes while it runs,
-//! because a reload would close every open WebSocket. What changes, it asks for: which names
-//! deserve a certificate (`/ask`), and for each request who it is from, whether they may enter,
-//! and at which address the instance listens (`/authorize`).
+//! Caddy terminates TLS and proxies all traffic. Its configuration never changes while it runs,
+//! because a reload would close every open WebSocket. It asks the daemon for what changes: which
+//! names may get a certificate (`/ask`), and for each request its user, whether access is granted,
+//! and the address of the instance (`/authorize`).
 
 mod ask;
 mod auth_routes;

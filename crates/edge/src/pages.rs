@@ -1,7 +1,7 @@
-//! The pages that people see when no instance answers for itself.
+//! Pages shown when an instance does not answer the request itself.
 //!
-//! Each page is one self-contained document: it may have to be shown while other parts of the
-//! platform are down. Its style and script are allowed by their digests, nothing else is.
+//! Each page is one self-contained document, because it may be shown while other parts of the
+//! platform are down. Its policy allows its own style and script by digest, and nothing else.
 
 use std::sync::LazyLock;
 
@@ -17,26 +17,23 @@ use startclaw_model::Name;
 const STYLE: &str = include_str!("../templates/style.css");
 const ENTER_SCRIPT: &str = include_str!("../templates/enter.js");
 
-/// A page that says something.
+/// A page with a message.
 #[derive(Debug, Clone, Template, Default)]
 #[template(path = "message.html")]
 pub(crate) struct Message {
-    /// The heading.
     pub title: String,
-    /// The paragraphs.
     pub lines: Vec<String>,
-    /// Where one goes from here: an address and what is there.
+    /// A link: address and label.
     pub link: Option<(String, String)>,
-    /// Something to show word for word.
+    /// Text shown verbatim.
     pub quoted: Option<String>,
-    /// After how many seconds the page loads itself again.
+    /// Reload the page after this many seconds.
     pub refresh: Option<u32>,
-    /// Show that something is in progress.
+    /// Show a progress indicator.
     pub waiting: bool,
 }
 
 impl Message {
-    /// A page with a heading and paragraphs.
     pub(crate) fn new(title: impl Into<String>, lines: &[&str]) -> Self {
         Self {
             title: title.into(),
@@ -45,24 +42,24 @@ impl Message {
         }
     }
 
-    /// The page as an answer.
+    /// The page as a response.
     pub(crate) fn with_status(&self, status: StatusCode) -> Response {
         page(self, status, &policy(None, "'none'"), "no-referrer")
     }
 }
 
-/// What Caddy shows on its own when it reaches neither the instance nor us: the page and its
-/// content security policy.
+/// The page that Caddy shows if neither the instance nor the daemon is reachable, and its content
+/// security policy.
 pub(crate) fn unreachable() -> Result<(String, String), askama::Error> {
     let page = Message {
         refresh: Some(3),
         waiting: true,
-        ..Message::new("Not reachable just now", &["This part of the platform is restarting."])
+        ..Message::new("Service unavailable", &["This part of the platform is restarting."])
     };
     Ok((page.render()?, policy(None, "'none'")))
 }
 
-/// The page that a sign-in link leads to.
+/// The page of a sign-in link.
 #[derive(Debug, Template)]
 #[template(path = "enter.html")]
 struct SignInPage<'a> {
@@ -70,16 +67,16 @@ struct SignInPage<'a> {
     ticket: &'a str,
 }
 
-/// Shows a button that uses the login token. Opening the link alone must not use it, because
-/// messengers and mail filters open links to look what is there.
+/// Shows a button that uses the login token. Opening the link must not use it, because messengers
+/// and mail filters prefetch links.
 pub(crate) fn sign_in(name: &Name, ticket: &str) -> Response {
     let page_ = SignInPage { name, ticket };
-    // The form's request must carry its origin, which "no-referrer" would blank out. The
-    // address with the login token in it is sent nowhere.
+    // The form's request must carry its origin, which "no-referrer" would remove. The address,
+    // which contains the login token, is never sent as a referrer.
     page(&page_, StatusCode::OK, &policy(Some(&SCRIPT_DIGEST), "'self'"), "strict-origin")
 }
 
-/// The page that asks before it signs out.
+/// The page that asks for confirmation before sign-out.
 #[derive(Debug, Template)]
 #[template(path = "leave.html")]
 struct SignOutPage<'a> {
@@ -95,7 +92,7 @@ pub(crate) fn sign_out(name: &Name) -> Response {
 static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| digest(STYLE));
 static SCRIPT_DIGEST: LazyLock<String> = LazyLock::new(|| digest(ENTER_SCRIPT));
 
-/// How a content security policy names an inline element.
+/// The source expression of an inline element in a content security policy.
 fn digest(content: &str) -> String {
     format!("'sha256-{}'", BASE64.encode(Sha256::digest(content.as_bytes())))
 }
@@ -108,7 +105,7 @@ fn policy(script: Option<&str>, form_action: &str) -> String {
     )
 }
 
-/// Headers that every page of ours carries. HSTS is Caddy's.
+/// Headers of every page of ours. Caddy adds HSTS.
 pub const PAGE_HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -128,7 +125,7 @@ fn page(
     let body = match template.render() {
         Ok(body) => body,
         Err(e) => {
-            tracing::error!(error = %e, "a page could not be rendered");
+            tracing::error!(error = %e, "cannot render a page");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };

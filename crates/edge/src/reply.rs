@@ -1,4 +1,4 @@
-//! The shape of an answer: a page for people, a problem document (RFC 9457) for programs.
+//! Format of rejections: a page for browsers, a problem document (RFC 9457) for programs.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -9,12 +9,12 @@ use startclaw_model::Name;
 
 use crate::{decide::Rejection, pages::Message};
 
-/// Seconds until a starting instance is looked at again.
+/// Seconds until the page of a starting instance reloads.
 const SOON: u32 = 2;
-/// Seconds until a failing instance is looked at again.
+/// Seconds until the page of a failing instance reloads.
 const LATER: u32 = 15;
 
-/// The word for a refusal, for metrics.
+/// The label of a rejection, for metrics.
 pub(crate) const fn label(refusal: &Rejection) -> &'static str {
     match refusal {
         Rejection::NoInstance => "no-instance",
@@ -30,14 +30,14 @@ pub(crate) const fn label(refusal: &Rejection) -> &'static str {
     }
 }
 
-/// The answer to a request that goes no further. `name` is the instance it was for.
+/// The response to a rejected request. `name` is the instance that it was for.
 pub(crate) fn refuse(refusal: &Rejection, name: Option<&Name>, page: bool) -> Response {
     let (status, message) = describe(refusal, name);
     answer(status, &message, page)
 }
 
-/// The answer to whoever is not signed in to the instance `name`: the portal at `site` let its
-/// owner in.
+/// The response to a request that is not signed in to the instance `name`; links to the portal at
+/// `site`, where its owner can open it.
 pub(crate) fn sign_in(name: &Name, page: bool, site: &str) -> Response {
     let (status, message) = describe(&Rejection::SignIn, Some(name));
     let href = format!("{site}/instances/{name}");
@@ -57,7 +57,6 @@ fn answer(status: StatusCode, message: &Message, page: bool) -> Response {
     response
 }
 
-/// A problem document.
 fn problem(status: StatusCode, message: &Message) -> Response {
     let body = json!({
         "type": "about:blank",

@@ -1,4 +1,4 @@
-//! The daemon's listener for Caddy: which host and path lead where.
+//! The daemon's listener for Caddy: routes by host and path.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -20,14 +20,14 @@ use crate::{
 
 /// The largest form that is read: a login token and its name.
 const MAX_FORM: usize = 4096;
-/// How long any answer may take; the longest wait is for an instance to be looked at, 8 s.
+/// How long a response may take; the longest wait is for the state of an instance, 8 s.
 const ANSWER: Duration = Duration::from_secs(10);
-/// People who sign in at the same time; more are asked to come back.
+/// Maximum number of concurrent sign-ins; further ones are rejected as busy.
 const ENTERING: usize = 64;
-/// Requests that wait at the same time for an instance to be looked at; more hear that it starts.
+/// Maximum number of requests that wait for the state of an instance; further ones get "starting".
 const SETTLING: usize = 256;
 
-/// What the handlers know.
+/// State of the handlers.
 #[derive(Clone)]
 pub(crate) struct Edge {
     pub(crate) engine: Engine,
@@ -36,9 +36,9 @@ pub(crate) struct Edge {
     pub(crate) settling: Arc<Semaphore>,
 }
 
-/// Everything that Caddy sends to the daemon, except the API: its questions, the doors of the
-/// instances, and `front`, the portal. Serve it at [`EdgeSettings::listen`] only: whoever reaches
-/// it is believed to be Caddy.
+/// Everything that Caddy sends to the daemon, except the API: its own requests, the auth routes of
+/// the instances, and `front`, the portal. Serve it at [`EdgeSettings::listen`] only: every client
+/// of that address is trusted to be Caddy.
 pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
     let domain = settings.domain.clone();
     let edge = Edge {
@@ -62,8 +62,8 @@ pub fn router(engine: Engine, front: Router, settings: EdgeSettings) -> Router {
     })
 }
 
-/// Puts the API beside the edge: requests for `api.DOMAIN` go to `api`, all others to `edge`.
-/// What this gives is what Caddy talks to, so bodies are read out before an answer.
+/// Adds the API: requests for `api.DOMAIN` go to `api`, all others to `edge`. Caddy talks to the
+/// result, so request bodies are drained before a response.
 pub fn with_api(edge: Router, api: Router, settings: &EdgeSettings) -> Router {
     drained(by_site(settings.domain.clone(), move |site| match site {
         Site::Api => api.clone(),
@@ -81,12 +81,12 @@ fn by_site(
     }))
 }
 
-/// The host that a request is for. Caddy passes on what the client sent.
+/// The host of a request. Caddy forwards what the client sent.
 pub(crate) fn host(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default()
 }
 
-/// Gives up what takes too long, so that nobody can hold on to the daemon's connections.
+/// Limits the time of a request, so that no client can occupy the daemon's connections.
 async fn in_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(ANSWER, next.run(request)).await;
     answer.unwrap_or_else(|_| reply::refuse(&Rejection::Internal, None, true))

@@ -1,8 +1,7 @@
-//! Whose site a host name is.
+//! Maps host names to sites.
 
 use startclaw_model::Name;
 
-/// What a host name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Site {
     /// The domain itself.
@@ -11,13 +10,13 @@ pub(crate) enum Site {
     Api,
     /// The instance of this name, if there is one.
     Instance(Name),
-    /// Not ours.
+    /// Not a host of ours.
     Foreign,
 }
 
 impl Site {
-    /// Reads a `Host` header. Upper case and a port are let be; a dot at the end is not,
-    /// because browsers treat `demo.example.com.` as an origin of its own.
+    /// Parses a `Host` header. Upper case and a port are allowed; a trailing dot is not, because
+    /// browsers treat `demo.example.com.` as an origin of its own.
     pub(crate) fn of_header(host: &str, domain: &str) -> Self {
         let host = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -26,7 +25,7 @@ impl Site {
         Self::of_name(&host.to_ascii_lowercase(), domain)
     }
 
-    /// Reads a name as it stands in a certificate: small letters, no port.
+    /// Parses a name as in a certificate: lowercase, without a port.
     pub(crate) fn of_name(host: &str, domain: &str) -> Self {
         if host == domain {
             return Self::Front;

@@ -1,31 +1,31 @@
-//! What a request's path means, however it is spelt.
+//! Classifies the path of a request, however it is encoded.
 //!
-//! We and the instance must read a path the same way, or a door that we think closed stands
-//! open. So what different readers read differently is refused, and the forbidden doors are
-//! looked for in every reading that anybody might have.
+//! The edge and the instance must parse a path alike, else a path that the edge considers blocked
+//! reaches the instance. So paths that parsers interpret differently are rejected, and forbidden
+//! paths are searched for in every possible interpretation.
 
 use startclaw_openclaw::{ADMIN_RPC_PATH, HEALTH_PATH, STARTUP_PATH, WEBHOOK_PATH};
 
-/// What a path leads to.
+/// The class of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// Where Telegram delivers.
+    /// Telegram's webhook.
     Webhook,
-    /// OpenClaw's own sign of life: it says "live" or "started" and nothing else.
+    /// OpenClaw's liveness probe: it answers "live" or "started" and nothing else.
     Probe,
     /// Everything else in the instance.
     Inside,
     /// Never reachable from outside.
     Hidden,
-    /// Readers would not agree on it.
+    /// Parsers would disagree on it.
     Ambiguous,
 }
 
-/// Nobody encodes a path more often than this in good faith.
+/// No legitimate client encodes a path more often than this.
 const MAX_DECODINGS: usize = 4;
 
 impl Path {
-    /// Reads the path and query of a request as Caddy will send it on.
+    /// Classifies the path and query of a request, as Caddy will forward it.
     pub(crate) fn of(uri: &str) -> Self {
         let (path, query) = match uri.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -50,8 +50,8 @@ impl Path {
             match decode(&reading) {
                 Some(decoded) if decoded == reading => return Self::Inside,
                 Some(decoded) => reading = decoded,
-                // A first reading that cannot be decoded is broken; later ones are just names
-                // with a percent sign in them.
+                // A path that cannot be decoded is malformed; after the first decoding, a percent
+                // sign is an ordinary character of a name.
                 None if reading == path.as_bytes() => return Self::Ambiguous,
                 None => return Self::Inside,
             }
@@ -60,7 +60,7 @@ impl Path {
     }
 }
 
-/// Decodes each `%xx` once; `None` when a percent sign is followed by something else.
+/// Decodes each `%xx` once; `None` if a percent sign is not followed by two hex digits.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
@@ -75,8 +75,8 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Free of what readers treat differently: control characters, backslashes (a slash to some),
-/// bytes that are no UTF-8, and dot segments (which every browser resolves on its own).
+/// Whether it is free of what parsers treat differently: control characters, backslashes (a slash
+/// to some), invalid UTF-8, and dot segments (which every browser resolves).
 fn is_clear(reading: &[u8]) -> bool {
     std::str::from_utf8(reading).is_ok()
         && !reading.iter().any(|b| b.is_ascii_control() || *b == b'\\')
@@ -87,8 +87,8 @@ fn segments(reading: &[u8]) -> impl Iterator<Item = &[u8]> {
     reading.split(|b| matches!(b, b'/' | b'\\'))
 }
 
-/// Whether somebody could read this as the admin RPC: parameters and what is appended cut
-/// off, empty and dot segments taken out, capitals made small.
+/// Whether any parser could take this for the admin RPC: parameters and suffixes cut off, empty and
+/// dot segments removed, case ignored.
 fn leads_to_admin(reading: &[u8]) -> bool {
     let mut stack: Vec<String> = Vec::new();
     for segment in segments(reading) {

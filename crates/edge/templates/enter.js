@@ -1,5 +1,5 @@
 "use strict";
-// Presses the button for people who look at the page, and for nobody who merely fetches it.
+// Submits the form once the page is visible to a user, and never for a client that only fetches it.
 (function press() {
   if (document.prerendering) return document.addEventListener("prerenderingchange", press, { once: true });
   if (document.visibilityState !== "visible") return document.addEventListener("visibilitychange", press, { once: true });

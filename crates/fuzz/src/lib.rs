@@ -1,5 +1,5 @@
-//! Fuzz targets: the readers of what tenants write. Each takes any bytes, and panics where a rule
-//! is broken. `tests/corpus.rs` runs them over mutated seeds.
+//! Fuzz targets: the parsers of tenants' data. Each takes any bytes, and panics if a rule is
+//! broken. `tests/corpus.rs` runs them over mutated seeds.
 
 use serde_json::Value;
 use startclaw_model::{ModelProvider, Owner, ProviderKind};
@@ -7,7 +7,7 @@ use startclaw_openclaw::{
     CONFIG_DEPTH, CONFIG_LIMIT, Setup, TelegramSetup, configuration, measure,
 };
 
-/// Reads one input; a panic is a finding.
+/// Runs one input; a panic is a finding.
 pub type Target = fn(&[u8]);
 
 /// Every target, by its name.
@@ -29,8 +29,8 @@ fn setup(full: bool) -> Option<Setup> {
     })
 }
 
-/// Reading an owner's file and putting our keys back: what comes out is small, holds our keys, and
-/// stays as it is when it is read again.
+/// Parses an owner's file and sets the managed keys: the result is within the size limit, has the
+/// managed keys, and is stable when parsed again.
 pub fn config(data: &[u8]) {
     for full in [false, true] {
         let Some(setup) = setup(full) else { return };
@@ -47,8 +47,8 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// Measuring a text against the parser: what the parser takes is exactly as deep as was measured,
-/// and has no more values.
+/// Compares the measurement with the parser: a parsed text is at most as deep as measured, and has
+/// no more values.
 pub fn scan(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let found = measure(text);
@@ -59,7 +59,7 @@ pub fn scan(data: &[u8]) {
     let Ok(value) = json5::from_str::<Value>(text) else { return };
     let (depth, values) = shape(&value);
     assert!(values <= found.values, "{values} values, measured {}", found.values);
-    // Of two equal keys only the second one's value is left.
+    // Of two equal keys only the second value is left.
     assert!(depth <= found.depth, "{depth} deep, measured {}", found.depth);
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use startclaw_fuzz::TARGETS;
 
-/// A quarter of what tokio gives its workers.
+/// A quarter of the stack of tokio's workers.
 const STACK: usize = 512 << 10;
 const WORDS: &[&str] = &[
     "[",
@@ -40,7 +40,7 @@ const WORDS: &[&str] = &[
     "enabled",
 ];
 
-/// xorshift64: the same numbers at each run.
+/// xorshift64: the same numbers in each run.
 struct Numbers(u64);
 
 impl Numbers {

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 
 use crate::{ADMIN_RPC_PATH, HOST_USER, USER_HEADER};
 
-/// A request to the gateway's control plane, to be posted as JSON.
+/// A request to the gateway's control plane, to be sent as a JSON POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminCall {
     pub path: String,
-    /// What says who asks.
+    /// The headers that identify the caller.
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// How many bytes of the answer are of use; a longer one is no answer to this request.
+    /// The longest valid response in bytes; a longer one is no response to this request.
     pub answer_limit: usize,
 }
 
-/// A call of `method` at the gateway whose address is `origin`.
+/// A call of `method` on the gateway whose address is `origin`.
 pub(crate) fn call(origin: &str, method: &str, params: &Value, answer_limit: usize) -> AdminCall {
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
     let headers =

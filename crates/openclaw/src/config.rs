@@ -1,8 +1,8 @@
-//! The configuration file: what we hold in it, and what its owner may change.
+//! The configuration file: the keys that the platform manages, and those that the owner may change.
 //!
-//! OpenClaw and its owner write the same file. So some keys are ours and are put back before
-//! each start (who may sign in, through which proxy, where the secrets are), and the others
-//! are written once, when there is no file yet.
+//! OpenClaw and its owner write the same file. So some keys are managed: they are set before each
+//! start (who may sign in, through which proxy, where the secrets are). The others are written
+//! once, when there is no file yet.
 
 use std::net::IpAddr;
 
@@ -14,53 +14,52 @@ use crate::{
     read,
 };
 
-/// The name under which a custom model provider stands in the configuration.
+/// The name of a custom model provider in the configuration.
 const CUSTOM: &str = "custom";
-/// Tokens that an unknown model is taken to hold, and to answer at most: what small local models
-/// can. OpenClaw needs both; the owner can raise them.
+/// Context window and maximum response in tokens assumed for an unknown model: what small local
+/// models support. OpenClaw needs both; the owner can raise them.
 const CONTEXT: u32 = 32_000;
 const ANSWER: u32 = 4_096;
 /// The name of our secret provider in the configuration.
 const SECRETS: &str = "startclaw";
 
-/// What the configuration of one instance follows from.
+/// The inputs of an instance's configuration.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Who may sign in.
+    /// The account that may sign in.
     pub owner: Owner,
     /// Its address, such as `https://alice.example.com`.
     pub origin: String,
-    /// The address from which it sees our proxy come.
+    /// The address that our proxy connects from, as seen by the instance.
     pub proxy: IpAddr,
-    /// Where its model comes from.
+    /// The model provider.
     pub provider: Option<ModelProvider>,
     /// Whether there is a key for the provider.
     pub has_api_key: bool,
     /// Its Telegram bot, if it has one.
     pub telegram: Option<TelegramSetup>,
-    /// Whether it has secrets, or ever had. Where there is nothing to refer to, the secrets are not
-    /// mentioned: a new OpenClaw whose configuration names none starts 1.5 s sooner, because it
-    /// then knows that there is no older state to bring up to date.
+    /// Whether it has secrets, or ever had. Without any, the configuration does not mention
+    /// secrets: a new OpenClaw whose configuration names none starts 1.5 s sooner, because it then
+    /// knows that there is no older state to migrate.
     pub has_secrets: bool,
 }
 
-/// How its Telegram bot is set up.
+/// The setup of its Telegram bot.
 #[derive(Debug, Clone, Default)]
 pub struct TelegramSetup {
-    /// Where the Bot API is reached; Telegram's own when empty.
+    /// The base address of the Bot API; the official one when empty.
     pub api_root: String,
-    /// Who may write to the bot in a configuration that is written for the first time.
+    /// The access to the bot in a new configuration.
     pub access: TelegramAccess,
 }
 
-/// A configuration that is no configuration.
+/// An invalid configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("openclaw.json is not readable: {0}")]
 pub struct ConfigError(pub(crate) String);
 
-/// The content the file is to have when `current` is what it has. Keys that are not ours stay
-/// as they are. A file that cannot be read is an error: it is the owner's, so it is not
-/// thrown away here.
+/// The new content of the file whose content is `current`. Keys that are not managed stay. An
+/// unreadable file is an error: it is the owner's, so it is not discarded here.
 pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, ConfigError> {
     let mut config = match current {
         None => first(setup),
@@ -72,7 +71,7 @@ pub fn configuration(current: Option<&[u8]>, setup: &Setup) -> Result<Vec<u8>, C
     read::write(&config)
 }
 
-/// Takes out the scopes of identities that are not let in: a previous owner's, after a transfer.
+/// Removes the scopes of identities without access: a previous owner's, after a transfer.
 fn take_out_others(config: &mut Value, setup: &Setup) {
     let scopes = config.pointer_mut("/gateway/auth/identityScopes").and_then(Value::as_object_mut);
     if let Some(scopes) = scopes {
@@ -80,9 +79,9 @@ fn take_out_others(config: &mut Value, setup: &Setup) {
     }
 }
 
-/// What the digest of a container's spec is made from: a change of it replaces the container of
-/// every instance. So the bot's access stands in it as it always did, whatever a new
-/// configuration says today.
+/// The configuration that the digest of a container's spec is computed from: a changed digest
+/// replaces the container of every instance. So it contains the bot's access as it always did,
+/// whatever a new configuration contains today.
 pub fn spec_basis(setup: &Setup) -> Result<Vec<u8>, ConfigError> {
     let mut frozen = setup.clone();
     if let Some(telegram) = &mut frozen.telegram {
@@ -91,8 +90,8 @@ pub fn spec_basis(setup: &Setup) -> Result<Vec<u8>, ConfigError> {
     configuration(None, &frozen)
 }
 
-/// Takes out what refers to secrets that were removed: OpenClaw does not get up, or not whole,
-/// with a reference to nothing.
+/// Removes references to removed secrets: with a dangling reference, OpenClaw does not start, or
+/// only partially.
 fn take_out_gone(config: &mut Value, setup: &Setup) {
     let mut gone = Vec::new();
     if !setup.has_api_key {
@@ -110,7 +109,7 @@ fn take_out_gone(config: &mut Value, setup: &Setup) {
     remove_values(config, &gone);
 }
 
-/// Removes every key whose value is one of `gone`, however deep.
+/// Removes every key whose value is one of `gone`, at any depth.
 fn remove_values(value: &mut Value, gone: &[Value]) {
     match value {
         Value::Object(map) => {
@@ -127,7 +126,7 @@ fn secret(name: &str) -> Value {
     json!({ "source": "file", "provider": SECRETS, "id": format!("/{name}") })
 }
 
-/// What is put back before each start.
+/// The managed keys, set before each start.
 fn ours(setup: &Setup) -> Value {
     let owner = setup.owner.as_str();
     let mut config = json!({
@@ -138,7 +137,7 @@ fn ours(setup: &Setup) -> Value {
             "trustedProxies": [setup.proxy.to_string()],
             "auth": {
                 "mode": "trusted-proxy",
-                // A token or password beside the proxy's word makes it refuse to start.
+                // With a token or password beside trusted-proxy auth, it refuses to start.
                 "token": null,
                 "password": null,
                 "identityScopes": { owner: ["operator.admin"], HOST_USER: ["operator.admin"] },
@@ -151,7 +150,7 @@ fn ours(setup: &Setup) -> Value {
             },
             "controlUi": { "allowedOrigins": [setup.origin] },
         },
-        // A new version comes as a new image.
+        // Updates come as new images.
         "update": { "checkOnStart": false },
         "plugins": { "entries": { "admin-http-rpc": { "enabled": true } } },
     });
@@ -182,7 +181,7 @@ fn ours(setup: &Setup) -> Value {
     config
 }
 
-/// The webhook through our proxy instead of polling: a sleeping container that polls is deaf.
+/// A webhook through our proxy instead of polling: a frozen container that polls receives nothing.
 fn telegram_channel(setup: &Setup, telegram: &TelegramSetup) -> Value {
     let mut channel = json!({
         "enabled": true,
@@ -207,14 +206,14 @@ fn provider_name(provider: &ModelProvider) -> &'static str {
     }
 }
 
-/// What stands in a new file beside what is ours; its owner may change it.
+/// The keys of a new file besides the managed ones; the owner may change them.
 fn first(setup: &Setup) -> Value {
     let mut config = json!({});
     if let Some(provider) = &setup.provider {
         lay_over(&mut config, model(provider));
     }
     if let Some(telegram) = &setup.telegram {
-        // The agent has a shell: a stranger who finds the bot must not command it. So the owner
+        // The agent has a shell, so a stranger who finds the bot must not command it. The owner
         // approves each Telegram user, and an open bot is an explicit choice.
         let channel = match telegram.access {
             TelegramAccess::Pairing => json!({ "dmPolicy": "pairing" }),
@@ -225,7 +224,7 @@ fn first(setup: &Setup) -> Value {
     config
 }
 
-/// The model of a provider when none is named: what OpenClaw's own documentation begins with.
+/// A provider's default model: the one that OpenClaw's documentation starts with.
 const fn default_model(kind: ProviderKind) -> Option<&'static str> {
     match kind {
         ProviderKind::Anthropic => Some("claude-sonnet-4-6"),
@@ -253,7 +252,7 @@ fn model(provider: &ModelProvider) -> Value {
     config
 }
 
-/// Lays `over` upon `config`: objects are merged, `null` takes a key away, all else replaces.
+/// Merges `over` into `config`: objects are merged, `null` removes a key, everything else replaces.
 fn lay_over(config: &mut Value, over: Value) {
     match over {
         Value::Object(over) => {
@@ -334,8 +333,8 @@ mod tests {
         assert_eq!(config["channels"]["telegram"]["allowFrom"], json!(["*"]));
     }
 
-    /// The configuration of an instance with a bot as 889fdb7 wrote it: what the spec of its
-    /// container was made from.
+    /// The configuration of an instance with a bot as written by 889fdb7, from which the spec of
+    /// its container was computed.
     #[test]
     fn the_basis_of_a_containers_spec_does_not_depend_on_the_bots_access() {
         let basis = spec_basis(&setup()).unwrap();
@@ -366,13 +365,13 @@ mod tests {
         assert!(
             !config.to_string().contains("/TELEGRAM") && !config.to_string().contains("/MODEL")
         );
-        // A channel that its owner set up without us is left alone.
+        // A channel that its owner set up is left alone.
         let own = br#"{"channels":{"telegram":{"enabled":true,"botToken":"mine"}}}"#;
         let config = value(&configuration(Some(own), &bare).unwrap());
         assert_eq!(config["channels"]["telegram"]["enabled"], true);
     }
 
-    /// OpenClaw's own rule for a start without migrations: none of the keys that could have left
+    /// OpenClaw's condition for a start without migrations: none of the keys that could have left
     /// state elsewhere, of which these are the ones that we write.
     #[test]
     fn without_a_secret_the_first_configuration_lets_openclaw_start_as_a_new_one() {

@@ -1,25 +1,25 @@
-//! What its exit codes mean.
+//! OpenClaw's exit codes.
 
 /// Exit code of a damaged configuration or state.
 pub const DAMAGED: i64 = 78;
 
-/// How a container ended, in OpenClaw's terms.
+/// The cause of a container's exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// In words, for its owner.
+    /// The reason, for its owner.
     pub reason: String,
     /// Whether the repair command may help.
     pub repairable: bool,
 }
 
-/// Reads an exit code.
+/// Interprets an exit code.
 pub fn ending(code: i64, oom_killed: bool) -> Ending {
     let reason = match code {
         _ if oom_killed => "it ran out of memory: raise its memory_hard_mib".to_owned(),
-        0 => "it ended by itself".to_owned(),
+        0 => "it exited (exit code 0)".to_owned(),
         DAMAGED => "its configuration or state is damaged (exit code 78)".to_owned(),
         137 => "it was killed (exit code 137)".to_owned(),
-        143 => "it was told to end (exit code 143)".to_owned(),
+        143 => "it was terminated (exit code 143)".to_owned(),
         134 => "it aborted (exit code 134), most often because its own heap was full: raise its \
                 memory_hard_mib"
             .to_owned(),

@@ -1,4 +1,4 @@
-//! What its probes say.
+//! Interprets probe responses.
 
 use serde::Deserialize;
 
@@ -10,8 +10,8 @@ struct Answer {
     status: Option<String>,
 }
 
-/// Whether an answer of [`STARTUP_PATH`](crate::STARTUP_PATH) means that it has started. The
-/// body counts too: the web UI answers unknown paths with 200 and a page.
+/// Whether a response of [`STARTUP_PATH`](crate::STARTUP_PATH) means that it has started. The body
+/// counts too: the web UI answers unknown paths with 200 and a page.
 pub fn has_started(status: u16, body: &str) -> bool {
     status == 200
         && serde_json::from_str::<Answer>(body)

@@ -1,11 +1,11 @@
-//! Reads and writes a configuration file that its owner can fill with anything, and reads the
-//! answers of the owner's gateway.
+//! Parses and writes a configuration file that its owner can fill with anything, and parses the
+//! responses of the owner's gateway.
 //!
-//! It is parsed in the daemon, so it must not be able to end the daemon. What could: a stack that
-//! overflows and memory that runs out, both of which abort the process, and time. The size bounds
-//! time and strings, the depth bounds the stack, the number of values bounds memory (a value takes
-//! up to 600 bytes, as the only one of its object). All three are known before the parser runs, so
-//! it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 512 KiB.
+//! It is parsed in the daemon, so it must not be able to crash or block the daemon. The dangers are
+//! stack overflow and memory exhaustion, both of which abort the process, and time. The size limit
+//! bounds time and strings, the depth limit the stack, the number of values memory (a value takes
+//! up to 600 bytes, as the only one of its object). All three are checked before the parser runs,
+//! so it needs no process of its own. Fuzzed as `config` and `scan`, on a stack of 512 KiB.
 
 use std::{
     fmt,
@@ -21,22 +21,22 @@ use serde_json::{Map, Value};
 
 use crate::{ConfigError, scan::measure};
 
-/// The largest file, in bytes, read or written. OpenClaw's own have a few KiB.
+/// Maximum size of a file in bytes, read or written. OpenClaw's own have a few KiB.
 pub const CONFIG_LIMIT: usize = 1 << 20;
-/// The deepest one: OpenClaw's own schema needs ten levels or so.
+/// Maximum depth: OpenClaw's own schema needs about ten levels.
 pub const CONFIG_DEPTH: usize = 64;
-/// The most values in it.
+/// Maximum number of values.
 pub const CONFIG_VALUES: usize = 20_000;
-/// The longest answer of a gateway, in bytes: the configuration comes several times in one.
+/// Maximum size of a gateway's response in bytes: it contains the configuration several times.
 pub(crate) const ANSWER_LIMIT: usize = 1 << 20;
-/// The deepest answer: a configuration lies a few levels below its top.
+/// Maximum depth of a response: the configuration is a few levels below its top.
 const ANSWER_DEPTH: usize = CONFIG_DEPTH + 8;
-/// The most values in an answer. Only a few of them are kept.
+/// Maximum number of values in a response. Only a few of them are kept.
 const ANSWER_VALUES: usize = 5 * CONFIG_VALUES;
 /// Characters of a parser's message that are shown.
 const MESSAGE: usize = 200;
 
-/// The object in a configuration file.
+/// Parses the object in a configuration file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     if bytes.len() > CONFIG_LIMIT {
         return Err(ConfigError(format!("larger than {} KiB", CONFIG_LIMIT >> 10)));
@@ -56,8 +56,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     }
 }
 
-/// The object in an answer of a gateway, which is a tenant's program; `None` when there is none or
-/// it takes too much.
+/// Parses the object in a response of a gateway, which is a tenant's program; `None` if there is
+/// none or it exceeds the limits.
 pub(crate) fn answer<T: DeserializeOwned>(text: &str) -> Option<T> {
     if text.len() > ANSWER_LIMIT {
         return None;
@@ -69,7 +69,7 @@ pub(crate) fn answer<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str::<Object<T>>(text).ok().map(|object| object.0)
 }
 
-/// What is read from a JSON object only. A struct alone is also read from an array, with the
+/// A value that is parsed from a JSON object only. A plain struct also accepts an array, with the
 /// array's items as its fields, and an empty array then has the default of each.
 #[derive(Debug, Default)]
 pub(crate) struct Object<T>(pub T);
@@ -94,7 +94,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// The file with `config` in it: indented, unless only without that it is small enough.
+/// Serializes `config`: indented, unless it is small enough only without indentation.
 pub(crate) fn write(config: &Value) -> Result<Vec<u8>, ConfigError> {
     let mut out = Bounded::default();
     let mut written = serde_json::to_writer_pretty(&mut out, config);
@@ -108,7 +108,7 @@ pub(crate) fn write(config: &Value) -> Result<Vec<u8>, ConfigError> {
     Ok(out.0)
 }
 
-/// Takes no more than [`CONFIG_LIMIT`] bytes.
+/// A writer of at most [`CONFIG_LIMIT`] bytes.
 #[derive(Default)]
 struct Bounded(Vec<u8>);
 
@@ -130,8 +130,8 @@ impl Write for Bounded {
 mod tests {
     use super::*;
 
-    /// What a file makes of a thread with a stack a quarter of what tokio gives its workers (2
-    /// MiB); an overflow ends the test program.
+    /// Parses a file on a thread with a quarter of the stack of tokio's workers (2 MiB); an
+    /// overflow aborts the test program.
     fn on_small_stack(bytes: Vec<u8>) -> Result<usize, String> {
         let work = move || {
             let config = Value::Object(read(&bytes).map_err(|e| e.to_string())?);
@@ -170,7 +170,7 @@ mod tests {
             (" ".repeat(CONFIG_LIMIT + 1), "larger than 1024 KiB"),
             (format!("{{a:[{}]}}", "0,".repeat(CONFIG_VALUES)), "more than 20000 values"),
             (format!("{{a:[{}]}}", "{a:1},".repeat(CONFIG_VALUES)), "more than 20000 values"),
-            // Each of these becomes six characters when it is written.
+            // Each of these becomes six characters when written.
             (format!("{{a:'{}'}}", "\u{1}".repeat(CONFIG_LIMIT / 2)), "with StartClaw's keys"),
             (format!("{{a:{}}}", "9".repeat(CONFIG_LIMIT - 10)), ""),
             (format!("{{a:0x{}}}", "f".repeat(CONFIG_LIMIT - 10)), ""),
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Indenting 64 levels adds far more to each value than the value is long.
+    /// Indenting 64 levels adds far more to each value than its own length.
     #[test]
     fn a_deep_file_is_written_without_indents_when_they_would_make_it_too_large() {
         let depth = CONFIG_DEPTH - 2;

@@ -1,22 +1,22 @@
-//! How deep and how large a JSON5 text is, found out without recursion.
+//! Measures depth and size of a JSON5 text without recursion.
 //!
-//! The parser recurses once for each `[` or `{`, and a stack that overflows aborts the whole
-//! process. So the text is measured first, by the same rules for strings and comments as the
-//! parser has. Where the text is no JSON5, the count may be too high behind the first fault, but
-//! never too low before it: that is as far as the parser gets.
+//! The parser recurses once for each `[` or `{`, and a stack overflow aborts the whole process. So
+//! the text is measured first, with the parser's rules for strings and comments. If the text is
+//! invalid JSON5, the count may be too high after the first error, but never too low before it,
+//! which is as far as the parser gets.
 
 use std::{iter::Peekable, str::Chars};
 
-/// What a text would make a parser do.
+/// Size of a text for a parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Measure {
-    /// The most arrays and objects that are open at the same time.
+    /// Maximum number of nested arrays and objects.
     pub depth: usize,
-    /// No fewer than the values in it, the arrays and objects themselves included.
+    /// Upper bound of the number of values, including arrays and objects.
     pub values: usize,
 }
 
-/// Measures a text. Takes time in proportion to its length, and no memory.
+/// Measures a text, in linear time and constant memory.
 pub fn measure(text: &str) -> Measure {
     let mut chars = text.chars().peekable();
     let mut open = 0_usize;
@@ -38,7 +38,7 @@ pub fn measure(text: &str) -> Measure {
     found
 }
 
-/// To the end of a string. What follows a backslash does not end it.
+/// Skips to the end of a string. An escaped delimiter does not end it.
 fn skip_string(chars: &mut Peekable<Chars<'_>>, delimiter: char) {
     while let Some(c) = chars.next() {
         match c {
@@ -49,7 +49,7 @@ fn skip_string(chars: &mut Peekable<Chars<'_>>, delimiter: char) {
     }
 }
 
-/// To the end of a comment, if the slash that was read begins one.
+/// Skips a comment, if the slash that was read starts one.
 fn skip_comment(chars: &mut Peekable<Chars<'_>>) {
     if chars.next_if_eq(&'/').is_some() {
         chars.find(|c| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}'));

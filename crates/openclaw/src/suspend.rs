@@ -1,37 +1,37 @@
-//! How a gateway is quiesced, so that it can be frozen while idle, and resumed. See
+//! Quiesces a gateway, so that it can be frozen while idle, and resumes it. See
 //! `gateway/external-apps.md` and `plugins/admin-http-rpc.md` in OpenClaw's documentation.
 
 use serde_json::{Value, json};
 
 use crate::{AdminCall, admin};
 
-/// Bytes of an answer: it is a few short fields.
+/// Maximum size of a response in bytes: it has a few short fields.
 const ANSWER: usize = 4096;
 
-/// The answer of a gateway to a request to quiesce.
+/// The gateway's response to a request to quiesce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Quiesce {
-    /// It rests, for two minutes at most; it continues when it is told this id.
+    /// It is quiesced, for two minutes at most; resumed with this id.
     Ready(String),
-    /// It has something in progress; ask again.
+    /// It is busy; retry.
     Busy(String),
-    /// It cannot be asked.
+    /// It does not support quiescing.
     Unsupported(String),
 }
 
-/// Asks the gateway at `origin` to rest; `operation` names what for. Open terminals do not keep
-/// it from resting: they are frozen and continue with it.
+/// Requests the gateway at `origin` to quiesce; `operation` names the reason. Open terminals do not
+/// prevent it: they are frozen and resumed with it.
 pub fn prepare(origin: &str, operation: &str) -> AdminCall {
     let params = json!({ "requestId": operation, "terminalPolicy": "terminate" });
     admin::call(origin, "gateway.suspend.prepare", &params, ANSWER)
 }
 
-/// Tells the gateway at `origin` to continue.
+/// Resumes the gateway at `origin`.
 pub fn resume(origin: &str, id: &str) -> AdminCall {
     admin::call(origin, "gateway.suspend.resume", &json!({ "suspensionId": id }), ANSWER)
 }
 
-/// Understands the answer to [`prepare`].
+/// Interprets the response to [`prepare`].
 pub fn understand(status: u16, body: &str) -> Quiesce {
     let answer: Value = serde_json::from_str(body).unwrap_or_default();
     let payload = answer.get("payload").unwrap_or(&Value::Null);
@@ -39,9 +39,9 @@ pub fn understand(status: u16, body: &str) -> Quiesce {
     match text("status").as_deref() {
         Some("ready") => match text("suspensionId") {
             Some(id) => Quiesce::Ready(id),
-            None => Quiesce::Unsupported("it rests and does not say under which id".into()),
+            None => Quiesce::Unsupported("it is quiesced but returned no id".into()),
         },
-        Some(_) => Quiesce::Busy(text("reason").unwrap_or_else(|| "it is at work".into())),
+        Some(_) => Quiesce::Busy(text("reason").unwrap_or_else(|| "it is busy".into())),
         None => Quiesce::Unsupported(format!("it answered {status}")),
     }
 }

@@ -1,11 +1,10 @@
-//! Who may write to an instance's Telegram bot, and whether the bot is connected, as the gateway
-//! says. See `channels/telegram/access-control.md` and `channels/pairing.md` in OpenClaw's
+//! The access to an instance's Telegram bot, and whether the bot is connected, as reported by the
+//! gateway. See `channels/telegram/access-control.md` and `channels/pairing.md` in OpenClaw's
 //! documentation.
 //!
-//! The pairing methods of the gateway are not among those that its admin HTTP RPC lets through.
-//! So requests are read where the gateway logs them, and an approval is an entry in `allowFrom`,
-//! which applies at once. The answers are a tenant's: typed, bounded, and nothing else of them
-//! is kept.
+//! The gateway's admin HTTP RPC does not expose its pairing methods. So requests are read from the
+//! gateway's log, and an approval is an entry in `allowFrom`, which applies at once. The responses
+//! are a tenant's: they are typed and size-limited, and nothing else of them is kept.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +17,13 @@ use crate::{
     read::{self, ANSWER_LIMIT, Object},
 };
 
-/// The entry in `allowFrom` that lets every Telegram user in.
+/// The entry in `allowFrom` that grants every Telegram user access.
 const EVERYONE: &str = "*";
-/// What the gateway logs when it sent a stranger a pairing code.
+/// Logged by the gateway when it sent a stranger a pairing code.
 const REQUEST_LOGGED: &str = "telegram pairing request";
 /// Bytes of the gateway's log that are searched for requests.
 const LOG_BYTES: usize = 250_000;
-/// The most requests that are read. OpenClaw keeps three open for one bot.
+/// Maximum number of requests read. OpenClaw keeps three open per bot.
 const REQUESTS: usize = 50;
 /// Characters of a name that are shown.
 const NAME_LENGTH: usize = 64;
@@ -32,65 +31,65 @@ const NAME_LENGTH: usize = 64;
 /// The numeric id of a Telegram user.
 pub type TelegramUser = i64;
 
-/// What the gateway says about its connection to Telegram.
+/// The gateway's connection to Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
-    /// Telegram knows the token; the bot's user name, without `@`.
+    /// Telegram accepts the token; with the bot's user name, without `@`.
     Connected(String),
-    /// Telegram refused the token.
+    /// Telegram rejected the token.
     Refused,
     /// Telegram cannot be reached from the instance, or answers something else.
     Unreachable,
-    /// The gateway did not say.
+    /// The gateway does not report it.
     Unknown,
 }
 
-/// Who may write to the bot.
+/// The access to the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// Whether every Telegram user may.
+    /// Whether every Telegram user has access.
     pub open: bool,
     /// Whether strangers get a pairing code.
     pub pairing: bool,
-    /// The users who may, of those that the configuration lists.
+    /// The users with access that the configuration lists.
     pub allowed: Vec<TelegramUser>,
-    /// Every entry of `allowFrom`, ours or not, that a change has to keep.
+    /// Every entry of `allowFrom`, ours or not, which a change has to keep.
     entries: Vec<String>,
     has_owner: bool,
     hash: String,
 }
 
-/// Someone who wrote to the bot and was sent a pairing code.
+/// A user who wrote to the bot and was sent a pairing code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairingRequest {
-    /// The user's id, which Telegram vouches for.
+    /// The user's id, verified by Telegram.
     pub user: TelegramUser,
     /// The user name, without `@`: unique at Telegram, and changeable.
     pub username: Option<String>,
-    /// First and last name, which anyone can choose freely.
+    /// First and last name, chosen freely.
     pub name: String,
-    /// When, in RFC 3339, as the gateway wrote it.
+    /// When, in RFC 3339, as logged by the gateway.
     pub at: String,
 }
 
-/// Asks for the connection's state, and has the gateway try the token.
+/// Queries the state of the connection, and makes the gateway verify the token.
 pub fn connection(origin: &str) -> AdminCall {
     let params = json!({ "probe": true, "timeoutMs": 3000, "channel": "telegram" });
     call(origin, "channels.status", &params, ANSWER_LIMIT)
 }
 
-/// Asks for the configuration.
+/// Queries the configuration.
 pub fn access(origin: &str) -> AdminCall {
     call(origin, "config.get", &json!({}), ANSWER_LIMIT)
 }
 
-/// Asks for the log in which pairing requests are.
+/// Queries the log, which contains pairing requests.
 pub fn requests(origin: &str) -> AdminCall {
     call(origin, "logs.tail", &json!({ "limit": 2000, "maxBytes": LOG_BYTES }), ANSWER_LIMIT)
 }
 
-/// Lets `user` write to the bot. The first who is let in becomes the command owner, as with
-/// `openclaw pairing approve`. Fails when the configuration changed since `access` was read.
+/// Grants `user` access to the bot. The first approved user becomes the command owner, as with
+/// `openclaw pairing approve`. Fails if the configuration changed since `access` was read.
 pub fn approve(origin: &str, access: &Access, user: TelegramUser) -> AdminCall {
     let mut entries = access.entries.clone();
     if !access.allowed.contains(&user) {
@@ -103,7 +102,7 @@ pub fn approve(origin: &str, access: &Access, user: TelegramUser) -> AdminCall {
     change(origin, access, &patch)
 }
 
-/// Closes an open bot: strangers get a pairing code, and the users that are listed stay.
+/// Closes an open bot: strangers get a pairing code, and listed users keep access.
 pub fn close(origin: &str, access: &Access) -> AdminCall {
     let kept: Vec<_> = access.entries.iter().filter(|entry| *entry != EVERYONE).collect();
     let patch = json!({ "channels": { "telegram": { "dmPolicy": "pairing", "allowFrom": kept } } });
@@ -119,7 +118,7 @@ fn change(origin: &str, access: &Access, patch: &Value) -> AdminCall {
     call(origin, "config.patch", &params, ANSWER_LIMIT)
 }
 
-/// What an answer of the admin RPC carries.
+/// The payload of an admin RPC response.
 fn payload<T: DeserializeOwned>(body: &str) -> Option<T> {
     #[derive(Deserialize)]
     struct Answer<T> {
@@ -128,7 +127,7 @@ fn payload<T: DeserializeOwned>(body: &str) -> Option<T> {
     read::answer::<Answer<T>>(body).map(|answer| answer.payload.0)
 }
 
-/// Understands the answer to [`connection`].
+/// Interprets the response to [`connection`].
 pub fn understand_connection(body: &str) -> Connection {
     #[derive(Deserialize)]
     struct Status {
@@ -169,7 +168,7 @@ pub fn understand_connection(body: &str) -> Connection {
     }
 }
 
-/// Understands the answer to [`access`]; `None` when it says nothing that can be relied on.
+/// Interprets the response to [`access`]; `None` if it contains nothing reliable.
 pub fn understand_access(body: &str) -> Option<Access> {
     #[derive(Deserialize)]
     struct Got {
@@ -198,7 +197,7 @@ pub fn understand_access(body: &str) -> Option<Access> {
     struct Commands {
         owner_allow_from: Vec<Entry>,
     }
-    /// An id stands there as a number or as text.
+    /// An id is a number or a text.
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Entry {
@@ -228,13 +227,13 @@ pub fn understand_access(body: &str) -> Option<Access> {
     })
 }
 
-/// The id in an entry of `allowFrom`.
+/// The user id in an entry of `allowFrom`.
 fn user(entry: &str) -> Option<TelegramUser> {
     let bare = entry.strip_prefix("telegram:").or_else(|| entry.strip_prefix("tg:"));
     bare.unwrap_or(entry).parse().ok().filter(|id| *id > 0)
 }
 
-/// Understands the answer to [`requests`]: the newest request of each user, newest first.
+/// Interprets the response to [`requests`]: the newest request of each user, newest first.
 pub fn understand_requests(body: &str) -> Vec<PairingRequest> {
     #[derive(Deserialize)]
     struct Tail {
@@ -277,7 +276,7 @@ pub fn understand_requests(body: &str) -> Vec<PairingRequest> {
     found
 }
 
-/// Whether the gateway did what [`approve`] or [`close`] asked.
+/// Whether the gateway did what [`approve`] or [`close`] requested.
 pub fn is_done(status: u16, body: &str) -> bool {
     #[derive(Deserialize)]
     struct Done {
@@ -286,14 +285,14 @@ pub fn is_done(status: u16, body: &str) -> bool {
     status == 200 && read::answer::<Done>(body).is_some_and(|done| done.ok)
 }
 
-/// A user name, if it is one that Telegram gives out: it becomes part of a link.
+/// A user name, if it is a valid Telegram one: it becomes part of a link.
 fn username(text: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let fits = (1..=NAME_LENGTH).contains(&text.len());
     (fits && text.chars().all(allowed)).then(|| text.to_owned())
 }
 
-/// A name as it can be shown: without control characters and what turns the direction of text.
+/// A name for display: without control characters and bidirectional formatting.
 fn plain(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     text.chars().filter(|c| !c.is_control() && !turns(*c)).take(NAME_LENGTH).collect()
@@ -329,7 +328,7 @@ mod tests {
         assert!(understand_access(&config(&json!({}))).unwrap().pairing, "OpenClaw's default");
     }
 
-    /// Otherwise an answer that says nothing would be read as one that says the default.
+    /// Otherwise an empty response would be read as the defaults.
     #[test]
     fn an_access_is_read_from_objects_only() {
         for rubbish in [

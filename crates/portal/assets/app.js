@@ -1,15 +1,15 @@
-// What pages do beyond plain HTML. Every page works without it.
+// What pages do beyond plain HTML. Every page works without this script.
 const $ = (query, root = document) => root.querySelector(query);
 const $$ = (query, root = document) => [...root.querySelectorAll(query)];
 const show = (element, on = true) => (element.hidden = !on);
 
-// Read out what changed: pages carry one [data-say], #say is the live region.
+// Announce changes to screen readers: pages carry one [data-say], #say is the live region.
 let said = $("[data-say]")?.dataset.say;
 const say = (text) => {
   if (text && text !== said) $("#say").textContent = said = text;
 };
 
-// Show what is typed into a password field.
+// Show or hide the content of a password field.
 for (const button of $$("[data-reveal]")) {
   const input = document.getElementById(button.dataset.reveal);
   const label = input.labels[0].firstChild.textContent.trim();
@@ -19,13 +19,12 @@ for (const button of $$("[data-reveal]")) {
     button.setAttribute("aria-label", `${button.textContent} ${label}`);
   };
   button.addEventListener("click", () => set(input.type === "password"));
-  // Browsers keep only what is typed as a password.
+  // Browsers save only the content of fields of type "password".
   input.form.addEventListener("submit", () => set(false));
   set(false);
   show(button);
 }
 
-// Copy.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -37,7 +36,7 @@ document.addEventListener("click", async (event) => {
 });
 if (navigator.clipboard) $$("[data-copy]").forEach((button) => show(button));
 
-// A form is sent once, also by an impatient double click.
+// Submit a form once, even on a double click.
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "post") return;
   if ($("[aria-busy]", event.target)) return event.preventDefault();
@@ -45,7 +44,7 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", () => $$("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy")));
 
-// After a refused form, the first field to mend has the focus.
+// Focus the first invalid field of a rejected form.
 const wizard = $("[data-wizard]");
 if (!wizard) $("[aria-invalid]")?.focus();
 
@@ -74,7 +73,7 @@ if (wizard) {
     input.focus();
   };
   wizard.addEventListener("input", ({ target }) => {
-    // Names are small letters.
+    // Names are lowercase.
     const small = target.value.toLowerCase().replace(/[\s_]/g, "-");
     if (target.name === "name" && target.value !== small) target.value = small;
     target.removeAttribute("aria-invalid");
@@ -95,7 +94,7 @@ if (wizard) {
   $("[aria-invalid]", steps[at])?.focus();
 }
 
-// Passkeys. What is binary travels as base64url.
+// Passkeys. Binary fields are sent as base64url.
 const swap = (text, from, to) => [...text].map((c) => (from.includes(c) ? to[from.indexOf(c)] : c)).join("");
 const bytes = (text) => Uint8Array.from(atob(swap(text, "-_", "+/")), (c) => c.charCodeAt(0));
 const text = (buffer) => swap(btoa(String.fromCharCode(...new Uint8Array(buffer))), "+/=", ["-", "_", ""]);
@@ -106,7 +105,7 @@ const post = async (path, body) => {
   if (!response.ok) throw new Error(answer.title || "Something went wrong. Try again.");
   return answer;
 };
-// Asks what to sign, lets the device sign it, and sends the answer.
+// Gets the challenge, lets the device sign it, and sends the result.
 const passkey = async (verb, path, body, query = "") => {
   const { publicKey } = await post(`${path}/begin`, body);
   publicKey.challenge = bytes(publicKey.challenge);
@@ -148,7 +147,7 @@ for (const button of window.PublicKeyCredential ? $$("[data-passkey]") : []) {
   show(box);
 }
 
-// Times that count on between two answers of the server.
+// Elapsed times, updated between two updates from the server.
 const seen = new WeakMap();
 const tick = () => {
   for (const element of $$("[data-elapsed]")) {
@@ -159,7 +158,7 @@ const tick = () => {
 };
 if ($("[data-elapsed]")) setInterval(tick, 100);
 
-// Live parts: nothing is replaced that stays the same, that is being read, or that nobody sees.
+// Live parts: no request while the page is hidden, or while the user selects or has the focus in the part; no swap without a change.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const [part, focus, selection] = [event.target, document.activeElement, getSelection()];
   if (!part.matches("[data-poll]")) return;
@@ -168,7 +167,7 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 let scrolled = [];
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  // Signed out meanwhile: what came is another page.
+  // Signed out meanwhile: the response is another page.
   if (new URL(detail.xhr.responseURL).pathname !== detail.pathInfo.requestPath.split("?")[0]) {
     detail.shouldSwap = false;
     if (detail.elt.matches("[data-poll]")) location.reload();
@@ -182,13 +181,13 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target) $$(".scroll", detail.target).forEach((box, i) => (box.scrollLeft = scrolled[i] ?? 0));
-  // Spinners go on where they were.
+  // Keep the phase of running animations, such as spinners.
   document.getAnimations().forEach((animation) => (animation.startTime = 0));
   tick();
   say($("[data-say]")?.dataset.say);
 });
 
-// Logs: bounded, followed only from the bottom, and held back while paused.
+// Logs: bounded; scrolled only when at the bottom; new lines are held back while paused.
 const log = $("[data-log]");
 if (log) {
   const most = Number(log.dataset.log);
@@ -217,7 +216,7 @@ if (log) {
   }
   button.addEventListener("click", () => {
     paused = !paused;
-    button.textContent = paused ? "Go on" : "Pause";
+    button.textContent = paused ? "Resume" : "Pause";
     if (!paused) log.insertAdjacentHTML("beforeend", held.splice(0).join(""));
     bound();
     note();

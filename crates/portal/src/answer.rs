@@ -1,4 +1,4 @@
-//! Pages and redirects as answers.
+//! Responses: pages and redirects.
 
 use askama::Template;
 use axum::{
@@ -9,10 +9,10 @@ use startclaw_accounts::FreshSession;
 
 use crate::{Portal, auth::CurrentUser, cookie, error::RejectionKind, frame::Site};
 
-/// What a handler gives.
+/// What a handler returns.
 pub(crate) type Answer = Result<Response, Rejection>;
 
-/// A rejection that is already rendered, for the user who made the request.
+/// A rendered rejection, for the user who made the request.
 pub(crate) struct Rejection(pub Box<Response>);
 
 impl IntoResponse for Rejection {
@@ -21,23 +21,22 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// A page.
 pub(crate) fn page(template: &impl Template) -> Response {
     page_with(StatusCode::OK, template)
 }
 
-/// A page with another status.
+/// A page with a status other than 200.
 pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(e) => {
-            tracing::error!(error = %e, "a page could not be rendered");
+            tracing::error!(error = %e, "cannot render a page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-/// On to another page, after something was done.
+/// Redirects to another page after a change.
 pub(crate) fn go(to: &str) -> Response {
     match HeaderValue::from_str(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
@@ -45,12 +44,12 @@ pub(crate) fn go(to: &str) -> Response {
     }
 }
 
-/// Into the account: the cookies of a session that was just opened, and on to a page.
+/// Sets the cookies of a new session and redirects.
 pub(crate) fn signed_in(fresh: &FreshSession, to: &str) -> Response {
     with_session(go(to), fresh)
 }
 
-/// Gives the cookies of a session along.
+/// Adds the cookies of a session to a response.
 pub(crate) fn with_session(mut response: Response, fresh: &FreshSession) -> Response {
     for header in [
         cookie::set(cookie::SESSION, fresh.value.expose()),
@@ -64,7 +63,8 @@ pub(crate) fn with_session(mut response: Response, fresh: &FreshSession) -> Resp
     response
 }
 
-/// Where somebody goes after signing in: a path of ours that they wanted, else their instances.
+/// Where to redirect after signing in: the requested path, if it is one of the portal, else
+/// `/instances`.
 pub(crate) fn next_or_home(next: &str) -> String {
     let ours = next.starts_with('/')
         && !next.starts_with("//")
@@ -74,12 +74,11 @@ pub(crate) fn next_or_home(next: &str) -> String {
 }
 
 impl Portal {
-    /// The frame for whoever looks.
     pub(crate) fn site(&self, who: Option<&CurrentUser>) -> Site {
         Site::of(self, who.map(CurrentUser::signed_in))
     }
 
-    /// Says no, to whoever looks.
+    /// Renders the rejection of a request.
     pub(crate) fn refuse(
         &self,
         why: impl Into<RejectionKind>,

@@ -1,5 +1,5 @@
-//! Styles, scripts and the icon: part of the program, named by their digests, kept by browsers for
-//! as long as they like.
+//! Styles, scripts and the icon: embedded in the binary, addressed by digest, and cached by
+//! browsers without expiry.
 
 use std::sync::LazyLock;
 
@@ -32,7 +32,7 @@ const fn asset(name: &'static str, kind: &'static str, content: &'static [u8]) -
     Asset { name, kind, content }
 }
 
-/// Where they are found, in the order of [`ASSETS`].
+/// Their addresses, in the order of [`ASSETS`].
 static ADDRESSES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let address = |asset: &Asset| {
         let digest = BASE64.encode(Sha256::digest(asset.content));
@@ -41,9 +41,8 @@ static ADDRESSES: LazyLock<Vec<String>> = LazyLock::new(|| {
     ASSETS.iter().map(address).collect()
 });
 
-/// What templates call: the address of an asset, with its digest.
+/// For templates: the address of an asset, with its digest.
 pub(crate) trait Page {
-    /// The address of an asset.
     fn asset(&self, name: &str) -> &'static str {
         let place = ASSETS.iter().position(|asset| asset.name == name);
         place.map_or("", |place| ADDRESSES[place].as_str())

@@ -1,9 +1,9 @@
 //! Authentication and authorization of the portal: the one place where access is decided.
 //!
-//! A page that is for somebody takes a [`CurrentUser`]; one about an instance an [`OwnedInstance`];
-//! one about an operation an [`VisibleOperation`]; one for admins an [`Admin`]. Such a value exists
-//! only when the person may, and it alone leads to the engine: a page without a check cannot be
-//! written.
+//! A page for signed-in users takes a [`CurrentUser`]; one about an instance an [`OwnedInstance`];
+//! one about an operation a [`VisibleOperation`]; one for admins an [`Admin`]. Such a value exists
+//! only if the user has access, and only through it does a handler get at the engine: a page
+//! without a check cannot be written.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use crate::{
     error::RejectionKind,
 };
 
-/// The visitor, signed in or not.
+/// The client of a request, signed in or not.
 pub(crate) struct MaybeUser {
     portal: Portal,
     user: Option<CurrentUser>,
@@ -33,12 +33,12 @@ pub(crate) struct MaybeUser {
 }
 
 impl MaybeUser {
-    /// Who it is, if they are signed in.
+    /// The user, if signed in.
     pub fn user(&self) -> Option<&CurrentUser> {
         self.user.as_ref()
     }
 
-    /// The accounts, to sign in or up.
+    /// The accounts, for signing in and signing up.
     pub fn accounts(&self) -> &Accounts {
         &self.portal.accounts
     }
@@ -53,40 +53,39 @@ pub(crate) struct CurrentUser {
 }
 
 impl CurrentUser {
-    /// Who, with which session.
+    /// The account and its session.
     pub fn signed_in(&self) -> &SignedIn {
         &self.signed_in
     }
 
-    /// Who, for the audit trail.
+    /// The actor, for the audit log.
     pub fn actor(&self) -> Actor {
         self.signed_in.actor()
     }
 
-    /// The accounts, for what is about their own.
+    /// The accounts, for changes to the user's own account.
     pub fn accounts(&self) -> &Accounts {
         &self.portal.accounts
     }
 
-    /// Their own instances, by name.
+    /// The user's own instances, by name.
     pub async fn instances(&self) -> Result<Vec<InstanceStatus>, Rejection> {
         let all = self.portal.engine.status_all().await.map_err(|e| self.refuse(e))?;
         let own = &self.signed_in.account.id;
         Ok(all.into_iter().filter(|i| i.account.as_ref() == Some(own)).collect())
     }
 
-    /// The engine, to make something that will be theirs.
+    /// The engine, for creating an instance of this user.
     pub fn engine_for_new(&self) -> &Engine {
         &self.portal.engine
     }
 
-    /// The right to a stream, which ends when they lose access.
+    /// A permit for a stream, which ends when the user loses access.
     async fn open_stream(&self, subject: Subject) -> Result<AccessGuard, Rejection> {
         let holder = self.signed_in.holder();
         self.portal.engine.open_stream(holder, subject).await.map_err(|e| self.refuse(e))
     }
 
-    /// Rejects the request.
     pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
         self.portal.refuse(why, Some(self))
     }
@@ -95,64 +94,56 @@ impl CurrentUser {
 /// An instance that the user may see and change.
 pub(crate) struct OwnedInstance {
     pub user: CurrentUser,
-    /// The instance, as it is.
     pub instance: InstanceStatus,
 }
 
 impl OwnedInstance {
-    /// The engine, for this instance.
     pub fn engine(&self) -> &Engine {
         &self.user.portal.engine
     }
 
-    /// The right to a stream about it.
+    /// A permit for a stream about this instance.
     pub async fn open_stream(&self) -> Result<AccessGuard, Rejection> {
         self.user.open_stream(Subject::Instance(self.instance.id.clone())).await
     }
 
-    /// Its name.
     pub fn name(&self) -> &Name {
         &self.instance.name
     }
 
-    /// Rejects the request.
     pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
         self.user.refuse(why)
     }
 }
 
-/// An operation that the person may see: of an instance of theirs, or one that they asked for when
-/// the instance is gone.
+/// An operation that the user may see: of an instance that they can access, or one that they
+/// requested if the instance is removed.
 pub(crate) struct VisibleOperation {
     pub user: CurrentUser,
-    /// The operation, as it was when it was asked for.
+    /// The operation, as of this request.
     pub operation: Operation,
 }
 
 impl VisibleOperation {
-    /// The right to a stream about it.
+    /// A permit for a stream about this operation.
     pub async fn open_stream(&self) -> Result<AccessGuard, Rejection> {
         self.user.open_stream(Subject::operation(&self.operation)).await
     }
 
-    /// The engine, for this operation.
     pub fn engine(&self) -> &Engine {
         &self.user.portal.engine
     }
 }
 
-/// An admin.
 pub(crate) struct Admin {
     pub user: CurrentUser,
 }
 
 impl Admin {
-    /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.user.portal.engine
     }
 
-    /// Rejects the request.
     pub fn refuse(&self, why: impl Into<RejectionKind>) -> Rejection {
         self.user.refuse(why)
     }
@@ -183,7 +174,7 @@ impl FromRequestParts<Portal> for MaybeUser {
 impl FromRequestParts<Portal> for CurrentUser {
     type Rejection = Rejection;
 
-    /// Whoever is not signed in is sent to do so, and then to where they wanted.
+    /// Without a session: redirects to the sign-in page, and from there to the requested page.
     async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
         let visitor = MaybeUser::from_request_parts(parts, portal).await?;
         visitor.user.ok_or_else(|| {
@@ -198,7 +189,7 @@ impl FromRequestParts<Portal> for CurrentUser {
 impl FromRequestParts<Portal> for OwnedInstance {
     type Rejection = Rejection;
 
-    /// An instance that is somebody else's is one that does not exist.
+    /// Another account's instance is reported as not found.
     async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Rejection> {
         let user = CurrentUser::from_request_parts(parts, portal).await?;
         let name = parameter(parts, portal, "name").await.and_then(|n| Name::parse(&n).ok());
@@ -257,7 +248,7 @@ async fn parameter(parts: &mut Parts, portal: &Portal, name: &str) -> Option<Str
 fn origin_of(headers: &HeaderMap) -> Origin {
     let device = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
     Origin {
-        // Only Caddy gets here, and it says where from.
+        // Only Caddy connects here; it forwards the client's address.
         address: startclaw_edge::client_address(headers)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         device: device.unwrap_or_default().to_owned(),

@@ -1,20 +1,20 @@
-//! Charts, drawn here as points of SVG lines: they need no script.
+//! Charts, rendered here as points of SVG polylines: they need no script.
 
 use startclaw_engine::Sample;
 use startclaw_model::Timestamp;
 
 use crate::frame::Chart;
 
-/// The drawing's size.
+/// Size of the drawing.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
-/// How far a chart goes back, in milliseconds.
+/// Time span of a chart, in milliseconds.
 const HOURS: i64 = 6;
 const SPAN: i64 = HOURS * 3_600_000;
-/// Samples further apart than this, in milliseconds, have a gap between them.
+/// Samples further apart than this, in milliseconds, are not connected.
 const GAP: i64 = 150_000;
 
-/// Memory and CPU up to now, with their limits in the units of a sample.
+/// Charts of memory and CPU up to now; limits in the units of a sample.
 pub(crate) fn memory_and_cpu(
     samples: &[Sample],
     memory: Option<u32>,
@@ -28,20 +28,17 @@ pub(crate) fn memory_and_cpu(
     vec![memory.draw(now), cpu.draw(now)]
 }
 
-/// What a chart shows.
 struct Drawing<'a> {
     title: &'static str,
     samples: &'a [Sample],
-    /// Which part of a sample.
     value: fn(&Sample) -> u32,
     /// A limit, in the same unit.
     limit: Option<u32>,
-    /// How a value is written.
+    /// Formats a value.
     write: fn(u32) -> String,
 }
 
 impl Drawing<'_> {
-    /// Draws it, up to `now`.
     fn draw(&self, now: Timestamp) -> Chart {
         let most = self.samples.iter().map(self.value).max().unwrap_or(0);
         let top = most.max(self.limit.unwrap_or(0)).max(1);
@@ -60,7 +57,7 @@ impl Drawing<'_> {
             to: "now".to_owned(),
             areas: runs.iter().map(area).collect(),
             lines: runs.iter().map(|run| points(run)).collect(),
-            // At the upper edge it would say nothing.
+            // At the upper edge it would show nothing.
             limit: self
                 .limit
                 .filter(|limit| *limit < top)
@@ -69,7 +66,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// The points, in runs without a gap.
+    /// The points, split at gaps.
     fn runs(&self, now: Timestamp, top: u32) -> Vec<Vec<(f64, f64)>> {
         let begin = now.as_millis() - SPAN;
         let mut runs: Vec<Vec<(f64, f64)>> = Vec::new();
@@ -101,7 +98,7 @@ impl Drawing<'_> {
                 (self.write)(most),
                 (self.write)((self.value)(last))
             ),
-            _ => format!("{}: nothing was seen yet.", self.title),
+            _ => format!("{}: no data yet.", self.title),
         }
     }
 }
@@ -115,12 +112,12 @@ fn points(run: &[(f64, f64)]) -> String {
     text.join(" ")
 }
 
-/// MiB.
+/// Formats MiB.
 fn mib(value: u32) -> String {
     crate::labels::mib(value.into())
 }
 
-/// Thousandths of a core.
+/// Formats thousandths of a core.
 pub(crate) fn cores(value: u32) -> String {
     let (whole, rest) = (value / 1000, value % 1000 / 10);
     if rest == 0 && whole > 0 {
@@ -163,7 +160,7 @@ mod tests {
     fn a_limit_that_was_passed_is_a_line_and_nothing_seen_is_said() {
         assert_eq!(drawing(&[sample(0, 400)], Some(100)).limit.as_deref(), Some("90.0"));
         let empty = drawing(&[], None);
-        assert!(empty.lines.is_empty() && empty.summary.contains("nothing was seen"));
+        assert!(empty.lines.is_empty() && empty.summary.contains("no data yet"));
         assert_eq!(
             (cores(500), cores(2000), cores(1250)),
             ("0.50 cores".into(), "2 cores".into(), "1.25 cores".into())

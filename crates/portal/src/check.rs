@@ -1,5 +1,5 @@
-//! Asks a provider or Telegram whether a key is good, while somebody types. A key that cannot be
-//! checked is never a hindrance.
+//! Checks an API key with its provider, or a bot token with Telegram, while the user fills in the
+//! form. A key that cannot be checked never blocks the form.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,32 +10,31 @@ use ipnet::IpNet;
 use reqwest::{Client, RequestBuilder, Url, redirect};
 use startclaw_model::{ModelProvider, ProviderKind, Secret};
 
-/// How long the other side may take.
+/// How long a check may take.
 const LIMIT: Duration = Duration::from_secs(6);
 
-/// What may be asked.
+/// What checks may connect to.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
-    /// Where Telegram's Bot API is reached; Telegram's own when empty.
+    /// The base address of Telegram's Bot API; the official one when empty.
     pub telegram_api: String,
-    /// Networks, or a port in them, that instances may reach although they are private. Whoever
-    /// gives an address for a provider of their own must not make this host ask where their
-    /// instance could not.
+    /// Private networks, or one port in them, that instances may reach. A user who enters the
+    /// address of a custom provider must not make this host connect where the instance itself could
+    /// not.
     pub allow: Vec<(IpNet, Option<u16>)>,
 }
 
-/// What came of it.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyStatus {
-    /// It is good; who or what it is for, if that was said.
+    /// The key is accepted; with the name that it belongs to, if known.
     Valid(String),
-    /// It was refused.
+    /// The key was rejected.
     Invalid(&'static str),
-    /// Nobody could say.
+    /// It could not be checked.
     Unknown(&'static str),
 }
 
-/// Asks.
 pub(crate) struct Checker {
     reach: Reach,
 }
@@ -45,10 +44,10 @@ impl Checker {
         Self { reach }
     }
 
-    /// Whether a provider takes a key.
+    /// Checks whether a provider accepts a key.
     pub async fn key(&self, provider: &ModelProvider, key: &Secret) -> KeyStatus {
         let Some(url) = address(provider) else {
-            return KeyStatus::Unknown("This address cannot be read.");
+            return KeyStatus::Unknown("Invalid address.");
         };
         let client = match self.client(&url, provider.kind == ProviderKind::Custom).await {
             Ok(client) => client,
@@ -59,22 +58,23 @@ impl Checker {
         match request.send().await.map(|answer| answer.status().as_u16()) {
             Ok(200..300) => KeyStatus::Valid(String::new()),
             Ok(400 | 401 | 403) => {
-                KeyStatus::Invalid("The provider does not take this key. Copy it once more.")
+                KeyStatus::Invalid("The provider rejected this key. Copy it again.")
             }
             _ => KeyStatus::Unknown(UNREACHED),
         }
     }
 
-    /// Whether Telegram knows a bot's token, and as whom.
+    /// Checks whether Telegram knows a bot token, and returns the bot's user name.
     pub async fn telegram(&self, token: &Secret) -> KeyStatus {
         let base = match self.reach.telegram_api.as_str() {
             "" => "https://api.telegram.org",
             own => own.trim_end_matches('/'),
         };
-        let unknown = KeyStatus::Unknown("Telegram cannot be asked just now. You can go on.");
+        let unknown =
+            KeyStatus::Unknown("Telegram cannot be reached to check the token. You can continue.");
         let Ok(url) = Url::parse(&format!("{base}/bot{}/getMe", token.expose())) else {
             return KeyStatus::Invalid(
-                "This is no bot token. BotFather gives one like 123456789:AAE…",
+                "This is not a bot token. BotFather gives one like 123456789:AAE…",
             );
         };
         let Ok(client) = self.client(&url, false).await else { return unknown };
@@ -85,15 +85,14 @@ impl Checker {
                 let name = body["result"]["username"].as_str().unwrap_or_default();
                 KeyStatus::Valid(name.chars().take(64).collect())
             }
-            401 | 404 => {
-                KeyStatus::Invalid("Telegram does not know this token. Copy it once more.")
-            }
+            401 | 404 => KeyStatus::Invalid("Telegram does not know this token. Copy it again."),
             _ => unknown,
         }
     }
 
-    /// A client for one address. One that a person gave is looked up first and then held on to, so
-    /// that it cannot lead to this host or its neighbours, now or a moment later.
+    /// A client for one address. The host name of a user's address is resolved first and the client
+    /// pinned to the result, so that it can lead to this host or its neighbours neither now nor
+    /// later (DNS rebinding).
     async fn client(&self, url: &Url, given: bool) -> Result<Client, Closed> {
         let mut builder = Client::builder()
             .timeout(LIMIT)
@@ -125,7 +124,7 @@ impl Checker {
     }
 }
 
-/// What of a provider costs nothing and wants a key.
+/// An address of the provider that needs a valid key and costs nothing.
 fn address(provider: &ModelProvider) -> Option<Url> {
     let (base, path) = match provider.kind {
         ProviderKind::Anthropic => ("https://api.anthropic.com", "/v1/models"),
@@ -137,7 +136,7 @@ fn address(provider: &ModelProvider) -> Option<Url> {
     Url::parse(&format!("{}{path}", base.trim_end_matches('/'))).ok()
 }
 
-/// The key where the provider looks for it: never in the address, which servers write down.
+/// Adds the key as the provider expects it: never in the URL, which servers log.
 fn with_key(request: RequestBuilder, kind: ProviderKind, key: &Secret) -> RequestBuilder {
     match kind {
         ProviderKind::Anthropic => {
@@ -153,17 +152,17 @@ fn with_key(request: RequestBuilder, kind: ProviderKind, key: &Secret) -> Reques
 /// Why an address is not asked.
 #[derive(Debug, PartialEq, Eq)]
 enum Closed {
-    /// It is private, and so closed to instances as well.
+    /// It is private, so instances cannot reach it either.
     Private,
-    /// Its name has no address, or there is no way to it.
+    /// Its name does not resolve, or there is no route to it.
     Unreached,
 }
 
 const PRIVATE: &str = "Instances cannot reach private addresses such as this one, so it will not work. Use a public one.";
-const UNREACHED: &str = "The provider cannot be asked just now. You can go on.";
+const UNREACHED: &str = "The provider cannot be reached to check the key. You can continue.";
 
-/// Whether an address is somebody's on the internet, and not this host's, a neighbour's, or one
-/// that is kept for other ends.
+/// Whether an address is a public one: not this host's, not a neighbour's, and not of a range
+/// reserved for other uses.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
@@ -180,8 +179,8 @@ fn is_public(ip: IpAddr) -> bool {
                 || (a == 192 && b == 0 && c == 0)
                 || (a == 198 && (b == 18 || b == 19)))
         }
-        // Global unicast, without what carries an IPv4 address inside (6to4, Teredo) and without
-        // what documentation is written with.
+        // Global unicast, except for ranges that embed IPv4 addresses (6to4, Teredo) and the
+        // documentation range.
         IpAddr::V6(v6) => {
             let [a, b, ..] = v6.segments();
             a & 0xe000 == 0x2000 && a != 0x2002 && !(a == 0x2001 && (b < 0x200 || b == 0x0db8))

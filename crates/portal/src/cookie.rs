@@ -1,13 +1,12 @@
-//! Our cookies. All are `__Host-`: no subdomain ever sees them or can set them.
+//! Cookies of the portal. All are `__Host-`: no subdomain can read or set them.
 
 use axum::http::{HeaderMap, HeaderValue};
 use startclaw_accounts::SESSION_LIFETIME;
 
-/// The session.
 pub(crate) const SESSION: &str = "__Host-startclaw";
-/// That this device signed in before; opens nothing.
+/// Marks a device that signed in before; grants no access.
 pub(crate) const DEVICE: &str = "__Host-startclaw-device";
-/// Which passkey ceremony is in progress.
+/// The passkey ceremony in progress.
 pub(crate) const CEREMONY: &str = "__Host-startclaw-passkey";
 
 /// How long a device is remembered.
@@ -15,12 +14,12 @@ const DEVICE_LIFE: u64 = 365 * 24 * 3600;
 /// How long a ceremony may take.
 const CEREMONY_LIFE: u64 = 300;
 
-/// The value of one of our cookies.
+/// The value of a cookie.
 pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     startclaw_edge::cookie_value(headers, name)
 }
 
-/// The header that sets one.
+/// The header that sets a cookie.
 pub(crate) fn set(name: &'static str, value: &str) -> Option<HeaderValue> {
     let (life, site) = match name {
         SESSION => (SESSION_LIFETIME.as_secs(), "Lax"),
@@ -33,7 +32,7 @@ pub(crate) fn set(name: &'static str, value: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// The header that ends one.
+/// The header that clears a cookie.
 pub(crate) fn clear(name: &'static str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"))
         .ok()

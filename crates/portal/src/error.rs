@@ -1,4 +1,4 @@
-//! What is said when something does not work: what, and what to do next.
+//! Error pages: what failed, and what to do next.
 
 use std::any::Any;
 
@@ -22,21 +22,21 @@ use crate::{
 /// Why a request was rejected.
 #[derive(Debug)]
 pub(crate) enum RejectionKind {
-    /// There is no such page, or it is not theirs to see.
+    /// There is no such page, or the user has no access to it.
     Nothing,
-    /// Another site's page asked for it.
+    /// The request came from another site's page.
     CrossSite,
     /// Only for admins.
     NotAdmin,
-    /// The form cannot be read.
+    /// The form is invalid.
     Form,
-    /// Too many at once.
+    /// Too many requests at once.
     Busy,
-    /// The link does not work any more.
+    /// The link has expired or was used.
     DeadLink,
-    /// The engine says no.
+    /// An error of the engine.
     Engine(EngineError),
-    /// The accounts say no.
+    /// An error of the accounts.
     Account(AccountError),
 }
 
@@ -52,7 +52,7 @@ impl From<AccountError> for RejectionKind {
     }
 }
 
-/// A page that says something.
+/// A page with a message.
 #[derive(Template)]
 #[template(path = "message.html")]
 pub(crate) struct Message {
@@ -65,20 +65,17 @@ pub(crate) struct Message {
     pub button: Option<Button>,
 }
 
-/// A link that leads on.
 pub(crate) struct Action {
     pub href: String,
     pub label: String,
 }
 
-/// A button that does it.
 pub(crate) struct Button {
     pub action: String,
     pub label: String,
 }
 
 impl RejectionKind {
-    /// The page for whoever looks.
     pub fn page(self, portal: &Portal, who: Option<&SignedIn>) -> Response {
         let (status, title, lines) = self.describe();
         let (href, label) = match who {
@@ -124,7 +121,7 @@ impl RejectionKind {
             Self::Form => (
                 StatusCode::BAD_REQUEST,
                 "Invalid form",
-                one("Go back, load the page again, and send it once more."),
+                one("Go back, load the page again, and send it again."),
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -154,7 +151,7 @@ fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
         EngineError::TooSoon { .. } => StatusCode::TOO_MANY_REQUESTS,
         EngineError::HostUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         EngineError::Inside(inside) => {
-            tracing::error!(error = ?inside, "a page failed");
+            tracing::error!(error = ?inside, "cannot serve a page");
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ => StatusCode::CONFLICT,
@@ -176,7 +173,7 @@ fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
         AccountError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         AccountError::LastAdmin => StatusCode::CONFLICT,
         AccountError::Inside(inside) => {
-            tracing::error!(error = ?inside, "a page failed");
+            tracing::error!(error = ?inside, "cannot serve a page");
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ => StatusCode::FORBIDDEN,
@@ -184,7 +181,7 @@ fn of_account(e: &AccountError) -> (StatusCode, &'static str, Vec<String>) {
     (status, "Something went wrong", vec![sentence(&e.to_string())])
 }
 
-/// A message of the inner crates as a sentence.
+/// An error message of another crate, as a sentence.
 pub(crate) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
@@ -202,8 +199,8 @@ pub(crate) async fn wrong_method(State(portal): State<Portal>, visitor: MaybeUse
     response
 }
 
-/// A defect of ours.
+/// A bug in the portal.
 pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    tracing::error!("a defect in StartClaw: a page panicked");
+    tracing::error!("bug in StartClaw: a page panicked");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }

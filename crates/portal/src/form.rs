@@ -1,4 +1,4 @@
-//! Forms: read, and shown again with what is wrong beside each field.
+//! Forms: parsed, and rendered again with an error beside each invalid field.
 
 use axum::{
     extract::{Form, FromRequest, Request},
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Portal, answer::Rejection, error::RejectionKind};
 
-/// A form that was sent.
+/// A submitted form.
 pub(crate) struct Sent<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
@@ -25,7 +25,7 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
     }
 }
 
-/// A field that is shown again as it was sent.
+/// A field that is rendered again with the submitted value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Field {
     pub value: String,
@@ -38,7 +38,7 @@ impl Field {
     }
 }
 
-/// A field whose value is never shown again.
+/// A field whose value is never rendered again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SecretField {
     pub error: Option<String>,

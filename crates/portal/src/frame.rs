@@ -1,10 +1,10 @@
-//! What all pages share: the frame around them, and the pieces that several are made of.
+//! The layout of all pages, and parts that several pages share.
 
 use startclaw_accounts::SignedIn;
 
 use crate::Portal;
 
-/// Whose platform it is, and who looks.
+/// What the layout shows of the platform and of the user.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub domain: String,
@@ -13,7 +13,7 @@ pub(crate) struct Site {
     pub mail: bool,
 }
 
-/// Who looks.
+/// The signed-in user.
 #[derive(Debug, Clone)]
 pub(crate) struct Who {
     pub email: String,
@@ -32,7 +32,7 @@ impl Site {
     }
 }
 
-/// A line above the page: what was done, or what did not work.
+/// A message above the page: what was done, or what failed.
 #[derive(Debug, Clone)]
 pub(crate) struct Notice {
     pub kind: &'static str,
@@ -48,15 +48,15 @@ impl Notice {
         Self { kind: "bad", text: text.into() }
     }
 
-    /// What a page says that one is sent back to after something was done: the address carries a
-    /// word for it and never a text, which anybody could put there.
+    /// The message after a redirect: the address carries a keyword for it and never a text, which
+    /// any link could set.
     pub fn after(done: Option<&str>) -> Option<Self> {
         let text = match done? {
             "saved" => "Saved.",
             "password" => "Your password is changed. Other devices were signed out.",
             "passkey-removed" => "The passkey is removed.",
             "ended" => "Signed out there.",
-            "sent" => "The mail is on its way.",
+            "sent" => "The mail is sent.",
             "confirmed" => "Thank you, your address is confirmed.",
             "quota" => "The quota is changed.",
             "suspended" => "The account is suspended, and signed out everywhere.",
@@ -64,14 +64,14 @@ impl Notice {
             "admin" => "The rights are changed.",
             "approved" => "The Telegram user is approved.",
             "closed" => "The bot answers only approved users now.",
-            "revoked" => "The invitation is taken back.",
+            "revoked" => "The invitation is revoked.",
             _ => return None,
         };
         Some(Self::good(text))
     }
 }
 
-/// A bar: how much of something is used.
+/// A usage bar.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     pub label: &'static str,
@@ -92,7 +92,7 @@ impl Meter {
     }
 }
 
-/// A chart, drawn here.
+/// A chart, rendered by the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Chart {
     pub title: &'static str,
@@ -106,7 +106,6 @@ pub(crate) struct Chart {
     pub summary: String,
 }
 
-/// An event.
 #[derive(Debug, Clone)]
 pub(crate) struct EventRow {
     pub tone: &'static str,

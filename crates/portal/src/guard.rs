@@ -1,4 +1,5 @@
-//! What stands before every page: changes come from our own pages, and nothing else runs on them.
+//! Checks before every page: changes must come from the portal's own pages; a policy restricts what
+//! pages load and run.
 
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use axum::{
 
 use crate::{Portal, error::RejectionKind};
 
-/// How long a page may take to be made. Streams begin in that time and continue.
+/// How long a page may take to render. Streams start within this time and continue after it.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long what somebody sends may take to arrive.
+/// How long a request's body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
-/// The largest form: a key of 16 KiB, spelled out byte by byte.
+/// The largest form: a key of 16 KiB, percent-encoded byte by byte.
 const LARGEST: usize = 64 * 1024;
 
 pub(crate) async fn guard(State(portal): State<Portal>, request: Request, next: Next) -> Response {
@@ -37,9 +38,9 @@ pub(crate) async fn guard(State(portal): State<Portal>, request: Request, next: 
     with_headers(&portal, asked, fixed)
 }
 
-/// The request with all that belongs to it; `None` when that is too much or takes too long. It is
-/// read also when nobody wants it: an answer that comes before its end closes the connection, over
-/// which Caddy may be sending the next request.
+/// The request with its whole body; `None` if it is too large or too slow. The body is read even if
+/// no handler needs it: a response before its end closes the connection, on which Caddy may already
+/// be sending the next request.
 async fn arrived(request: Request) -> Option<Request> {
     let (parts, body) = request.into_parts();
     let whole = tokio::time::timeout(ARRIVAL, to_bytes(body, LARGEST)).await.ok()?.ok()?;
@@ -50,8 +51,8 @@ fn is_change(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether one of our own pages sent this. Subdomains are the same site to a browser, and tenants
-/// control them: so the origin has to be ours exactly, and must be said.
+/// Whether a page of the portal sent this. To a browser, subdomains are the same site, and tenants
+/// control them: so the `Origin` header is required, and must match exactly.
 fn from_own_page(portal: &Portal, headers: &HeaderMap) -> bool {
     let own = headers
         .get(header::ORIGIN)
@@ -72,8 +73,8 @@ fn with_headers(portal: &Portal, mut response: Response, fixed: bool) -> Respons
     response
 }
 
-/// What may run on a page, and where its forms may lead: to our own pages only, if `site` cannot
-/// stand in a header.
+/// What a page may load and run, and where its forms may lead: only to the portal itself, if `site`
+/// is not valid in a header.
 pub(crate) fn policy(site: &str) -> HeaderValue {
     const OURS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
          connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";

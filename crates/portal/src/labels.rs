@@ -1,4 +1,4 @@
-//! Numbers, times and states in plain words.
+//! Numbers, times and states as text for people.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use startclaw_model::{Event, EventKind, InstanceState, Timestamp};
 
 use crate::{error::sentence, frame::EventRow};
 
-/// How long ago something was.
+/// How long ago `at` was.
 pub(crate) fn ago(at: Timestamp) -> String {
     match long(Timestamp::now().since(at)) {
         None => "just now".to_owned(),
@@ -15,7 +15,7 @@ pub(crate) fn ago(at: Timestamp) -> String {
     }
 }
 
-/// How long something goes on already.
+/// How long a state has lasted.
 pub(crate) fn lasting(since: Timestamp) -> String {
     match long(Timestamp::now().since(since)) {
         None => "for a moment".to_owned(),
@@ -23,7 +23,7 @@ pub(crate) fn lasting(since: Timestamp) -> String {
     }
 }
 
-/// A time of some length; `None` for a few seconds.
+/// A duration in its largest unit; `None` below ten seconds.
 fn long(time: Duration) -> Option<String> {
     let seconds = time.as_secs();
     let (count, unit) = match seconds {
@@ -42,7 +42,7 @@ pub(crate) fn counted(count: u64, unit: &str) -> String {
     format!("{} {unit}{plural}", thousands(count))
 }
 
-/// A number with commas.
+/// A number with thousands separators.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -55,7 +55,7 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// How long something took: `3.2 s`, `1 min 5 s`. The pages count on in this form.
+/// A duration: `3.2 s`, `1 min 5 s`. The script of the pages continues it in this format.
 pub(crate) fn took(time: Duration) -> String {
     let seconds = time.as_secs();
     if seconds < 60 {
@@ -65,7 +65,7 @@ pub(crate) fn took(time: Duration) -> String {
     }
 }
 
-/// Bytes, in the unit that fits.
+/// Bytes, in the largest unit that fits.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if count < 1000 {
@@ -82,7 +82,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-/// MiB as people say it.
+/// MiB, as GB where it is a whole number of them.
 pub(crate) fn mib(count: u64) -> String {
     if count >= 1024 && count.is_multiple_of(1024) {
         format!("{} GB", count / 1024)
@@ -107,7 +107,7 @@ fn format_time(at: Timestamp, form: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The tone and the words of a state.
+/// The tone and the label of a state.
 pub(crate) const fn state(state: InstanceState) -> (&'static str, &'static str) {
     match state {
         InstanceState::Live => ("good", "Live"),
@@ -118,12 +118,12 @@ pub(crate) const fn state(state: InstanceState) -> (&'static str, &'static str) 
     }
 }
 
-/// When the last backup was made.
+/// When the last backup was taken.
 pub(crate) fn last_backup(instance: &InstanceStatus) -> String {
     instance.last_backup.map_or_else(|| "none yet".to_owned(), ago)
 }
 
-/// The name of a device, from what its browser says of itself.
+/// The name of a device, from its user agent.
 pub(crate) fn device(agent: &str) -> String {
     let find = |known: &[(&str, &'static str)]| {
         known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
@@ -150,7 +150,7 @@ pub(crate) fn device(agent: &str) -> String {
     }
 }
 
-/// What happened, for people.
+/// A row of the activity list.
 pub(crate) fn event(event: &Event, with_name: bool) -> EventRow {
     let failed = event.detail.contains(" failed");
     let (tone, text) = match event.kind {

@@ -1,8 +1,8 @@
-//! The pages that people see on the domain itself: sign up, see your OpenClaw come alive, and look
-//! after it.
+//! The portal: the web UI on the domain itself, where users sign up, create instances and manage
+//! them.
 //!
-//! Thin: a page asks [`Accounts`](startclaw_accounts::Accounts) who somebody is and the engine for
-//! the rest, and renders. What a person may touch is decided in `auth.rs` and nowhere else.
+//! Thin: a page authenticates by [`Accounts`](startclaw_accounts::Accounts), calls the engine, and
+//! renders. Access is decided in `auth.rs` and nowhere else.
 
 mod answer;
 mod assets;
@@ -30,25 +30,25 @@ use tokio_util::sync::CancellationToken;
 pub use check::Reach;
 pub use router::router;
 
-/// What the daemon tells the portal.
+/// Settings of the portal, from the daemon.
 #[derive(Clone)]
 pub struct Settings {
     /// The domain, such as `example.com`.
     pub domain: String,
     /// The origin of the portal, such as `https://example.com:8443`.
     pub site: String,
-    /// When and where backups are made, to be told to people.
+    /// Schedule and destination of backups, shown to users.
     pub backup: BackupSettings,
-    /// What the portal may ask outside, for checks of keys.
+    /// What key checks may connect to.
     pub reach: Reach,
     /// Ends all streams when the daemon stops.
     pub stop: CancellationToken,
 }
 
-/// Streams (progress, logs) at the same time; more are asked to come back.
+/// Maximum number of concurrent streams (progress, logs); further ones are rejected as busy.
 const STREAMS: usize = 1024;
 
-/// What every page can reach. Handlers get at it only through the types of `auth.rs`.
+/// The state of every page. Handlers get at it only through the types of `auth.rs`.
 #[derive(Clone)]
 pub(crate) struct Portal(Arc<Inner>);
 

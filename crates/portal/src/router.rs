@@ -1,4 +1,4 @@
-//! All pages, by their addresses.
+//! The routes of the portal.
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{Portal, Settings, assets, error, guard, pages};
 
-/// The pages of the domain itself, for Caddy only.
+/// The pages of the portal; only Caddy connects to them.
 pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router {
     let portal = Portal::new(engine, accounts, settings);
     let mut router = Router::new();
@@ -26,7 +26,6 @@ pub fn router(engine: Engine, accounts: Accounts, settings: Settings) -> Router 
         .with_state(portal)
 }
 
-/// Every address of the portal.
 fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     use pages::{
         account, admin, confirm, delete, front, instance, instances, logs, new, operation,
@@ -34,7 +33,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Portal>)> {
     };
     vec![
         ("/", get(front::show)),
-        // Nothing else is compressed: how small a page becomes would tell of the secrets on it.
+        // Nothing else is compressed: the compressed size of a page would leak its secrets
+        // (BREACH).
         ("/assets/{file}", get(assets::serve).layer(CompressionLayer::new())),
         ("/sign-in", get(sign_in::show).post(sign_in::sign_in)),
         ("/sign-out", post(sign_in::sign_out)),

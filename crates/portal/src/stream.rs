@@ -1,4 +1,4 @@
-//! Server-sent events: pieces of pages, as things change.
+//! Server-sent events: parts of pages, as they change.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use startclaw_engine::AccessGuard;
 
 use crate::{Portal, error::RejectionKind};
 
-/// Streams `pieces` until they end, the person loses access, or the daemon ends.
+/// Streams `pieces` until they end, the user loses access, or the daemon stops.
 pub(crate) fn stream(
     portal: &Portal,
     guard: AccessGuard,
@@ -29,7 +29,7 @@ pub(crate) fn stream(
     Sse::new(pieces).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// A piece of a page, under the name that the page listens to.
+/// A part of a page, as an event of the name that the page listens to.
 pub(crate) fn piece(name: &str, html: &str) -> Event {
     // A carriage return would end the line.
     Event::default().event(name).data(html.replace('\r', ""))

@@ -1,4 +1,4 @@
-//! The command line's grammar.
+//! The command line interface.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options that every command takes.
+/// Global options.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
@@ -62,7 +62,7 @@ pub struct Globals {
     pub config: Option<PathBuf>,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create and start an instance
@@ -96,7 +96,7 @@ pub enum Command {
     /// Set, list and remove the secrets of an instance
     #[command(subcommand)]
     Secrets(commands::secrets::Secrets),
-    /// Show who may write to a Telegram bot, approve users, close an open bot
+    /// Show a Telegram bot's access, approve users, close an open bot
     Pairing(commands::pairing::Pairing),
     /// Create, list and revoke API tokens
     #[command(subcommand)]

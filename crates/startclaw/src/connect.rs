@@ -1,4 +1,4 @@
-//! From the options to a client.
+//! Creates a client from the options.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,6 @@ use crate::{
     settings::Settings,
 };
 
-/// The client that the options ask for.
 pub fn client(globals: &Globals) -> anyhow::Result<Client> {
     let Some(url) = &globals.api else { return Ok(Client::socket(&socket(globals)?)?) };
     let token = match &globals.token_file {
@@ -20,7 +19,7 @@ pub fn client(globals: &Globals) -> anyhow::Result<Client> {
             std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the token in {}", file.display()))?,
         ),
-        // Not an option of its own: arguments are seen by everybody on the host.
+        // There is no option for it: every user of the host can see arguments.
         None => std::env::var("STARTCLAW_TOKEN").ok(),
     };
     let token = token.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).ok_or_else(|| {
@@ -31,8 +30,9 @@ pub fn client(globals: &Globals) -> anyhow::Result<Client> {
             .token_file
             .as_ref()
             .map_or_else(|| "STARTCLAW_TOKEN".to_owned(), |file| file.display().to_string());
-        let why =
-            format!("{source} holds no token: a token is one word, as `tokens create` prints it");
+        let why = format!(
+            "{source} contains no valid token: a token is one word, as printed by `tokens create`"
+        );
         return Err(Failure::new(Exit::Usage, why).into());
     }
     let authority = match &globals.ca_file {
@@ -44,15 +44,15 @@ pub fn client(globals: &Globals) -> anyhow::Result<Client> {
     Ok(Client::https(url, Some(Secret::new(token)), authority.as_deref())?)
 }
 
-/// Where the daemon listens.
+/// The socket of the daemon.
 pub fn socket(globals: &Globals) -> anyhow::Result<PathBuf> {
     if let Some(socket) = &globals.socket {
         return Ok(socket.clone());
     }
     match Settings::load(globals.config.as_deref()) {
         Ok(settings) => Ok(settings.socket()),
-        // A file that was named must be right. The one in /etc may be unreadable to people of
-        // the group who can open the socket all the same.
+        // A file that was named must be valid. The one in /etc may be unreadable to members of the
+        // group that can nevertheless open the socket.
         Err(e) if globals.config.is_some() => Err(e),
         Err(_) => Ok(Settings::default().socket()),
     }

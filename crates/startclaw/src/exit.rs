@@ -1,4 +1,4 @@
-//! What a command's failure means for whoever called it: text and exit code.
+//! Failures of commands: message and exit code.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -11,19 +11,19 @@ use crate::output;
 pub enum Exit {
     /// The operation failed.
     Failed = 1,
-    /// What was asked makes no sense.
+    /// Invalid command or value.
     Usage = 2,
     /// The daemon cannot be reached.
     Unreachable = 3,
-    /// There is no such thing.
+    /// Not found.
     NotFound = 4,
-    /// Not allowed or not confirmed.
+    /// Not permitted or not confirmed.
     Denied = 5,
-    /// It conflicts with what is there.
+    /// Conflict with the current state.
     Conflict = 6,
-    /// The daemon cannot just now.
+    /// Temporarily unavailable, or an internal error of the daemon.
     Unavailable = 7,
-    /// Somebody pressed Ctrl-C, as shells count it.
+    /// Interrupted by Ctrl-C (128 + SIGINT).
     Interrupted = 130,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What to do about a daemon that cannot be reached.
+/// The hint for an unreachable daemon.
 pub fn hint(message: &str) -> &'static str {
     if message.contains("ermission denied") {
         return "Your user may not open the socket: run it with sudo, or as a member of the group \
@@ -77,9 +77,9 @@ pub fn hint(message: &str) -> &'static str {
     }
 }
 
-/// Says what failed, and gives the code to end with.
+/// Prints the error, and returns the exit code.
 pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
-    // Whoever read our output has seen enough (`startclaw status | head -1`).
+    // The reader of our output closed it (`startclaw status | head -1`).
     if e.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
@@ -99,7 +99,7 @@ pub fn report(e: &anyhow::Error, json: bool) -> ExitCode {
     } else {
         output::note(&format!("startclaw: {}", output::clean(&message)));
         if message.contains("UnknownIssuer") {
-            output::note("Its CA is not trusted here: pass it with --ca-file FILE");
+            output::note("Its CA is not trusted on this host: pass it with --ca-file FILE");
         } else if exit == Exit::Unreachable && client.is_some() {
             output::note(hint(&message));
         }

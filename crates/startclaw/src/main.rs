@@ -17,7 +17,7 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One choice of TLS library for the whole process. It fails only when made twice.
+    // The crypto provider of the whole process. Fails only if one is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let json = cli.globals.json;
     match run(cli) {
@@ -27,18 +27,18 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    // A worker blocks on buckets with a runtime of its own, which no other may surround.
+    // A worker has its own runtime for buckets, which cannot be nested in another.
     if matches!(cli.command, Command::BackupWorker) {
         return commands::worker::run();
     }
-    // The daemon works on all cores; a client only waits.
+    // The daemon uses all cores; a client mostly waits.
     let mut builder = match cli.command {
         Command::Serve => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build()?;
     let outcome = runtime.block_on(commands::run(cli.globals, cli.command));
-    // Whatever still reads a terminal or a lost connection is not waited for.
+    // Do not wait for reads of a terminal or of a lost connection.
     runtime.shutdown_background();
     outcome
 }

@@ -1,5 +1,5 @@
-//! How a secret comes in: from a file, stdin, the environment or the keyboard. Never as an
-//! argument, which everybody on the host can see and the shell writes into its history.
+//! Reads secrets: from a file, stdin, the environment or the keyboard. Never from an argument,
+//! which every user of the host can see and which the shell writes to its history.
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, Write},
@@ -12,7 +12,7 @@ use startclaw_model::Secret;
 
 use crate::exit::{Exit, Failure};
 
-/// From a file, or from stdin when it is `-`. The line end that editors add is not part of it.
+/// From a file, or from stdin if it is `-`. A trailing line end is removed.
 pub fn from_file(file: &Path) -> anyhow::Result<Secret> {
     if file.as_os_str() == "-" {
         return from_stdin();
@@ -23,7 +23,7 @@ pub fn from_file(file: &Path) -> anyhow::Result<Secret> {
     taken(&text)
 }
 
-/// All of stdin.
+/// From stdin.
 pub fn from_stdin() -> anyhow::Result<Secret> {
     let mut text = String::new();
     io::stdin()
@@ -41,7 +41,7 @@ pub fn from_env(variable: &str) -> anyhow::Result<Secret> {
     taken(&text)
 }
 
-/// From the keyboard, without showing it. `None` when nothing was typed.
+/// From the keyboard, without echo. `None` if nothing was entered.
 pub fn from_keyboard(question: &str) -> anyhow::Result<Option<Secret>> {
     let stdin = io::stdin();
     let mut stderr = io::stderr();
@@ -57,7 +57,7 @@ pub fn from_keyboard(question: &str) -> anyhow::Result<Option<Secret>> {
     if line.is_empty() { Ok(None) } else { taken(line).map(Some) }
 }
 
-/// Whether somebody can be asked.
+/// Whether a terminal is available for questions.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
@@ -70,7 +70,7 @@ fn taken(text: &str) -> anyhow::Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// The terminal does not show what is typed while this lives.
+/// Disables the terminal's echo while it lives.
 struct Hidden(Option<termios::Termios>);
 
 impl Hidden {
@@ -78,7 +78,7 @@ impl Hidden {
         let Ok(before) = termios::tcgetattr(io::stdin()) else { return Self(None) };
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
-        // When it fails, what is typed shows: no reason to refuse the secret.
+        // On failure the input is visible, which is no reason to reject the secret.
         let _ = termios::tcsetattr(io::stdin(), OptionalActions::Flush, &quiet);
         Self(Some(before))
     }
@@ -87,7 +87,7 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // Nothing more can be done when the terminal is gone.
+            // Nothing more can be done if the terminal is gone.
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Flush, before);
         }
     }

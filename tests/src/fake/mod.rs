@@ -1,5 +1,5 @@
-//! Stand-ins for what is outside our reach. They listen where containers can reach them,
-//! which the platform under test has to allow by setting.
+//! Fakes of external services. They listen where containers can reach them, which the platform
+//! under test must allow in its settings.
 
 pub mod model;
 pub mod telegram;
@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, task::AbortHandle};
 /// The host's address on Docker's default bridge, which every container can route to.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
 
-/// A stand-in that listens until it is dropped.
+/// A fake that listens until it is dropped.
 pub(crate) struct Listening {
     pub address: SocketAddr,
     task: AbortHandle,

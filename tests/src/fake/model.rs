@@ -1,4 +1,4 @@
-//! A model provider that speaks OpenAI's chat completions and repeats a word when told to.
+//! A model provider with OpenAI's chat completions API, which repeats a word on request.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 
 use super::Listening;
 
-/// A model provider.
 pub struct Model {
     listening: Listening,
     seen: Arc<Mutex<Seen>>,
@@ -31,7 +30,7 @@ struct Seen {
 }
 
 impl Model {
-    /// Starts one that takes only this key.
+    /// Starts one that accepts only this key.
     pub async fn start(key: &str) -> Self {
         let seen = Arc::new(Mutex::new(Seen { key: key.to_owned(), ..Seen::default() }));
         let router = Router::new()
@@ -41,28 +40,28 @@ impl Model {
         Self { listening: Listening::start(router).await, seen }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }
 
-    /// What OpenClaw is told as `base_url`.
+    /// The `base_url` for OpenClaw.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.listening.address)
     }
 
-    /// How many completions were asked for.
+    /// Number of completion requests.
     pub fn requests(&self) -> usize {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).requests.len()
     }
 
-    /// The last completion that was asked for, with the conversation that came with it.
+    /// The last completion request, with its conversation.
     pub fn last(&self) -> String {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.requests.last().map(Value::to_string).unwrap_or_default()
     }
 
-    /// Takes another key from now on.
+    /// Accepts another key from now on.
     pub fn change_key(&self, key: &str) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).key = key.to_owned();
     }
@@ -72,8 +71,7 @@ async fn models() -> Json<Value> {
     Json(json!({ "object": "list", "data": [{ "id": "echo-1", "object": "model" }] }))
 }
 
-/// What the person said last, of all that OpenClaw sends along as the user's messages: the
-/// word after the last "repeat".
+/// The word after the last "repeat" in the user's messages, of which OpenClaw sends all.
 fn word_to_repeat(request: &Value) -> String {
     let messages = request["messages"].as_array().cloned().unwrap_or_default();
     let texts = messages.iter().filter(|m| m["role"] == "user").map(|m| match &m["content"] {

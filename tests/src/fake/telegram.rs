@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::Listening;
 
-/// Telegram.
 pub struct Telegram {
     listening: Listening,
     seen: Arc<Mutex<Seen>>,
@@ -31,12 +30,11 @@ struct Seen {
     updates: i64,
 }
 
-/// Where a bot wants its updates.
+/// The webhook of a bot.
 #[derive(Debug, Clone)]
 pub struct Webhook {
-    /// The address.
     pub url: String,
-    /// What we prove ourselves with in `X-Telegram-Bot-Api-Secret-Token`.
+    /// The value of `X-Telegram-Bot-Api-Secret-Token`.
     pub secret: String,
 }
 
@@ -48,12 +46,12 @@ impl Telegram {
         Self { listening: Listening::start(router).await, seen }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.listening.address
     }
 
-    /// What OpenClaw is told as the Bot API's address.
+    /// The base address of the Bot API for OpenClaw.
     pub fn api_root(&self) -> String {
         format!("http://{}", self.listening.address)
     }
@@ -62,22 +60,22 @@ impl Telegram {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the bot wants its updates, once it said so.
+    /// The bot's webhook, once it is set.
     pub fn webhook(&self) -> Option<Webhook> {
         self.seen().webhook.clone()
     }
 
-    /// The texts that the bot sent, oldest first.
+    /// The texts sent by the bot, oldest first.
     pub fn sent(&self) -> Vec<String> {
         self.seen().sent.clone()
     }
 
-    /// The methods that were called, oldest first.
+    /// The called methods, oldest first.
     pub fn calls(&self) -> Vec<String> {
         self.seen().calls.clone()
     }
 
-    /// The update Telegram delivers when a person writes `text` to the bot.
+    /// The update that Telegram delivers when a user writes `text` to the bot.
     pub fn update(&self, text: &str) -> Value {
         let mut seen = self.seen();
         seen.updates += 1;
@@ -94,7 +92,7 @@ impl Telegram {
     }
 }
 
-/// The parameters of a call: JSON, a form, or (for uploads) none that matter here.
+/// The parameters of a call: JSON, a form, or (for uploads) none that are needed here.
 fn parameters(headers: &HeaderMap, body: &[u8]) -> Value {
     let kind = headers.get("content-type").and_then(|h| h.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/json") {

@@ -1,4 +1,4 @@
-//! What a platform is told and asked: by its command line, and by its API over the socket.
+//! Controls and queries a platform: by its command line, and by its API over the socket.
 
 use std::process::{Command, Output, Stdio};
 
@@ -8,7 +8,7 @@ use super::{OPERATION, Platform, program};
 use crate::until;
 
 impl Platform {
-    /// The command line of this platform's program.
+    /// A command line of this platform's program.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
@@ -22,10 +22,10 @@ impl Platform {
         command
     }
 
-    /// Runs a command and gives what it printed as JSON.
+    /// Runs a command and parses its output as JSON.
     ///
     /// # Panics
-    /// When it fails.
+    /// If it fails.
     pub async fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments, "").await;
         assert!(output.status.success(), "{arguments:?}: {}", self.report(&output));
@@ -33,7 +33,7 @@ impl Platform {
             .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", self.report(&output)))
     }
 
-    /// Runs a command with this on its standard input.
+    /// Runs a command with this input on stdin.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
         let mut command = self.command(arguments);
@@ -42,7 +42,7 @@ impl Platform {
         let run = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().expect("the program runs");
             if let Some(mut stdin) = child.stdin.take() {
-                // A command that reads nothing may have closed it.
+                // A command that reads no input may have closed it.
                 let _ = stdin.write_all(input.as_bytes());
             }
             child.wait_with_output().expect("the program ends")
@@ -53,7 +53,7 @@ impl Platform {
             .expect("it ran")
     }
 
-    /// What a command printed, and the daemon's last lines.
+    /// The output of a command, and the last lines of the daemon's log.
     pub fn report(&self, output: &Output) -> String {
         let log = self.daemon_log();
         let tail: Vec<_> = log.lines().rev().take(20).collect();
@@ -71,7 +71,7 @@ impl Platform {
         reqwest::Client::builder().unix_socket(socket).build().expect("a client")
     }
 
-    /// A request of the API over the socket, as any program can make it.
+    /// A request to the API over the socket.
     pub async fn api(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let mut request = self.over_socket().request(method, format!("http://localhost{path}"));
@@ -83,13 +83,13 @@ impl Platform {
         (status, answer.json().await.unwrap_or_default())
     }
 
-    /// What Prometheus would read.
+    /// The metrics as scraped by Prometheus.
     pub async fn metrics(&self) -> String {
         let answer = self.over_socket().get("http://localhost/metrics").send().await;
         answer.expect("the socket answers").text().await.expect("a text")
     }
 
-    /// One of the daemon's metrics, as it begins its line; 0 when there is none yet.
+    /// One of the daemon's metrics, by the start of its line; 0 if it does not exist yet.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.metrics().await;
         text.lines()
@@ -97,7 +97,7 @@ impl Platform {
             .unwrap_or_default()
     }
 
-    /// Waits until an operation is over.
+    /// Waits until an operation is finished.
     pub async fn over(&self, operation: &Value) -> Value {
         let path = format!("/operations/{}", operation["id"].as_str().expect("an operation's id"));
         until("the operation is over", OPERATION, async || {
@@ -107,13 +107,13 @@ impl Platform {
         .await
     }
 
-    /// Makes an instance, and waits until it is live.
+    /// Creates an instance, and waits until it is live.
     pub async fn provision(&self, name: &str) {
         let made = self.run(&["provision", name], "").await;
         assert!(made.status.success(), "{}", self.report(&made));
     }
 
-    /// How an instance is.
+    /// The status of an instance.
     pub async fn status(&self, name: &str) -> Value {
         let (_, all) = self.api("GET", &format!("/status?name={name}"), None).await;
         all["instances"][0].clone()
@@ -128,7 +128,7 @@ impl Platform {
         .await
     }
 
-    /// What happened to an instance: the details of its events of one kind, oldest first.
+    /// The details of an instance's events of one kind, oldest first.
     pub async fn events(&self, name: &str, kind: &str) -> Vec<String> {
         let (status, events) = self.api("GET", &format!("/events?name={name}"), None).await;
         assert_eq!(status, 200, "{events}");

@@ -1,4 +1,4 @@
-//! What a platform has in Docker and on the machine, looked at past the daemon.
+//! The objects of a platform in Docker and on the host, inspected without the daemon.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,10 +11,10 @@ use super::{OPERATION, Platform};
 use crate::until;
 
 impl Platform {
-    /// Runs `docker` and gives what it printed.
+    /// Runs `docker` and returns its output.
     pub fn docker(&self, arguments: &[&str]) -> String {
         let output = Command::new("docker").args(arguments).output().expect("docker runs");
-        // Logs come on both.
+        // Logs are on both streams.
         let text = [output.stdout, output.stderr].concat();
         String::from_utf8_lossy(&text).trim().to_owned()
     }
@@ -36,14 +36,14 @@ impl Platform {
         self.docker(&arguments).lines().map(str::to_owned).collect()
     }
 
-    /// Which run of which container an instance has just now.
+    /// Identifies the current container of an instance, and its start.
     pub fn run_of(&self, name: &str) -> String {
         let container = self.container(name);
         self.docker(&["inspect", "--format", "{{.Id}} since {{.State.StartedAt}}", &container])
     }
 
-    /// Waits until an instance answers at its address again, in another run than `before`, by
-    /// itself.
+    /// Waits until an instance answers at its address again, in another run than `before`, without
+    /// intervention.
     pub async fn renewed(&self, name: &str, before: &str, cookie: &str) -> Value {
         until(&format!("{name} is back, other than {before}"), OPERATION, async || {
             let status = self.status(name).await;
@@ -56,18 +56,18 @@ impl Platform {
         .await
     }
 
-    /// Whether Docker says that an instance's container runs.
+    /// Whether the container of an instance is running according to Docker.
     pub fn is_running(&self, name: &str) -> bool {
         let container = self.container(name);
         self.docker(&["inspect", "--format", "{{.State.Running}}", &container]) == "true"
     }
 
-    /// The process of an instance's container that all others in it descend from.
+    /// The first process of an instance's container.
     pub fn first_process(&self, name: &str) -> String {
         self.docker(&["inspect", "--format", "{{.State.Pid}}", &self.container(name)])
     }
 
-    /// Where an instance's data lie.
+    /// The folder of an instance's data.
     pub fn data(&self, name: &str) -> PathBuf {
         let named = format!("label={}.name={name}", self.prefix());
         let volume = self.docker(&["volume", "ls", "--quiet", "--filter", &named]);

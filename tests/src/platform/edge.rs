@@ -1,4 +1,4 @@
-//! A platform from outside: through Caddy, over TLS, as browsers come.
+//! Access to a platform from outside: through Caddy, over TLS, like a browser.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,24 +27,24 @@ impl Platform {
         Some(builder)
     }
 
-    /// A client that checks certificates and follows no redirects.
+    /// A client that verifies certificates and does not follow redirects.
     pub fn client(&self) -> reqwest::Client {
         self.try_client().expect("Caddy has made its authority")
     }
 
-    /// A client like [`Self::client`] for connections that become something else and last.
+    /// A client like [`Self::client`] for upgraded, long-lived connections.
     pub fn upgrading_client(&self) -> reqwest::Client {
         let builder = self.client_builder().expect("Caddy has made its authority");
         builder.http1_only().build().expect("a client")
     }
 
-    /// The status of an instance's first page; `None` when nobody answers.
+    /// The status of an instance's first page; `None` without a response.
     pub async fn page(&self, name: &str, cookie: &str) -> Option<u16> {
         let request = self.client().get(self.origin(name)).header("cookie", cookie);
         Some(request.send().await.ok()?.status().as_u16())
     }
 
-    /// A cookie that signs in to an instance, got as a browser gets it.
+    /// A session cookie of an instance, obtained like a browser does.
     pub async fn sign_in(&self, name: &str) -> String {
         let link = self.json(&["open", name, "--json"]).await;
         let url = link["url"].as_str().expect("a link");
@@ -58,7 +58,7 @@ impl Platform {
             .send()
             .await
             .expect("the address answers");
-        assert_eq!(answer.status(), 303, "the ticket is good");
+        assert_eq!(answer.status(), 303, "the login token is valid");
         let cookie = answer.headers()["set-cookie"].to_str().expect("a plain cookie");
         cookie.split(';').next().expect("a cookie").to_owned()
     }

@@ -1,5 +1,5 @@
-//! One whole platform: daemon, Caddy, and instances in Docker, apart from any other on the
-//! machine, and gone without a trace when it is dropped.
+//! A whole platform: daemon, Caddy, and instances in Docker, isolated from others on the host, and
+//! removed without a trace when dropped.
 
 mod control;
 mod docker;
@@ -14,11 +14,10 @@ use tempfile::TempDir;
 pub use self::processes::program;
 use crate::caddy::Caddy;
 
-/// What distinguishes the platforms of tests that run in parallel.
+/// Distinguishes the platforms of tests that run in parallel.
 #[derive(Debug, Clone, Copy)]
 pub struct Lot(pub u8);
 
-/// One platform.
 pub struct Platform {
     lot: Lot,
     dir: TempDir,
@@ -27,12 +26,12 @@ pub struct Platform {
     https_port: u16,
 }
 
-/// How long an operation may take on a machine that does much else.
+/// How long an operation may take on a busy host.
 pub const OPERATION: Duration = Duration::from_secs(300);
 
 impl Platform {
-    /// Starts daemon and Caddy. `allow` are addresses that instances may reach; `extra` is
-    /// more for the settings file.
+    /// Starts daemon and Caddy. `allow` are addresses that instances may reach; `extra` is appended
+    /// to the settings file.
     pub async fn start(lot: u8, allow: &[SocketAddr], extra: &str) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -54,12 +53,12 @@ impl Platform {
         self.path("startclaw.toml")
     }
 
-    /// What the names in Docker begin with.
+    /// The prefix of names in Docker.
     pub fn prefix(&self) -> String {
         format!("sctest{}", self.lot.0)
     }
 
-    /// The domain; browsers and our clients take it for this machine.
+    /// The domain; browsers and our clients resolve it to this host.
     pub fn domain(&self) -> String {
         format!("t{}.localhost", self.lot.0)
     }
@@ -74,17 +73,17 @@ impl Platform {
         format!("https://{}:{}", self.domain(), self.https_port)
     }
 
-    /// The certificate that signs those of this platform.
+    /// The certificate that signs this platform's certificates.
     pub fn authority(&self) -> PathBuf {
         self.path("caddy/pki/authorities/local/intermediate.crt")
     }
 
-    /// The port of HTTPS.
+    /// The HTTPS port.
     pub fn https_port(&self) -> u16 {
         self.https_port
     }
 
-    /// The machine is gone with all that was on it.
+    /// Simulates the loss of the host, with everything on it.
     pub fn lose_machine(&mut self) {
         self.kill_daemon();
         self.caddy = None;

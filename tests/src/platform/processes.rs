@@ -1,4 +1,4 @@
-//! The processes of a platform: its daemon and its Caddy, as they start and end.
+//! The processes of a platform: starts and stops its daemon and its Caddy.
 
 use std::{
     path::PathBuf,
@@ -9,10 +9,10 @@ use std::{
 use super::Platform;
 use crate::{caddy::Caddy, until};
 
-/// How long a daemon or Caddy may take to answer.
+/// How long a daemon or Caddy may take to start.
 const UP: Duration = Duration::from_secs(30);
 
-/// The built program: it lies beside the test's own folder.
+/// The built program, beside the folder of the test.
 pub fn program() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows where it is");
     path.pop();
@@ -54,7 +54,7 @@ impl Platform {
         self.daemon = Some(child);
     }
 
-    /// `kill -9` of the daemon.
+    /// Kills the daemon (`kill -9`).
     pub fn kill_daemon(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
@@ -74,7 +74,7 @@ impl Platform {
         .await;
     }
 
-    /// What the daemon printed so far.
+    /// The daemon's output so far.
     pub fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! The settings file of a platform: what keeps it apart from any other on the machine.
+//! The settings file of a platform, which isolates it from others on the host.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::Platform;
 
-/// A port of the loopback interface that nobody has at this moment.
+/// A free port of the loopback interface.
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound listener has an address").port()

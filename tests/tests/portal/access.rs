@@ -1,4 +1,4 @@
-//! Who gets at which address: every one of the portal, tried with every right but the one it takes.
+//! Access to every address of the portal, tried with every right but the required one.
 
 use end_to_end::{
     Person,
@@ -12,13 +12,13 @@ struct Address {
     path: String,
     reads: bool,
     changes: bool,
-    /// It is about something of the owner's, or for admins.
+    /// Requires the owner of something, or an admin.
     theirs: bool,
-    /// Whoever is not signed in may go there.
+    /// Accessible without signing in.
     public: bool,
 }
 
-/// A form with everything that any of them asks for.
+/// A form with the fields of all routes.
 const FORM: [(&str, &str); 9] = [
     ("name", "alice"),
     ("secret", "MODEL_API_KEY"),
@@ -31,7 +31,7 @@ const FORM: [(&str, &str); 9] = [
     ("provider", "none"),
 ];
 
-/// Tries them all, while the owner has this passkey.
+/// Tries all addresses, while the owner has this passkey.
 pub async fn every_address_is_shut_to_others(town: &Town, passkey: &str) {
     let addresses = addresses(town, passkey);
     nothing_is_changed_from_another_origin(town, &addresses).await;
@@ -39,7 +39,7 @@ pub async fn every_address_is_shut_to_others(town: &Town, passkey: &str) {
     nobody_gets_anywhere_without_signing_in(town, &addresses).await;
 }
 
-/// All addresses of the portal, from the program's own table, with the owner's ids in them.
+/// All addresses of the portal, from the program's own table, with the owner's ids filled in.
 fn addresses(town: &Town, passkey: &str) -> Vec<Address> {
     let table = include_str!("../../../crates/portal/src/router.rs");
     let found: Vec<_> = table
@@ -86,7 +86,7 @@ fn addresses(town: &Town, passkey: &str) -> Vec<Address> {
     found
 }
 
-/// Every form, sent by pages of other origins, with the cookie of an admin, who may do it all.
+/// Sends every form from pages of other origins, with the cookie of an admin, who has all rights.
 async fn nothing_is_changed_from_another_origin(town: &Town, addresses: &[Address]) {
     let (site, evil) = (town.platform.site(), town.platform.origin("bob"));
     let plain = site.replace("https:", "http:");
@@ -107,7 +107,7 @@ async fn nothing_is_changed_from_another_origin(town: &Town, addresses: &[Addres
     }
 }
 
-/// Everything that is the owner's or for admins, with the cookie of somebody else.
+/// Tries everything of the owner's or for admins, with the cookie of another account.
 async fn nothing_of_others_is_seen_or_changed(town: &Town, addresses: &[Address]) {
     let mallory = &town.mallory;
     let (alice, snapshot) = ("/instances/alice", &town.ids.snapshot);
@@ -120,13 +120,16 @@ async fn nothing_of_others_is_seen_or_changed(town: &Town, addresses: &[Address]
             let answer = mallory.get(path).await;
             assert_eq!(answer.status(), refused, "{path}");
             let text = answer.text().await.unwrap();
-            assert!(!text.contains(OWNER) && !text.contains(alice), "{path} tells of others");
+            assert!(
+                !text.contains(OWNER) && !text.contains(alice),
+                "{path} reveals other accounts"
+            );
         }
         if changes {
             assert_eq!(mallory.post(path, &FORM).await.status(), refused, "{path}");
         }
     }
-    // What is their own answers: it was not for another reason.
+    // Their own pages work, so the rejections have no other cause.
     for path in ["/instances/bob", "/instances/bob/logs", "/account"] {
         assert_eq!(mallory.get(path).await.status(), 200, "{path}");
     }

@@ -1,4 +1,4 @@
-//! What an attacker tries who has an account and a subdomain.
+//! Attacks by an attacker with an account and a subdomain.
 
 use end_to_end::{
     Person, browser,
@@ -28,7 +28,7 @@ pub async fn a_session_cannot_be_planted_and_ends_when_it_is_replaced(town: &Tow
 
     let first = town.sign_in(OWNER, "").await;
     let second = town.sign_in(OWNER, &first.cookie).await;
-    assert!(is_in(&second).await && !is_in(&first).await, "the new session takes its place");
+    assert!(is_in(&second).await && !is_in(&first).await, "the new session replaces it");
     assert_eq!(second.post("/sign-out", &[]).await.status(), 303);
     assert!(!is_in(&second).await);
 }
@@ -89,7 +89,7 @@ pub async fn a_ticket_works_once_at_its_own_instance_and_while_its_session_lasts
     let entered = enter("alice", &one).await;
     assert_eq!(entered.status(), 303);
     assert_eq!(enter("alice", &one).await.status(), 403, "twice");
-    // A session of an instance is none of the portal's, nor the other way round.
+    // A session of an instance is not valid for the portal, nor the reverse.
     let mut inside = Person::nobody(platform);
     inside.cookie = session_of(&entered).unwrap();
     assert_eq!(platform.page("alice", &inside.cookie).await, Some(200));
@@ -105,7 +105,7 @@ pub async fn a_ticket_works_once_at_its_own_instance_and_while_its_session_lasts
 
 pub async fn a_tenants_pages_get_nothing_and_change_nothing(town: &Town) {
     let evil = town.platform.origin("bob");
-    // The sessions of the browser come and go: what they could change is elsewhere.
+    // The sessions of the browser change, so only other state is compared.
     let run = town.platform.run_of("alice");
     let operations = town.platform.api("GET", "/operations", None).await.1;
     let seen = browser::run(
@@ -119,8 +119,8 @@ pub async fn a_tenants_pages_get_nothing_and_change_nothing(town: &Town) {
     assert_eq!((&seen["kept"], &seen["stillIn"]), (&json!(true), &json!("/account")));
     assert_eq!(seen["fixed"], false, "a planted session is not taken");
     assert_eq!(seen["posted"], json!([403, 403, 403]));
-    assert_eq!(seen["fetched"], "refused", "not even the answer's kind is told");
-    assert_eq!(seen["afterPosts"], "/account", "nobody was signed out");
+    assert_eq!(seen["fetched"], "refused", "not even the response's kind is revealed");
+    assert_eq!(seen["afterPosts"], "/account", "no session was ended");
     assert_eq!(seen["framed"], "chrome-error://chromewebdata/");
     assert_eq!(town.platform.run_of("alice"), run);
     assert_eq!(town.platform.api("GET", "/operations", None).await.1, operations);

@@ -1,5 +1,5 @@
-//! The pages that people see, in a real browser: the whole way of a user and of an admin, and what
-//! an attacker tries who has an account and a subdomain.
+//! The portal in a real browser: the journeys of a user and of an admin, and attacks by an attacker
+//! with an account and a subdomain.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
@@ -17,13 +17,13 @@ use crate::town::Town;
 
 const MODEL_KEY: &str = "sk-canary-5d6e7f";
 const BOT_TOKEN: &str = "777777:AAE-canary-1c2d3e";
-/// Bytes of scripts and styles that a page may send.
+/// Maximum bytes of scripts and styles per page.
 const HEAVY: u64 = 60_000;
 
-/// Whoever signs up there may.
+/// Settings with open sign-up.
 const OPEN: &str = "[accounts]\nsign_up = \"open\"\n\n";
 
-/// One platform for all of it: two instances that live take a minute to come.
+/// One platform for all of it: starting two instances takes a minute.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "uses real parts: script/test"]
 async fn everybody_finds_what_is_theirs_and_nobody_gets_at_what_is_not() {

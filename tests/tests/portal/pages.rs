@@ -1,4 +1,4 @@
-//! What is asked of every page.
+//! Requirements of every page.
 
 use end_to_end::{browser, person::PASSWORD};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub async fn every_page_is_accessible_light_and_steady_and_within_its_policy(tow
             "/admin/invites", "/admin/alerts", "/instances/alice",
         ] },
     ] });
-    // As if its gateway had printed it.
+    // As if its gateway had logged it.
     let log = async |ask: Value| {
         let print = format!("echo '{}' >/proc/1/fd/1", ask["log"].as_str().unwrap());
         let alice = town.platform.container("alice");

@@ -1,4 +1,4 @@
-//! What people do with accounts: an admin with those of others, and everybody with a passkey.
+//! Accounts: an admin manages others, and users have passkeys.
 
 use end_to_end::{browser, person::PASSWORD};
 use serde_json::{Value, json};
@@ -35,12 +35,12 @@ pub async fn an_admin_sees_all_and_looks_after_people(town: &Town) {
 
 pub async fn a_passkey_opens_the_account_until_it_is_removed(town: &Town) {
     let parameters = json!({ "site": town.platform.site(), "email": OWNER, "password": PASSWORD });
-    // While it is there, it is one more thing to be after.
+    // While the passkey exists, it is another target of attacks.
     let attack = async |ask: Value| {
         let action = ask["attack"].as_str().unwrap();
         let id = action.trim_start_matches("/account/passkeys/").trim_end_matches("/remove");
         let before = town.traces().await;
-        assert!(before.iter().any(|a| a == action), "the traces tell of a passkey: {before:?}");
+        assert!(before.iter().any(|a| a == action), "the traces contain the passkey: {before:?}");
         access::every_address_is_shut_to_others(town, id).await;
         assert_eq!(town.traces().await, before, "nothing was changed");
         json!(null)

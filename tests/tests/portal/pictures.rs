@@ -1,11 +1,11 @@
-//! The pictures that the README shows.
+//! The screenshots of the README.
 
 use end_to_end::{Person, Platform, browser, fake, person::PASSWORD};
 use serde_json::json;
 
 use crate::{BOT_TOKEN, MODEL_KEY, OPEN, town::ADMIN};
 
-/// Makes the pictures that the README shows; `script/screenshots` runs it.
+/// Takes the screenshots of the README; run by `script/screenshots`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes pictures: script/screenshots"]
 async fn pictures_of_the_main_pages() {

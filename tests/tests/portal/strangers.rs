@@ -1,4 +1,4 @@
-//! What somebody learns who has no account.
+//! What a client without an account can learn.
 
 use std::time::Instant;
 
@@ -6,11 +6,11 @@ use end_to_end::{Person, Platform};
 
 use crate::{OPEN, town::OWNER};
 
-/// Neither the status nor the text tells who has an account; how long it takes is printed.
+/// Neither status nor text reveals who has an account; the response times are printed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "uses real parts: script/test"]
 async fn nobody_learns_who_has_an_account() {
-    // Mail that nobody takes: to ask for it looks the same.
+    // A mail server that is down: password reset must behave alike.
     let extra = format!(
         "{OPEN}[accounts.mail]\nserver = \"smtp+plain://127.0.0.1:9\"\nfrom = \"claws@example.com\"\n"
     );
@@ -20,7 +20,7 @@ async fn nobody_learns_who_has_an_account() {
     let emails = [OWNER, "other@example.com"];
     for (path, tries) in [("/sign-in", 7), ("/reset", 4)] {
         let (mut answers, mut times) = ([vec![], vec![]], [vec![], vec![]]);
-        // In turn, so that what else the machine does slows both.
+        // Alternately, so that other load on the host slows both.
         for (who, email) in (0..tries).flat_map(|_| emails.iter().enumerate()) {
             let clock = Instant::now();
             let form = [("email", *email), ("password", "some other words")];

@@ -1,4 +1,4 @@
-//! A platform with people on it, and what an attacker there could be after.
+//! A platform with users, and the targets of an attacker.
 
 use end_to_end::{
     Person, Platform,
@@ -12,16 +12,15 @@ pub const MALLORY: &str = "mallory@example.com";
 pub const ADMIN: &str = "admin@example.com";
 pub const USER: &str = "user@example.com";
 
-/// Accounts, instances and what else an attacker could be after.
+/// Accounts, instances and other targets of an attacker.
 pub struct Town {
     pub platform: Platform,
-    /// Has alice.
+    /// Owns alice.
     pub owner: Person,
-    /// Has bob, and so the portal at its address.
+    /// Owns bob, and so controls the pages at its address.
     pub mallory: Person,
-    /// An admin.
     pub admin: Person,
-    /// Owner's: an operation, an account, a snapshot, a session; and an invitation.
+    /// Ids of the owner's operation, account, snapshot and session; and of an invitation.
     pub ids: Ids,
 }
 
@@ -35,9 +34,9 @@ pub struct Ids {
 }
 
 impl Town {
-    /// Starts the platform with everybody on it; the instances are on their way.
+    /// Starts the platform with all users; the instances are starting.
     pub async fn start(lot: u8) -> Self {
-        // Nobody answers for Telegram, and tokens are asked about all the same.
+        // No Telegram responds, but tokens are checked anyway.
         let extra = format!("{OPEN}[instances]\ntelegram_api = \"http://127.0.0.1:9\"\n");
         let platform = Platform::start(lot, &[], &extra).await;
         let owner = Person::sign_up(&platform, OWNER).await;
@@ -49,14 +48,14 @@ impl Town {
         Self { platform, owner, mallory, admin, ids: Ids { operation, ..Ids::default() } }
     }
 
-    /// Waits until there is something to be after, and notes what it is called.
+    /// Waits until the targets exist, and records their ids.
     pub async fn find_ids(&mut self) {
         for name in ["alice", "bob"] {
             self.platform.becomes(name, "live").await;
         }
         let taken = self.platform.json(&["backup", "alice", "--json"]).await;
         self.ids.snapshot = taken["snapshot"].as_str().unwrap().to_owned();
-        // A second session of the owner's, that can be ended from the first.
+        // A second session of the owner, which can be ended from the first.
         self.sign_in(OWNER, "").await;
         self.admin.post("/admin/invites", &[("email", ""), ("days", "7")]).await;
         let between = |found: Vec<String>, before: &str, after: &str| {
@@ -72,7 +71,7 @@ impl Town {
         self.ids.invitation = between(invites, "/admin/invites/", "/revoke");
     }
 
-    /// Signs somebody in who has this cookie already.
+    /// Signs in with this cookie already set.
     pub async fn sign_in(&self, email: &str, cookie: &str) -> Person {
         let mut person = Person::nobody(&self.platform);
         person.cookie = cookie.to_owned();
@@ -83,7 +82,7 @@ impl Town {
         person
     }
 
-    /// What an attack would change: all that can be followed or pressed, and the run of alice.
+    /// The state that an attack would change: all links and forms, and the run of alice.
     pub async fn traces(&self) -> Vec<String> {
         let mut all = vec![self.platform.run_of("alice")];
         for path in ["/account", "/instances", "/instances/alice"] {

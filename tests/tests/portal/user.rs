@@ -1,4 +1,4 @@
-//! The whole way of a new user.
+//! The journey of a new user.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
         "email": "alice@example.com", "password": PASSWORD,
         "baseUrl": model.base_url(), "key": MODEL_KEY, "token": BOT_TOKEN,
     });
-    // Says a word to the bot, waits for the answer, and gives the conversation that the model saw.
+    // Sends a word to the bot, waits for the answer, and returns the conversation that the model
+    // received.
     let say = async |ask: Value| {
         let word = ask["say"].as_str().unwrap();
         let (update, answer) =
@@ -42,13 +43,13 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     let seen = browser::run_with(&platform, "portal-user", parameters, say).await;
 
     assert_eq!(seen["steps"], json!(["Step 1 of 3", "Step 2 of 3", "Step 3 of 3"]));
-    assert_eq!(seen["name"], "alice", "names are small letters");
+    assert_eq!(seen["name"], "alice", "names are lowercase");
     assert_eq!(seen["nameAnswer"], format!("alice.{} is free.", platform.domain()));
     assert_eq!(seen["keyAnswer"], "Key verified.");
     assert_eq!(seen["telegramAnswer"], "This is @claw_bot.");
     for what in ["provision", "restart", "backup", "restore"] {
         let way = &seen[what];
-        assert!(way["changes"].as_u64() >= Some(2), "{what} was seen as it went: {way:#}");
+        assert!(way["changes"].as_u64() >= Some(2), "{what} was shown live: {way:#}");
         assert_eq!(way["reloaded"], false, "{what}");
         println!("{what}: {} s, seen to change {} times", way["seconds"], way["changes"]);
     }
@@ -62,7 +63,7 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     assert!(!restored.contains("herons"), "and not what was said after it");
     assert_eq!((&seen["before"], &seen["after"]), (&json!(200), &json!(401)), "both sessions end");
     let open = (&seen["inside"], &seen["cut"]);
-    assert_eq!(open, (&json!(true), &json!(true)), "what was open in the instance ends too");
+    assert_eq!(open, (&json!(true), &json!(true)), "open connections to the instance end too");
     assert_eq!(seen["home"], "/sign-in");
     assert_eq!(seen["liveFaults"], json!([]), "{:#}", seen["liveFaults"]);
     assert_eq!(seen["faults"], json!([]), "{:#}", seen["faults"]);

@@ -1,4 +1,4 @@
-//! People in instances: they are out when they sign out, and when the instance is no longer theirs.
+//! Access to instances ends with the session, and when the user loses access to the instance.
 
 use startclaw_accounts::SignUp;
 
@@ -19,10 +19,10 @@ async fn leaving_the_account_leaves_the_instances_that_were_entered_from_it_at_o
         life.sign_in_to_instance(&there, "alice").await,
     ];
     for cookie in &cookies {
-        // From now on it is answered from memory.
+        // From here on the session is served from the cache.
         assert!(life.is_inside(cookie, "alice").await);
     }
-    // A login token that was not used yet is good for nothing either.
+    // An unused login token is invalid too.
     let who = life.authenticate(&here).await.unwrap();
     let from = Some(who.session.hash.clone());
     let ticket = life.engine.create_login_token(&who.actor(), &alice, from.clone()).await.unwrap();
@@ -58,19 +58,19 @@ async fn what_is_open_in_an_instance_ends_with_the_session_and_nothing_elsewhere
     assert_eq!(ended(), []);
     let stays_out = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     life.accounts.sign_out(&life.authenticate(&stays_out).await.unwrap()).await.unwrap();
-    assert_eq!(ended(), [], "nobody was inside from that session");
+    assert_eq!(ended(), [], "no instance session came from it");
     life.accounts.sign_out(&life.authenticate(&alice).await.unwrap()).await.unwrap();
     assert_eq!(ended(), [slot]);
-    // Who was let in at that moment may have connected only afterwards.
+    // A request authorized at that moment may connect only after the cut.
     until("it is ended once more", async || ended() == [slot, slot]).await;
 
-    // In the instance itself there is a way out too.
+    // The instance has its own sign-out.
     let alice = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     let cookie = life.sign_in_to_instance(&alice, "alice").await;
     life.engine.sign_out(cookie.expose()).await.unwrap();
     assert_eq!(ended(), [slot, slot, slot]);
     life.engine.sign_out(cookie.expose()).await.unwrap();
-    assert_eq!(ended(), [slot, slot, slot], "who is out already disturbs nobody");
+    assert_eq!(ended(), [slot, slot, slot], "signing out twice cuts nothing");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn who_may_no_longer_see_an_instance_is_out_of_it() {
     );
     assert!(life.is_inside(&shop, "shop").await);
     life.accounts.transfer(&admin(), &name("shop"), &bob.account).await.unwrap();
-    assert!(!life.is_inside(&shop, "shop").await, "it was given to somebody else");
+    assert!(!life.is_inside(&shop, "shop").await, "it was transferred to another account");
     assert!(life.is_inside(&own, "home").await);
 
     life.admin("root@example.com").await;
@@ -94,7 +94,7 @@ async fn who_may_no_longer_see_an_instance_is_out_of_it() {
     let shop = life.sign_in_to_instance(&alice, "shop").await;
     assert!(life.is_inside(&shop, "shop").await, "an admin sees all");
     life.accounts.set_admin(&admin(), alice.account.clone(), false).await.unwrap();
-    assert!(!life.is_inside(&shop, "shop").await, "an admin no more");
+    assert!(!life.is_inside(&shop, "shop").await, "no longer an admin");
     assert!(life.is_inside(&own, "home").await);
     assert!(life.authenticate(&alice).await.is_some(), "still signed in");
 }
@@ -129,7 +129,7 @@ async fn what_is_open_ends_also_when_whoever_signed_out_did_not_wait_for_it() {
     life.live(&alice.account, "alice").await;
     life.sign_in_to_instance(&alice, "alice").await;
     let who = life.authenticate(&alice).await.unwrap();
-    // The browser hangs up at the first moment at which it could.
+    // The client disconnects at the first opportunity.
     assert!(futures::poll!(std::pin::pin!(life.accounts.sign_out(&who))).is_pending());
     until("it ended", async || platform.host.state().disconnected.len() == 2).await;
 }

@@ -1,4 +1,4 @@
-//! Every way of losing access, with every kind of access that is lost by it.
+//! Every way of losing access, for every kind of access.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const BOB: &str = "bob@example.com";
 const ROOT: &str = "root@example.com";
 const SHOP: &str = "shop";
 
-/// A way of losing access to the instance `shop`, which is Alice's.
+/// A way of losing access to the instance `shop`, which belongs to Alice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Transfer,
@@ -34,7 +34,7 @@ enum Way {
     Remove,
 }
 
-/// Who holds access before.
+/// The holder of access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
     /// Alice, signed in to her account.
@@ -45,11 +45,11 @@ enum Who {
     Program,
     /// A program with a token for this instance.
     OwnProgram,
-    /// Whoever the operator gave a sign-in link to.
+    /// A user of a sign-in link from the operator.
     Guest,
 }
 
-/// All that somebody holds.
+/// Everything a holder has.
 struct Held {
     ticket: Secret,
     cookie: Secret,
@@ -119,7 +119,7 @@ async fn stage(way: Way, who: Who) -> Stage {
         }
     }
     let held = Held { ticket: open().await, cookie: entered.0, streams };
-    // From now on the cookie is answered from memory.
+    // From here on the cookie is served from the cache.
     assert!(life.is_inside(&held.cookie, SHOP).await);
     Stage { platform, life, id, slot, held, person, token }
 }
@@ -190,7 +190,7 @@ impl Stage {
         self.platform.host.state().disconnected.iter().filter(|slot| **slot == self.slot).count()
     }
 
-    /// Whether what was open is not any more: it was cut, or its container is gone.
+    /// Whether open connections are closed: they were cut, or the container is gone.
     fn is_cut(&self) -> bool {
         self.cuts() > 0 || self.platform.host.state().instance(&self.id).is_gone()
     }
@@ -202,16 +202,16 @@ impl Stage {
         }
         assert!(self.is_cut(), "{case}: open connections were not cut");
         let inside = self.life.engine.session(&self.id, cookie.expose()).await.unwrap();
-        assert!(inside.is_none(), "{case}: the cookie still opens it");
+        assert!(inside.is_none(), "{case}: the cookie is still valid");
         let entered =
             self.life.engine.sign_in(&self.id, &name(SHOP), ticket.expose()).await.unwrap();
-        assert!(entered.is_none(), "{case}: the ticket still opens it");
+        assert!(entered.is_none(), "{case}: the login token is still valid");
         for (stream, guard) in streams {
             if at_once {
-                assert!(guard.ended().now_or_never().is_some(), "{case}: {stream} goes on");
+                assert!(guard.ended().now_or_never().is_some(), "{case}: {stream} is still open");
             }
             let ended = tokio::time::timeout(Duration::from_secs(30), guard.ended()).await;
-            assert!(ended.is_ok(), "{case}: {stream} goes on");
+            assert!(ended.is_ok(), "{case}: {stream} is still open");
         }
     }
 }
@@ -246,7 +246,7 @@ async fn every_way_of_losing_access_ends_every_kind_of_access_at_once() {
                 })
                 .await;
             }
-            // A removed instance's log ends with the next pass.
+            // The log stream of a removed instance ends with the next pass.
             let at_once = !matches!(way, SessionExpires | TokenExpires | Remove);
             stage.check_lost(&case, at_once).await;
             stage.life.end().await;
@@ -264,7 +264,7 @@ async fn access_that_others_have_stays() {
     for (stream, guard) in &held.streams {
         assert!(guard.ended().now_or_never().is_none(), "{stream}");
     }
-    // A transfer to the account that has it already changes nothing.
+    // A transfer to the current account changes nothing.
     let alice = life.accounts.find(&email(ALICE)).await.unwrap();
     life.accounts.transfer(&admin(), &name(SHOP), &alice).await.unwrap();
     assert!(life.is_inside(&held.cookie, SHOP).await);
@@ -278,7 +278,7 @@ async fn a_loss_that_only_reached_the_database_is_enforced_by_the_running_daemon
     owner.platform.store.end_account_sessions(&account, None, None).await.unwrap();
     owner.check_lost("running", false).await;
 
-    // As if the daemon died right after the commit.
+    // As if the daemon crashed right after the commit.
     let guest = stage(Way::Transfer, Who::Guest).await;
     let bob = guest.life.accounts.find(&email(BOB)).await.unwrap();
     let Stage { platform, life, id, slot, .. } = guest;

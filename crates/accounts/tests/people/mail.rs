@@ -1,4 +1,4 @@
-//! Mail, to a server that speaks SMTP.
+//! Mail, to an SMTP server.
 
 use std::{path::Path, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
     test_platform::{PASSWORD, TestPlatform, home, request, until},
 };
 
-/// Names the folder with the server's certificate, in the process that trusts it.
+/// Set in the child process that trusts the server's certificate: the certificate's folder.
 const TRUSTED: &str = "STARTCLAW_TEST_TRUSTED";
 
 async fn platform(server: &str) -> TestPlatform {
@@ -51,7 +51,7 @@ async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
     life.accounts.ask_password_link("nobody@example.com", &home()).await.unwrap();
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
     let token = server.link("alice@example.com", "reset").await;
-    assert_eq!(server.letters().len(), 1, "nobody gets no mail");
+    assert_eq!(server.letters().len(), 1, "no mail to an unknown address");
     let new = Secret::new("quite another one");
     life.accounts.set_password_by_link(&token, &new, &home()).await.unwrap();
     life.sign_in("alice@example.com", "quite another one", None, &home()).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
 
 #[tokio::test]
 async fn a_mail_server_that_is_away_keeps_nobody_from_signing_up() {
-    // Nobody listens there: it was given back just now.
+    // Nothing listens on this port.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let life = platform(&format!("smtp+plain://{gone}")).await.start().await;
     let alice = life.sign_up("alice@example.com", None).await.unwrap();
@@ -73,7 +73,7 @@ fn mail_goes_over_tls_and_only_to_a_server_that_is_known() {
         let known = Certificate::of(Path::new(&folder));
         return Runtime::new().unwrap().block_on(over_tls(&known));
     }
-    // Whom to trust is read from the environment: so in a process with one of its own.
+    // Trusted roots are read from the environment, so this runs in a child process.
     let folder = tempfile::tempdir().unwrap();
     let known = Certificate::make(folder.path());
     let done = Command::new(std::env::current_exe().unwrap())
@@ -99,7 +99,7 @@ async fn over_tls(known: &Certificate) {
         let server = Server::start(way).await;
         life(&server).await.sign_up("alice@example.com", None).await.unwrap();
         server.link("alice@example.com", "confirm").await;
-        // "claws" and the password, as AUTH PLAIN has them.
+        // User name and password in AUTH PLAIN format.
         let letter = server.letters().remove(0);
         assert!(letter.contains("AUTH PLAIN AGNsYXdzAHRoZSBtYWlsIHBhc3N3b3Jk"), "{letter}");
     }

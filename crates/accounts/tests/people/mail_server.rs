@@ -1,4 +1,4 @@
-//! A mail server for tests: enough of RFC 5321 to take letters, in the clear or over TLS.
+//! An SMTP server for tests: enough of RFC 5321 to accept mail, with or without TLS.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,20 +24,20 @@ use tokio_rustls::{
 
 use crate::test_platform::until;
 
-/// How one talks to a server.
+/// The transport of a server.
 #[derive(Clone)]
 pub enum Way {
-    /// In the clear.
+    /// Unencrypted.
     Plain,
-    /// In the clear, where TLS is wanted and not offered.
+    /// Unencrypted, where the client requires STARTTLS.
     NoTls,
-    /// TLS after a word in the clear.
+    /// STARTTLS.
     StartTls(TlsAcceptor),
-    /// TLS from the beginning.
+    /// TLS from the start.
     Tls(TlsAcceptor),
 }
 
-/// A mail server that keeps what it takes.
+/// A mail server that stores the mail it accepts.
 #[derive(Clone)]
 pub struct Server {
     pub address: String,
@@ -75,17 +75,17 @@ impl Server {
         self.taken.lock().unwrap().clone()
     }
 
-    /// All that was said to it and could be read.
+    /// Everything it received unencrypted or decrypted.
     pub fn heard(&self) -> String {
         self.heard.lock().unwrap().clone()
     }
 
-    /// How many conversations are over.
+    /// Number of closed connections.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// The value of the link to `what` in the newest letter to somebody, once it is there.
+    /// The token of the `what` link in the newest mail to an address, once it has arrived.
     pub async fn link(&self, to: &str, what: &str) -> String {
         let mark = format!("https://claws.test/{what}/");
         let find = || {
@@ -119,7 +119,7 @@ impl Server {
         Some(())
     }
 
-    /// One conversation, to its end or to where TLS begins: then it gives the connection.
+    /// One session, until it ends or until STARTTLS: then returns the connection.
     async fn talk<S>(&self, stream: S, hello: &str) -> Option<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -161,11 +161,10 @@ impl Server {
     }
 }
 
-/// A certificate for `localhost` that signs itself, with its key, in a folder.
+/// A self-signed certificate for `localhost`, with its key, in a folder.
 pub struct Certificate(PathBuf);
 
 impl Certificate {
-    /// Makes one.
     pub fn make(folder: &Path) -> Self {
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
@@ -179,7 +178,6 @@ impl Certificate {
         Self::of(folder)
     }
 
-    /// The one in this folder.
     pub fn of(folder: &Path) -> Self {
         Self(folder.to_owned())
     }

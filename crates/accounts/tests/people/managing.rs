@@ -1,4 +1,4 @@
-//! Admins, quotas, and how an account goes.
+//! Administration, quotas, and deletion of accounts.
 
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_engine::EngineError;
@@ -23,7 +23,7 @@ fn refused(answer: Result<startclaw_model::Operation, EngineError>) -> String {
 async fn the_last_admin_stays() {
     let life = TestPlatform::new(SignUp::Closed).await.start().await;
     let root = life.admin("root@example.com").await;
-    // Somebody who is suspended, and somebody who is no admin, do not count.
+    // A suspended admin and a user who is no admin do not count.
     let asleep = life.admin("asleep@example.com").await;
     life.accounts.suspend(&admin(), asleep, true).await.unwrap();
     life.person(ALICE).await;
@@ -39,7 +39,11 @@ async fn the_last_admin_stays() {
         life.accounts.set_admin(&actor, root.clone(), false),
         life.accounts.set_admin(&actor, other.clone(), false),
     );
-    assert_eq!(usize::from(last(one)) + usize::from(last(two)), 1, "also when both go at once");
+    assert_eq!(
+        usize::from(last(one)) + usize::from(last(two)),
+        1,
+        "even if both are demoted at once"
+    );
 }
 
 #[tokio::test]
@@ -70,7 +74,7 @@ async fn a_quota_bounds_instances_memory_and_disk() {
     let why = refused(life.provision(&alice, "two").await);
     assert!(why.contains("3000 MiB of memory") && why.contains("4096 MiB"), "{why}");
 
-    // What it holds is what its newest backup holds.
+    // Disk usage is the size of the newest backup.
     let asked = life.engine.backup(&admin(), &name("one")).await.unwrap();
     until("the backup is there", async || {
         life.engine.operation(&asked.id).await.unwrap().state.is_over()
@@ -85,7 +89,7 @@ async fn a_quota_bounds_instances_memory_and_disk() {
     life.accounts.set_quota(&admin(), alice.clone(), Some(room_for(2))).await.unwrap();
     life.live(&alice, "two").await;
     refused(life.provision(&alice, "three").await);
-    // Whoever runs the machine gives what they want.
+    // The operator is not limited by quotas.
     let given = life.engine.provision(&admin(), request("three", ALICE), None).await.unwrap();
     assert_eq!(given.name.as_str(), "three");
     assert_eq!(life.accounts.info(alice).await.unwrap().usage.instances, 3);
@@ -130,7 +134,7 @@ async fn an_instance_is_given_to_an_account_that_stays() {
     let missing = |e| matches!(e, AccountError::Instance(EngineError::NoInstance(_)));
     assert!(missing(nobody.unwrap_err()));
 
-    // What an account has that leaves goes with it.
+    // Instances of an account with a pending deletion are removed with it.
     let bob = life.person("bob@example.com").await.account;
     life.accounts.delete(&admin(), bob.clone()).await.unwrap();
     let given = life.accounts.transfer(&admin(), &name("shop"), &bob).await;
@@ -179,7 +183,10 @@ async fn a_deleted_account_goes_when_its_instances_are_gone() {
     assert!(matches!(again, Err(AccountError::Refused)));
     assert_eq!(life.accounts.get(&alice.id).await.unwrap().state, AccountState::PendingDeletion);
     let resumed = life.accounts.suspend(&admin(), alice.clone(), false).await;
-    assert!(matches!(resumed, Err(AccountError::Missing("account"))), "there is no way back");
+    assert!(
+        matches!(resumed, Err(AccountError::Missing("account"))),
+        "a deletion cannot be cancelled"
+    );
 
     life.delete_pending_accounts();
     until("the account is gone", async || life.accounts.get(&alice.id).await.is_err()).await;
@@ -187,9 +194,9 @@ async fn a_deleted_account_goes_when_its_instances_are_gone() {
     assert_eq!(left.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["other"]);
     for gone in ["one", "two"] {
         let backups = life.engine.backups(&name(gone)).await.unwrap();
-        assert_eq!(backups.len(), 1, "{gone} has a last backup");
+        assert_eq!(backups.len(), 1, "{gone} has a final backup");
     }
-    // The address is free again, for an account that has nothing of the one before.
+    // The address is free again, for an account that inherits nothing.
     let next = life.person(ALICE).await.account;
     assert_ne!(next.id, alice.id);
     assert_eq!(life.accounts.info(next).await.unwrap().usage.instances, 0);
@@ -201,7 +208,7 @@ async fn a_daemon_that_ends_over_it_goes_on_with_it() {
     let life = platform.start().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
-    // The volume cannot be removed while this daemon lives.
+    // The volume cannot be removed while this daemon runs.
     platform.host.set_faults(Faults::by(|_, step| match step {
         Some(Step::RemoveVolume) => Fault::FailBefore,
         _ => Fault::None,
@@ -223,5 +230,5 @@ async fn a_daemon_that_ends_over_it_goes_on_with_it() {
     assert!(next.engine.status_all().await.unwrap().is_empty());
     let asked = next.engine.operations(Some(&name("one")), 10).await.unwrap();
     let removals = asked.iter().filter(|o| o.kind.as_str() == "deprovision").count();
-    assert_eq!(removals, 1, "asked for once");
+    assert_eq!(removals, 1, "requested once");
 }

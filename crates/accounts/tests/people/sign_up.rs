@@ -1,4 +1,4 @@
-//! Who gets an account, and with which links.
+//! Sign-up, invitations and links.
 
 use startclaw_accounts::{AccountError, LinkKind, SignUp};
 use startclaw_model::Secret;
@@ -136,7 +136,7 @@ async fn a_link_sets_a_password_once() {
     assert!(dead(set(PASSWORD).await));
     life.sign_in("alice@example.com", PASSWORD, None, &home()).await.unwrap();
 
-    // One that was made, and not used when the password was set in another way.
+    // A link that is unused when the password is set in another way.
     let left = value_of(&life.accounts.password_link(&admin(), &account).await.unwrap());
     life.accounts
         .set_password(&account, &Secret::new("other words than these"), None)
@@ -152,7 +152,7 @@ async fn a_link_does_what_it_was_made_for_and_nothing_else() {
     let (account, link) =
         life.accounts.create(&admin(), email("alice@example.com"), false).await.unwrap();
     let password = Secret::new(PASSWORD);
-    // Mail would carry this one.
+    // This one would be sent by mail.
     let confirm = startclaw_store::Link {
         hash: startclaw_engine::digest("confirm-it"),
         id: "confirm".into(),
@@ -178,7 +178,7 @@ async fn a_link_does_what_it_was_made_for_and_nothing_else() {
         let taken = life.accounts.revoke_invitation(&admin(), &confirm.id).await;
         assert!(matches!(taken, Err(AccountError::Missing(_))));
     }
-    // None of that used one up.
+    // None of these attempts used a link.
     life.accounts.confirm("confirm-it").await.unwrap();
     assert!(dead(life.accounts.confirm("confirm-it").await));
     life.accounts.set_password_by_link(&value_of(&link), &password, &home()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Passwords, sessions, and what slows those down who guess.
+//! Passwords, sessions, and rate limits.
 
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_model::{AccountState, Secret};
@@ -21,7 +21,7 @@ async fn a_wrong_password_and_an_unknown_address_give_the_same_error() {
     for (address, password) in [
         ("nobody@example.com", WRONG),
         ("no address", WRONG),
-        // Nobody has chosen a password for it yet.
+        // An account without a password.
         (fresh.email.as_str(), WRONG),
         (fresh.email.as_str(), ""),
     ] {
@@ -52,13 +52,13 @@ async fn strangers_who_guess_are_slowed_and_a_known_device_is_not() {
     }
     let stranger = from("203.0.113.9");
     assert!(is_slow(&life.sign_in(ALICE, WRONG, None, &stranger).await));
-    assert!(is_slow(&life.sign_in(ALICE, PASSWORD, None, &stranger).await), "also when right");
+    assert!(is_slow(&life.sign_in(ALICE, PASSWORD, None, &stranger).await), "even if right");
     let forged = Some("forged");
     assert!(is_slow(&life.sign_in(ALICE, PASSWORD, forged, &stranger).await));
     let mark = Some(alice.device.expose());
     life.sign_in(ALICE, PASSWORD, mark, &stranger).await.unwrap();
 
-    // An address without an account is slowed alike, so that it does not tell either.
+    // An unknown address is limited alike, so that the limit reveals nothing.
     for n in 0..10 {
         let stranger = from(&format!("198.51.100.{}", 100 + n));
         let guess = life.sign_in("nobody@example.com", WRONG, None, &stranger).await;
@@ -101,7 +101,7 @@ async fn one_network_that_guesses_everywhere_is_slowed_and_signing_in_costs_noth
         let guess = life.sign_in(&format!("a{n}@example.com"), WRONG, None, &home()).await;
         assert!(matches!(guess, Err(AccountError::Refused)));
     }
-    // As often as they like: only what fails counts.
+    // Successful sign-ins do not count.
     for _ in 0..3 {
         life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     }
@@ -123,13 +123,16 @@ async fn a_suspended_account_cannot_be_entered_and_its_sessions_are_over() {
     let right = life.sign_in(ALICE, PASSWORD, None, &home()).await;
     assert!(matches!(right, Err(AccountError::Suspended)));
     let wrong = life.sign_in(ALICE, WRONG, None, &home()).await;
-    assert!(matches!(wrong, Err(AccountError::Refused)), "only who knows the password is told");
+    assert!(
+        matches!(wrong, Err(AccountError::Refused)),
+        "only the right password reveals the suspension"
+    );
     let new = Secret::new("another password");
     let by_link = life.accounts.set_password_by_link(&value_of(&link), &new, &home()).await;
     assert!(matches!(by_link, Err(AccountError::Suspended)));
 
     life.accounts.suspend(&admin(), account, false).await.unwrap();
-    assert!(life.authenticate(&alice).await.is_none(), "what is over stays over");
+    assert!(life.authenticate(&alice).await.is_none(), "ended sessions stay ended");
     life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
 }
 
@@ -142,7 +145,7 @@ async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
         let account = life.accounts.find(&email(ALICE)).await.unwrap();
         let (session, suspended) = tokio::join!(
             life.sign_in(ALICE, PASSWORD, None, &here),
-            // Once the account was read, and while its password is compared.
+            // After the account was read, while its password is verified.
             async {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 life.accounts.suspend(&admin(), account.clone(), true).await

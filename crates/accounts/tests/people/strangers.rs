@@ -1,4 +1,4 @@
-//! What strangers, and one account among many, cannot use up.
+//! Limits that unauthenticated clients, and single accounts, cannot exhaust for others.
 
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_engine::EngineError;
@@ -26,7 +26,7 @@ async fn strangers_cannot_exhaust_the_passkey_ceremonies() {
     assert!(matches!(slow, AccountError::Slow { .. }), "{slow}");
     life.accounts.begin_passkey_sign_in(&home()).unwrap();
     life.accounts.begin_passkey(&who).await.unwrap();
-    // Nor many networks together.
+    // Nor do many networks together.
     for network in 0..10_000_u32 {
         let address = std::net::Ipv4Addr::from(0x0b00_0000 + network).to_string();
         life.accounts.begin_passkey_sign_in(&from(&address)).unwrap();
@@ -58,13 +58,13 @@ async fn one_account_cannot_spend_the_certificates_of_the_domain() {
     let refused = make_and_remove("four").await.unwrap_err();
     assert!(matches!(refused, EngineError::TooSoon { .. }), "{refused}");
     assert!(refused.to_string().contains("this account"), "{refused}");
-    // The operator is not counted, and others still have their own.
+    // Operators are not limited, and other accounts have their own limit.
     life.engine.provision(&admin(), request("five", "someone"), None).await.unwrap();
     life.accounts.set_quota(&admin(), bob.clone(), Some(room_for(3))).await.unwrap();
     life.provision(&bob, "six").await.unwrap();
     let refused = life.provision(&bob, "seven").await.unwrap_err();
     assert!(refused.to_string().contains("this platform"), "{refused}");
-    // A restart forgets nothing.
+    // Limits survive a restart.
     life.end().await;
     let life = platform.start().await;
     let refused = life.provision(&alice, "eight").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A platform in memory, and the people on it.
+//! A platform in memory, and its users.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How long any wait in a test may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// A password that may be chosen.
+/// A valid password.
 pub const PASSWORD: &str = "four words in a row";
 
-/// What outlives the daemon: the machine, the database, the master key.
+/// What outlives the daemon: the host, the database, the master key.
 pub struct TestPlatform {
     pub store: Store,
     pub host: SimulatedHost,
@@ -31,7 +31,7 @@ pub struct TestPlatform {
     folder: tempfile::TempDir,
 }
 
-/// A daemon's life.
+/// One run of a daemon.
 pub struct TestDaemon {
     pub engine: Engine,
     pub accounts: Accounts,
@@ -49,7 +49,7 @@ impl TestPlatform {
         }
     }
 
-    /// A daemon begins.
+    /// Starts a daemon.
     pub async fn start(&self) -> TestDaemon {
         let ms = Duration::from_millis;
         let settings = EngineSettings {
@@ -83,18 +83,18 @@ impl TestPlatform {
 }
 
 impl TestDaemon {
-    /// Sees those off who leave, from now on.
+    /// Starts the loop that deletes pending accounts.
     pub fn delete_pending_accounts(&self) {
         tokio::spawn(self.accounts.clone().delete_pending_accounts(self.stop.clone()));
     }
 
-    /// The daemon ends.
+    /// Stops the daemon.
     pub async fn end(self) {
         self.stop.cancel();
         self.engine.shutdown().await;
     }
 
-    /// Somebody with an account, a password and a session.
+    /// A user with an account, a password and a session.
     pub async fn person(&self, address: &str) -> FreshSession {
         let (_, link) = self.accounts.create(&admin(), email(address), false).await.unwrap();
         let (value, password) = (value_of(&link), Secret::new(PASSWORD));
@@ -132,7 +132,7 @@ impl TestDaemon {
         self.accounts.authenticate(session.value.expose(), &home()).await.unwrap()
     }
 
-    /// Enters an instance from a session of an account, and gives the cookie.
+    /// Signs in to an instance from a session of an account, and returns the cookie.
     pub async fn sign_in_to_instance(&self, session: &FreshSession, text: &str) -> Secret {
         let (who, name) = (self.authenticate(session).await.unwrap(), name(text));
         let from = Some(who.session.hash.clone());
@@ -141,13 +141,13 @@ impl TestDaemon {
         self.engine.sign_in(&id, &name, ticket.value.expose()).await.unwrap().unwrap().0
     }
 
-    /// Whether a cookie lets its bearer into an instance.
+    /// Whether a cookie is valid for an instance.
     pub async fn is_inside(&self, cookie: &Secret, text: &str) -> bool {
         let id = self.engine.status(&name(text)).await.unwrap().id;
         self.engine.session(&id, cookie.expose()).await.unwrap().is_some()
     }
 
-    /// Asks for an instance, as the account itself.
+    /// Requests an instance, as the account itself.
     pub async fn provision(&self, whose: &Account, text: &str) -> Result<Operation, EngineError> {
         let request = ProvisionRequest {
             account: Some(whose.id.clone()),
@@ -180,7 +180,7 @@ pub fn request(text: &str, owner: &str) -> ProvisionRequest {
     }
 }
 
-/// Room for so many instances, each with as much memory as they get when nobody says otherwise.
+/// A quota for this many instances with default memory.
 pub fn room_for(instances: u32) -> Quota {
     let memory_mib = u64::from(instances) * Quota::default().memory_mib;
     Quota { instances, memory_mib, ..Quota::default() }
@@ -206,12 +206,12 @@ pub fn from(address: &str) -> Origin {
     Origin { address: address.parse::<IpAddr>().unwrap(), device: "a browser".into() }
 }
 
-/// What a link holds.
+/// The token of a link.
 pub fn value_of(link: &FreshLink) -> String {
     link.url.expose().rsplit('/').next().unwrap().to_owned()
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {

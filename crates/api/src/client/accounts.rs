@@ -1,4 +1,4 @@
-//! What admins do with accounts, as methods.
+//! Account administration, as methods.
 
 use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
@@ -17,7 +17,7 @@ impl Client {
         Ok(found.accounts)
     }
 
-    /// Makes an account.
+    /// Creates an account.
     pub async fn create_account(
         &self,
         wanted: &CreateAccount,
@@ -60,13 +60,13 @@ impl Client {
         self.ask(self.posted("/accounts/quota", &SetQuota { email: email.clone(), quota })?).await
     }
 
-    /// Gives an instance to an account.
+    /// Transfers an instance to an account.
     pub async fn transfer(&self, email: &Email, name: &Name) -> Result<Account, ClientError> {
         let wanted = Transfer { email: email.clone(), name: name.clone() };
         self.ask(self.posted("/accounts/transfer", &wanted)?).await
     }
 
-    /// The invitations that were not used yet, newest first.
+    /// The open invitations, newest first.
     pub async fn invitations(&self) -> Result<Vec<Invitation>, ClientError> {
         let request = self.request(Method::GET, "/invitations", &NO_QUERY)?;
         let found: Invitations = self.ask(request).await?;
@@ -78,7 +78,7 @@ impl Client {
         self.ask(self.posted("/invitations", wanted)?).await
     }
 
-    /// Takes an invitation back.
+    /// Revokes an invitation.
     pub async fn revoke_invitation(&self, id: &str) -> Result<(), ClientError> {
         let query = InvitationQuery { id: id.to_owned() };
         let request = self.request(Method::DELETE, "/invitations", &query)?;

@@ -1,40 +1,39 @@
-//! What a client can meet.
+//! Errors of the client.
 
 use reqwest::Response;
 
 use crate::problem::{Document, TYPE_PREFIX};
 
-/// What kind of failure it is; decides the exit code of the command line.
+/// The kind of a failure; decides the exit code of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// What was asked makes no sense.
+    /// Invalid request.
     Usage,
     /// The daemon cannot be reached.
     Unreachable,
-    /// There is no such thing.
+    /// Not found.
     NotFound,
-    /// Not allowed: no token, a bad one, or one that may not do this.
+    /// Not permitted: no token, an invalid one, or one without the scope.
     Denied,
-    /// It conflicts with what is there: the name is taken, the instance is being removed,
-    /// the host is at capacity.
+    /// Conflict: the name is taken, the instance is being removed, the host is at capacity.
     Conflict,
     /// Temporarily unavailable.
     Unavailable,
-    /// What came back makes no sense.
+    /// Invalid response.
     Protocol,
-    /// Something failed inside the daemon.
+    /// Internal error of the daemon.
     Failed,
 }
 
-/// A request that did not work out.
+/// A failed request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ClientError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub cause: Cause,
-    /// For people.
+    /// The message for people.
     pub message: String,
-    /// The problem document, when the daemon sent one.
+    /// The problem document, if the daemon sent one.
     pub problem: Option<Box<Document>>,
 }
 
@@ -48,19 +47,19 @@ impl ClientError {
         Self::new(Cause::Usage, format!("cannot set up the connection: {}", chain(&e)))
     }
 
-    /// The HTTP status, when the daemon answered.
+    /// The HTTP status, if the daemon responded.
     pub fn status(&self) -> Option<u16> {
         self.problem.as_ref().map(|p| p.status)
     }
 
-    /// The wrong field, when there is one.
+    /// The invalid field, if any.
     pub fn field(&self) -> Option<&str> {
         self.problem.as_ref()?.field.as_deref()
     }
 }
 
 pub(super) fn unreachable(place: &str, e: reqwest::Error) -> ClientError {
-    // The address stays out: it may carry a query. The place says enough.
+    // Without the URL, which may contain a query; the place is enough.
     let e = e.without_url();
     if e.is_timeout() && !e.is_connect() {
         return ClientError::new(Cause::Unavailable, format!("{place} does not answer in time"));
@@ -71,7 +70,7 @@ pub(super) fn unreachable(place: &str, e: reqwest::Error) -> ClientError {
     )
 }
 
-/// The innermost cause says what happened: "connection refused", "no such file".
+/// The innermost cause is the specific one: "connection refused", "no such file".
 fn root(e: &dyn std::error::Error) -> String {
     let mut e = e;
     while let Some(next) = e.source() {
@@ -85,7 +84,7 @@ fn chain(e: &dyn std::error::Error) -> String {
     if outer == inner { outer } else { format!("{outer}: {inner}") }
 }
 
-/// What a refusal says.
+/// The error of a response.
 pub(super) async fn of_response(response: Response, place: &str) -> ClientError {
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap_or_default();
@@ -97,7 +96,7 @@ pub(super) async fn of_response(response: Response, place: &str) -> ClientError 
         401 | 403 | 429 => Cause::Denied,
         404 => Cause::NotFound,
         409 | 507 => Cause::Conflict,
-        // A proxy in front of a daemon that is down answers these two.
+        // A proxy in front of a stopped daemon returns these two.
         502 | 504 => Cause::Unreachable,
         503 => Cause::Unavailable,
         400..=499 => Cause::Usage,
@@ -105,7 +104,7 @@ pub(super) async fn of_response(response: Response, place: &str) -> ClientError 
     };
     let (cause, message) = match &problem {
         Some(problem) => (cause, problem.detail.clone()),
-        // Without a problem document it was not the daemon that answered.
+        // Without a problem document the response is not from the daemon.
         None if status == 404 => (Cause::Unreachable, format!("{place} is no StartClaw API")),
         None => (cause, format!("{place} answered with status {status}")),
     };

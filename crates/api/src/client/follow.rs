@@ -1,4 +1,4 @@
-//! What continues: an operation until it is over, a log as it grows.
+//! Streams: an operation until it is finished, a log as it grows.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,25 @@ use startclaw_model::{Name, Operation, OperationId};
 use super::{Cause, Client, ClientError, lines::lines, sse::Events};
 use crate::wire::LogsQuery;
 
-/// The daemon shows every 15 seconds that a stream lives; after three times that it is dead.
+/// The daemon sends a keep-alive every 15 seconds; after three missing ones the stream is dead.
 const SILENCE: Duration = Duration::from_secs(45);
-/// The longest pause between two attempts to connect again.
+/// The longest pause between two attempts to reconnect.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// News of an operation.
+/// An update of a followed operation.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Progress {
-    /// How far it is.
+    /// The current state.
     Now(Operation),
-    /// The daemon went away (a restart, most likely); it is retried. Said once each time.
+    /// The connection to the daemon was lost (most likely by a restart); the client reconnects.
+    /// Sent once per loss.
     Lost(String),
 }
 
 impl Client {
-    /// Follows an operation until it is over. When the daemon goes away it is retried for
-    /// as long as `patience`; the operation continues meanwhile, or when the daemon is back.
+    /// Follows an operation until it is finished. While the daemon is unreachable, reconnects for
+    /// up to `patience`; the operation continues meanwhile, or when the daemon is back.
     pub fn follow(
         &self,
         id: OperationId,
@@ -54,7 +55,7 @@ impl Client {
         let name: Name = query.name.clone();
         Ok(lines(response.bytes_stream().boxed()).map(move |line| {
             line.map_err(|_| {
-                ClientError::new(Cause::Failed, format!("the log of {name} broke off"))
+                ClientError::new(Cause::Failed, format!("the log stream of {name} was interrupted"))
             })
         }))
     }
@@ -104,7 +105,7 @@ impl Follower {
 
     fn listen_to(&mut self, data: Option<String>) -> Option<Result<Progress, ClientError>> {
         let Some(data) = data else {
-            // The stream ended although the operation is not over: connect again.
+            // The stream ended before the operation finished: reconnect.
             self.source = None;
             return None;
         };
@@ -114,7 +115,7 @@ impl Follower {
         let Ok(operation) = serde_json::from_str::<Operation>(&data) else {
             return Some(Err(ClientError::new(
                 Cause::Protocol,
-                "the daemon speaks of an operation in a way this version does not understand",
+                "the daemon sent an operation that this version does not understand",
             )));
         };
         self.over = operation.state.is_over();
@@ -129,7 +130,7 @@ impl Follower {
         match self.client.events_of(&self.id).await {
             Ok(source) => {
                 self.source = Some(source);
-                // From here on a stream that ends at once counts as lost too.
+                // From here on a stream that ends at once counts as a loss too.
                 self.lost_at.get_or_insert_with(Instant::now);
                 None
             }

@@ -1,12 +1,12 @@
-//! A body as lines.
+//! Splits a body into lines.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 
-/// A line longer than this is handed on in pieces, so that memory stays bounded.
+/// A longer line is split, so that memory stays bounded.
 const LONGEST: usize = 1024 * 1024;
 
-/// The lines of `body` without their ends, as text; what is no UTF-8 is replaced.
+/// The lines of `body` without line ends, as text; invalid UTF-8 is replaced.
 pub(super) fn lines<E>(
     body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<String, E>> + Send + 'static

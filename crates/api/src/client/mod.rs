@@ -18,7 +18,7 @@ pub use follow::Progress;
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a single answer may take; the daemon gives up after 30 seconds itself.
+/// How long a single response may take; the daemon itself times out after 30 seconds.
 const ANSWER: Duration = Duration::from_secs(45);
 
 const NO_QUERY: [(&str, &str); 0] = [];
@@ -29,13 +29,13 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<Secret>,
-    /// Where it connects to, for people.
+    /// The address that it connects to, for messages.
     place: String,
 }
 
-/// The TLS library asks for one process-wide choice; a second one would make it refuse to work.
+/// rustls needs one process-wide crypto provider; with two candidates it refuses to choose.
 fn choose_tls() {
-    // An error means that the choice was made before, which is as good.
+    // An error means that a provider is already installed, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
@@ -57,12 +57,12 @@ impl Client {
         })
     }
 
-    /// A client of the API at `url`, such as `https://api.example.com`. `authority` is a
-    /// certificate authority in PEM to trust besides the host's own, as for local domains.
+    /// A client of the API at `url`, such as `https://api.example.com`. `authority` is an
+    /// additional CA certificate in PEM to trust, as for local domains.
     ///
     /// # Errors
-    /// When `url` is no `https://` address: a token must not cross the network in the clear.
-    /// `http://` is taken for loopback addresses.
+    /// If `url` is not `https://`: a token must not be sent unencrypted. `http://` is allowed for
+    /// loopback addresses.
     pub fn https(
         url: &str,
         token: Option<Secret>,
@@ -80,7 +80,7 @@ impl Client {
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(name) = parsed.host_str().filter(|host| host.ends_with(".localhost")) {
-            // This host, as browsers have it (RFC 6761); not every system's resolver knows.
+            // Loopback, as browsers resolve it (RFC 6761); not every system's resolver does.
             builder = builder.resolve(name, (Ipv4Addr::LOCALHOST, 0).into()).no_proxy();
         }
         if let Some(pem) = authority {
@@ -94,7 +94,7 @@ impl Client {
         Ok(Self { http, base: base.to_owned(), token, place: base.to_owned() })
     }
 
-    /// Where it connects to, for people.
+    /// The address that it connects to, for messages.
     pub fn place(&self) -> &str {
         &self.place
     }
@@ -116,14 +116,17 @@ impl Client {
         })
     }
 
-    /// Sends a request whose answer comes at once.
+    /// Sends a request whose response is not a stream.
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = self.send(request.timeout(ANSWER)).await?;
         let bytes = response.bytes().await.map_err(|e| self.lost(e))?;
         serde_json::from_slice(&bytes).map_err(|e| {
             ClientError::new(
                 Cause::Protocol,
-                format!("{} answered something this version does not understand: {e}", self.place),
+                format!(
+                    "{} sent a response that this version does not understand: {e}",
+                    self.place
+                ),
             )
         })
     }
@@ -142,7 +145,7 @@ impl Client {
     }
 }
 
-/// A body as JSON; reqwest's own would need the type to be public in more places.
+/// A JSON body; reqwest's own method would need the type to be public in more places.
 fn json<B: Serialize>(request: RequestBuilder, body: &B) -> Result<RequestBuilder, ClientError> {
     let bytes =
         serde_json::to_vec(body).map_err(|e| ClientError::new(Cause::Usage, e.to_string()))?;

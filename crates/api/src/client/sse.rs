@@ -1,18 +1,18 @@
-//! Server-sent events, as much of them as our API sends.
+//! Server-sent events, to the extent that our API sends them.
 
-/// Puts lines together to events.
+/// Assembles lines into events.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     data: String,
 }
 
 impl Events {
-    /// Takes a line without its end; gives the data of an event that it completes.
+    /// Takes a line without its end; returns the data of an event that it completes.
     pub(super) fn line(&mut self, line: &str) -> Option<String> {
         if line.is_empty() {
             return (!self.data.is_empty()).then(|| std::mem::take(&mut self.data));
         }
-        // Everything but data (ids, names, comments that keep the connection alive) is for others.
+        // Other fields (ids, names, keep-alive comments) are ignored.
         let data = line.strip_prefix("data:")?;
         if !self.data.is_empty() {
             self.data.push('\n');

@@ -12,13 +12,13 @@ use crate::wire::{
     Telegram, Token, TokenQuery, Tokens,
 };
 
-/// A fresh `Idempotency-Key`: a request that is sent again by the network is done once.
+/// A new `Idempotency-Key`: a request that the network repeats is executed once.
 fn key() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
 impl Client {
-    /// Makes an instance.
+    /// Creates an instance.
     pub async fn provision(&self, wanted: &Provision) -> Result<Operation, ClientError> {
         let request = self.request(Method::POST, "/provision", &NO_QUERY)?;
         self.ask(json(request.header("idempotency-key", key()), wanted)?).await
@@ -37,7 +37,7 @@ impl Client {
         self.ask(json(request.header("idempotency-key", key()), &body)?).await
     }
 
-    /// Backs an instance up.
+    /// Backs up an instance.
     pub async fn backup(&self, name: &Name) -> Result<Operation, ClientError> {
         let request = self.request(Method::POST, "/backup", &NO_QUERY)?;
         self.ask(json(request, &NameBody { name: name.clone() })?).await
@@ -50,32 +50,32 @@ impl Client {
         Ok(found.backups)
     }
 
-    /// Brings a backup back.
+    /// Restores a backup.
     pub async fn restore(&self, wanted: &Restore) -> Result<Operation, ClientError> {
         let request = self.request(Method::POST, "/restore", &NO_QUERY)?;
         self.ask(json(request.header("idempotency-key", key()), wanted)?).await
     }
 
-    /// Tries the newest backup of an instance, or of one that is chosen.
+    /// Runs a restore test of the newest backup of an instance, or of one that the daemon chooses.
     pub async fn drill(&self, name: Option<&Name>) -> Result<Operation, ClientError> {
         let request = self.request(Method::POST, "/drill", &NO_QUERY)?;
         self.ask(json(request, &Drill { name: name.cloned() })?).await
     }
 
-    /// How the instances are, or the one that is named.
+    /// The status of all instances, or of the named one.
     pub async fn status(&self, name: Option<&Name>) -> Result<Vec<Instance>, ClientError> {
         let query = NameQuery { name: name.cloned() };
         let found: Instances = self.ask(self.request(Method::GET, "/status", &query)?).await?;
         Ok(found.instances)
     }
 
-    /// How an instance's Telegram bot is.
+    /// The state of an instance's Telegram bot.
     pub async fn telegram(&self, name: &Name) -> Result<Telegram, ClientError> {
         let query = NamedQuery { name: name.clone() };
         self.ask(self.request(Method::GET, "/telegram", &query)?).await
     }
 
-    /// Lets a Telegram user command the agent.
+    /// Approves a Telegram user, who can then command the agent.
     pub async fn approve_telegram(&self, name: &Name, user: i64) -> Result<Telegram, ClientError> {
         let request = self.request(Method::POST, "/telegram/approve", &NO_QUERY)?;
         self.ask(json(request, &ApproveTelegram { name: name.clone(), user })?).await
@@ -87,7 +87,7 @@ impl Client {
         self.ask(json(request, &NameBody { name: name.clone() })?).await
     }
 
-    /// A one-time sign-in link.
+    /// Creates a one-time sign-in link.
     pub async fn open(&self, name: &Name) -> Result<SignInLink, ClientError> {
         let request = self.request(Method::POST, "/open", &NO_QUERY)?;
         self.ask(json(request, &NameBody { name: name.clone() })?).await
@@ -109,7 +109,7 @@ impl Client {
         Ok(found.operations)
     }
 
-    /// What happened, newest first.
+    /// Events, newest first.
     pub async fn events(
         &self,
         name: Option<&Name>,
@@ -150,12 +150,12 @@ impl Client {
         Ok(found.tokens)
     }
 
-    /// Makes a token.
+    /// Creates a token.
     pub async fn create_token(&self, wanted: &CreateToken) -> Result<FreshToken, ClientError> {
         self.ask(json(self.request(Method::POST, "/tokens", &NO_QUERY)?, wanted)?).await
     }
 
-    /// Ends a token.
+    /// Revokes a token.
     pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
         let query = TokenQuery { id: id.to_owned() };
         self.send(self.request(Method::DELETE, "/tokens", &query)?.timeout(super::ANSWER)).await?;
@@ -168,7 +168,7 @@ impl Client {
         Ok(found.checks)
     }
 
-    /// Whether the daemon is well.
+    /// Whether the daemon is healthy.
     pub async fn healthz(&self) -> Result<(), ClientError> {
         let _: Value = self.ask(self.request(Method::GET, "/healthz", &NO_QUERY)?).await?;
         Ok(())

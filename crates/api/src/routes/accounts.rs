@@ -1,4 +1,4 @@
-//! `GET`, `POST` and `DELETE /accounts`, and what is changed about one
+//! `GET`, `POST` and `DELETE /accounts`, and changes of an account
 
 use axum::{Json, http::StatusCode};
 use startclaw_model::Email;
@@ -13,9 +13,9 @@ use crate::{
     },
 };
 
-/// Who has an account
+/// List accounts
 ///
-/// With what their instances use and may use.
+/// With the usage and the quota of each.
 #[utoipa::path(
     get, path = "/accounts", tag = "accounts", operation_id = "accounts",
     responses((status = 200, description = "By address.", body = Accounts)),
@@ -31,7 +31,7 @@ pub(crate) async fn list(
 
 /// Create an account
 ///
-/// It has no password: hand the link in the answer to the person, who sets one with it.
+/// It has no password: hand over the link in the response, with which the owner sets one.
 #[utoipa::path(
     post, path = "/accounts", tag = "accounts", operation_id = "createAccount",
     request_body = CreateAccount,
@@ -50,8 +50,8 @@ pub(crate) async fn create(
 
 /// Delete an account
 ///
-/// It can be signed in to no more from now on. Its instances are deprovisioned with a last
-/// backup each; when the last is gone, so is the account.
+/// Sign-in is blocked at once. Its instances are deprovisioned with a final backup each; when the
+/// last one is gone, the account is deleted.
 #[utoipa::path(
     delete, path = "/accounts", tag = "accounts", operation_id = "deleteAccount",
     params(EmailQuery),
@@ -64,14 +64,14 @@ pub(crate) async fn remove(
 ) -> Result<(StatusCode, Json<Account>), Problem> {
     let accounts = caller.accounts();
     let account = accounts.find(&query.email).await?;
-    // Before it is asked for: without instances it is gone in a moment.
+    // Read before the deletion: without instances the account is gone in a moment.
     let mut shown: Account = accounts.info(account.clone()).await?.into();
     accounts.delete(caller.actor(), account).await?;
     shown.state = startclaw_model::AccountState::PendingDeletion;
     Ok((StatusCode::ACCEPTED, Json(shown)))
 }
 
-/// Make a link to set a password
+/// Create a link to set a password
 ///
 /// For a forgotten password. It works once, and revokes the previous link.
 #[utoipa::path(
@@ -91,7 +91,7 @@ pub(crate) async fn link(
 
 /// Suspend an account
 ///
-/// Their sessions end at once, those in instances too. Their instances continue.
+/// Its sessions end at once, also those in instances. Its instances keep running.
 #[utoipa::path(
     post, path = "/accounts/suspend", tag = "accounts", operation_id = "suspendAccount",
     request_body = EmailBody,
@@ -141,7 +141,7 @@ pub(crate) async fn admin(
 
 /// Set the quota of an account
 ///
-/// What they have already stays, also when it is more.
+/// Existing instances stay, even above the quota.
 #[utoipa::path(
     post, path = "/accounts/quota", tag = "accounts", operation_id = "setQuota",
     request_body = SetQuota,
@@ -157,7 +157,7 @@ pub(crate) async fn quota(
     shown(&caller, &body.email).await
 }
 
-/// Give an instance to an account
+/// Transfer an instance to an account
 ///
 /// The new owner then sees it in the portal, and the previous one does not.
 #[utoipa::path(

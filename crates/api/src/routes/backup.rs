@@ -11,10 +11,10 @@ use crate::{
     wire::{Backups, NameBody, NamedQuery},
 };
 
-/// Back an instance up now
+/// Back up an instance now
 ///
-/// It is held up for tenths of a second; connections stay. Asked again while a backup is under
-/// way, it answers that one.
+/// The instance pauses for tenths of a second; connections stay open. A repeated request during a
+/// backup returns the same operation.
 #[utoipa::path(
     post, path = "/backup", tag = "backups", operation_id = "backup",
     request_body = NameBody,
@@ -29,9 +29,9 @@ pub(crate) async fn backup(
     Ok(accepted(caller.engine().backup(caller.actor(), &body.name).await?))
 }
 
-/// The backups of an instance
+/// List the backups of an instance
 ///
-/// Also of one that was deprovisioned, for as long as its backups are kept.
+/// Including those of a deprovisioned instance, while its backups are kept.
 #[utoipa::path(
     get, path = "/backups", tag = "backups", operation_id = "backups",
     params(NamedQuery),

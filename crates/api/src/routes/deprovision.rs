@@ -13,8 +13,9 @@ use crate::{
 /// Remove an instance and its data
 ///
 /// A final backup is taken first, unless `backup=false`; then container, volume, network and
-/// secrets go. While backups are kept, `POST /restore` brings it back. With `purge=true` they go
-/// too, and there is no way back. Asked again while it is in progress, it can still ask for less.
+/// secrets are removed. While backups are kept, `POST /restore` restores it. With `purge=true` the
+/// backups are deleted too, which cannot be undone. A repeated request while it is in progress can
+/// still reduce what is kept.
 #[utoipa::path(
     delete, path = "/deprovision", tag = "instances", operation_id = "deprovision",
     params(DeprovisionQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),

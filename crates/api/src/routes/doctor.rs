@@ -11,7 +11,7 @@ use crate::{
 
 /// Diagnose the host
 ///
-/// Docker, the firewall, the image, disk, memory, ports, Caddy, the clock: how each is, and
+/// Docker, the firewall, the image, disk, memory, ports, Caddy, the clock: the status of each, and
 /// how to fix it.
 #[utoipa::path(
     get, path = "/doctor", tag = "machine", operation_id = "doctor",

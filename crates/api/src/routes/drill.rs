@@ -10,11 +10,12 @@ use crate::{
     wire::Drill,
 };
 
-/// Try whether a backup would come back
+/// Run a restore test
 ///
-/// The newest backup of the instance, or of one that is chosen, is restored beside it, its
-/// databases are checked, and OpenClaw is booted on it without a network. The instance itself is
-/// not touched. Asked again while a drill of it is in progress, it answers that one.
+/// The newest backup of the instance, or of one that the daemon chooses, is restored to an isolated
+/// volume, its databases are checked, and OpenClaw is booted on it without a network. The instance
+/// itself is not affected. A repeated request during a test of the same instance returns the same
+/// operation.
 #[utoipa::path(
     post, path = "/drill", tag = "backups", operation_id = "drill",
     request_body = Drill,

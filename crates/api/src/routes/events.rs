@@ -10,9 +10,9 @@ use crate::{
     wire::{Events, EventsQuery},
 };
 
-/// What happened, newest first
+/// List events, newest first
 ///
-/// The audit trail: who asked for what, what broke, what healed, who entered.
+/// The audit log: requests, failures, recoveries and sign-ins.
 #[utoipa::path(
     get, path = "/events", tag = "operations", operation_id = "events",
     params(EventsQuery),

@@ -9,7 +9,7 @@ use crate::{
     shared::Shared,
 };
 
-/// The daemon is well.
+/// The daemon is healthy.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `ok`.
@@ -17,9 +17,9 @@ pub(crate) struct Health {
     status: &'static str,
 }
 
-/// Whether the daemon is well
+/// Check the health of the daemon
 ///
-/// Its database answers and its loops run. Needs no token, and says nothing about instances.
+/// Its database answers and its loops run. Needs no token, and returns nothing about instances.
 #[utoipa::path(
     get, path = "/healthz", tag = "machine", operation_id = "healthz",
     responses((status = 200, description = "It is well.", body = Health)),

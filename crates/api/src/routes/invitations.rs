@@ -14,9 +14,9 @@ use crate::{
 /// Default lifetime of an invitation, in days.
 const DAYS: u32 = 7;
 
-/// Which invitations were not used yet
+/// List open invitations
 ///
-/// Without what opens them.
+/// Without their tokens.
 #[utoipa::path(
     get, path = "/invitations", tag = "accounts", operation_id = "invitations",
     responses((status = 200, description = "Newest first.", body = Invitations)),
@@ -32,7 +32,7 @@ pub(crate) async fn list(
 
 /// Invite a user
 ///
-/// The link in the answer makes one account.
+/// The link in the response creates one account.
 #[utoipa::path(
     post, path = "/invitations", tag = "accounts", operation_id = "invite",
     request_body = Invite,
@@ -45,13 +45,13 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<AccountLink>), Problem> {
     let days = match body.days.unwrap_or(DAYS) {
         days @ 1..=365 => Duration::from_secs(u64::from(days) * 24 * 3600),
-        _ => return Err(Problem::field("days", "days lies between 1 and 365")),
+        _ => return Err(Problem::field("days", "days must be between 1 and 365")),
     };
     let link = caller.accounts().invite(caller.actor(), body.email, days).await?;
     Ok((StatusCode::CREATED, Json(link.into())))
 }
 
-/// Take an invitation back
+/// Revoke an invitation
 #[utoipa::path(
     delete, path = "/invitations", tag = "accounts", operation_id = "revokeInvitation",
     params(InvitationQuery),
@@ -62,7 +62,7 @@ pub(crate) async fn revoke(
     caller: Caller<Admin>,
     Query(query): Query<InvitationQuery>,
 ) -> Result<StatusCode, Problem> {
-    // What is no id is not repeated anywhere: it may be the link itself.
+    // An invalid id is not echoed anywhere: it may be the link itself.
     if query.id.len() > 32 || !query.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem::field("id", "give the invitation's id; GET /invitations lists them"));
     }

@@ -16,9 +16,9 @@ use crate::{
     wire::LogsQuery,
 };
 
-/// An instance's log
+/// Get an instance's log
 ///
-/// Plain text, one line after the other. With `follow`, the answer continues with new lines.
+/// Plain text, one line each. With `follow`, the response continues with new lines.
 #[utoipa::path(
     get, path = "/logs", tag = "instances", operation_id = "logs",
     params(LogsQuery),
@@ -33,7 +33,7 @@ pub(crate) async fn logs(
     caller.require_access(&query.name)?;
     let tail = match query.tail.unwrap_or(100) {
         n @ 0..=10_000 => n as usize,
-        _ => return Err(Problem::field("tail", "tail lies between 0 and 10000")),
+        _ => return Err(Problem::field("tail", "tail must be between 0 and 10000")),
     };
     let instance = caller.engine().status(&query.name).await?.id;
     let guard = caller.open_stream(Subject::Instance(instance)).await?;
@@ -46,9 +46,9 @@ pub(crate) async fn logs(
             Ok(Bytes::from(line))
         }
         Err(e) => {
-            tracing::warn!(%name, error = %e, "a log broke off");
-            // Breaking the stream off is the only way left to say that it is not whole.
-            Err(std::io::Error::other("the log broke off"))
+            tracing::warn!(%name, error = %e, "a log stream was interrupted");
+            // Aborting the stream is the only way left to signal that it is incomplete.
+            Err(std::io::Error::other("the log stream was interrupted"))
         }
     });
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(lines)))

@@ -8,7 +8,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Metrics for Prometheus
+/// Get metrics for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "machine", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")),

@@ -1,4 +1,4 @@
-//! The verbs, one file each: check who asks, call the engine, shape the answer.
+//! The routes, one file each: authenticate the caller, call the engine, format the response.
 
 pub(crate) mod accounts;
 pub(crate) mod backup;
@@ -28,7 +28,7 @@ use startclaw_model::Operation;
 
 use crate::problem::Problem;
 
-/// What a verb that takes time answers: the operation, and where it can be followed.
+/// The response of a verb that takes time: the operation, and its address.
 pub(crate) type Accepted = (StatusCode, [(HeaderName, String); 1], Json<Operation>);
 
 pub(crate) fn accepted(operation: Operation) -> Accepted {
@@ -36,10 +36,10 @@ pub(crate) fn accepted(operation: Operation) -> Accepted {
     (StatusCode::ACCEPTED, [(header::LOCATION, place)], Json(operation))
 }
 
-/// How long a list may be.
+/// Checks the limit of a list.
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked.unwrap_or(50) {
         n @ 1..=1000 => Ok(n),
-        _ => Err(Problem::field("limit", "limit lies between 1 and 1000")),
+        _ => Err(Problem::field("limit", "limit must be between 1 and 1000")),
     }
 }

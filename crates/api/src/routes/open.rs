@@ -9,7 +9,7 @@ use crate::{
     wire::{NameBody, SentSecret, SignInLink},
 };
 
-/// Make a one-time sign-in link
+/// Create a one-time sign-in link
 ///
 /// The first to open it is signed in as the instance's owner, so hand it only to that person.
 #[utoipa::path(

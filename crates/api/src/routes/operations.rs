@@ -19,10 +19,10 @@ use crate::{
     wire::{Operations, OperationsQuery},
 };
 
-/// How often a silent stream shows that it lives.
+/// Interval of keep-alives on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What was asked for, newest first
+/// List operations, newest first
 #[utoipa::path(
     get, path = "/operations", tag = "operations", operation_id = "operations",
     params(OperationsQuery),
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     Ok(Json(Operations { operations }))
 }
 
-/// How far an operation is
+/// Get an operation
 #[utoipa::path(
     get, path = "/operations/{id}", tag = "operations", operation_id = "operation",
     params(("id" = String, Path, description = "The operation's id.")),
@@ -59,9 +59,9 @@ pub(crate) async fn one(
 
 /// Follow an operation
 ///
-/// Server-sent events named `operation`, each with the whole operation as JSON: first as it
-/// is now, then after each change. The stream ends when the operation is over, or when the
-/// daemon stops: then connect again. `Last-Event-ID` is not needed, because each event is whole.
+/// Server-sent events named `operation`, each with the whole operation as JSON: its current state
+/// first, then one per change. The stream ends when the operation is finished, or when the daemon
+/// stops: then reconnect. `Last-Event-ID` is not needed, because each event is complete.
 #[utoipa::path(
     get, path = "/operations/{id}/events", tag = "operations", operation_id = "watchOperation",
     params(("id" = String, Path, description = "The operation's id.")),
@@ -79,13 +79,13 @@ pub(crate) async fn watch(
     let changes = caller.engine().watch(&id).await?;
     let events = permit.carry(guard, changes).enumerate().map(|(n, operation)| {
         let event = Event::default().event("operation").id(n.to_string());
-        // An operation is texts, numbers and lists: it always has a JSON form.
+        // An operation consists of texts, numbers and lists, so serialization cannot fail.
         Ok(event.data(serde_json::to_string(&operation).unwrap_or_default()))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// The operation, if the caller may see the instance that it is about.
+/// The operation, if the caller has access to its instance.
 async fn visible(caller: &Caller<Read>, id: &OperationId) -> Result<Operation, Problem> {
     Ok(match caller.own() {
         Some(own) => caller.engine().own_operation(own, id).await?,

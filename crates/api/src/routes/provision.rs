@@ -10,12 +10,12 @@ use crate::{
     wire::Provision,
 };
 
-/// Who owns what is provisioned at the Unix socket without an owner.
+/// The owner of instances that are provisioned at the Unix socket without one.
 const LOCAL_OWNER: &str = "admin";
 
-/// Make an instance and bring it live
+/// Create and start an instance
 ///
-/// Answers at once with the operation; the instance is live when the operation has succeeded.
+/// Returns the operation at once; the instance is live when the operation has succeeded.
 #[utoipa::path(
     post, path = "/provision", tag = "instances", operation_id = "provision",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
@@ -36,7 +36,7 @@ pub(crate) async fn provision(
         None if caller.is_local() => {
             Owner::parse(LOCAL_OWNER).map_err(|e| Problem::internal(e.to_string()))?
         }
-        None => return Err(Problem::field("owner", "say who it will belong to")),
+        None => return Err(Problem::field("owner", "the owner is required")),
     };
     let request = body.into_request(owner, caller.settings().limits);
     Ok(accepted(caller.engine().provision(caller.actor(), request, promise).await?))

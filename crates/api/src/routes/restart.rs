@@ -10,9 +10,9 @@ use crate::{
     wire::NameBody,
 };
 
-/// Replace an instance's container by a fresh one
+/// Recreate an instance's container
 ///
-/// Its data stays. A failing instance is retried at once.
+/// The data are kept. A failing instance is retried at once.
 #[utoipa::path(
     post, path = "/restart", tag = "instances", operation_id = "restart",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),

@@ -11,11 +11,11 @@ use crate::{
     wire::Restore,
 };
 
-/// Bring a backup back
+/// Restore a backup
 ///
-/// It goes into a new volume. The instance moves to it and stays there if it comes up; otherwise it
-/// continues as it was. What was replaced is kept for a day (`undo`). With `as`, a new instance
-/// gets the backup. An instance that was deprovisioned comes back with its keys and secrets.
+/// It is restored into a new volume. The instance switches to it and stays if it starts there;
+/// otherwise it switches back. The replaced data are kept for a day (`undo`). With `as`, the backup
+/// is restored to a new instance. A deprovisioned instance is restored with its keys and secrets.
 #[utoipa::path(
     post, path = "/restore", tag = "backups", operation_id = "restore",
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
@@ -30,7 +30,7 @@ pub(crate) async fn restore(
 ) -> Result<Accepted, Problem> {
     caller.require_access(&body.name)?;
     if body.as_name.is_some() {
-        // It is a new instance, and a token of one instance makes no other.
+        // This creates a new instance, which a token of one instance may not.
         caller.require_global()?;
     }
     let promise = key.of("POST /restore", &body);
@@ -41,10 +41,10 @@ pub(crate) async fn restore(
             engine.undo_restore(caller.actor(), &name, promise).await?
         }
         (_, true) => {
-            return Err(Problem::field("undo", "undo goes alone, without snapshot and as"));
+            return Err(Problem::field("undo", "undo cannot be combined with snapshot or as"));
         }
         (None, false) => {
-            return Err(Problem::field("snapshot", "say which: latest, a day, a time or an id"));
+            return Err(Problem::field("snapshot", "required: latest, a day, a time or an id"));
         }
         (Some(text), false) => {
             let snapshot = SnapshotChoice::parse(&text)

@@ -11,9 +11,9 @@ use crate::{
     wire::{NamedQuery, SecretQuery, Secrets, SetSecret},
 };
 
-/// Which secrets an instance has
+/// List the secrets of an instance
 ///
-/// Names and times. A value cannot be read again.
+/// Names and times only. A value cannot be read again.
 #[utoipa::path(
     get, path = "/secrets", tag = "secrets", operation_id = "secrets",
     params(NamedQuery),

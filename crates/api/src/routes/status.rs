@@ -10,9 +10,9 @@ use crate::{
     wire::{Instances, NameQuery},
 };
 
-/// How the instances are
+/// Get the status of instances
 ///
-/// All that the caller may see, or the one that is named.
+/// All that the caller has access to, or the named one.
 #[utoipa::path(
     get, path = "/status", tag = "instances", operation_id = "status",
     params(NameQuery),
@@ -27,7 +27,7 @@ pub(crate) async fn status(
     let found = match caller.filter(query.name)? {
         None => caller.engine().status_all().await?,
         Some(name) => match caller.engine().status(&name).await {
-            // The token outlived its instance: a list without it, not an error.
+            // The instance of the token is gone: an empty list, not an error.
             Err(EngineError::NoInstance(_)) if !asked => Vec::new(),
             one => vec![one?],
         },

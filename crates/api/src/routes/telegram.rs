@@ -9,10 +9,10 @@ use crate::{
     wire::{ApproveTelegram, NameBody, NamedQuery, Telegram},
 };
 
-/// Show who may write to an instance's Telegram bot
+/// Show an instance's Telegram bot: connection, access and requests
 ///
-/// Asked of the instance itself: whether its bot is connected, who can command the agent, and
-/// who asks for access.
+/// Queried from the instance itself: whether its bot is connected, who can command the agent, and
+/// who requests access.
 #[utoipa::path(
     get, path = "/telegram", tag = "instances", operation_id = "telegram",
     params(NamedQuery),

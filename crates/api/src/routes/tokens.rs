@@ -12,7 +12,7 @@ use crate::{
     wire::{CreateToken, FreshToken, SentSecret, TokenQuery, Tokens},
 };
 
-/// Which tokens there are
+/// List tokens
 ///
 /// Without their secret parts.
 #[utoipa::path(
@@ -28,9 +28,9 @@ pub(crate) async fn list(
     Ok(Json(Tokens { tokens: found.into_iter().map(Into::into).collect() }))
 }
 
-/// Make a token for a program
+/// Create a token for a program
 ///
-/// Its value is in this answer and nowhere else.
+/// Its value is in this response and nowhere else.
 #[utoipa::path(
     post, path = "/tokens", tag = "tokens", operation_id = "createToken",
     request_body = CreateToken,
@@ -46,14 +46,14 @@ pub(crate) async fn create(
     let life = match body.days {
         None => None,
         Some(days @ 1..=3650) => Some(Duration::from_secs(u64::from(days) * 24 * 3600)),
-        Some(_) => return Err(Problem::field("days", "days lies between 1 and 3650")),
+        Some(_) => return Err(Problem::field("days", "days must be between 1 and 3650")),
     };
     let fresh = caller.engine().create_token(caller.actor(), &body.label, scopes, life).await?;
     let token = FreshToken { value: SentSecret(fresh.value), token: fresh.stored.into() };
     Ok((StatusCode::CREATED, Json(token)))
 }
 
-/// End a token at once
+/// Revoke a token
 #[utoipa::path(
     delete, path = "/tokens", tag = "tokens", operation_id = "revokeToken",
     params(TokenQuery),
@@ -64,7 +64,7 @@ pub(crate) async fn revoke(
     caller: Caller<Admin>,
     Query(query): Query<TokenQuery>,
 ) -> Result<StatusCode, Problem> {
-    // What is no id is not repeated in an error: it may be the token itself.
+    // An invalid id is not echoed in an error: it may be the token itself.
     if query.id.len() > 32 || !query.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Problem::field("id", "give the token's id; GET /tokens lists them"));
     }

@@ -1,4 +1,4 @@
-//! Tokens of programs and sign-in links of people.
+//! API tokens and sign-in links.
 
 use serde::{Deserialize, Serialize};
 use startclaw_engine::StoredToken;
@@ -7,18 +7,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::SentSecret;
 
-/// A token that is to be made.
+/// A token to create.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
-    /// What it is for, 1 to 100 characters.
+    /// The purpose, 1 to 100 characters.
     #[schema(example = "sign-up site", min_length = 1, max_length = 100)]
     pub label: String,
-    /// What it may do.
+    /// Its scopes.
     #[schema(min_items = 1)]
     pub scopes: Vec<Scope>,
-    /// The one instance it is for; all when left out. Such a token sees nothing else, and
-    /// cannot have the scope `admin`.
+    /// Restricts the token to one instance; all when left out. A restricted token cannot have the
+    /// scope `admin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice")]
     pub instance: Option<Name>,
@@ -33,20 +33,20 @@ pub struct CreateToken {
 pub struct Token {
     /// Its id.
     pub id: String,
-    /// What it is for.
+    /// The purpose.
     pub label: String,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Vec<Scope>,
-    /// The one instance it is for, if it is for one.
+    /// The instance that it is restricted to, if any.
     #[schema(value_type = Option<String>)]
     pub instance: Option<Name>,
-    /// When it was made.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it ends; never when none.
+    /// When it expires; never when null.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// When it was used last, to the minute.
+    /// When it was last used, to the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
 }
@@ -72,17 +72,17 @@ pub struct Tokens {
     pub tokens: Vec<Token>,
 }
 
-/// A token that was just made.
+/// A new token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FreshToken {
-    /// What the program sends as `Authorization: Bearer …`. Shown this once.
+    /// The value for `Authorization: Bearer …`. Shown once.
     #[schema(read_only, example = "sclaw_…")]
     pub value: SentSecret,
-    /// What is kept of it.
+    /// The stored token.
     pub token: Token,
 }
 
-/// Which token.
+/// Selects a token.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -91,13 +91,13 @@ pub struct TokenQuery {
     pub id: String,
 }
 
-/// A link that opens an instance once.
+/// A one-time sign-in link of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SignInLink {
     /// The first to open it is signed in as the instance's owner. Shown once.
     #[schema(read_only, example = "https://alice.example.com/.startclaw/enter?ticket=…")]
     pub url: SentSecret,
-    /// Until when it can be used.
+    /// When it expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }

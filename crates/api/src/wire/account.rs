@@ -1,4 +1,4 @@
-//! Accounts and invitations, as admins see them.
+//! Accounts and invitations.
 
 use serde::{Deserialize, Serialize};
 use startclaw_accounts::{AccountInfo, FreshLink, Link};
@@ -7,29 +7,29 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::SentSecret;
 
-/// A person who signs in, with what they have and may have.
+/// An account with its usage and quota.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Account {
-    /// Its id; `account:` and this is who did something, in events and operations.
+    /// Its id; `account:ID` is its actor in events and operations.
     #[schema(value_type = String)]
     pub id: AccountId,
     /// Its e-mail address.
     #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
-    /// Whether it sees and administers everything.
+    /// Whether it has admin rights.
     pub admin: bool,
-    /// Whether it can be signed in to.
+    /// Its state.
     pub state: AccountState,
-    /// Since when it is known that the address is the person's.
+    /// When the address was confirmed.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub confirmed_at: Option<Timestamp>,
-    /// What its instances use.
+    /// The usage of its instances.
     pub usage: Usage,
-    /// What they may use.
+    /// The quota of its instances.
     pub quota: Quota,
     /// Whether that quota is set for this account, and not the default.
     pub own_quota: bool,
-    /// When it was made.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// The last sign-in.
@@ -62,11 +62,11 @@ impl From<AccountInfo> for Account {
 /// Accounts, by address.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Accounts {
-    /// Without anything that opens them.
+    /// The accounts.
     pub accounts: Vec<Account>,
 }
 
-/// What the instances of an account use together.
+/// The total usage of an account's instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(title = "Usage")]
 pub struct Usage {
@@ -78,7 +78,7 @@ pub struct Usage {
     pub disk_mib: u64,
 }
 
-/// What the instances of an account may use together.
+/// The total that an account's instances may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
@@ -88,7 +88,8 @@ pub struct Quota {
     /// The sum of their hard limits, in MiB.
     #[schema(example = 6144)]
     pub memory_mib: u64,
-    /// Their data, in MiB. With it used up nothing new can be made; what is there continues.
+    /// The size of their data, in MiB. When used up, no instance can be created; existing ones keep
+    /// running.
     #[schema(example = 30720)]
     pub disk_mib: u64,
 }
@@ -105,34 +106,34 @@ impl From<Quota> for startclaw_model::Quota {
     }
 }
 
-/// An account that is to be made.
+/// An account to create.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateAccount {
     /// Its e-mail address.
     #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
-    /// Whether it will see and administer everything.
+    /// Whether it gets admin rights.
     #[serde(default)]
     pub admin: bool,
 }
 
-/// An account that was just made.
+/// A new account.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FreshAccount {
     /// The account.
     pub account: Account,
-    /// With this its owner sets a password.
+    /// With this link the owner sets a password.
     pub link: AccountLink,
 }
 
-/// A link into the pages that works once.
+/// A one-time link into the portal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccountLink {
     /// Hand it only to the person it is for. Shown once.
     #[schema(read_only, example = "https://example.com/reset/…")]
     pub url: SentSecret,
-    /// Until when it can be used.
+    /// When it expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
@@ -143,7 +144,7 @@ impl From<FreshLink> for AccountLink {
     }
 }
 
-/// Which account, in a body.
+/// Selects an account, in a body.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailBody {
@@ -152,7 +153,7 @@ pub struct EmailBody {
     pub email: Email,
 }
 
-/// Which account, in a query.
+/// Selects an account, in a query.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -162,18 +163,18 @@ pub struct EmailQuery {
     pub email: Email,
 }
 
-/// Whether an account is an admin's.
+/// Grants or revokes admin rights.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetAdmin {
     /// Its e-mail address.
     #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
-    /// Whether it sees and administers everything.
+    /// Whether it has admin rights.
     pub admin: bool,
 }
 
-/// What an account may have.
+/// Sets the quota of an account.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetQuota {
@@ -184,7 +185,7 @@ pub struct SetQuota {
     pub quota: Option<Quota>,
 }
 
-/// An instance that goes to an account.
+/// Transfers an instance to an account.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
@@ -196,7 +197,7 @@ pub struct Transfer {
     pub name: Name,
 }
 
-/// An invitation that is to be made.
+/// An invitation to create.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Invite {
@@ -204,26 +205,26 @@ pub struct Invite {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice@example.com")]
     pub email: Option<Email>,
-    /// How many days it can be used, 1 to 365; 7 when left out.
+    /// Lifetime in days, 1 to 365; 7 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 7, minimum = 1, maximum = 365)]
     pub days: Option<u32>,
 }
 
-/// An invitation that was not used yet, without what opens it.
+/// An open invitation, without its token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Invitation {
     /// Its id.
     pub id: String,
-    /// The only address it is for.
+    /// The only address that it can be used for, if restricted.
     #[schema(value_type = Option<String>)]
     pub email: Option<Email>,
-    /// Who made it.
+    /// Who created it.
     pub created_by: String,
-    /// When.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Until when it can be used.
+    /// When it expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
@@ -243,11 +244,11 @@ impl From<Link> for Invitation {
 /// Invitations, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Invitations {
-    /// Those that can still be used.
+    /// The open invitations.
     pub invitations: Vec<Invitation>,
 }
 
-/// Which invitation.
+/// Selects an invitation.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

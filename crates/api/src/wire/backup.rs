@@ -1,4 +1,4 @@
-//! Backups and restores over the wire.
+//! Backups and restores.
 
 use serde::{Deserialize, Serialize};
 use startclaw_model::{DeletionPolicy, Name, Snapshot, Timestamp};
@@ -10,21 +10,21 @@ pub struct Backup {
     /// Its id.
     #[schema(example = "5e0c1f7ad6b14d0e9b1f0e2c6a7d8b90")]
     pub id: String,
-    /// The name that the instance had.
+    /// The name of the instance at that time.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
     /// When it was taken.
     #[schema(value_type = String, format = DateTime)]
     pub taken_at: Timestamp,
-    /// Files in it.
+    /// Number of files.
     pub files: u64,
-    /// Bytes in it.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Bytes that had to be stored for it.
+    /// Bytes newly stored for it.
     pub added_bytes: u64,
-    /// Whether there is a copy on this host beside the one in the bucket.
+    /// Whether there is a copy on this host besides the one in the bucket.
     pub local: bool,
-    /// Whether it is where backups are kept. `false`: it is still to be sent there.
+    /// Whether it is at the backup destination. `false`: the upload is pending.
     pub stored: bool,
 }
 
@@ -50,38 +50,38 @@ pub struct Backups {
     pub backups: Vec<Backup>,
 }
 
-/// What is to come back, and where.
+/// What to restore, and where.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
-    /// The instance: one that is there, or one that was deprovisioned.
+    /// The instance, running or deprovisioned.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// Which backup: `latest`, a day in UTC (its newest is taken), a time in UTC, or an id or its
-    /// beginning. Needed unless `undo` is set.
+    /// Which backup: `latest`, a day in UTC (its newest backup), a time in UTC, or an id or a
+    /// prefix of one. Required unless `undo` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-02-08")]
     pub snapshot: Option<String>,
-    /// Make a new instance of this name from it, and leave the instance itself alone.
+    /// Restores to a new instance of this name; the original is not changed.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice-copy")]
     pub as_name: Option<Name>,
-    /// Bring back what the last restore replaced. That is kept for a day.
+    /// Undoes the last restore. The replaced data are kept for a day.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undo: bool,
 }
 
-/// Whose newest backup is to be tried.
+/// Selects the instance of a restore test.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drill {
-    /// The instance; one is chosen when left out.
+    /// The instance; the daemon chooses one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
 }
 
-/// Which instance goes, and what is done with its data before.
+/// Selects the instance to remove, and what happens to its data.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -92,7 +92,7 @@ pub struct DeprovisionQuery {
     /// Take a final backup first; `true` when left out.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub backup: bool,
-    /// Forget all its backups too; none is taken then.
+    /// Delete all its backups too; no final backup is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub purge: bool,
 }
@@ -107,7 +107,7 @@ fn is_yes(value: &bool) -> bool {
 }
 
 impl DeprovisionQuery {
-    /// What is done with the data.
+    /// The resulting deletion policy.
     pub const fn deletion_policy(&self) -> DeletionPolicy {
         match (self.purge, self.backup) {
             (true, _) => DeletionPolicy::Purge,

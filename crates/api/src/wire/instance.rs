@@ -1,4 +1,4 @@
-//! How an instance is, as the API tells it.
+//! The status of instances.
 
 use serde::{Deserialize, Serialize};
 use startclaw_engine::InstanceStatus;
@@ -7,32 +7,32 @@ use startclaw_model::{
 };
 use utoipa::ToSchema;
 
-/// How one instance is.
+/// The status of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Instance {
-    /// Its id; a name can be used again after a deprovision, an id cannot.
+    /// Its id. A name can be reused after a deprovision, an id cannot.
     pub id: InstanceId,
     /// Its name.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// Who it belongs to.
+    /// The owner.
     #[schema(value_type = String, example = "alice@example.com")]
     pub owner: Owner,
-    /// How it is, in one word.
+    /// Its state.
     pub state: InstanceState,
-    /// Why it is not live, in words.
+    /// Why it is not live.
     pub reason: Option<String>,
-    /// The last lines of its log, when it is failing.
+    /// The last lines of its log, if it is failing.
     pub last_log: Vec<String>,
-    /// When it is retried, when it is failing.
+    /// When it is retried, if it is failing.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<Timestamp>,
-    /// Since when it is in this state, as far as this daemon saw.
+    /// Since when it is in this state, as observed by this daemon.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// Failures since it was last live for a while.
     pub failures: u32,
-    /// Where people reach it.
+    /// Its address.
     #[schema(example = "https://alice.example.com")]
     pub url: String,
     /// The gateway's port on 127.0.0.1.
@@ -41,17 +41,17 @@ pub struct Instance {
     /// Its OpenClaw version.
     #[schema(example = "2026.9.6")]
     pub version: String,
-    /// Where its model comes from.
+    /// The model provider.
     pub provider: Option<ModelProvider>,
     /// Whether the provider's API key is set.
     pub api_key: bool,
     /// Whether a Telegram bot token is stored; `GET /telegram` says whether the bot is connected.
     pub telegram: bool,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
-    /// The operation that is in progress.
+    /// The operation in progress.
     pub operation: Option<OperationId>,
-    /// When its newest backup was made.
+    /// When the newest backup was taken.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_backup: Option<Timestamp>,
     /// When it was requested.
@@ -88,6 +88,6 @@ impl From<InstanceStatus> for Instance {
 /// Instances, by name.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Instances {
-    /// All that the caller may see, or the one that was named.
+    /// All that the caller has access to, or the named one.
     pub instances: Vec<Instance>,
 }

@@ -1,20 +1,20 @@
-//! Lists, and the query parameters that choose what is in them.
+//! Lists, and their query parameters.
 
 use serde::{Deserialize, Serialize};
 use startclaw_model::{Check, Event, Name, Operation};
 use utoipa::{IntoParams, ToSchema};
 
-/// Which instance, if one.
+/// Selects an instance, optionally.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct NameQuery {
-    /// This instance only.
+    /// Only this instance.
     #[param(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
 }
 
-/// Which instance.
+/// Selects an instance.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -24,12 +24,12 @@ pub struct NamedQuery {
     pub name: Name,
 }
 
-/// Which operations.
+/// Selects operations.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OperationsQuery {
-    /// Of this instance only.
+    /// Only of this instance.
     #[param(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
@@ -37,12 +37,12 @@ pub struct OperationsQuery {
     pub limit: Option<u32>,
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// Of this instance only.
+    /// Only of this instance.
     #[param(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
@@ -50,7 +50,7 @@ pub struct EventsQuery {
     pub limit: Option<u32>,
 }
 
-/// Which part of whose log.
+/// Selects an instance's log, and a part of it.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -61,7 +61,7 @@ pub struct LogsQuery {
     /// Number of last lines, 0 to 10000; 100 when left out.
     #[param(minimum = 0, maximum = 10000)]
     pub tail: Option<u32>,
-    /// Go on with new lines as they come.
+    /// Follow the log.
     #[serde(default)]
     pub follow: bool,
 }
@@ -73,7 +73,7 @@ pub struct Operations {
     pub operations: Vec<Operation>,
 }
 
-/// What happened.
+/// Events.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// The newest first.
@@ -83,6 +83,6 @@ pub struct Events {
 /// The results of all checks.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CheckList {
-    /// One for each check.
+    /// One result per check.
     pub checks: Vec<Check>,
 }

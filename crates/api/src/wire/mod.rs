@@ -1,5 +1,5 @@
-//! What goes over the wire, one file for each thing. Requests refuse fields that they do not
-//! know, so that a misspelt option is an error and not silently the default.
+//! Wire types, one file per topic. Requests reject unknown fields, so that a misspelt option is an
+//! error and not silently the default.
 
 mod access;
 mod account;

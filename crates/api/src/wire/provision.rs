@@ -1,4 +1,4 @@
-//! What a provision asks for, and the body of verbs that need a name only.
+//! The body of a provision, and of verbs that need only a name.
 
 use serde::{Deserialize, Serialize};
 use startclaw_engine::ProvisionRequest;
@@ -15,19 +15,19 @@ pub struct Provision {
     /// `https://NAME.DOMAIN`.
     #[schema(value_type = String, example = "alice", pattern = "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
     pub name: Name,
-    /// Who it belongs to: an e-mail address or id. Must be given with a bearer token; at the
-    /// Unix socket `admin` when left out.
+    /// The owner: an e-mail address or id. Required with a bearer token; `admin` when left out at
+    /// the Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "alice@example.com")]
     pub owner: Option<Owner>,
-    /// Where its model comes from. Without one, the owner sets it up in the Control UI.
+    /// The model provider. Without one, the owner sets it up in the Control UI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<ModelProvider>,
     /// The provider's API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(write_only, example = "sk-…")]
     pub api_key: Option<SentSecret>,
-    /// A Telegram bot's token, as BotFather gave it.
+    /// A Telegram bot's token, from BotFather.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(write_only, example = "123456789:AAE…")]
     pub telegram_bot_token: Option<SentSecret>,
@@ -39,13 +39,13 @@ pub struct Provision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026.9.6")]
     pub version: Option<String>,
-    /// What it may use; the platform's limits when left out.
+    /// Its limits; the platform's when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<WantedLimits>,
 }
 
 impl Provision {
-    /// A request for `name` that leaves everything else to the platform.
+    /// A request for `name` with the platform's defaults.
     pub const fn of(name: Name) -> Self {
         Self {
             name,
@@ -59,7 +59,7 @@ impl Provision {
         }
     }
 
-    /// The engine's request, with `owner` and the limits that were left out filled in.
+    /// The engine's request, with `owner` and default limits filled in.
     pub(crate) fn into_request(self, owner: Owner, limits: Limits) -> ProvisionRequest {
         ProvisionRequest {
             name: self.name,
@@ -75,35 +75,35 @@ impl Provision {
     }
 }
 
-/// Limits of one instance. A field that is left out takes the platform's limit.
+/// Limits of one instance. A field that is left out has the platform's limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WantedLimits {
-    /// Memory it is to keep when the host is short, in MiB (a soft limit).
+    /// Memory protected under memory pressure, in MiB (a soft limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 512)]
     pub memory_soft_mib: Option<u64>,
-    /// Memory it can never pass, in MiB (the kernel ends it there). At least 768.
+    /// Hard memory limit, in MiB; the kernel kills it above. At least 768.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 2048)]
     pub memory_hard_mib: Option<u64>,
-    /// CPUs it may use once it has booted; 0.5 is half of one core.
+    /// CPU limit once it has booted; 0.5 is half of one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.5)]
     pub cpus: Option<f64>,
-    /// Processes and threads.
+    /// Maximum number of processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 512)]
     pub pids: Option<u32>,
 }
 
 impl WantedLimits {
-    /// Whether nothing is asked for.
+    /// Whether no limit is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// These limits, and `base` where they say nothing.
+    /// These limits, with `base` for those left out.
     fn over(self, base: Limits) -> Limits {
         Limits {
             memory_soft_mib: self.memory_soft_mib.unwrap_or(base.memory_soft_mib),
@@ -114,7 +114,7 @@ impl WantedLimits {
     }
 }
 
-/// Names the instance that a verb is for.
+/// Selects the instance of a verb.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NameBody {

@@ -1,4 +1,4 @@
-//! Secrets on their way in: they are taken, listed by name, and never given back.
+//! Secrets in requests: stored, listed by name, and never returned.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
 
-/// A secret that is meant to cross the wire. [`Secret`] cannot be serialised on purpose; this
-/// wrapper marks the few places where it must be: a client that sends one, and the single
-/// answers that show a new token or link.
+/// A secret that is meant to be sent. [`Secret`] deliberately cannot be serialized; this wrapper
+/// marks the few places where it must be: a client that sends one, and the single responses that
+/// show a new token or link.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct SentSecret(pub Secret);
@@ -51,8 +51,8 @@ pub struct SetSecret {
     /// The instance.
     #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// The secret's name: `A-Z`, `0-9` and `_`, starting with a letter. `MODEL_API_KEY` and
-    /// `TELEGRAM_BOT_TOKEN` are the ones the platform itself knows.
+    /// The secret's name: `A-Z`, `0-9` and `_`, starting with a letter. The platform itself uses
+    /// `MODEL_API_KEY` and `TELEGRAM_BOT_TOKEN`.
     #[schema(value_type = String, example = "MODEL_API_KEY")]
     pub secret: SecretName,
     /// Its value. It can be replaced and removed, but not read again.
@@ -60,7 +60,7 @@ pub struct SetSecret {
     pub value: SentSecret,
 }
 
-/// A secret that an instance has.
+/// A secret of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SecretInfo {
     /// Its name.
@@ -84,7 +84,7 @@ pub struct Secrets {
     pub secrets: Vec<SecretInfo>,
 }
 
-/// Which secret of which instance.
+/// Selects a secret of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

@@ -1,42 +1,42 @@
-//! Who may write to an instance's Telegram bot.
+//! The Telegram bot of an instance: connection, access and requests.
 
 use serde::{Deserialize, Serialize};
 use startclaw_engine::{TelegramConnection as Found, TelegramStatus, TelegramUser};
 use startclaw_model::Name;
 use utoipa::ToSchema;
 
-/// Whether a bot is connected.
+/// The connection of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TelegramConnection {
-    /// There is no token.
+    /// No token is stored.
     None,
-    /// A token is stored, and the instance did not say yet whether it is good.
+    /// A token is stored, and the instance has not verified it yet.
     Unverified,
-    /// Telegram knows the bot.
+    /// Telegram accepted the token.
     Connected,
-    /// Telegram refused the token.
+    /// Telegram rejected the token.
     Refused,
     /// The instance cannot reach Telegram.
     Unreachable,
 }
 
-/// How an instance's Telegram bot is, as the instance says.
+/// The state of an instance's Telegram bot, as reported by the instance.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Telegram {
-    /// Whether it is connected.
+    /// The connection.
     pub connection: TelegramConnection,
     /// The connection in words.
     pub detail: String,
     /// The bot's user name at Telegram, without `@`.
     #[schema(example = "alice_claw_bot")]
     pub bot: Option<String>,
-    /// Whether every Telegram user can command the agent; nothing when the instance did not say.
+    /// Whether every Telegram user can command the agent; null if the instance does not report it.
     pub open: Option<bool>,
-    /// The ids of the users who can, of those that the configuration lists.
+    /// The ids of the approved users that the configuration lists.
     #[schema(value_type = Vec<i64>)]
     pub allowed: Vec<TelegramUser>,
-    /// Who asks for access, newest first.
+    /// Access requests, newest first.
     pub requests: Vec<PairingRequest>,
 }
 
@@ -50,7 +50,7 @@ pub struct PairingRequest {
     pub username: Option<String>,
     /// The name that the user chose; anyone can choose any.
     pub name: String,
-    /// When, in RFC 3339.
+    /// When, as RFC 3339.
     pub at: String,
 }
 

@@ -1,4 +1,4 @@
-//! What admins do with accounts, over the API.
+//! Account administration over the API.
 
 use axum::{
     body::Body,
@@ -47,7 +47,7 @@ async fn only_admins_of_the_whole_machine_get_at_accounts() {
     }
     assert_eq!(routes, 12);
     let all = get(&platform.socket(), "/accounts").await.json();
-    assert_eq!(all["accounts"][0]["admin"], false, "nothing of the above did anything");
+    assert_eq!(all["accounts"][0]["admin"], false, "none of these requests changed anything");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn accounts_are_listed_with_what_they_have_and_may_have() {
     assert_eq!((&set["quota"]["instances"], &set["own_quota"]), (&json!(1), &json!(false)));
     let half = r#"{"email":"alice@example.com","quota":{"instances":3}}"#;
     let half = post(&socket, "/accounts/quota", half).await.problem(422);
-    assert_eq!(half["field"], "quota.memory_mib", "a quota is given whole");
+    assert_eq!(half["field"], "quota.memory_mib", "a quota must be complete");
 
     let nobody = r#"{"email":"alice@example.com","name":"nobody"}"#;
     post(&socket, "/accounts/transfer", nobody).await.problem(404);

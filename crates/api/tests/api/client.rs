@@ -119,7 +119,7 @@ async fn following_goes_on_when_the_daemon_comes_back() {
     std::fs::remove_file(&path).unwrap();
     serve(&platform, &path);
     let rest: Vec<_> = news.map(Result::unwrap).collect().await;
-    assert!(rest.iter().all(|p| matches!(p, Progress::Now(_))), "lost is said once");
+    assert!(rest.iter().all(|p| matches!(p, Progress::Now(_))), "a loss is reported once");
     assert!(matches!(rest.last(), Some(Progress::Now(o)) if o.state.is_over()));
 }
 

@@ -1,4 +1,4 @@
-//! Every way to ask wrongly, and the problem document that it gets.
+//! Invalid requests, and their problem documents.
 
 use axum::{
     body::Body,
@@ -34,7 +34,7 @@ async fn wrong_fields_are_422_and_named() {
         assert_eq!(problem["field"], field, "{body}: {problem}");
         assert_eq!(problem["errors"][0]["field"], field, "{body}");
     }
-    assert!(platform.engine.status_all().await.unwrap().is_empty(), "nothing is half made");
+    assert!(platform.engine.status_all().await.unwrap().is_empty(), "no partial instance");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whatever is sent, it is never a 5xx and never half of an instance.
+//! Random requests never cause a 5xx or a partial instance.
 
 use axum::{
     body::Body,
@@ -66,7 +66,7 @@ const PATHS: &[&str] = &[
     "/nothing",
 ];
 
-/// Values that are often almost right.
+/// Values that are often almost valid.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -133,7 +133,7 @@ fn random_requests_never_give_a_5xx() {
             let request = request.body(Body::from(body)).unwrap();
             let answer = runtime.block_on(send(&socket, request));
             let status = answer.status.as_u16();
-            // 507 is the honest answer when a random body happened to be good too often.
+            // 507 is correct if enough random bodies happened to be valid.
             prop_assert!(status < 500 || status == 507, "{status}: {}", answer.text);
             Ok(())
         })

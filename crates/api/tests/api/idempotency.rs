@@ -1,4 +1,4 @@
-//! A repeated request with the same `Idempotency-Key` is done once.
+//! A repeated request with the same `Idempotency-Key` is executed once.
 
 use axum::{
     Router,
@@ -26,7 +26,7 @@ async fn the_same_request_answers_the_same_operation() {
     let body = r#"{"name":"a","provider":{"kind":"openai"},"api_key":"sk-1"}"#;
     let first = with_key(&socket, Method::POST, "/provision", "k1", body).await;
     assert_eq!(first.status, 202);
-    // Spaces and order are not part of the request.
+    // Whitespace and field order are not part of the request.
     let again = r#"{ "api_key":"sk-1", "name":"a", "provider":{"kind":"openai"} }"#;
     let second = with_key(&socket, Method::POST, "/provision", "k1", again).await;
     assert_eq!(second.status, 202);
@@ -53,7 +53,7 @@ async fn another_request_with_the_same_key_is_422() {
     assert_eq!(post(body("a", "sk-1")).await.status, 202);
     let problem = post(body("b", "sk-1")).await.problem(422);
     assert_eq!(problem["type"], "urn:startclaw:problem:key-reused");
-    // Another secret is another request, although the secret is stored nowhere in the clear.
+    // Another secret is another request, although no secret is stored in plain text.
     post(body("a", "sk-2")).await.problem(422);
 }
 

@@ -1,4 +1,4 @@
-//! Who may do what, on every route of the document.
+//! Scopes, on every route of the document.
 
 use axum::{
     Router,
@@ -10,12 +10,12 @@ use startclaw_model::{Actor, Scope};
 
 use crate::test_platform::{Answer, TestPlatform, delete, get, send};
 
-/// A route with a request that would work for an admin.
+/// A route with a request that would succeed for an admin.
 struct Route {
     method: Method,
     uri: String,
     body: &'static str,
-    /// The scope that the document asks for; none when it is open to all.
+    /// The scope that the document requires; `None` if it is public.
     scope: Option<Scope>,
     /// Whether the request is about one instance.
     about_one: bool,
@@ -114,7 +114,7 @@ async fn every_route_wants_its_token_scope_and_instance() {
         let none = ask(&bearer, route, None).await;
         none.problem(401);
         assert!(none.header("www-authenticate").starts_with("Bearer"), "{what}");
-        // A router that has seen no bad token yet: too many are another answer.
+        // A router without invalid tokens so far: too many cause another response.
         let bad = ask(&platform.bearer(), route, Some("sclaw_nonsense")).await;
         bad.problem(401);
         assert!(bad.header("www-authenticate").contains("invalid_token"), "{what}");
@@ -126,7 +126,7 @@ async fn every_route_wants_its_token_scope_and_instance() {
                 assert!(answer.header("www-authenticate").contains("insufficient_scope"), "{what}");
             }
         }
-        // Alice's token cannot see Bob, and cannot do what is about the whole machine.
+        // Alice's token has no access to Bob, nor to what is about the whole platform.
         let answer = ask(&bearer, route, Some(&alice)).await;
         if route.about_one {
             answer.problem(404);
@@ -134,7 +134,7 @@ async fn every_route_wants_its_token_scope_and_instance() {
             answer.problem(403);
         }
     }
-    // Nothing of the above did anything.
+    // None of these requests changed anything.
     assert_eq!(platform.engine.status_all().await.unwrap().len(), 2);
 }
 
@@ -201,7 +201,7 @@ async fn many_bad_tokens_from_one_address_meet_429() {
     answer.problem(429);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
     attempt("192.0.2.2").await.problem(401);
-    // What the client itself claims in the header does not help it.
+    // A value that the client itself puts into the header is ignored.
     attempt("192.0.2.3, 192.0.2.1").await.problem(429);
 }
 
@@ -261,7 +261,7 @@ async fn the_next_owner_of_a_name_sees_nothing_of_the_one_before() {
     assert_eq!(asked(&format!("/operations/{now}")).await.status, 200);
     assert_eq!(asked(&format!("/operations/{now}/events")).await.status, 200);
 
-    // Whoever runs the machine sees both.
+    // The operator sees both.
     let all = get(&platform.socket(), "/events?name=alice").await;
     assert!(all.text.contains("signed-in"), "{}", all.text);
     let all = get(&platform.socket(), "/operations?name=alice").await.json();

@@ -1,4 +1,4 @@
-//! Streams end with the access of whoever opened them.
+//! Streams end when their opener loses access.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::test_platform::{TestPlatform, post};
 
 #[tokio::test]
 async fn an_event_stream_ends_when_its_token_is_revoked() {
-    // It boots for longer than the test takes, so its operation stays open.
+    // It boots for longer than the test takes, so its operation stays unfinished.
     let platform = TestPlatform::with_boot(Duration::from_secs(3600)).await;
     let made = post(&platform.socket(), "/provision", r#"{"name":"alice"}"#).await;
     let uri = format!("/operations/{}/events", made.json()["id"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! A whole platform in memory, and requests to it.
+//! A platform in memory, and requests to it.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tower::ServiceExt;
 
-/// A platform with 20 places that boots instances in a few milliseconds.
+/// A platform with 20 slots that boots instances in a few milliseconds.
 pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
@@ -27,7 +27,7 @@ pub struct TestPlatform {
     _folder: tempfile::TempDir,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -44,7 +44,7 @@ impl Answer {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 
-    /// Checks that it is a problem document of this status, and gives it.
+    /// Checks that it is a problem document of this status, and returns it.
     #[track_caller]
     pub fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
@@ -65,7 +65,7 @@ impl TestPlatform {
         Self::with_boot(Duration::from_millis(5)).await
     }
 
-    /// A platform whose instances boot for so long.
+    /// A platform whose instances boot for this long.
     pub async fn with_boot(boot: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
@@ -97,12 +97,12 @@ impl TestPlatform {
         Self { engine, accounts, settings: Settings::default(), _folder: folder }
     }
 
-    /// The router as it is served at the Unix socket.
+    /// The router as served at the Unix socket.
     pub fn socket(&self) -> Router {
         self.router(Access::Socket).layer(Extension(ConnectInfo(Peer { uid: Some(0) })))
     }
 
-    /// The router as it is served behind Caddy.
+    /// The router as served behind Caddy.
     pub fn bearer(&self) -> Router {
         self.router(Access::Bearer)
     }
@@ -131,7 +131,7 @@ impl TestPlatform {
         }
     }
 
-    /// Waits until an operation is over, and says that it went well.
+    /// Waits until an operation is finished, and checks that it succeeded.
     pub async fn done(&self, id: &str) {
         for _ in 0..2000 {
             let now = self.engine.operation(&OperationId(id.to_owned())).await.unwrap();
@@ -149,7 +149,7 @@ pub fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole response.
 pub async fn send(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();

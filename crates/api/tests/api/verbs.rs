@@ -1,4 +1,4 @@
-//! What works: the life of an instance over the API, and what never shows.
+//! The lifecycle of an instance over the API, and what is never shown.
 
 use axum::{
     body::Body,
@@ -73,7 +73,7 @@ async fn an_operation_is_followed_to_its_end() {
         .header("last-event-id", "7; nonsense")
         .body(Body::empty())
         .unwrap();
-    // The whole body can be read: the stream ends when the operation is over.
+    // The body ends with the operation, so it can be read to its end.
     let stream = send(&socket, request).await;
     assert_eq!(stream.header("content-type"), "text/event-stream");
     let last = stream.text.lines().filter_map(|l| l.strip_prefix("data: ")).next_back().unwrap();
@@ -82,7 +82,7 @@ async fn an_operation_is_followed_to_its_end() {
         (last["id"].as_str(), last["state"].as_str()),
         (Some(id.as_str()), Some("succeeded"))
     );
-    // Watching what is over gives it once.
+    // Watching a finished operation sends it once.
     let over = get(&socket, &format!("/operations/{id}/events")).await;
     assert_eq!(over.text.matches("event: operation").count(), 1);
 }

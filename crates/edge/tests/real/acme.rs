@@ -1,4 +1,4 @@
-//! Certificates from an ACME authority: Debian's pebble, on this machine.
+//! Certificates from an ACME authority: Debian's pebble, on this host.
 
 use std::{path::Path, process::Command};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const DOMAIN: &str = "claws.test";
 
-/// An authority that reaches us at these ports, and the name server it asks.
+/// An ACME authority that validates at these ports, and its DNS server.
 struct Authority {
     _pebble: Program,
     _names: Program,
@@ -67,7 +67,7 @@ impl Authority {
     }
 }
 
-/// Gets a certificate when the authority reaches us at these two ports only.
+/// Gets a certificate if the authority can validate at these two ports only.
 fn gets_a_certificate(base: u16, http: u16, https: u16) {
     let dir = tempfile::tempdir().unwrap();
     let _authority = Authority::start(dir.path(), base, http, https);
@@ -86,9 +86,9 @@ fn gets_a_certificate(base: u16, http: u16, https: u16) {
     assert!(stage.connect("nobody.claws.test").is_err());
     let log = std::fs::read_to_string(dir.path().join("pebble.log")).unwrap();
     assert!(log.contains("demo.claws.test"));
-    assert!(!log.contains("nobody.claws.test"), "the authority was not even asked");
+    assert!(!log.contains("nobody.claws.test"), "no order was sent to the authority");
 
-    // A public site tells browsers to stay with HTTPS, on pages of every origin.
+    // A public site sets HSTS, on pages of every origin.
     let page = stage.send("demo", "GET /\nAccept: text/html");
     assert_eq!(page.header("strict-transport-security"), Some("max-age=31536000"));
 }

@@ -1,4 +1,4 @@
-//! Programs that a test starts, and that end with it.
+//! Programs that a test starts; they end with it.
 
 use std::{
     fs::File,
@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take to come up.
+/// How long any start may take.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A program that is killed when it goes out of scope, also when the test panics.
 pub struct Program(Child);
 
 impl Program {
-    /// Starts it; what it prints goes to `log`.
+    /// Starts it; its output goes to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let file = File::create(log).unwrap();
         let child = command
@@ -35,21 +35,21 @@ impl Drop for Program {
     }
 }
 
-/// A program that the kernel ends with the thread that starts it, so that not even a killed
-/// test leaves one behind.
+/// A program that the kernel kills when the thread that started it ends, so that even a killed test
+/// leaves none behind.
 pub fn bound(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", program]);
     command
 }
 
-/// Waits until something listens.
+/// Waits until a port accepts connections.
 pub fn listens(port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     until(&format!("something listens at {address}"), || TcpStream::connect(address).is_ok());
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {

@@ -14,7 +14,6 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -39,7 +38,7 @@ impl Answer {
 pub struct Connection(StreamOwned<ClientConnection, TcpStream>);
 
 impl Connection {
-    /// Connects as a client that wants `name`; fails when the handshake does.
+    /// Connects with `name` as the server name; fails if the handshake fails.
     pub fn open(port: u16, name: &str) -> std::io::Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -60,7 +59,7 @@ impl Connection {
         Ok(Self(stream))
     }
 
-    /// The certificate that is served, as it is encoded.
+    /// The served certificate, DER-encoded.
     pub fn certificate(&self) -> Vec<u8> {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
     }
@@ -70,14 +69,14 @@ impl Connection {
         self.0.flush().unwrap();
     }
 
-    /// Exactly so many bytes.
+    /// Reads exactly `length` bytes.
     pub fn read(&mut self, length: usize) -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// One answer; the connection stays usable.
+    /// Reads one response; the connection stays usable.
     pub fn answer(&mut self) -> Answer {
         self.try_answer().unwrap()
     }
@@ -126,7 +125,7 @@ impl Connection {
     }
 }
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Anything;
 

@@ -1,4 +1,4 @@
-//! Who a request is from is ours to say, whatever the client sends.
+//! Only the edge sets the user of a request, whatever the client sends.
 
 use std::process::Command;
 
@@ -84,7 +84,7 @@ fn the_session_never_reaches_the_instance() {
     assert!(!text.contains(value), "{text}");
     assert_eq!(header(&text, "cookie"), Some("a=b; c=d"));
 
-    // What asks for no identity gets none, and no cookie.
+    // Requests that need no identity get neither identity nor cookie.
     for request in [
         format!("GET /healthz\nCookie: {cookie}; a=b"),
         format!(
@@ -102,7 +102,7 @@ fn the_session_never_reaches_the_instance() {
             .map(|file| std::fs::read_to_string(stage.dir.path().join(file)).unwrap())
             .concat()
     };
-    // Caddy logs a request after it has answered it.
+    // Caddy logs a request after its response.
     until("the last request is logged", || logs().contains("/telegram-webhook"));
     assert!(!logs().contains(value), "the logs carry no session");
 }

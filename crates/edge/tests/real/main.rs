@@ -1,5 +1,5 @@
-//! The edge with a real Caddy in front, a real engine behind it, and an upstream that says
-//! what it received. Everything stays on the loopback interface.
+//! The edge with a real Caddy in front, a real engine behind it, and an upstream that reports what
+//! it received. Everything stays on the loopback interface.
 //!
 //! `script/test` runs it (`-- --ignored`), because it needs `caddy` (2.11 or newer), and for the
 //! certificates `pebble`, `pebble-challtestsrv`, `openssl` and `curl`.

@@ -1,4 +1,4 @@
-//! The daemon or an instance goes away for a while.
+//! Outages of the daemon and of an instance.
 
 use std::{
     thread,
@@ -101,7 +101,7 @@ fn requests_wait_while_the_daemon_is_down() {
             format!("POST /x\nCookie: {cookie}\nOrigin: {own}\nContent-Length: 5\n\nhello"),
         ),
         ("demo.localhost", "POST /telegram-webhook\nContent-Length: 2\n\n{}".to_owned()),
-        // These have no certificate yet: the handshake waits as well.
+        // These have no certificate yet: their handshakes wait as well.
         ("localhost", "GET /".to_owned()),
         ("api.localhost", "GET /whoami".to_owned()),
     ];
@@ -117,7 +117,7 @@ fn requests_wait_while_the_daemon_is_down() {
             })
         })
         .collect();
-    // The outage itself: it lasts as long as it is said to.
+    // The outage, of a fixed duration.
     thread::sleep(down);
     stage.start_daemon();
     for request in waiting {
@@ -136,7 +136,7 @@ fn when_nothing_comes_back_a_page_says_so_and_looks_again() {
     let mut stage = Stage::new(31220);
     stage.provision("demo", InstanceState::Live);
     stage.provision("gone", InstanceState::Live);
-    // Nothing listens where the second instance should: it went away just now.
+    // The upstream of the second instance is down.
     let cookie = stage.sign_in("gone");
     let page = stage.send("gone", &format!("GET /\nAccept: text/html\nCookie: {cookie}"));
     assert_eq!((page.status, page.header("retry-after")), (502, Some("3")));
@@ -152,7 +152,7 @@ fn when_nothing_comes_back_a_page_says_so_and_looks_again() {
     };
     assert_eq!(css(&page.body), css(&expected.body), "the digest in the policy fits the page");
 
-    // Also while things break, what is secret stays out of the logs.
+    // Secrets stay out of the logs also when requests fail.
     stage.kill_daemon();
     let program = stage.send(
         "demo",

@@ -1,4 +1,4 @@
-//! The way in and out.
+//! Sign-in and sign-out.
 
 use startclaw_model::InstanceState;
 
@@ -19,7 +19,7 @@ fn a_link_signs_in_once_on_its_own_instance() {
     assert_eq!(program.header("content-type"), Some("application/problem+json"));
     assert!(stage.upstream.received().is_empty());
 
-    // Whoever only looks at the link does not use it up.
+    // Opening the link does not use it.
     let ticket = stage.login_token("demo");
     for _ in 0..3 {
         let look = stage.send("demo", &format!("GET /.startclaw/enter?ticket={ticket}"));
@@ -32,7 +32,7 @@ fn a_link_signs_in_once_on_its_own_instance() {
         assert_eq!(look.header("cache-control"), Some("no-store"));
     }
 
-    // Another instance does not take it, and does not use it up either.
+    // Another instance rejects it, and does not use it up.
     assert_eq!(stage.post_sign_in("other", &ticket, "").status, 403);
 
     let inside = stage.post_sign_in("demo", &ticket, "");
@@ -50,9 +50,9 @@ fn a_link_signs_in_once_on_its_own_instance() {
     let home = stage.send("demo", &format!("GET /\nAccept: text/html\nCookie: {cookie}"));
     assert_eq!(home.status, 200, "{home:?}");
     assert!(home.body.contains("X-Startclaw-User: alice@example.com"), "{}", home.body);
-    // The session is of one instance.
+    // The session is valid for one instance only.
     assert_eq!(stage.send("other", &format!("GET /\nCookie: {cookie}")).status, 401);
-    // Going back to the used link is no dead end for whoever is inside.
+    // A signed-in user who opens the used link again is let through.
     let back = stage.post_sign_in("demo", &ticket, &format!("Cookie: {cookie}\n"));
     assert_eq!((back.status, back.header("set-cookie")), (303, None));
 }
@@ -81,7 +81,7 @@ fn neighbours_cannot_sign_anybody_in_or_out() {
     }
     assert_eq!(stage.send("demo", &format!("GET /\nCookie: {cookie}")).status, 200);
 
-    // A new session takes the old one's place.
+    // A new session replaces the old one.
     let next = stage.post_sign_in("demo", &ticket, &format!("Cookie: {cookie}\n"));
     assert_eq!(next.status, 303);
     let next = next.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();

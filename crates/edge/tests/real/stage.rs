@@ -1,4 +1,4 @@
-//! The whole edge on one machine: Caddy, the daemon's part, an upstream.
+//! The edge on one host: Caddy, the daemon's part, an upstream.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -26,7 +26,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Everything that a test needs. `base` is the first of 20 ports that are its own.
+/// The test environment. `base` is the first of its 20 ports.
 pub struct Stage {
     daemon: Option<Daemon>,
     _caddy: Program,
@@ -79,17 +79,17 @@ impl Stage {
         stage
     }
 
-    /// The daemon comes up on the database that is there.
+    /// Starts the daemon on the existing database.
     pub fn start_daemon(&mut self) {
         self.daemon = Some(Daemon::start(self.dir.path(), &self.host, &self.settings));
     }
 
-    /// The daemon is gone at once, with all its connections, as if it were killed.
+    /// Stops the daemon at once and drops all its connections, like a kill.
     pub fn kill_daemon(&mut self) {
         self.daemon = None;
     }
 
-    /// Runs something with the engine.
+    /// Runs `f` with the engine.
     pub fn engine<T>(&self, f: impl AsyncFnOnce(&Engine) -> T) -> T {
         let daemon = self.daemon.as_ref().unwrap();
         daemon.runtime.block_on(f(&daemon.engine))
@@ -119,7 +119,7 @@ impl Stage {
         });
     }
 
-    /// A sign-in link's login token.
+    /// A login token of a new sign-in link.
     pub fn login_token(&self, name: &str) -> String {
         let name = Name::parse(name).unwrap();
         let ticket = self
@@ -133,12 +133,12 @@ impl Stage {
         format!("{name}.{}", self.settings.domain)
     }
 
-    /// The origin of an instance, as browsers write it.
+    /// The origin of an instance, as browsers format it.
     pub fn origin(&self, name: &str) -> String {
         self.settings.instance_origin(&Name::parse(name).unwrap())
     }
 
-    /// Uses a login token as the form on the sign-in page does.
+    /// Submits a login token as the form on the sign-in page does.
     pub fn post_sign_in(&self, name: &str, ticket: &str, more: &str) -> Answer {
         let body = format!("ticket={ticket}");
         let request = format!(
@@ -149,7 +149,7 @@ impl Stage {
         self.send(name, &request)
     }
 
-    /// Signs in; the cookie as a browser sends it back.
+    /// Signs in; returns the cookie as a browser sends it.
     pub fn sign_in(&self, name: &str) -> String {
         let answer = self.post_sign_in(name, &self.login_token(name), "");
         assert_eq!(answer.status, 303, "{answer:?}");
@@ -172,7 +172,7 @@ impl Stage {
         Connection::open(self.settings.https_port, host)
     }
 
-    /// A request as it goes over the wire.
+    /// The bytes of a request.
     pub fn bytes(&self, host: &str, request: &str) -> Vec<u8> {
         let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
         let mut lines = head.lines();
@@ -186,7 +186,7 @@ impl Stage {
     }
 }
 
-/// The daemon's part of the edge, on threads of its own so that it can die alone.
+/// The daemon's part of the edge, on its own threads so that it can be killed alone.
 struct Daemon {
     engine: Engine,
     runtime: Runtime,
@@ -247,12 +247,12 @@ impl Drop for Daemon {
     }
 }
 
-/// Stands in for the API: it says which address its rate limit would count.
+/// Replaces the API: it returns the address that its rate limit would count.
 async fn whoami(headers: HeaderMap) -> String {
     client_address(&headers).map_or_else(|| "nobody".to_owned(), |ip| ip.to_string())
 }
 
-/// A simulated host whose instances listen where the test's upstreams do.
+/// A simulated host whose instances listen on the ports of the test's upstreams.
 #[derive(Clone)]
 pub struct FixedHost {
     pub inner: SimulatedHost,

@@ -1,4 +1,4 @@
-//! What people and programs get when an instance is not up, and who gets nothing at all.
+//! Responses while an instance is not live, and unknown host names.
 
 use std::{
     io::{Read, Write},
@@ -20,9 +20,9 @@ fn an_instance_that_is_not_up_says_so() {
     assert_eq!((page.status, page.header("retry-after")), (503, Some("2")));
     assert!(page.body.contains("slow is starting") && page.body.contains("refresh"));
     let telegram = stage.send("slow", "POST /telegram-webhook\nContent-Length: 2\n\n{}");
-    assert_eq!(telegram.status, 503, "so that Telegram delivers again");
+    assert_eq!(telegram.status, 503, "so that Telegram retries");
     assert_eq!(telegram.header("content-type"), Some("application/problem+json"));
-    // Signing in works before it is up.
+    // Sign-in works before the instance is live.
     let cookie = stage.sign_in("slow");
     assert_eq!(stage.send("slow", &format!("GET /\nCookie: {cookie}")).status, 503);
 
@@ -51,7 +51,7 @@ fn only_names_that_exist_get_a_certificate_and_an_answer() {
     for unknown in ["nobody.localhost", "a.demo.localhost", "www.localhost", "elsewhere.example"] {
         assert!(stage.connect(unknown).is_err(), "{unknown}");
     }
-    // The name in the handshake is the name in the request.
+    // The server name of the handshake must match the Host header.
     let mut connection = stage.connect("demo.localhost").unwrap();
     connection.write(&stage.bytes("localhost", "GET /"));
     assert_eq!(connection.answer().status, 421);
@@ -139,7 +139,7 @@ fn http_leads_to_https_and_the_platform_has_its_own_pages() {
         assert_eq!(stage.send_to("localhost", &format!("GET {path}")).status, 404, "{path}");
         assert_eq!(stage.send_to("api.localhost", &format!("GET {path}")).status, 404, "{path}");
     }
-    // The API sees the client's address as Caddy saw it, whatever the client says.
+    // The API sees the client's address as seen by Caddy, whatever the client sends.
     let api = stage
         .send_to("api.localhost", "GET /whoami\nX-Forwarded-For: 6.6.6.6\nForwarded: for=6.6.6.6");
     assert_eq!((api.status, api.body.as_str()), (200, "127.0.0.1"));

@@ -1,5 +1,5 @@
-//! Requests that are refused before their body was read: the client gets the refusal, and never
-//! Caddy's 502.
+//! Requests that are rejected before their body was read: the client gets the rejection, never a
+//! 502 of Caddy.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn a_refusal_reaches_the_client_whatever_the_body() {
         for _ in 0..20 {
             let mut connection = stage.connect(&api).unwrap();
             connection.write(&stage.bytes(&api, &head));
-            // The head goes to the daemon first, and the body after it.
+            // The head is sent to the daemon first, then the body.
             for piece in vec![b'x'; length].chunks(50_000) {
                 connection.write(piece);
             }
@@ -35,7 +35,7 @@ fn a_body_that_does_not_arrive_does_not_keep_the_refusal_back() {
     let answer = connection.answer();
     assert_eq!(answer.status, 405, "{answer:?}");
     assert_eq!(answer.header("connection"), Some("close"));
-    assert_eq!(answer.header("x-startclaw-unread"), None, "that is between Caddy and us");
+    assert_eq!(answer.header("x-startclaw-unread"), None, "this header is internal");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 

@@ -1,5 +1,5 @@
-//! What stands in for a container: it answers each request with what it received, and echoes
-//! what comes after an upgrade.
+//! Replaces a container: it answers each request with what it received, and echoes data after an
+//! upgrade.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,7 +22,7 @@ impl Upstream {
             for stream in listener.incoming().flatten() {
                 let received = received.clone();
                 std::thread::spawn(move || {
-                    // A connection that breaks off is the end of it.
+                    // A connection that breaks ends here.
                     let _ = serve(&stream, &received);
                 });
             }
@@ -30,7 +30,7 @@ impl Upstream {
         upstream
     }
 
-    /// The requests so far: request line and headers.
+    /// The requests received so far: request line and headers.
     pub fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }

@@ -1,5 +1,5 @@
-//! `/confirm/TOKEN`: shows that an address is somebody's. Opening the link does nothing yet,
-//! because mail filters open links too.
+//! `/confirm/TOKEN`: confirms an e-mail address. Opening the link does nothing yet, because mail
+//! filters open links too.
 
 use axum::{
     extract::{Path, State},

@@ -1,4 +1,4 @@
-//! `/account/delete`: what goes, what is kept until when, and the password to confirm.
+//! `/account/delete`: what is deleted, what is kept until when, and the password to confirm.
 
 use askama::Template;
 use axum::{

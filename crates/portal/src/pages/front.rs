@@ -1,4 +1,4 @@
-//! `/`: what this is.
+//! `/`: the front page.
 
 use askama::Template;
 use axum::{extract::State, response::Response};

@@ -1,4 +1,4 @@
-//! `/instances/NAME`: how it is, and what can be done with it.
+//! `/instances/NAME`: the state of an instance, and its actions.
 
 use askama::Template;
 use axum::{
@@ -24,7 +24,7 @@ use crate::{
     pages::new::given,
 };
 
-/// Events on the page.
+/// Events shown.
 const EVENTS: u32 = 12;
 
 #[derive(Template)]
@@ -93,7 +93,7 @@ struct SecretRow {
     error: Option<String>,
 }
 
-/// A backup, in a row or on the page that brings it back.
+/// A backup, in the list or on the page that restores it.
 pub(crate) struct SnapshotRow {
     pub id: String,
     pub time: String,
@@ -122,18 +122,18 @@ pub(crate) async fn show(
     Ok(page(&whole(&portal, &own, done.notice(), None).await?))
 }
 
-/// Only how it is; the page asks for it every few seconds.
+/// Only the state; the page polls it every few seconds.
 pub(crate) async fn state(own: OwnedInstance) -> Answer {
     let open = newest_open(&own).await?;
     Ok(page(&StatePart { state: state_of(&own.instance, open.as_ref()) }))
 }
 
-/// Only the charts.
 pub(crate) async fn charts(own: OwnedInstance) -> Response {
     page(&ChartsPart { charts: charts_of(&own) })
 }
 
-/// Into the instance, without another prompt: a login token that ends with this session.
+/// Opens the instance without another sign-in: redirects with a login token that ends with this
+/// session.
 pub(crate) async fn open(own: OwnedInstance) -> Answer {
     let session = Some(own.user.signed_in().session.hash.clone());
     let ticket = own.engine().create_login_token(&own.user.actor(), own.name(), session).await;
@@ -156,7 +156,7 @@ pub(crate) async fn undo(own: OwnedInstance) -> Answer {
     follow(&own, asked)
 }
 
-/// Replaces a key, which is never shown again.
+/// Replaces a secret; its value is never shown.
 pub(crate) async fn secrets(
     State(portal): State<Portal>,
     own: OwnedInstance,
@@ -177,7 +177,7 @@ pub(crate) async fn secrets(
     Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
-/// On to where one sees it happen.
+/// Redirects to the page of the operation.
 pub(crate) fn follow(own: &OwnedInstance, asked: Result<Operation, EngineError>) -> Answer {
     let operation = asked.map_err(|e| own.refuse(e))?;
     Ok(go(&format!("/operations/{}", operation.id)))
@@ -270,14 +270,14 @@ fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
         }),
         say: match instance.state {
             InstanceState::Live => format!("{name} is live"),
-            InstanceState::Failing => format!("{name} does not come up"),
+            InstanceState::Failing => format!("{name} does not start"),
             InstanceState::Removing => format!("{name} is being removed"),
             InstanceState::Starting | InstanceState::Unknown => format!("{name} is starting"),
         },
     }
 }
 
-/// The newest operation that is not over.
+/// The newest unfinished operation.
 async fn newest_open(own: &OwnedInstance) -> Result<Option<Operation>, Rejection> {
     let all = own.engine().own_operations(own.name(), 5).await.map_err(|e| own.refuse(e))?;
     Ok(all.into_iter().find(|o| !o.state.is_over()))
@@ -324,7 +324,6 @@ async fn secret_rows(
     Ok(names.into_iter().map(row).collect())
 }
 
-/// A backup as people are shown it.
 pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
     SnapshotRow {
         id: snapshot.id.to_string(),
@@ -349,7 +348,7 @@ fn kept(portal: &Portal) -> String {
     format!("Every night at {} UTC, kept for {} days.", backup.at, backup.keep_days)
 }
 
-/// What a step of an instance's operation is called; for the admin's lists.
+/// The label of the current step of an operation, for the admin's lists.
 pub(crate) fn step_label(operation: &Operation) -> String {
     operation.steps.last().map_or_else(|| "queued".to_owned(), |step| operation::label(&step.name))
 }

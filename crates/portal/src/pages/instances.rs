@@ -1,4 +1,4 @@
-//! `/instances`: a person's instances.
+//! `/instances`: the user's instances.
 
 use askama::Template;
 use axum::extract::{Query, State};
@@ -71,13 +71,13 @@ fn card(instance: &InstanceStatus) -> InstanceCard {
     }
 }
 
-/// The host in an instance's address.
+/// The host of an instance's address.
 pub(crate) fn host_of(url: &str) -> String {
     let bare = url.trim_start_matches("https://");
     bare.split([':', '/']).next().unwrap_or(bare).to_owned()
 }
 
-/// What an account has of what it may have.
+/// The usage of an account's quota.
 pub(crate) fn meters(info: &AccountInfo) -> Vec<Meter> {
     let (used, may) = (info.usage, info.quota);
     vec![

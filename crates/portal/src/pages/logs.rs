@@ -1,4 +1,4 @@
-//! `/instances/NAME/logs`: the log, as it grows.
+//! `/instances/NAME/logs`: the log, followed live.
 
 use askama::Template;
 use axum::extract::State;
@@ -14,9 +14,9 @@ use crate::{
     stream::{piece, stream as respond},
 };
 
-/// Lines that are there at first.
+/// Lines shown at first.
 const LINES: usize = 200;
-/// Lines sent at once at most.
+/// Maximum number of lines in one event.
 const AT_ONCE: usize = 256;
 
 #[derive(Template)]
@@ -38,7 +38,7 @@ struct Lines {
 pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: LINES, follow: false };
     let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
-    // A log that cannot be read to its end is shown as far as it can.
+    // If reading the log fails midway, the lines before the failure are shown.
     let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
     Ok(page(&Logs {
         site: portal.site(Some(&own.user)),
@@ -49,7 +49,7 @@ pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> An
     }))
 }
 
-/// New lines as they come.
+/// Streams new lines.
 pub(crate) async fn stream(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: 0, follow: true };
     let guard = own.open_stream().await?;

@@ -1,4 +1,4 @@
-//! The pages, one a file.
+//! The pages, one per file.
 
 pub(crate) mod account;
 pub(crate) mod admin;
@@ -20,14 +20,14 @@ pub(crate) mod telegram;
 
 use serde::Deserialize;
 
-/// What was done, in the address of the page that one is sent back to.
+/// The result of a change, as a keyword in the address of the page redirected to.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Done {
     done: Option<String>,
 }
 
 impl Done {
-    /// What the page says of it.
+    /// The message for it.
     pub fn notice(&self) -> Option<crate::frame::Notice> {
         crate::frame::Notice::after(self.done.as_deref())
     }

@@ -1,4 +1,4 @@
-//! `/new`: from nothing to an OpenClaw of one's own, in three short steps.
+//! `/new`: creates an instance, in three steps.
 
 use askama::Template;
 use axum::{
@@ -130,7 +130,7 @@ pub(crate) async fn make(
     }
 }
 
-/// Puts what the engine says beside the field that it is about.
+/// Puts an error of the engine beside the field that it is about.
 fn place(form: &mut NewForm, e: &EngineError) -> (Option<StatusCode>, Option<Notice>) {
     let text = sentence(&e.to_string());
     let status = match e {
@@ -177,7 +177,7 @@ impl FormData {
 }
 
 impl FormData {
-    /// An open bot is an explicit choice, and one without a bot chooses nothing.
+    /// A bot is open only if the user chose so and gave a bot token.
     fn access(&self) -> TelegramAccess {
         let bot = self.telegram.as_ref().is_some_and(|t| !t.expose().trim().is_empty());
         match self.telegram_open.is_some() && bot {
@@ -187,7 +187,7 @@ impl FormData {
     }
 }
 
-/// A secret that was typed, without the spaces that a paste brings along; none when empty.
+/// A secret from a form, trimmed of pasted whitespace; `None` if empty.
 pub(crate) fn given(secret: Option<Secret>) -> Option<Secret> {
     let text = secret?.expose().trim().to_owned();
     (!text.is_empty()).then(|| Secret::new(text))
@@ -211,7 +211,7 @@ async fn render_form(
     })
 }
 
-/// Whether a name can be had.
+/// Whether a name is available.
 pub(crate) async fn name(
     State(portal): State<Portal>,
     user: CurrentUser,
@@ -231,7 +231,7 @@ pub(crate) async fn name(
     feedback("good", format!("{name}.{} is free.", portal.settings.domain))
 }
 
-/// Whether a provider takes a key.
+/// Whether a provider accepts a key.
 pub(crate) async fn key(
     State(portal): State<Portal>,
     _: CurrentUser,
@@ -251,7 +251,7 @@ pub(crate) async fn key(
     }
 }
 
-/// Whether Telegram knows a bot.
+/// Whether Telegram knows a bot token.
 pub(crate) async fn telegram(
     State(portal): State<Portal>,
     _: CurrentUser,

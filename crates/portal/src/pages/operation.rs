@@ -1,4 +1,4 @@
-//! `/operations/ID`: what was asked for happens before one's eyes.
+//! `/operations/ID`: the live progress of an operation.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     stream::{piece, stream},
 };
 
-/// Changes that come closer together than this are shown as one.
+/// Changes within this time are sent as one.
 const PACE: Duration = Duration::from_millis(150);
 
 #[derive(Template)]
@@ -83,7 +83,7 @@ pub(crate) async fn show(State(portal): State<Portal>, own: VisibleOperation) ->
     }))
 }
 
-/// The steps as they go, until it is over.
+/// Streams the steps until the operation is finished.
 pub(crate) async fn events(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
     let engine = own.engine().clone();
     let guard = own.open_stream().await?;
@@ -108,7 +108,7 @@ pub(crate) async fn events(State(portal): State<Portal>, own: VisibleOperation) 
     Ok(stream(&portal, guard, pieces.flat_map(futures::stream::iter)))
 }
 
-/// What an operation is called.
+/// The title of an operation.
 pub(crate) fn title(operation: &Operation) -> String {
     let name = &operation.name;
     match operation.kind {
@@ -146,7 +146,7 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
     let steps = rows(operation);
     let now = operation.steps.last().filter(|_| !over).map(|s| label(&s.name));
     let live = state == Some(InstanceState::Live);
-    // What is said of the instance at the end of what brings it up.
+    // Announce the instance as live at the end of an operation that starts it.
     let removes = matches!(operation.kind, OperationKind::Deprovision | OperationKind::Drill);
     let say = match operation.state {
         OperationState::Succeeded if live && !removes => format!("{} is live", operation.name),
@@ -169,13 +169,13 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
     }
 }
 
-/// The steps that were, and those that are still to come, so that the list keeps its height.
+/// The steps so far, and the expected ones, so that the list keeps its height.
 fn rows(operation: &Operation) -> Vec<StepRow> {
     let mut rows: Vec<_> = operation.steps.iter().map(row).collect();
     if !operation.state.is_over() {
         let done = |name: &&&str| !operation.steps.iter().any(|s| s.name == **name);
         let expected = expected(operation.kind);
-        // What comes before the step at hand and was not needed is not coming any more.
+        // Expected steps before the current one were skipped and will not run.
         let at = operation.steps.last().and_then(|s| expected.iter().position(|e| *e == s.name));
         let rest = expected.iter().skip(at.map_or(0, |at| at + 1)).filter(done);
         rows.extend(rest.map(|name| StepRow {
@@ -246,7 +246,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A step in plain words.
+/// The label of a step.
 pub(crate) fn label(step: &str) -> String {
     match step {
         "queue" => "Waiting for a boot slot",
@@ -292,10 +292,10 @@ fn next(operation: &Operation) -> &'static str {
             "Retrying automatically. Its page shows the last log lines; a wrong key can be replaced there."
         }
         OperationKind::Restore if copy => {
-            "The instance that the backup is of was not changed. This one is new and had no data before: remove it if it does not come up, or try another backup."
+            "The instance that was backed up was not changed. This one is new and had no data before: remove it if it does not start, or try another backup."
         }
         OperationKind::Restore => {
-            "The data that it had before were not changed. Try another backup, or ask the operator of this platform."
+            "The data that it had before were not changed. Try another backup, or contact the operator of this platform."
         }
         OperationKind::Backup => "Retried tonight. Existing backups are not affected.",
         OperationKind::Drill => "The instance was not affected. Your administrator was notified.",

@@ -20,7 +20,7 @@ use crate::{
     error::sentence,
 };
 
-/// A body that was sent as JSON.
+/// A JSON body.
 pub(crate) struct Body<T>(T);
 
 impl<T: DeserializeOwned> FromRequest<Portal> for Body<T> {
@@ -29,19 +29,19 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Body<T> {
     async fn from_request(request: Request, portal: &Portal) -> Result<Self, Response> {
         match Json::<T>::from_request(request, portal).await {
             Ok(Json(body)) => Ok(Self(body)),
-            Err(_) => Err(problem(StatusCode::BAD_REQUEST, "That could not be read. Try again.")),
+            Err(_) => Err(problem(StatusCode::BAD_REQUEST, "Invalid request. Try again.")),
         }
     }
 }
 
-/// What a new passkey is to be called.
+/// The name of a new passkey.
 #[derive(Deserialize)]
 pub(crate) struct Label {
     #[serde(default)]
     name: String,
 }
 
-/// The label travels in the cookie, behind the ceremony's id: it comes back when the key is made.
+/// The label is stored in the cookie, after the ceremony's id, until the passkey is registered.
 fn began(ceremony: &Ceremony, label: &str) -> Response {
     let value = format!("{}.{}", ceremony.id, hex(label.trim()));
     let mut response = Json(&ceremony.options).into_response();
@@ -109,7 +109,7 @@ pub(crate) async fn finish_sign_in(
 fn refused(e: &AccountError) -> Response {
     let status = match e {
         AccountError::Inside(inside) => {
-            tracing::error!(error = ?inside, "a passkey could not be used");
+            tracing::error!(error = ?inside, "cannot use a passkey");
             StatusCode::INTERNAL_SERVER_ERROR
         }
         AccountError::Busy => StatusCode::SERVICE_UNAVAILABLE,

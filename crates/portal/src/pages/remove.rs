@@ -1,4 +1,4 @@
-//! `/instances/NAME/remove`: its name typed again, and it goes.
+//! `/instances/NAME/remove`: removes an instance, confirmed by typing its name.
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode};

@@ -1,4 +1,4 @@
-//! `/reset`: a new password, by a link.
+//! `/reset`: sets a new password by a link.
 
 use askama::Template;
 use axum::{
@@ -62,7 +62,7 @@ pub(crate) async fn show(State(portal): State<Portal>) -> Response {
     page(&asked(&portal, false, Field::default(), None))
 }
 
-/// The answer is the same for every address, and does not wait for the mail.
+/// The response is the same for every address, and does not wait for the mail.
 pub(crate) async fn ask(
     State(portal): State<Portal>,
     visitor: MaybeUser,

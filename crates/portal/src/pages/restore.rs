@@ -1,4 +1,4 @@
-//! `/instances/NAME/restore/SNAPSHOT`: what will happen, and then it does.
+//! `/instances/NAME/restore/SNAPSHOT`: describes what a restore does, and requests it.
 
 use askama::Template;
 use axum::extract::{Path, State};

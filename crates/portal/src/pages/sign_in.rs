@@ -43,7 +43,7 @@ pub(crate) struct Next {
 }
 
 impl Next {
-    /// Where they wanted to go, if that is a page of ours.
+    /// The page to redirect to, if it is one of the portal.
     pub fn path(&self) -> String {
         next_or_home(&self.next)
     }
@@ -78,7 +78,7 @@ pub(crate) async fn sign_in(
     let device = cookie::read(&headers, cookie::DEVICE);
     match accounts.sign_in(&form.email, &form.password, device, &visitor.origin).await {
         Ok(fresh) => {
-            // A new session takes the old one's place, so that none is left behind.
+            // A new session replaces the old one, so that none is left behind.
             if let Some(old) = visitor.user() {
                 accounts.sign_out(old.signed_in()).await.map_err(|e| portal.refuse(e, None))?;
             }
@@ -96,8 +96,8 @@ pub(crate) async fn sign_in(
     }
 }
 
-/// Ends the session and those in instances that were entered from it, and has the browser forget
-/// what our pages stored.
+/// Ends the session and the instance sessions opened from it, and clears what the browser stored
+/// for the portal.
 pub(crate) async fn sign_out(user: CurrentUser) -> Answer {
     let ended = user.accounts().sign_out(user.signed_in()).await;
     ended.map_err(|e| user.refuse(e))?;

@@ -1,4 +1,4 @@
-//! `/sign-up`, and `/invite/TOKEN`, which is the same for whoever has an invitation.
+//! `/sign-up`, and `/invite/TOKEN`, the same form with an invitation.
 
 use askama::Template;
 use axum::{

@@ -1,4 +1,4 @@
-//! `/instances/NAME/telegram`: whether the bot is connected, who can write to it, and who asks to.
+//! `/instances/NAME/telegram`: the connection of the bot, its approved users, and access requests.
 
 use askama::Template;
 use axum::{
@@ -21,7 +21,7 @@ use crate::{
     labels,
 };
 
-/// User ids that are listed.
+/// User ids shown.
 const SHOWN: usize = 50;
 
 #[derive(Template)]
@@ -67,7 +67,7 @@ pub(crate) async fn approve(
     own: OwnedInstance,
     Sent(sent): Sent<Approve>,
 ) -> Answer {
-    // What is no number is refused by the engine with the same words as a wrong one.
+    // The engine rejects what is not a number with the same message as an invalid id.
     let user = sent.user.trim().parse().unwrap_or(0);
     let done = own.engine().approve_telegram(&own.user.actor(), own.name(), user).await;
     answer(&portal, &own, done, "approved").await

@@ -1,4 +1,4 @@
-//! What an attacker tries, from a sibling subdomain or from nowhere.
+//! Attacks, from a sibling subdomain and from unauthenticated clients.
 
 use crate::test_platform::{PASSWORD, SITE, TestPlatform};
 
@@ -31,7 +31,7 @@ async fn no_other_origin_changes_anything() {
             assert_eq!(answer.status, 403, "{path} {headers:?}");
         }
     }
-    assert_eq!(alice.get("/instances").await.status, 200, "nobody was signed out");
+    assert_eq!(alice.get("/instances").await.status, 200, "no session was ended");
     assert_eq!(platform.engine.operations(None, 100).await.unwrap().len(), 1);
 }
 
@@ -79,7 +79,8 @@ async fn signing_in_leads_to_our_own_pages_only() {
     }
 }
 
-/// Where no mail can show whose an address is, somebody else's address is quickly typed.
+/// Without mail, an address is never confirmed, and a user can sign up with another person's
+/// address.
 #[tokio::test]
 async fn an_address_that_nobody_confirmed_gets_nothing_that_is_made_for_it() {
     let platform = TestPlatform::new().await;
@@ -126,6 +127,6 @@ async fn guesses_slow_strangers_and_not_the_owner() {
     }
     assert!(slowed.is_some_and(|n| n <= 20), "{slowed:?}");
     let right = [("email", "alice@example.com"), ("password", PASSWORD)];
-    assert_eq!(stranger.post("/sign-in", &right).await.status, 429, "also with the right one");
+    assert_eq!(stranger.post("/sign-in", &right).await.status, 429, "even with the right password");
     assert_eq!(owner.post("/sign-in", &right).await.location(), "/instances");
 }

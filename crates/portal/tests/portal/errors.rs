@@ -1,4 +1,4 @@
-//! What is said when something is wrong: what, and what to do.
+//! Error messages: what is wrong, and what to do.
 
 use axum::{body::Body, http::Method};
 
@@ -29,7 +29,7 @@ async fn a_refused_form_says_what_is_wrong_beside_the_field() {
         assert_eq!(refused.status, 422, "{form:?}");
         refused.has(says);
     }
-    assert!(platform.engine.operations(None, 10).await.unwrap().is_empty(), "nothing half-made");
+    assert!(platform.engine.operations(None, 10).await.unwrap().is_empty(), "no partial instance");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The pages over a simulated host: who may see what, and what is said.
+//! The portal over a simulated host: access control, and what pages show.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attacks;

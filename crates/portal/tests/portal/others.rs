@@ -1,11 +1,11 @@
-//! What is somebody else's is not there: tried at every address, as another account, as a
-//! stranger, and for the admin's pages as somebody who is none.
+//! Access control at every address: as another account, as a signed-out client, and for the admin
+//! pages as an account without admin rights.
 
 use startclaw_model::Name;
 
 use crate::test_platform::{Browser, Page, TestPlatform};
 
-/// Every address about an instance, an operation, or an account, with its method.
+/// Every address about an instance, an operation or an account, with its method.
 struct Everything {
     instance: Vec<(&'static str, String)>,
     personal: Vec<(&'static str, String)>,
@@ -114,7 +114,7 @@ async fn another_account_finds_nothing_at_any_address_and_changes_nothing() {
         assert_eq!(ask(&bob, method, path).await.status, 403, "{method} {path}");
     }
     assert_eq!(state(&platform).await, before);
-    assert_eq!(alice.get("/account").await.status, 200, "alice is signed in still");
+    assert_eq!(alice.get("/account").await.status, 200, "alice is still signed in");
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_stranger_is_asked_to_sign_in_at_every_address() {
     let stranger = platform.browser();
     for (method, path) in all.instance.iter().chain(&all.personal).chain(&all.admin) {
         let answer = ask(&stranger, method, path).await;
-        // What speaks JSON is asked for a body before it is asked who.
+        // JSON endpoints check the body before the session.
         let json = path.contains("passkeys/") && !path.ends_with("remove");
         let asked = answer.location().starts_with("/sign-in") || (json && answer.status == 400);
         assert!(asked, "{method} {path}: {answer:?}");
@@ -136,7 +136,7 @@ async fn a_stranger_is_asked_to_sign_in_at_every_address() {
     assert_eq!(wanted.location(), "/sign-in?next=/instances/alice");
 }
 
-/// What could have been changed.
+/// The state that a request could have changed.
 async fn state(platform: &TestPlatform) -> (String, usize, usize) {
     let name = Name::parse("alice").unwrap();
     let status = platform.engine.status(&name).await.unwrap();

@@ -1,4 +1,4 @@
-//! What every page keeps to.
+//! Headers and rules of every page.
 
 use crate::test_platform::TestPlatform;
 

@@ -1,4 +1,4 @@
-//! What the portal say of a Telegram bot, and how its owner approves who writes to it.
+//! What the portal shows of a Telegram bot, and how its owner approves users.
 
 use serde_json::{Value, json};
 use startclaw_model::Timestamp;
@@ -9,7 +9,7 @@ fn answer(payload: &Value) -> String {
     json!({ "ok": true, "payload": payload }).to_string()
 }
 
-/// Sets what the gateway answers.
+/// Sets the answers of the gateway.
 fn says(platform: &TestPlatform, probe: &Value, telegram: &Value) {
     let account = json!({ "probe": probe });
     let config = json!({ "hash": "h1", "config": { "channels": { "telegram": telegram } } });

@@ -1,4 +1,4 @@
-//! A platform in memory with its pages, and browsers that look at them.
+//! A platform in memory with its portal, and browsers.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ pub const SITE: &str = "https://claws.example:8443";
 pub const PASSWORD: &str = "four words in a row";
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A platform that boots instances in a few milliseconds; everybody can sign up.
+/// A platform that boots instances in a few milliseconds; sign-up is open.
 pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
@@ -91,7 +91,7 @@ impl TestPlatform {
         Browser { platform: self, jar: Mutex::default() }
     }
 
-    /// A browser in which somebody has signed up.
+    /// A browser of a new account.
     pub async fn person(&self, email: &str) -> Browser<'_> {
         let browser = self.browser();
         let form = [("email", email), ("password", PASSWORD)];
@@ -100,7 +100,7 @@ impl TestPlatform {
         browser
     }
 
-    /// A browser in which an admin has signed in.
+    /// A browser of an admin.
     pub async fn admin(&self) -> Browser<'_> {
         let browser = self.person("root@example.com").await;
         let account = self.account("root@example.com").await;
@@ -108,7 +108,7 @@ impl TestPlatform {
         browser
     }
 
-    /// An instance that is made at the command line, for an owner and no account.
+    /// An instance created on the command line, for an owner without an account.
     pub async fn provision(&self, name: &str, owner: &str) {
         let request = ProvisionRequest {
             name: Name::parse(name).unwrap(),
@@ -138,7 +138,7 @@ impl TestPlatform {
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {
@@ -148,7 +148,7 @@ pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-/// What a page answered.
+/// The response of a page.
 #[derive(Debug)]
 pub struct Page {
     pub status: StatusCode,
@@ -191,7 +191,7 @@ impl Browser<'_> {
         self.send(Method::GET, path, &[("accept", "text/html")], Body::empty()).await
     }
 
-    /// Posts a form, as a page of ours does.
+    /// Posts a form, as a page of the portal does.
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Page {
         self.post_with(path, form, &[("origin", SITE), ("sec-fetch-site", "same-origin")]).await
     }

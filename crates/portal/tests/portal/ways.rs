@@ -1,4 +1,4 @@
-//! The ways that people take.
+//! User journeys.
 
 use startclaw_accounts::SignUp;
 use startclaw_model::{Actor, Email, InstanceState, Name};
@@ -234,7 +234,7 @@ async fn an_admin_looks_after_everybody() {
     let form = [("email", "alice@example.com"), ("password", PASSWORD)];
     alice.post("/sign-in", &form).await.has("suspended");
     let still = platform.engine.status(&Name::parse("alice").unwrap()).await.unwrap();
-    assert_eq!(still.state, InstanceState::Live, "its instances go on");
+    assert_eq!(still.state, InstanceState::Live, "its instances keep running");
     admin.post(&format!("{page}/unsuspend"), &[]).await;
     assert_eq!(alice.post("/sign-in", &form).await.location(), "/instances");
 

@@ -216,7 +216,7 @@ async fn delete(
     yes: bool,
 ) -> anyhow::Result<()> {
     if !yes {
-        // Also says that there is no such account before asking anything.
+        // Also fails for an unknown account before asking.
         let account = find(client, email).await?;
         confirm(email, account.usage.instances)?;
     }
@@ -231,7 +231,7 @@ async fn delete(
     }
 }
 
-/// One account of the list: the API has no other way to look at one.
+/// One account of the list: the API has no route for a single one.
 async fn find(client: &Client, email: &Email) -> anyhow::Result<wire::Account> {
     let found = client.accounts().await?.into_iter().find(|account| account.email == *email);
     let text = || format!("account {email} not found; see: startclaw accounts list");
@@ -244,7 +244,7 @@ fn confirm(email: &Email, instances: u32) -> anyhow::Result<()> {
         n => format!("deletes {email} and {}, after a final backup of each.", counted(n)),
     };
     if !secret_input::can_ask() {
-        let text = format!("this {what} Say so with --yes");
+        let text = format!("this {what} Confirm with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();
@@ -265,7 +265,7 @@ fn counted(instances: u32) -> String {
 }
 
 fn go(instances: u32) -> String {
-    format!("{} {}", counted(instances), if instances == 1 { "goes" } else { "go" })
+    format!("{} {}", counted(instances), if instances == 1 { "is removed" } else { "are removed" })
 }
 
 fn print_account(globals: &Globals, account: &wire::Account, what: &str) -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ impl Backup {
         }
     }
 
-    /// All are asked for first: the daemon bounds how many run in parallel.
+    /// Requests all backups first: the daemon limits how many run in parallel.
     async fn every(&self, globals: &Globals, client: &Client) -> anyhow::Result<()> {
         let mut operations = Vec::new();
         for instance in client.status(None).await? {
@@ -90,9 +90,9 @@ impl Backups {
             Listing::new(&["ID", "TAKEN (UTC)", "AGE", "FILES", "SIZE", "NEW", "WHERE"]);
         for b in &backups {
             let (place, shade) = match (b.stored, b.local) {
-                (true, true) => ("bucket, here", None),
+                (true, true) => ("bucket, local", None),
                 (true, false) => ("stored", None),
-                (false, _) => ("here, to be sent", Some(Tint::Middling)),
+                (false, _) => ("local, upload pending", Some(Tint::Middling)),
             };
             let taken = b.taken_at.to_string();
             table.row([

@@ -36,7 +36,7 @@ impl Deprovision {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let client = connect::client(globals)?;
         if !self.yes {
-            // Also says that there is no such instance before asking anything.
+            // Also fails for an unknown instance before asking.
             client.status(Some(&self.name)).await?;
             confirm(&self.name, self.what())?;
         }
@@ -54,7 +54,7 @@ impl Deprovision {
         .await
     }
 
-    /// What goes, and whether there is a way back.
+    /// What is removed, and whether it can be undone.
     fn what(&self) -> &'static str {
         match (self.purge, self.no_backup) {
             (true, _) => "and all its data and backups. This cannot be undone.",
@@ -66,7 +66,7 @@ impl Deprovision {
 
 fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
     if !secret_input::can_ask() {
-        let text = format!("this removes {name} {what} Say so with --yes");
+        let text = format!("this removes {name} {what} Confirm with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();

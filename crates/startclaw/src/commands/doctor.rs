@@ -22,7 +22,7 @@ pub async fn run(globals: &Globals) -> anyhow::Result<()> {
             findings.insert(0, Check::ok("daemon", format!("answers at {}", client.place())));
             findings
         }
-        // On its own machine, doctor works without the daemon too: then it is needed most.
+        // On the host itself, doctor also works without the daemon: that is when it is needed most.
         Err(e) if e.cause == Cause::Unreachable && globals.api.is_none() => here(globals, &e).await,
         Err(e) => return Err(e.into()),
     };
@@ -41,21 +41,21 @@ pub async fn run(globals: &Globals) -> anyhow::Result<()> {
     }
 }
 
-/// What can be checked without the daemon.
+/// The checks that need no daemon.
 async fn here(globals: &Globals, e: &ClientError) -> Vec<Check> {
     let mut findings = vec![Check::error("daemon", e.message.clone(), hint(&e.message))];
     if !rustix::process::geteuid().is_root() {
-        // Every other check would fail for want of rights, and advise what does not help.
+        // Without root, every other check would fail and suggest a fix that does not help.
         findings.push(Check::error(
             "rights",
-            "the checks of this machine need the rights of root",
+            "the checks of this host need root",
             "sudo startclaw doctor",
         ));
         return findings;
     }
     let settings = match Settings::load(globals.config.as_deref()) {
         Ok(settings) => {
-            findings.push(Check::ok("configuration", "can be used"));
+            findings.push(Check::ok("configuration", "is valid"));
             settings
         }
         Err(e) => {

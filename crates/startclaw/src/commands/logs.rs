@@ -22,10 +22,10 @@ pub struct Logs {
     /// The instance
     #[arg(value_parser = name)]
     name: Name,
-    /// Go on with new lines as they come
+    /// Follow the log
     #[arg(long, short)]
     follow: bool,
-    /// The last so many lines
+    /// Number of last lines to show
     #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     tail: u32,
 }

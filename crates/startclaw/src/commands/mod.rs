@@ -1,4 +1,4 @@
-//! One file a verb.
+//! The commands, one file each.
 
 pub mod accounts;
 pub mod backup;
@@ -35,7 +35,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Does what was asked.
+/// Runs a command.
 pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
     let g = &globals;
     match command {
@@ -63,18 +63,18 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Caddyfile(it) => it.run(g),
         Command::Completions { shell } => completions::run(shell),
         Command::Reference => reference::run(),
-        Command::BackupWorker => unreachable!("main does it, without a runtime"),
+        Command::BackupWorker => unreachable!("handled in main, without a runtime"),
         Command::Unfreeze(it) => it.run().await,
     }
 }
 
-/// The configuration; what is wrong with it is a matter of usage.
+/// Loads the configuration; an invalid one is a usage error.
 fn settings(globals: &Globals) -> anyhow::Result<Settings> {
     Settings::load(globals.config.as_deref())
         .map_err(|e| Failure::new(Exit::Usage, format!("{e:#}")).into())
 }
 
-/// A name on the command line.
+/// Parses an instance name.
 fn name(text: &str) -> Result<Name, String> {
     Name::parse(text).map_err(|e| e.to_string())
 }

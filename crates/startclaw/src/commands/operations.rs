@@ -60,7 +60,7 @@ impl Operations {
     }
 }
 
-/// Why it failed, or the step it is at.
+/// The error, or the current step.
 fn remark(o: &Operation) -> String {
     match (&o.error, o.steps.last()) {
         (Some(error), _) => error.clone(),

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  startclaw pairing alice                 show the bot's state and who asks for access
+  startclaw pairing alice                 show the bot's state and access requests
   startclaw pairing alice approve 4242    let the Telegram user 4242 command the agent
   startclaw pairing alice close           close a bot that is open to everyone")]
 pub struct Pairing {
@@ -29,7 +29,7 @@ pub struct Pairing {
 enum Action {
     /// Approve a Telegram user
     Approve {
-        /// The user's numeric id, which the bot tells who writes to it
+        /// The user's numeric id, as in the bot's reply to a user without access
         user: i64,
     },
     /// Require approval for every Telegram user that is not listed yet
@@ -78,10 +78,10 @@ fn show(name: &Name, telegram: &Telegram) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who can command the agent, in a few words.
+/// Access to the agent, in a few words.
 pub(super) fn access(telegram: &Telegram) -> String {
     match (telegram.open, telegram.allowed.as_slice()) {
-        (None, _) => "unknown; the instance does not say".to_owned(),
+        (None, _) => "unknown; not reported by the instance".to_owned(),
         (Some(true), _) => "OPEN: every Telegram user can command the agent".to_owned(),
         (Some(false), []) => "approved users only".to_owned(),
         (Some(false), users) => {

@@ -45,7 +45,7 @@ pub struct Provision {
     /// Environment variable that holds the Telegram bot token
     #[arg(long, value_name = "VARIABLE", conflicts_with = "telegram_token_file")]
     telegram_token_env: Option<String>,
-    /// Who may write to the bot: users whom the owner approves (pairing), or everyone (open)
+    /// Access to the bot: users whom the owner approves (pairing), or everyone (open)
     #[arg(long, value_name = "ACCESS", default_value = "pairing", value_parser = access())]
     telegram_access: TelegramAccess,
     /// OpenClaw version [default: the platform's]
@@ -70,7 +70,7 @@ pub struct Provision {
     waiting: Waiting,
 }
 
-/// Where the provider's key comes from.
+/// The source of the provider's key.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct ApiKey {
@@ -90,7 +90,7 @@ fn provider() -> impl TypedValueParser<Value = ProviderKind> {
         .try_map(|text| serde_json::from_value::<ProviderKind>(text.into()))
 }
 
-/// The values are listed by the help and offered by completions.
+/// Completions and help list the values.
 fn access() -> impl TypedValueParser<Value = TelegramAccess> {
     PossibleValuesParser::new(["pairing", "open"]).map(|text| match text.as_str() {
         "open" => TelegramAccess::Open,

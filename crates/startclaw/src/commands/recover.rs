@@ -1,4 +1,4 @@
-//! `startclaw recover`: everything back on a new machine.
+//! `startclaw recover`: recovers the platform on a new host.
 
 use std::{
     fs,
@@ -25,23 +25,23 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example, on a new machine where StartClaw is installed and its daemon does not run:
+Example, on a new host where StartClaw is installed and its daemon does not run:
   startclaw recover --kit startclaw.kit --identity operator.txt --from gs://bucket/prefix
 
-It puts back the settings (unless there are some), the master key and the database. Then start the
-daemon: it restores every instance from its newest backup, and `startclaw status` tells how far it is.")]
+It restores the settings (unless the host has some), the master key and the database. Then start the
+daemon: it restores every instance from its newest backup, and `startclaw status` shows the progress.")]
 pub struct Recover {
     /// The recovery kit
     #[arg(long, value_name = "FILE")]
     kit: PathBuf,
-    /// The age identity that opens it, as age-keygen wrote it; - is stdin
+    /// The age identity that opens it, a file from age-keygen; - is stdin
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
-    /// Where the backups are; where the kit says when left out
+    /// Backup destination [default: from the kit]
     #[arg(long, value_name = "PLACE")]
     from: Option<String>,
-    /// Only get the settings, the master key and the database back: the volumes of the instances
-    /// are still on this host
+    /// Recover only the settings, the master key and the database: the volumes of the instances are
+    /// still on this host
     #[arg(long)]
     control_plane_only: bool,
 }
@@ -60,7 +60,7 @@ impl Recover {
         put_credentials(&kit, &settings)?;
 
         let workers = Workers::new(
-            std::env::current_exe().context("the program does not find itself")?,
+            std::env::current_exe().context("cannot find the path of this program")?,
             vec!["backup-worker".into()],
             serve::WORKER_STALL,
         );
@@ -99,8 +99,8 @@ impl Recover {
         })
     }
 
-    /// The settings of this host if it has some, otherwise the kit's; and the text to write
-    /// then.
+    /// The settings of this host if it has some, else those of the kit; in that case also the text
+    /// to write.
     fn settings(
         &self,
         kit: &RecoveryKit,
@@ -124,12 +124,12 @@ impl Recover {
             settings.backup.destination.clone_from(from);
         }
         let text = settings.own_text()?;
-        // What it says is checked again, with the other destination.
+        // Validated again, with the other destination.
         Ok((Settings::from_text(&text).map_err(usage)?, Some(text)))
     }
 }
 
-/// What a daemon made that never had an instance is moved aside; everything else is left.
+/// Moves aside the database and the key of a daemon that never had an instance; refuses otherwise.
 async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
     let (database, key) = (settings.database(), settings.master_key());
     if database.exists() {
@@ -138,7 +138,7 @@ async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
         store.close().await;
         if !unused {
             let text = format!(
-                "{} knows instances already: nothing is recovered over it. If you are sure, move it and master.key away",
+                "{} already contains instances and is not overwritten. If you are sure, move it and master.key away",
                 database.display()
             );
             return Err(Failure::new(Exit::Conflict, text).into());
@@ -152,16 +152,15 @@ async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A restore would take the place of what may be newer.
+/// A restore would replace volumes that may be newer.
 async fn refuse_if_volumes(settings: &Settings) -> anyhow::Result<()> {
     let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
-    let found =
-        host.inventory().await.context("cannot see whether volumes of instances are here")?;
+    let found = host.inventory().await.context("cannot list the instance volumes on this host")?;
     if found.is_empty() {
         return Ok(());
     }
     let text = format!(
-        "Docker still has containers or volumes of {} instances on this machine. If they are intact, recover only the rest with --control-plane-only; otherwise remove them first",
+        "Docker still has containers or volumes of {} instances on this host. If they are intact, recover only the rest with --control-plane-only; otherwise remove them first",
         found.len()
     );
     Err(Failure::new(Exit::Conflict, text).into())
@@ -186,12 +185,12 @@ fn fresh_stage(data_dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(stage)
 }
 
-/// The database comes last: until it is there, recover can be run again.
+/// The database is moved last: until then, recover can be run again.
 fn put_in_place(settings: &Settings, database: &Path) -> anyhow::Result<()> {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     let pending = fs::metadata(&log).map_or(0, |m| m.len());
-    ensure!(pending == 0, "the fetched database was not closed: run recover again");
+    ensure!(pending == 0, "the fetched database has a pending write-ahead log: run recover again");
     fs::File::open(database)?.sync_all()?;
     fs::rename(database, settings.database())?;
     Ok(fs::File::open(&settings.data_dir)?.sync_all()?)

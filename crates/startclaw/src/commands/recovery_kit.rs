@@ -22,16 +22,16 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  age-keygen --output operator.txt         on another machine; keep this file safe
+  age-keygen --output operator.txt         on another host; keep this file safe
   startclaw recovery-kit --recipient age1... --output startclaw.kit
 
-The kit holds the master key, the settings, and what opens the bucket. It stays good until one of
-these changes. With it and the bucket, `startclaw recover` gets everything back.")]
+The kit holds the master key, the settings, and the bucket credentials. It stays valid until one of
+these changes. With it and the bucket, `startclaw recover` recovers the platform.")]
 pub struct RecoveryKit {
-    /// Who can open it: an age recipient; may be given more than once
+    /// An age recipient that can open it; repeatable
     #[arg(long, required = true, value_name = "AGE1...")]
     recipient: Vec<String>,
-    /// Where to write it; stdout when left out
+    /// Output file [default: stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ impl RecoveryKit {
     pub fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let settings = super::settings(globals)?;
         let vault = Vault::load(&settings.master_key(), false)
-            .context("the kit is made on the machine of the daemon, as root")?;
+            .context("run this on the daemon's host, as root")?;
         let credentials = credentials(&settings)?;
         let kit = Kit::new(&vault, settings.own_text()?, credentials.as_ref());
         let sealed = kit.seal(&self.recipient).map_err(|e| match e {
@@ -54,7 +54,7 @@ impl RecoveryKit {
                 if globals.json {
                     output::json(&serde_json::json!({ "file": file }))?;
                 } else {
-                    output::line(&format!("{place} written; store it off this machine"))?;
+                    output::line(&format!("{place} written; store it away from this host"))?;
                 }
             }
             None if globals.json => output::json(&serde_json::json!({ "kit": sealed }))?,
@@ -63,7 +63,7 @@ impl RecoveryKit {
         let destination = &settings.backup.destination;
         if destination.is_empty() {
             output::note(
-                "Backups go to this machine's own disk. For the kit to be of use when the machine is gone, set backup.destination.",
+                "Backups are stored on this host's own disk. For the kit to be useful after the loss of the host, set backup.destination.",
             );
         }
         Ok(())
@@ -80,13 +80,13 @@ fn credentials(settings: &Settings) -> anyhow::Result<Option<Secret>> {
     Ok(Some(Secret::new(text)))
 }
 
-/// An older kit is not overwritten: it may be the only one that opens older backups.
+/// An existing kit is not overwritten: it may be the only one that opens older backups.
 fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
     let made = File::options().write(true).create_new(true).mode(0o600).open(file);
     let mut open = made.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => anyhow::Error::from(Failure::new(
             Exit::Conflict,
-            format!("{} is there already: name another file", file.display()),
+            format!("{} already exists: choose another file", file.display()),
         )),
         _ => anyhow::Error::from(e).context(format!("cannot write {}", file.display())),
     })?;

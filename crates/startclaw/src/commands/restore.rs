@@ -15,9 +15,9 @@ use crate::{
 Examples:
   startclaw restore alice 2026-02-08             the newest backup of that day
   startclaw restore alice latest --as alice-2    a copy beside the original
-  startclaw restore alice --undo                 back to what the last restore replaced
+  startclaw restore alice --undo                 undo the last restore
 
-The backup goes into a new volume. If the instance does not come up on it, it goes on as it was.")]
+The backup goes into a new volume. If the instance does not start on it, it switches back.")]
 pub struct Restore {
     /// The instance, also one that was deprovisioned
     #[arg(value_parser = name)]

@@ -111,7 +111,7 @@ impl Set {
             return secret_input::from_stdin();
         }
         let typed = secret_input::from_keyboard(&format!("{} of {}", self.secret, self.name))?;
-        typed.ok_or_else(|| Failure::new(Exit::Usage, "nothing was typed").into())
+        typed.ok_or_else(|| Failure::new(Exit::Usage, "no value was entered").into())
     }
 }
 
@@ -124,5 +124,5 @@ async fn list(globals: &Globals, name: &Name) -> anyhow::Result<()> {
     for s in &secrets {
         table.row([(s.name.to_string(), None), (format!("{} ago", ago(s.updated_at)), None)]);
     }
-    Ok(table.print("It has no secrets.")?)
+    Ok(table.print("No secrets.")?)
 }

@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub struct Status {
-    /// This instance in full
+    /// Show details of this instance
     #[arg(value_parser = name)]
     name: Option<Name>,
 }
@@ -27,7 +27,7 @@ impl Status {
         }
         match (&self.name, instances.first()) {
             (Some(name), Some(one)) => {
-                // An older daemon does not say, and that is no reason to show nothing.
+                // An older daemon lacks this route; the rest is shown anyway.
                 let telegram = match one.telegram {
                     true => client.telegram(name).await.ok(),
                     false => None,

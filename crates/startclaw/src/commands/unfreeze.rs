@@ -1,4 +1,4 @@
-//! `startclaw unfreeze`: what watches over a frozen instance, whatever becomes of the daemon.
+//! `startclaw unfreeze`: unfreezes a frozen container, whatever happens to the daemon.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct Unfreeze {
     /// The container's name
     #[arg(long)]
     container: String,
-    /// Seconds until it continues
+    /// Seconds until it is unfrozen
     #[arg(long)]
     after: f64,
 }

@@ -1,4 +1,4 @@
-//! Waiting for an operation.
+//! Waits for an operation.
 
 use std::{pin::pin, time::Duration};
 
@@ -12,12 +12,12 @@ use crate::{
     output,
 };
 
-/// How long to wait for a daemon that went away: a restart takes seconds, an upgrade of the
-/// machine's packages a minute or two.
+/// How long to wait for an unreachable daemon: a restart takes seconds, a package upgrade on the
+/// host a minute or two.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until the operation is over, unless asked not to, and says how it went. With success,
-/// `done` is called for what is left to say.
+/// Waits until the operation is finished, unless `--no-wait` is given, and reports the result. On
+/// success, calls `done` for further output.
 pub async fn wait(
     globals: &Globals,
     client: &Client,
@@ -84,7 +84,7 @@ pub async fn follow(
     Ok(last)
 }
 
-/// How long an operation took, for people.
+/// The duration of an operation, as text.
 pub fn took(operation: &Operation) -> String {
     output::took(operation.finished_at.unwrap_or_default().since(operation.created_at))
 }

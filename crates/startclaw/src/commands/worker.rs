@@ -1,10 +1,10 @@
-//! `startclaw backup-worker`: what the daemon starts for each job on a repository.
+//! `startclaw backup-worker`: started by the daemon for each repository job.
 
 use std::process::{ExitCode, exit};
 
-/// Does the job that stdin brings.
+/// Runs the job from stdin.
 pub fn run() -> anyhow::Result<()> {
-    // What it has to say it has said on stdout.
+    // The worker reports its result on stdout.
     let done = startclaw_backup::run_worker();
     exit(i32::from(done != ExitCode::SUCCESS))
 }

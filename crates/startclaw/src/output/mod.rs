@@ -1,4 +1,4 @@
-//! What people and programs get to see.
+//! Output for people and programs.
 
 mod progress;
 mod style;
@@ -14,7 +14,7 @@ pub use style::{Tint, tint};
 pub use table::Listing;
 pub use time::{ago, took};
 
-/// Prints a line. An error, not a panic, when nobody reads any more.
+/// Prints a line. Returns an error instead of panicking when stdout is closed.
 pub fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -22,7 +22,7 @@ pub fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Bytes in a unit that can be read.
+/// A size in bytes, in a readable unit.
 pub fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
@@ -32,14 +32,14 @@ pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(line(&serde_json::to_string(value)?)?)
 }
 
-/// Prints a line for people to stderr, where it disturbs no program that reads the output.
+/// Prints a line for people to stderr, where it does not mix with the output for programs.
 pub fn note(text: &str) {
-    // Nobody reading is no failure of the command.
+    // A closed stderr is no failure of the command.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Texts from instances are strangers' texts: what would move the cursor or colour the
-/// terminal is made visible instead.
+/// Makes control characters visible: texts from instances are untrusted, and could move the cursor
+/// or colour the terminal.
 pub fn clean(text: &str) -> String {
     let strange = |c: char| c.is_control() && c != '\t';
     if !text.contains(strange) {

@@ -1,5 +1,5 @@
-//! An operation while it continues: its steps and their times. On a terminal the step in progress
-//! moves; elsewhere each step is a line. All of it on stderr.
+//! Shows the progress of an operation: its steps and their times. On a terminal the current step is
+//! animated; elsewhere each step is a line. All on stderr.
 
 use std::{
     io::{self, IsTerminal},
@@ -13,7 +13,7 @@ use startclaw_model::{
 
 use super::{clean, note, size, took};
 
-/// Shows one operation.
+/// The display of one operation.
 pub struct Shown {
     bar: Option<ProgressBar>,
     told: usize,
@@ -22,7 +22,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Begins; with `quiet` nothing is shown.
+    /// Starts the display; with `quiet` nothing is shown.
     pub fn begin(quiet: bool) -> Self {
         let bar = (!quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new_spinner();
@@ -35,7 +35,7 @@ impl Shown {
         Self { bar, told: 0, quiet, waiting: false }
     }
 
-    /// Shows what is new.
+    /// Shows an update.
     pub fn update(&mut self, operation: &Operation) {
         while let Some(step) = operation.steps.get(self.told) {
             if step.state == StepState::Running && !operation.state.is_over() {
@@ -50,7 +50,7 @@ impl Shown {
                 None => step.name.clone(),
             },
             None if operation.state == OperationState::Queued => "queued".into(),
-            None => "looking".into(),
+            None => "waiting".into(),
         };
         if let Some(bar) = &self.bar {
             bar.set_message(clean(&now));
@@ -60,7 +60,7 @@ impl Shown {
         }
     }
 
-    /// Files, bytes, speed and, where it is known what is left, the time that it takes.
+    /// Files, bytes, speed and, if the total is known, the time left.
     fn how_far(&self, step: &OperationStep, far: &StepProgress) -> String {
         let seconds = Timestamp::now().since(step.started_at).as_secs_f64().max(0.1);
         #[expect(
@@ -80,7 +80,7 @@ impl Shown {
         format!("{} files, {}{of}, {}/s{left}", far.files, size(far.bytes), size(speed))
     }
 
-    /// Says that the daemon went away.
+    /// Reports that the daemon is unreachable.
     pub fn lost(&self, why: &str) {
         self.say(&format!("  … {}; waiting for it to come back", clean(why)));
     }

@@ -1,8 +1,8 @@
-//! Colours: on terminals only, and never when `NO_COLOR` is set.
+//! Colours: on terminals only, and never if `NO_COLOR` is set.
 
 use std::io::{self, IsTerminal};
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tint {
     Good,
@@ -18,7 +18,7 @@ pub fn coloured() -> bool {
     io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// The text in a colour, if there are colours.
+/// The text in a colour, if colours are enabled.
 pub fn tint(text: &str, tint: Tint) -> String {
     if !coloured() {
         return text.to_owned();

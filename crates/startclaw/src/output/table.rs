@@ -1,4 +1,4 @@
-//! Lists as tables that fit the terminal.
+//! Tables that fit the terminal.
 
 use std::io::{self, IsTerminal};
 
@@ -12,12 +12,12 @@ use super::{
     style::{Tint, coloured},
 };
 
-/// Columns of a terminal below which a list is printed at its full width.
+/// Width of a terminal, in columns, below which a list is printed at its full width.
 const NARROWEST: u16 = 40;
 /// Heads of columns whose content people copy.
 const COPIED: [&str; 2] = ["ID", "URL"];
 
-/// A table in the making.
+/// A table.
 pub struct Listing {
     table: Table,
 }
@@ -33,7 +33,8 @@ impl Listing {
             table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_truncation_indicator("…");
             if !coloured() {
-                // Without its own look at the terminal it has to be told the width.
+                // With `force_no_tty` the table does not query the terminal, so set the width
+                // explicitly.
                 let width = table.width();
                 table.force_no_tty();
                 width.map(|width| table.set_width(width));
@@ -54,7 +55,7 @@ impl Listing {
         Self { table }
     }
 
-    /// Adds a row; a cell with a tint gets that colour.
+    /// Adds a row; a cell with a tint is coloured.
     pub fn row<const N: usize>(&mut self, cells: [(String, Option<Tint>); N]) {
         let mut row = Row::new();
         for (text, tint) in cells {
@@ -69,14 +70,14 @@ impl Listing {
             }
             row.add_cell(cell);
         }
-        // One line for each: what is too long is cut, and `--json` has it whole.
+        // One line per row: long cells are truncated; `--json` is complete.
         if io::stdout().is_terminal() {
             row.max_height(1);
         }
         self.table.add_row(row);
     }
 
-    /// Prints it, or `none` when it has no rows.
+    /// Prints it, or `none` if it has no rows.
     pub fn print(&self, none: &str) -> io::Result<()> {
         if self.table.is_empty() {
             return super::line(none);

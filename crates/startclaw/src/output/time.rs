@@ -1,10 +1,10 @@
-//! Times in words.
+//! Times as text.
 
 use std::time::Duration;
 
 use startclaw_model::Timestamp;
 
-/// How long ago, in one unit: `12s`, `5m`, `3h`, `9d`.
+/// Time since `then`, in one unit: `12s`, `5m`, `3h`, `9d`.
 pub fn ago(then: Timestamp) -> String {
     short(Timestamp::now().since(then))
 }
@@ -18,7 +18,7 @@ fn short(d: Duration) -> String {
     }
 }
 
-/// How long something took: `0.1 s`, `2 min 5 s`.
+/// A duration: `0.1 s`, `2 min 5 s`.
 pub fn took(d: Duration) -> String {
     if d < Duration::from_secs(100) {
         format!("{:.1} s", d.as_secs_f64())

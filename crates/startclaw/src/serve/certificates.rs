@@ -1,5 +1,5 @@
-//! Certificates before anybody needs them: a new instance's is fetched while it boots, so
-//! that neither its first visitor nor Telegram meets an address without one.
+//! Fetches certificates in advance: a new instance's while it boots, so that neither its first
+//! visitor nor Telegram finds an address without one.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,14 +8,14 @@ use startclaw_engine::Engine;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often new names are looked for. A boot takes six seconds.
+/// How often new names are checked. A boot takes six seconds.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
-/// The first wait after a failure; it doubles. Let's Encrypt takes five failures an hour.
+/// The first wait after a failure; it doubles. Let's Encrypt allows five failures an hour.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// The longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// How it is with the certificate of one host.
+/// The state of a host's certificate.
 enum Certificate {
     Served,
     Failed { next: Instant, wait: Duration },
@@ -69,7 +69,8 @@ async fn fetch(settings: &EdgeSettings, host: &str, before: Option<Certificate>)
                 Some(Certificate::Failed { wait, .. }) => (wait * 2).min(LONGEST_WAIT),
                 _ => FIRST_WAIT,
             };
-            // Once loudly: at a start Caddy may simply come up after us.
+            // Warns once, after the second failure: at startup Caddy may simply start later than
+            // the daemon.
             if wait == FIRST_WAIT * 2 {
                 tracing::warn!(host, error = %e, "no certificate; retrying");
             }

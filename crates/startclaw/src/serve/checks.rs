@@ -1,4 +1,4 @@
-//! Checks besides the engine's: what the edge needs.
+//! Checks besides the engine's: those of the edge.
 
 use std::sync::Arc;
 

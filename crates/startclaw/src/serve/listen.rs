@@ -1,4 +1,4 @@
-//! The two doors: the Unix socket for the host's admins, and the loopback port for Caddy.
+//! The two listeners: the Unix socket for operators, and the loopback port for Caddy.
 
 use std::{
     convert::Infallible,
@@ -17,29 +17,29 @@ use axum::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-/// People of this group may open the socket.
+/// Members of this group may open the socket.
 const GROUP: &str = "startclaw";
 
-/// Makes a folder with this mode if it is not there; what is there keeps its mode.
+/// Creates a folder with this mode; an existing one keeps its mode.
 pub fn private_folder(folder: &Path, mode: u32) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(folder)
-        .with_context(|| format!("cannot make {}", folder.display()))
+        .with_context(|| format!("cannot create {}", folder.display()))
 }
 
 /// Listens at `path` for root and the group `startclaw`.
 ///
-/// The socket gets its rights under another name and is then moved to its place, so that it is
-/// never open to others, and a socket that a killed daemon left is replaced in one move.
+/// The socket gets its permissions under a temporary name and is then renamed, so that it is never
+/// open to others, and the socket left by a killed daemon is replaced atomically.
 pub async fn socket(path: &Path) -> anyhow::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => {
-            bail!("{} is there and is no socket", path.display());
+            bail!("{} exists and is not a socket", path.display());
         }
         Ok(_) if UnixStream::connect(path).await.is_ok() => {
-            bail!("another daemon listens at {}", path.display());
+            bail!("another daemon listens on {}", path.display());
         }
         _ => {}
     }
@@ -66,7 +66,7 @@ pub async fn socket(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The id of a group in the text of `/etc/group`.
+/// Finds the id of a group in the text of `/etc/group`.
 fn group_id(groups: &str, wanted: &str) -> Option<u32> {
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -74,7 +74,7 @@ fn group_id(groups: &str, wanted: &str) -> Option<u32> {
     })
 }
 
-/// Serves until `close`.
+/// Serves until `close` is cancelled.
 pub async fn serve<L, M, S>(what: &'static str, listener: L, make: M, close: CancellationToken)
 where
     L: Listener,

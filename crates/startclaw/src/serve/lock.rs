@@ -1,4 +1,4 @@
-//! One daemon for each data folder.
+//! The lock of the data folder: one daemon per folder.
 
 use std::{fs::File, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -10,13 +10,13 @@ use rustix::{
 
 use super::listen::private_folder;
 
-/// Held by the daemon while it lives; the kernel gives it back however the daemon ends.
+/// Held by the running daemon; the kernel releases it however the daemon ends.
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of `folder`, making the folder if it is not there.
+    /// Takes the lock of `folder`, creating the folder if it does not exist.
     pub fn take(folder: &Path) -> anyhow::Result<Self> {
         private_folder(folder, 0o700)?;
         let path = folder.join("lock");
@@ -31,7 +31,7 @@ impl Lock {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let holder = std::fs::read_to_string(&path).unwrap_or_default();
-                bail!("another daemon (process {}) works in {}", holder.trim(), folder.display());
+                bail!("another daemon (process {}) uses {}", holder.trim(), folder.display());
             }
             Err(e) => return Err(e).with_context(|| format!("cannot lock {}", path.display())),
         }

@@ -1,5 +1,5 @@
-//! The log: on stderr, where systemd's journal picks it up. It never carries a secret: types
-//! that hold one print dots, and requests are logged without queries and bodies.
+//! The log: on stderr, where systemd's journal reads it. It never contains a secret: types that
+//! hold one print dots, and requests are logged without queries and bodies.
 
 use std::io::{self, IsTerminal};
 
@@ -7,7 +7,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::settings::{LogFormat, LogSettings};
 
-/// Begins to log.
+/// Starts logging.
 pub fn begin(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.level)?;
     let layer = fmt::layer().with_writer(io::stderr);
@@ -16,7 +16,7 @@ pub fn begin(settings: &LogSettings) -> anyhow::Result<()> {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
         LogFormat::Text => {
             let layer = layer.with_ansi(io::stderr().is_terminal()).with_target(false);
-            // The journal has times of its own.
+            // The journal adds its own times.
             if std::env::var_os("JOURNAL_STREAM").is_some() {
                 registry.with(layer.without_time()).try_init()?;
             } else {

@@ -7,17 +7,17 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use tokio_util::sync::CancellationToken;
 
-/// From a question of Caddy (below a millisecond) to a boot on a busy machine (minutes).
+/// From an authorize request of Caddy (below a millisecond) to a boot on a busy host (minutes).
 const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     60.0, 300.0,
 ];
 
-/// A gauge that nobody sets any more goes: it is about an instance that is gone. Those that are
-/// not are set at each full sweep, several times in this time.
+/// A gauge that is no longer set is dropped: its instance is gone. Those of existing instances are
+/// set at each full sweep, several times in this time.
 const GONE_AFTER: Duration = Duration::from_secs(300);
 
-/// Begins to record.
+/// Starts recording.
 pub fn begin() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
@@ -27,8 +27,8 @@ pub fn begin() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
-/// Folds what was recorded into its buckets, so that memory stays bounded between two visits
-/// of Prometheus.
+/// Folds recorded values into buckets, so that memory stays bounded between two scrapes of
+/// Prometheus.
 pub async fn run(handle: PrometheusHandle, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {

@@ -1,4 +1,4 @@
-//! The daemon: everything put together, started, and stopped in order.
+//! The daemon: starts all parts, and stops them in order.
 
 mod alerts;
 mod certificates;
@@ -28,20 +28,20 @@ pub use lock::Lock;
 
 use crate::settings::Settings;
 
-/// How long the end waits for steps in progress. Stopping a container can take half a minute, but
-/// Caddy keeps requests waiting for 10 s only; an unfinished step is done again by the next start.
+/// How long the shutdown waits for steps in progress. Stopping a container can take half a minute,
+/// but Caddy holds requests for 10 s only; an unfinished step is repeated by the next start.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long a worker may make no progress. A bucket's slowest answer takes a minute, with all its
-/// retries.
+/// How long a worker may make no progress. A bucket's slowest response takes a minute, including
+/// all retries.
 pub const WORKER_STALL: Duration = Duration::from_secs(300);
-/// How long answers in progress may take once nothing new is taken.
+/// How long responses in progress may take once no new requests are accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until a stop signal.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     logging::begin(&settings.log)?;
     lift_file_limit();
-    // First of all, so that no signal is missed.
+    // First, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = CancellationToken::new();
@@ -58,7 +58,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let ended = daemon.ended();
     stop.cancel();
     daemon.end().await;
-    // systemd starts a daemon that failed again.
+    // systemd restarts a daemon that failed.
     anyhow::ensure!(ended.is_none(), "the background task {ended:?} ended");
     Ok(())
 }
@@ -68,9 +68,9 @@ struct Daemon {
     store: Store,
     tasks: TaskTracker,
     supervisor: Supervisor,
-    /// Closes the edge, which goes on answering for as long as the engine takes to stop.
+    /// Closes the edge, which keeps responding while the engine stops.
     close: CancellationToken,
-    /// Held until the end: one daemon for each data folder.
+    /// Held until the end: one daemon per data folder.
     _lock: lock::Lock,
 }
 
@@ -81,7 +81,7 @@ impl Daemon {
         listen::private_folder(&settings.runtime_dir, 0o755)?;
         let store = Store::open(&settings.database()).await?;
         let vault = Vault::load(&settings.master_key(), store.is_new().await?)?;
-        let own = std::env::current_exe().context("the daemon does not find its own program")?;
+        let own = std::env::current_exe().context("cannot find the path of this program")?;
         let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?
             .with_watchdog(own.clone())
             .with_data_dir(settings.data_dir.clone());
@@ -96,7 +96,7 @@ impl Daemon {
             domain: settings.edge.domain.clone(),
             port_suffix: settings.edge.port_suffix(),
             instances: startclaw_engine::InstanceSettings {
-                // Caddy's own authority counts nothing.
+                // Caddy's own authority has no rate limits.
                 names_per_account: if acme { settings.instances.names_per_account } else { 0 },
                 names_per_week: if acme { settings.instances.names_per_week } else { 0 },
                 ..settings.instances.clone()
@@ -107,13 +107,13 @@ impl Daemon {
         };
         let engine = Engine::start(store.clone(), vault, outside, engine_settings)
             .await
-            .context("the engine cannot start")?;
+            .context("cannot start the engine")?;
         write_caddyfile(&settings);
         let site = settings.edge.site_origin();
         let accounts =
             Accounts::new(store.clone(), engine.clone(), settings.accounts.clone(), &site)
                 .map_err(anyhow::Error::msg)
-                .context("the settings of accounts")?;
+                .context("invalid account settings")?;
 
         let api = startclaw_api::Settings {
             limits: settings.instances.limits,
@@ -138,7 +138,7 @@ impl Daemon {
         let loopback = peers::Guarded::new(loopback, &settings.edge.caddy_user)
             .await
             .context("cannot guard edge.listen")?
-            // Answers are small, and Caddy waits for each.
+            // Responses are small, and Caddy waits for each.
             .tap_io(|stream| {
                 let _ = stream.set_nodelay(true);
             });
@@ -161,7 +161,7 @@ impl Daemon {
         Ok(Self { engine, store, tasks, supervisor, close, _lock: lock })
     }
 
-    /// The background task that ended although nothing told it to.
+    /// The background task that ended unexpectedly.
     fn ended(&self) -> Option<&'static str> {
         self.engine.ended().or_else(|| self.supervisor.ended())
     }
@@ -182,7 +182,7 @@ impl Daemon {
     }
 }
 
-/// What the portal is told.
+/// The settings of the portal.
 fn portal(settings: &Settings, stop: CancellationToken) -> startclaw_portal::Settings {
     let allow = settings.docker.allow.iter().map(|to| (to.range.into(), to.port)).collect();
     startclaw_portal::Settings {
@@ -197,17 +197,18 @@ fn portal(settings: &Settings, stop: CancellationToken) -> startclaw_portal::Set
     }
 }
 
-/// As many open files as may be: each question of Caddy, probe and followed log is one, and the
-/// usual 1024 are for programs that cannot count further.
+/// Raises the limit of open files to the maximum: each request of Caddy, probe and followed log
+/// uses one, and the usual 1024 are not enough.
 fn lift_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(error = %e, "the limit of open files stays as it is");
+        tracing::warn!(error = %e, "cannot raise the limit of open files");
     }
 }
 
-/// A Caddyfile that cannot be written is no reason to leave instances alone.
+/// Writes the Caddyfile. A failure is logged and does not stop the daemon, which still manages
+/// instances.
 fn write_caddyfile(settings: &Settings) {
     let file = &settings.caddyfile;
     if file.as_os_str().is_empty() {
@@ -218,6 +219,6 @@ fn write_caddyfile(settings: &Settings) {
             tracing::warn!(file = %file.display(), "Caddy's configuration changed: restart Caddy to apply it")
         }
         Ok(false) => {}
-        Err(e) => tracing::error!(error = %e, "Caddy's configuration cannot be written"),
+        Err(e) => tracing::error!(error = %e, "cannot write Caddy's configuration"),
     }
 }

@@ -1,6 +1,5 @@
-//! Only Caddy may talk to the listener behind it. A loopback port is open to every user of the
-//! machine, and whoever talks to it can claim any client address. So the kernel is asked which
-//! user is at the other end of a connection.
+//! Restricts the loopback listener to Caddy. Every user of the host can connect to a loopback port,
+//! and could claim any client address. So the kernel is asked for the user of each connection.
 
 use std::{
     fs, io,
@@ -18,12 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Guarded {
     listener: TcpListener,
     allowed: Vec<u32>,
-    /// None where the kernel cannot say who it is.
+    /// `None` if the kernel does not support the lookup.
     sockets: Option<SocketTable>,
 }
 
 impl Guarded {
-    /// Takes connections of root, of this process's own user and of `user` (a name or a number).
+    /// Accepts connections of root, of this process's user and of `user` (a name or a number).
     pub async fn new(listener: TcpListener, user: &str) -> io::Result<Self> {
         let own = rustix::process::geteuid().as_raw();
         let mut allowed = vec![0, own];
@@ -32,14 +31,14 @@ impl Guarded {
         let mut guarded = Self { listener, allowed, sockets };
         if !guarded.knows(own).await? {
             tracing::warn!(
-                "this kernel does not say who connects (inet_diag): every user of this machine reaches edge.listen"
+                "this kernel does not report the user of a connection (inet_diag): every user of this host reaches edge.listen"
             );
             guarded.sockets = None;
         }
         Ok(guarded)
     }
 
-    /// Whether a connection of this process is known as its own.
+    /// Whether the lookup returns this process's user for its own connection.
     async fn knows(&self, own: u32) -> io::Result<bool> {
         let address = self.listener.local_addr()?;
         let probe = TcpStream::connect(address).await?;
@@ -58,7 +57,7 @@ impl Guarded {
                 false
             }
             Err(e) => {
-                tracing::error!(error = %e, "cannot tell who connects; the connection is refused");
+                tracing::error!(error = %e, "cannot look up the user of a connection; it is rejected");
                 false
             }
         }
@@ -83,7 +82,7 @@ impl Listener for Guarded {
     }
 }
 
-/// The id of a user in the text of `/etc/passwd`; a number is an id already.
+/// Finds the id of a user in the text of `/etc/passwd`; a number is taken as an id.
 fn user_id(users: &str, wanted: &str) -> Option<u32> {
     wanted.parse().ok().or_else(|| {
         users.lines().find_map(|line| {
@@ -93,17 +92,16 @@ fn user_id(users: &str, wanted: &str) -> Option<u32> {
     })
 }
 
-/// The kernel's table of sockets (`sock_diag`), which is asked for one at a time.
+/// The kernel's socket table (`sock_diag`), queried for one socket at a time.
 struct SocketTable(OwnedFd);
 
 /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
-/// A message's header, and the request and the answer after it (linux/inet_diag.h).
+/// Sizes of a message's header, and of request and response (linux/inet_diag.h).
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 const ANSWER: usize = HEADER + 72;
-/// `TCP_ESTABLISHED`. A socket that its owner closed already belongs to nobody, which reads as
-/// root.
+/// `TCP_ESTABLISHED`. A socket that its owner has closed has no owner, which reads as root.
 const ESTABLISHED: u8 = 1;
 
 impl SocketTable {
@@ -116,7 +114,7 @@ impl SocketTable {
     fn owner(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
         send(&self.0, &request(local, remote), SendFlags::empty())?;
         let mut answer = [0; 512];
-        // The kernel has answered when `send` returns.
+        // The response is available when `send` returns.
         let (length, _) = recv(&self.0, &mut answer[..], RecvFlags::DONTWAIT)?;
         Ok(read(&answer[..length]))
     }
@@ -130,7 +128,7 @@ fn request(local: SocketAddr, remote: SocketAddr) -> [u8; REQUEST] {
     // NLM_F_REQUEST.
     put(6, &1_u16.to_ne_bytes());
     let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    // The protocol is TCP, and the state any.
+    // Protocol TCP, any state.
     put(HEADER, &[u8::try_from(family.as_raw()).unwrap_or_default(), 6, 0, 0]);
     put(HEADER + 4, &u32::MAX.to_ne_bytes());
     put(HEADER + 8, &local.port().to_be_bytes());
@@ -141,12 +139,12 @@ fn request(local: SocketAddr, remote: SocketAddr) -> [u8; REQUEST] {
             IpAddr::V6(ip) => put(at, &ip.octets()),
         }
     }
-    // INET_DIAG_NOCOOKIE: whichever socket has these addresses.
+    // INET_DIAG_NOCOOKIE: any socket with these addresses.
     put(HEADER + 48, &[0xff; 8]);
     out
 }
 
-/// The user in an answer; none when it is an error or about a socket that is not open.
+/// The user in a response; `None` for an error or a socket that is not established.
 fn read(answer: &[u8]) -> Option<u32> {
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     if answer.len() < ANSWER || kind != BY_FAMILY || answer[HEADER + 1] != ESTABLISHED {

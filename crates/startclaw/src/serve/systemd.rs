@@ -1,4 +1,4 @@
-//! What systemd is told: ready, alive, stopping. Without systemd, nothing happens here.
+//! Notifications to systemd: ready, alive, stopping. Without systemd, nothing happens.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Shows systemd that the daemon is alive, as long as it is: a daemon whose engine or database
-/// hangs is restarted.
+/// Sends watchdog keep-alives while the daemon is healthy: a daemon whose engine or database hangs
+/// is restarted.
 pub async fn watchdog(engine: Engine, stop: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return stop.cancelled().await };
     let mut tick = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
@@ -26,7 +26,7 @@ pub async fn watchdog(engine: Engine, stop: CancellationToken) {
         }
         match tokio::time::timeout(limit / 3, engine.ping()).await {
             Ok(Ok(())) => tell(&[NotifyState::Watchdog]),
-            Ok(Err(e)) => tracing::error!(error = %e, "the engine is not well"),
+            Ok(Err(e)) => tracing::error!(error = %e, "the engine is not healthy"),
             Err(_) => tracing::error!("the engine does not answer"),
         }
     }
@@ -34,6 +34,6 @@ pub async fn watchdog(engine: Engine, stop: CancellationToken) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(states) {
-        tracing::warn!(error = %e, "systemd cannot be told");
+        tracing::warn!(error = %e, "cannot notify systemd");
     }
 }

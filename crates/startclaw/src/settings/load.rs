@@ -1,4 +1,4 @@
-//! Where settings come from: the defaults, then a file, then the environment.
+//! Loads the settings: defaults, then a file, then the environment.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use tracing_subscriber::EnvFilter;
 
 use super::Settings;
 
-/// The file that is read when no other is named.
+/// The default file.
 pub const FILE: &str = "/etc/startclaw/startclaw.toml";
-/// What environment variables of settings begin with.
+/// The prefix of environment variables of settings.
 const PREFIX: &str = "STARTCLAW";
 
 impl Settings {
-    /// Reads the settings: from `file`, which must be there, or from the usual one if it is.
-    /// `STARTCLAW__SECTION__KEY` in the environment wins.
+    /// Loads the settings from `file`, which must exist, or from the default file if it exists.
+    /// `STARTCLAW__SECTION__KEY` in the environment takes precedence.
     ///
     /// # Errors
-    /// What is wrong, with the key that it is about.
+    /// The problem, with its key.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let source = match file {
             Some(file) => File::from(file).format(FileFormat::Toml).required(true),
@@ -28,19 +28,19 @@ impl Settings {
         read(Config::builder().add_source(source).add_source(environment()?))
     }
 
-    /// Reads the settings from a text instead of a file.
+    /// Loads the settings from a text instead of a file.
     ///
     /// # Errors
-    /// What is wrong, with the key that it is about.
+    /// The problem, with its key.
     pub fn from_text(text: &str) -> anyhow::Result<Self> {
         let source = File::from_str(text, FileFormat::Toml);
         read(Config::builder().add_source(source).add_source(environment()?))
     }
 
-    /// The settings that are not what they are by default, as TOML.
+    /// The settings that differ from the defaults, as TOML.
     ///
     /// # Errors
-    /// When they cannot be written so.
+    /// If they cannot be serialized.
     pub fn own_text(&self) -> anyhow::Result<String> {
         let mut own = serde_json::to_value(self)?;
         leave_out(&mut own, &serde_json::to_value(Self::default())?);
@@ -48,8 +48,8 @@ impl Settings {
     }
 }
 
-/// Settings in the environment. The items of a list are separated by commas, so lists have to
-/// be known: they are what the defaults have as lists.
+/// Settings in the environment. List items are separated by commas, so the keys of lists must be
+/// known: those that are lists in the defaults.
 fn environment() -> anyhow::Result<Environment> {
     let mut environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
@@ -78,7 +78,7 @@ fn lists(path: &str, value: &Value) -> Vec<String> {
     }
 }
 
-/// Leaves out of `own` what is the same in `default`, and the sections that are empty then.
+/// Removes from `own` what equals `default`, and sections that become empty.
 fn leave_out(own: &mut Value, default: &Value) {
     let (Value::Object(own), Value::Object(default)) = (own, default) else { return };
     own.retain(|key, value| {
@@ -90,14 +90,14 @@ fn leave_out(own: &mut Value, default: &Value) {
 }
 
 fn read(builder: config::ConfigBuilder<config::builder::DefaultState>) -> anyhow::Result<Settings> {
-    let plain = builder.build().context("the configuration cannot be read")?;
+    let plain = builder.build().context("cannot read the configuration")?;
     let left_out = |key: &str| plain.get::<config::Value>(key).is_err();
     let (runtime, storage) = (left_out("docker.runtime_dir"), left_out("edge.storage"));
     let mut settings: Settings = serde_path_to_error::deserialize(plain).map_err(|e| {
         let path = e.path().to_string();
-        anyhow::anyhow!("the setting {path} cannot be used: {}", e.into_inner())
+        anyhow::anyhow!("invalid setting {path}: {}", e.into_inner())
     })?;
-    // Whoever moves the platform's folders moves all of them.
+    // Folders left out follow the data and runtime folders.
     if runtime {
         settings.docker.runtime_dir.clone_from(&settings.runtime_dir);
     }
@@ -115,11 +115,13 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     for (key, folder) in [("data_dir", &settings.data_dir), ("runtime_dir", &settings.runtime_dir)]
     {
         if !folder.is_absolute() {
-            bail!("the setting {key} is a path from /, such as /var/lib/startclaw");
+            bail!(
+                "invalid setting {key}: an absolute path is required, such as /var/lib/startclaw"
+            );
         }
     }
     EnvFilter::try_new(&settings.log.level)
-        .map_err(|e| anyhow::anyhow!("the setting log.level cannot be used: {e}"))?;
+        .map_err(|e| anyhow::anyhow!("invalid setting log.level: {e}"))?;
     settings.backup.check().map_err(|e| anyhow::anyhow!("the setting {e}"))?;
     settings.edge.check()?;
     settings

@@ -1,5 +1,5 @@
-//! The reference of all settings, made from the code: names and texts from the types, values
-//! from the defaults.
+//! Generates the reference of all settings: names and texts from the types, values from the
+//! defaults.
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ Changes take effect when the daemon is restarted; running instances stay up mean
 /// The reference as Markdown.
 pub fn reference() -> anyhow::Result<String> {
     let mut schema = serde_json::to_value(schemars::schema_for!(Settings))?;
-    // The API describes limits already; one description is enough.
+    // The API already describes limits; one description is enough.
     let api = serde_json::to_value(startclaw_api::openapi())?;
     let limits = &mut schema["$defs"]["InstanceSettings"]["properties"]["limits"];
     limits["properties"] = api["components"]["schemas"]["Limits"]["properties"].clone();
@@ -39,7 +39,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// One table, and then those of the sections inside.
+    /// Writes one table, and then those of nested sections.
     fn section(&self, out: &mut String, path: &str, schema: &Value, defaults: &Value) {
         let nothing = Map::new();
         let defaults = defaults.as_object().unwrap_or(&nothing);
@@ -82,7 +82,7 @@ impl Writer<'_> {
     }
 }
 
-/// The words that an enumeration takes.
+/// The values of an enumeration.
 fn words_of(schema: &Value) -> String {
     let plain = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let plain = plain.map(|word| format!("`{word}`"));
@@ -107,7 +107,7 @@ fn shown(default: &Value) -> String {
     }
 }
 
-/// One line, fit for a table.
+/// As one line, for a table.
 fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

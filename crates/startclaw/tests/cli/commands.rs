@@ -1,4 +1,4 @@
-//! What works, and what is never printed.
+//! Commands, and secrets that are never printed.
 
 use std::process::Command;
 
@@ -145,7 +145,7 @@ fn accounts_are_made_changed_and_deleted() {
     );
     let gone = platform.run(&["accounts", "delete", alice, "--yes"]);
     assert!(
-        gone.ok().contains("its 2 instances go first, after a final backup of each"),
+        gone.ok().contains("its 2 instances are removed first, after a final backup of each"),
         "{gone:?}"
     );
     for _ in 0..1000 {
@@ -167,7 +167,7 @@ fn invitations_are_printed_once_and_taken_back() {
     assert!(made.err.contains("bob@example.com create one account"), "{made:?}");
     platform.run(&["accounts", "invite"]).ok();
     let list = platform.run(&["accounts", "invitations"]);
-    assert!(list.ok().contains("bob@example.com") && list.out.contains("anybody"), "{list:?}");
+    assert!(list.ok().contains("bob@example.com") && list.out.contains("anyone"), "{list:?}");
     assert!(!list.out.contains(link.rsplit('/').next().unwrap()));
     let all = platform.run(&["--json", "accounts", "invitations"]).json();
     for invitation in all["invitations"].as_array().unwrap() {
@@ -192,7 +192,7 @@ fn what_needs_no_daemon_works_without() {
     let file = platform.file("c.toml", "[edge]\ndomain = \"claws.example\"\n");
     let shown = platform.run(&["config", "--config", &file]);
     assert!(shown.ok().contains("domain = \"claws.example\""), "{shown:?}");
-    // What is printed is a configuration file itself.
+    // The output is itself a configuration file.
     let again = platform.file("again.toml", &shown.out);
     assert_eq!(platform.run(&["config", "--config", &again]).ok(), shown.out);
     assert!(platform.run(&["caddyfile", "--config", &file]).ok().contains("claws.example"));

@@ -1,4 +1,4 @@
-//! The built daemon, without Docker: it starts, says so, answers, and stops in order.
+//! The built daemon, without Docker: startup, requests and orderly shutdown.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -58,8 +58,8 @@ impl Daemon {
         }
     }
 
-    /// Without the right to administer networks, so that a test cannot touch this machine's
-    /// firewall: the daemon says so in its log and continues, as it does with Docker.
+    /// Without CAP_NET_ADMIN, so that a test cannot touch this host's firewall: the daemon logs the
+    /// failure and continues, as it does without Docker.
     fn serve(&self) -> Child {
         let mut command = startclaw();
         if rustix::process::geteuid().is_root() {
@@ -83,13 +83,13 @@ impl Daemon {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Tells it to stop, and gives what it said. Caddy lets requests wait for 10 seconds, and
-    /// the next daemon needs some of them.
+    /// Sends SIGTERM and returns the output. Caddy holds requests for 10 seconds, and the next
+    /// daemon needs some of them.
     fn stop(&mut self) -> CommandOutput {
         self.stop_while(|| ())
     }
 
-    /// The same, doing something again and again for as long as it takes.
+    /// The same, calling `meanwhile` repeatedly until it has stopped.
     fn stop_while(&mut self, mut meanwhile: impl FnMut()) -> CommandOutput {
         let mut child = self.child.take().unwrap();
         let id = child.id().to_string();
@@ -103,14 +103,14 @@ impl Daemon {
         child.wait_with_output().unwrap().into()
     }
 
-    /// Where the edge listens.
+    /// The address of the edge's listener.
     fn edge(&self) -> String {
         let config = std::fs::read_to_string(self.at("c.toml")).unwrap();
         config.split("listen = \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     }
 }
 
-/// The status of an answer at the edge's port; none when nobody answers.
+/// The status of a response on the edge's port; `None` if nothing responds.
 fn get(edge: &str, host: &str, path: &str, authorization: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(edge).ok()?;
@@ -151,7 +151,8 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
     let mut daemon = Daemon::start("");
     let made = daemon.ask(&["provision", "alice", "--no-wait", "--json"]).json();
     assert_eq!(made["name"], "alice");
-    // It waits for Docker, which never comes: the stream is open when the daemon stops.
+    // The operation waits for Docker, which never answers: the stream is open when the daemon
+    // stops.
     let mut waiting = daemon.command(&["restart", "alice"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let said = daemon.stop();
@@ -161,7 +162,7 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
 
     daemon.start_again();
     let operations = daemon.ask(&["operations", "--json"]).json();
-    assert_eq!(operations["operations"][1]["id"], made["id"], "it is still there");
+    assert_eq!(operations["operations"][1]["id"], made["id"], "the operation is kept");
     waiting.kill().unwrap();
     let waited: CommandOutput = waiting.wait_with_output().unwrap().into();
     assert!(waited.err.contains("waiting for it to come back"), "{waited:?}");
@@ -169,7 +170,7 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
 
 #[test]
 fn a_step_that_takes_long_holds_up_no_restart_and_the_edge_answers_meanwhile() {
-    // A Docker that takes every question and answers none.
+    // A Docker that accepts every request and never responds.
     let folder = tempfile::tempdir().unwrap();
     let silent = folder.path().join("docker.sock");
     let listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
@@ -193,7 +194,7 @@ fn a_step_that_takes_long_holds_up_no_restart_and_the_edge_answers_meanwhile() {
     });
     let took = began.elapsed();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("the next start continues"), "a step was under way: {said:?}");
+    assert!(said.err.contains("the next start continues"), "a step was in progress: {said:?}");
     assert!(took - answered < Duration::from_millis(1500), "{answered:?} of {took:?}");
 
     daemon.start_again();

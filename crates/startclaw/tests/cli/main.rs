@@ -1,5 +1,5 @@
-//! The built command line against the real API with a real engine on the simulated host, and
-//! the built daemon.
+//! The built command line against the real API with a real engine on the simulated host, and the
+//! built daemon.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod commands;

@@ -1,4 +1,4 @@
-//! What does not work, and with which exit code.
+//! Failures, and their exit codes.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn exit_codes_mean_what_the_help_says() {
         assert!(!said.err.is_empty() && said.out.is_empty(), "{arguments:?}: {said:?}");
         assert!(!said.err.contains("panicked"), "{said:?}");
     }
-    // Not confirmed: still there.
+    // Not confirmed, so it still exists.
     platform.run(&["status", "alice"]).ok();
 }
 
@@ -67,7 +67,7 @@ fn a_daemon_that_is_not_there_is_3() {
     assert_eq!(CommandOutput::from(command.output().unwrap()).code, 3);
 }
 
-/// A permission that is missing is told as such, not as a daemon that does not run.
+/// A missing permission is reported as such, not as a daemon that does not run.
 #[test]
 fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
@@ -76,7 +76,7 @@ fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // The rights of root, who may open anything, are given up where the test has them.
+    // Drops root, which may open anything.
     let program = dir.path().join("startclaw");
     std::fs::copy(env!("CARGO_BIN_EXE_startclaw"), &program).unwrap();
     let run = |verb: &str| -> CommandOutput {
@@ -104,7 +104,7 @@ fn a_token_that_is_none_is_told_with_its_source() {
     command.env("STARTCLAW_TOKEN", "two\nlines").args(["--api", "https://127.0.0.1:1", "status"]);
     let said = CommandOutput::from(command.output().unwrap());
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("STARTCLAW_TOKEN holds no token"), "{said:?}");
+    assert!(said.err.contains("STARTCLAW_TOKEN contains no valid token"), "{said:?}");
 }
 
 #[test]

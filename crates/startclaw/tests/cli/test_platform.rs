@@ -1,4 +1,4 @@
-//! A platform behind a Unix socket, and the command line in front of it.
+//! A platform behind a Unix socket, and the command line as its client.
 
 use std::{
     io::Write,
@@ -17,13 +17,13 @@ use startclaw_vault::Vault;
 use tokio::{net::UnixListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
-/// A platform in memory that listens at a Unix socket.
+/// A platform in memory that listens on a Unix socket.
 pub struct TestPlatform {
     pub folder: tempfile::TempDir,
     _runtime: Runtime,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub struct CommandOutput {
     pub code: i32,
@@ -39,7 +39,7 @@ impl CommandOutput {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// Checks that it went well, and gives what it printed.
+    /// Checks that it succeeded, and returns its output.
     #[track_caller]
     pub fn ok(&self) -> &str {
         assert_eq!(self.code, 0, "{self:?}");
@@ -58,7 +58,7 @@ impl From<Output> for CommandOutput {
     }
 }
 
-/// The built binary, away from this machine's configuration.
+/// The built binary, isolated from this host's configuration.
 pub fn startclaw() -> Command {
     away_from_here(Command::new(env!("CARGO_BIN_EXE_startclaw")))
 }
@@ -124,12 +124,12 @@ impl TestPlatform {
         self.folder.path().join("startclaw.sock")
     }
 
-    /// Runs a command with nothing at stdin.
+    /// Runs a command with an empty stdin.
     pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Runs a command with `input` at stdin.
+    /// Runs a command with `input` on stdin.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> CommandOutput {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

@@ -127,7 +127,7 @@ async fn find(admin: &Admin, id: String) -> Result<Account, Rejection> {
         .map_err(|_| admin.refuse(RejectionKind::Nothing))
 }
 
-/// Empty fields mean the usual quota. Memory is in MB, data in GB.
+/// Parses a quota. All fields empty: the default quota. Memory is in MB, data in GB.
 fn read(sent: &FormData) -> Result<Option<Quota>, Box<QuotaForm>> {
     let texts = [&sent.instances, &sent.memory, &sent.disk].map(|text| text.trim());
     if texts.iter().all(|text| text.is_empty()) {

@@ -1,4 +1,4 @@
-//! `/admin/accounts`: everybody.
+//! `/admin/accounts`: all accounts.
 
 use std::cmp::Ordering;
 
@@ -44,7 +44,6 @@ const LIST: List<AccountInfo> = List {
     ],
 };
 
-/// A row of the table.
 pub(crate) struct AdminAccount {
     pub id: String,
     pub email: String,
@@ -71,7 +70,6 @@ pub(crate) async fn show(
     }))
 }
 
-/// An account as a row.
 pub(crate) fn row(info: &AccountInfo) -> AdminAccount {
     let account = &info.account;
     AdminAccount {

@@ -15,7 +15,7 @@ use crate::{
     labels,
 };
 
-/// Events on the page.
+/// Events shown.
 const EVENTS: u32 = 50;
 
 #[derive(Template)]
@@ -63,12 +63,12 @@ fn row(alert: &Alert) -> AlertRow {
         }
         "firewall" => (
             "The firewall is not in place",
-            "No instance is started without it; startclaw doctor says what is wrong.",
+            "No instance is started without it; run startclaw doctor for the cause.",
         ),
-        "host" => ("The host does not answer", "startclaw doctor says what is wrong with Docker."),
+        "host" => ("The host does not answer", "Run startclaw doctor to check Docker."),
         "upload" => (
             "Backups of one instance do not reach the bucket",
-            "The others are sent; copies are kept here meanwhile, and it is tried again.",
+            "Other instances are uploaded. Copies stay on the host; the upload is retried.",
         ),
         "bucket" => (
             "The bucket is unavailable",
@@ -76,7 +76,7 @@ fn row(alert: &Alert) -> AlertRow {
         ),
         "check" => (
             "Stored backups are damaged",
-            "Make a new backup now, keep the old repository, and look at the disk or bucket.",
+            "Take a new backup now, keep the old repository, and check the disk or bucket.",
         ),
         "retention" => ("Expired backups cannot be deleted", "Retried every night."),
         "drill" => ("A restore test failed", "Run startclaw drill for it and check its steps."),

@@ -19,7 +19,7 @@ use crate::{
     labels,
 };
 
-/// A backup that is older than this is late: a night and the spread of the schedule.
+/// A backup older than this is late: one night and the spread of the schedule.
 const LATE: std::time::Duration = std::time::Duration::from_secs(26 * 3600);
 
 #[derive(Template)]
@@ -61,7 +61,6 @@ struct Count {
     current: bool,
 }
 
-/// A row of the table.
 pub(crate) struct AdminInstance {
     pub name: String,
     pub owner: String,
@@ -116,7 +115,6 @@ fn counts(asked: &TableQuery, all: &[InstanceStatus]) -> Vec<Count> {
     counts
 }
 
-/// An instance as a row.
 pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
     let (tone, state) = labels::state(instance.state);
     let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! `/admin/invites`: who may sign up.
+//! `/admin/invites`: invitations to sign up.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
     pages::Done,
 };
 
-/// The longest that an invitation works, in days.
+/// Maximum lifetime of an invitation, in days.
 const LONGEST: u64 = 90;
 
 #[derive(Template)]

@@ -1,4 +1,4 @@
-//! `/admin/machine`: what the host has, and what of it is used.
+//! `/admin/machine`: resources of the host, and their use.
 
 use askama::Template;
 use axum::extract::State;
@@ -71,7 +71,7 @@ fn meters(history: &MachineHistory) -> Vec<Meter> {
         }
     };
     disk("Disk of the instances", now.instances);
-    // One file system is shown once.
+    // A file system that both share is shown once.
     disk("Disk of the platform", now.data.filter(|_| now.data != now.instances));
     meters
 }

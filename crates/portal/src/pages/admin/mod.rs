@@ -1,4 +1,4 @@
-//! What admins see: everything.
+//! Pages for admins.
 
 pub(crate) mod account;
 pub(crate) mod accounts;

@@ -1,4 +1,4 @@
-//! `/admin/operations`: what is in progress, and what failed.
+//! `/admin/operations`: operations in progress, and failed ones.
 
 use askama::Template;
 use axum::extract::State;
@@ -16,9 +16,9 @@ use crate::{
     pages::{instance::step_label, operation::title},
 };
 
-/// Operations looked at, newest first.
+/// Operations considered, newest first.
 const LOOKED_AT: u32 = 500;
-/// Failed ones shown.
+/// Failed operations shown.
 const FAILED: usize = 50;
 
 #[derive(Template)]

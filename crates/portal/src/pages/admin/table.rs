@@ -1,4 +1,4 @@
-//! Long tables: searched, sorted, and shown a part at a time.
+//! Long tables: searchable, sortable and paginated.
 
 use std::cmp::Ordering;
 
@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use crate::labels;
 
-/// Rows shown at once.
+/// Rows per page.
 const ROWS: usize = 100;
 
-/// What is asked of a table, in its address.
+/// The query of a table, from its address.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct TableQuery {
     #[serde(default)]
@@ -24,22 +24,22 @@ pub(crate) struct TableQuery {
     pub page: usize,
 }
 
-/// What a table lists, and how it is looked through.
+/// What a table lists, and how it is searched and sorted.
 pub(crate) struct List<T: 'static> {
-    /// The page it is on.
+    /// The path of the page.
     pub path: &'static str,
-    /// One of them, as they are counted.
+    /// The singular noun for counts.
     pub one: &'static str,
-    /// What they are searched by.
+    /// What the search matches, for its label.
     pub searched_by: &'static str,
-    /// Whether one is among what is asked for.
+    /// Whether an entry matches the query.
     pub wants: fn(&TableQuery, &T) -> bool,
-    /// The first column puts in order what another one finds equal.
+    /// The first column breaks ties of the others.
     pub columns: &'static [Column<T>],
 }
 
-/// A column: its label, its name in addresses (none when it cannot be sorted by), its class, and
-/// how it puts two in order.
+/// A column: its label, its name in addresses (empty if not sortable), its CSS class, and the order
+/// of two entries.
 pub(crate) struct Column<T>(
     pub &'static str,
     pub &'static str,
@@ -47,7 +47,7 @@ pub(crate) struct Column<T>(
     pub fn(&T, &T) -> Ordering,
 );
 
-/// A table as its page shows it; see `admin/table.html`.
+/// A table, rendered by `admin/table.html`.
 pub(crate) struct Table<R> {
     pub path: &'static str,
     pub searched_by: &'static str,
@@ -58,7 +58,6 @@ pub(crate) struct Table<R> {
     pub pages: Pages,
 }
 
-/// The head of a column.
 pub(crate) struct Head {
     pub label: &'static str,
     pub href: String,
@@ -66,7 +65,7 @@ pub(crate) struct Head {
     pub class: &'static str,
 }
 
-/// Which part of a long table is shown.
+/// The shown page of a long table.
 pub(crate) struct Pages {
     pub text: String,
     pub prev: Option<String>,
@@ -74,7 +73,7 @@ pub(crate) struct Pages {
 }
 
 impl<T> List<T> {
-    /// Those of `all` that are asked for, in order; only what is shown becomes rows.
+    /// The entries of `all` that match the query, in order; only the shown ones become rows.
     pub fn table<R>(&self, asked: TableQuery, all: Vec<T>, row: impl Fn(&T) -> R) -> Table<R> {
         let total = all.len();
         let mut found: Vec<T> = all.into_iter().filter(|one| (self.wants)(&asked, one)).collect();
@@ -130,17 +129,17 @@ impl<T> Column<T> {
 }
 
 impl TableQuery {
-    /// Whether the greatest come first.
+    /// Whether the order is descending.
     fn descending(&self) -> bool {
         self.order == "desc"
     }
 
-    /// Whether a text has what is looked for in it.
+    /// Whether a text contains the search term.
     pub fn finds(&self, text: &str) -> bool {
         text.to_lowercase().contains(&self.q.trim().to_lowercase())
     }
 
-    /// The same table, asked for otherwise.
+    /// The address of the same table with a changed query.
     pub fn address(&self, change: impl FnOnce(&mut Self)) -> String {
         let mut other = self.clone();
         other.page = 0;
@@ -161,7 +160,7 @@ impl TableQuery {
         format!("?{}", pairs.join("&"))
     }
 
-    /// The part of `rows` that is shown, and the way to the others.
+    /// The page of `rows` that is shown, with links to the previous and the next one.
     fn part<'a, T>(&self, rows: &'a [T]) -> (&'a [T], Pages) {
         let all = rows.len();
         let last = all.div_ceil(ROWS).max(1);
@@ -188,7 +187,7 @@ fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// A text as it can stand in a query.
+/// Percent-encodes a text for a query.
 fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -205,7 +204,7 @@ fn encode(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Numbers and their squares, of which a search finds digits.
+    /// Numbers and their squares; a search matches digits.
     const NUMBERS: List<(i32, i32)> = List {
         path: "/numbers",
         one: "number",

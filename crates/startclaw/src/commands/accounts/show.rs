@@ -1,18 +1,18 @@
-//! How accounts, invitations and their links are printed.
+//! Prints accounts, invitations and their links.
 
 use startclaw_api::wire;
 use startclaw_model::AccountState;
 
 use crate::output::{self, Listing, Tint, ago};
 
-/// The link alone on stdout, so that a program can hand it on.
+/// Prints the link alone on stdout, so that a program can read it.
 pub fn link(link: &wire::AccountLink, what: &str) -> anyhow::Result<()> {
     output::line(link.url.0.expose())?;
     output::note(&format!("{what}, until {}. It is not shown again.", link.expires_at));
     Ok(())
 }
 
-/// Accounts as a table.
+/// Prints accounts as a table.
 pub fn list(accounts: &[wire::Account]) -> anyhow::Result<()> {
     let heads = ["EMAIL", "STATE", "ADMIN", "INSTANCES", "MEMORY", "DISK", "SIGNED IN", "MADE"];
     let mut table = Listing::new(&heads);
@@ -41,11 +41,11 @@ pub fn list(accounts: &[wire::Account]) -> anyhow::Result<()> {
     Ok(table.print("No accounts yet. Create one with: startclaw accounts create EMAIL")?)
 }
 
-/// Invitations as a table.
+/// Prints invitations as a table.
 pub fn invitations(invitations: &[wire::Invitation]) -> anyhow::Result<()> {
     let mut table = Listing::new(&["ID", "FOR", "MADE BY", "MADE", "ENDS"]);
     for i in invitations {
-        let whom = i.email.as_ref().map_or_else(|| "anybody".to_owned(), ToString::to_string);
+        let whom = i.email.as_ref().map_or_else(|| "anyone".to_owned(), ToString::to_string);
         table.row([
             (i.id.clone(), None),
             (whom, None),
