@@ -90,9 +90,7 @@ impl Kind {
             }
             Self::NameTaken => ("name-taken", S::CONFLICT, "Name already in use"),
             Self::Removing => ("removing", S::CONFLICT, "The instance is being removed"),
-            Self::Conflict => {
-                ("conflict", S::CONFLICT, "Conflict: another operation is in progress")
-            }
+            Self::Conflict => ("conflict", S::CONFLICT, "Conflict with the current state"),
             Self::Slow => ("slow", S::REQUEST_TIMEOUT, "The request took too long to arrive"),
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => {
@@ -102,7 +100,7 @@ impl Kind {
                 ("key-reused", S::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before")
             }
             Self::TooManyAttempts => {
-                ("too-many-attempts", S::TOO_MANY_REQUESTS, "Too many bad tokens")
+                ("too-many-attempts", S::TOO_MANY_REQUESTS, "Too many attempts")
             }
             Self::Full => ("full", S::INSUFFICIENT_STORAGE, "Host at capacity"),
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Service unavailable"),

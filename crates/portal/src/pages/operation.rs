@@ -127,6 +127,9 @@ fn asked(operation: &Operation, user: &CurrentUser) -> String {
         "by you"
     } else if operation.actor == Actor::system() {
         "by the nightly schedule"
+    } else if user.signed_in().account.admin {
+        // The owner, another admin, or an operator.
+        "by another user"
     } else {
         "by an admin"
     };

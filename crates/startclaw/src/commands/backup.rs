@@ -43,11 +43,18 @@ impl Backup {
 
     /// Requests all backups first: the daemon limits how many run in parallel.
     async fn every(&self, globals: &Globals, client: &Client) -> anyhow::Result<()> {
-        let mut operations = Vec::new();
+        let (mut operations, mut failed) = (Vec::new(), Vec::new());
         for instance in client.status(None).await? {
-            operations.push(client.backup(&instance.name).await?);
+            // One that is being removed, say, must not keep the others from being backed up.
+            match client.backup(&instance.name).await {
+                Ok(operation) => operations.push(operation),
+                Err(e) => {
+                    output::note(&format!("{}: {}", instance.name, output::clean(&e.to_string())));
+                    failed.push(instance.name.to_string());
+                }
+            }
         }
-        let mut failed = Vec::new();
+        let count = operations.len() + failed.len();
         for operation in operations.iter_mut().filter(|_| !self.waiting.no_wait) {
             output::note(&format!("{}:", operation.name));
             *operation = wait::follow(globals, client, operation.clone()).await?;
@@ -57,7 +64,6 @@ impl Backup {
                 failed.push(operation.name.to_string());
             }
         }
-        let count = operations.len();
         if globals.json {
             output::json(&wire::Operations { operations })?;
         } else if failed.is_empty() {
