@@ -78,7 +78,13 @@ fn a_socket_that_may_not_be_opened_is_told_with_the_remedy() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     // Drops root, which may open anything.
     let program = dir.path().join("startclaw");
-    std::fs::copy(env!("CARGO_BIN_EXE_startclaw"), &program).unwrap();
+    // By another process: were the file open for writing here, a child that another test forks just
+    // then would inherit it, and the program could not be run ("Text file busy").
+    let copied = std::process::Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_startclaw"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let run = |verb: &str| -> CommandOutput {
         let mut command = std::process::Command::new(&program);
         command.current_dir("/").arg("--socket").arg(&socket).arg(verb);
