@@ -1,16 +1,17 @@
 //! The world of a simulated host: what is there, and how it behaves.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
+use super::Hang;
 use crate::{
-    Container, ContainerState, Enforced, Exit, HostError, InventoryItem, MachineUsage, Observed,
-    Plan, Probe, Step, Usage,
+    Container, ContainerState, Enforced, Exit, HostError, HostFault, InventoryItem, MachineUsage,
+    Observed, Plan, Probe, Step, Usage,
 };
 
 /// How an instance's container behaves.
@@ -93,6 +94,10 @@ pub struct SimState {
     pub answers: Vec<(&'static str, String)>,
     /// The bodies that were answered so, in order.
     pub posted: Vec<String>,
+    /// The calls that hang from now on.
+    pub hangs: Vec<Hang>,
+    /// What hung when it was called last.
+    hanging: BTreeSet<String>,
 }
 
 impl SimState {
@@ -115,6 +120,28 @@ impl SimState {
             let at = Timestamp::now();
             container.state = ContainerState::Exited(Exit { code, oom_killed, at });
         }
+    }
+
+    /// Notes a call about an instance; how long it hangs, if it does.
+    pub(super) fn begin(&mut self, plan: &Plan, call: &'static str) -> Option<Duration> {
+        let hangs = |hang: &&Hang| hang.name == plan.name.as_str() && hang.call == call;
+        let limit = self.hangs.iter().find(hangs).map(|hang| hang.limit);
+        let call = format!("{call} {}", plan.name);
+        match limit {
+            Some(_) => self.hanging.insert(call),
+            None => self.hanging.remove(&call),
+        };
+        limit
+    }
+
+    /// The fault that calls hang.
+    pub(super) fn fault(&self) -> Option<HostFault> {
+        let calls: Vec<&str> = self.hanging.iter().map(String::as_str).collect();
+        (!calls.is_empty()).then(|| HostFault {
+            key: HostFault::DOCKER,
+            detail: format!("simulated: these hang: {}", calls.join(", ")),
+            remedy: "end the simulation".to_owned(),
+        })
     }
 
     /// The answer that is set for a posted body.
