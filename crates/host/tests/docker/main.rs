@@ -11,5 +11,6 @@ mod drill;
 mod firewall;
 mod lan;
 mod lifecycle;
+mod lost;
 mod platform;
 mod usage;
