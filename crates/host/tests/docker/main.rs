@@ -12,5 +12,7 @@ mod firewall;
 mod lan;
 mod lifecycle;
 mod lost;
+mod own_docker;
 mod platform;
+mod rules;
 mod usage;
