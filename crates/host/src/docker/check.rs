@@ -8,8 +8,8 @@ use startclaw_model::{Check, Timestamp};
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    DockerHost, calls::Call, client::failed, connections, firewall::FirewallState, folder::Folder,
-    machine,
+    DockerHost, calls::Call, client::failed, connections, faults::Unchecked,
+    firewall::FirewallState, folder::Folder, machine,
 };
 
 /// Below this much free disk, in GiB, images and volumes will soon fill it.
@@ -23,12 +23,7 @@ impl DockerHost {
     pub(super) async fn findings(&self, image: &str) -> Vec<Check> {
         let mut findings = Vec::new();
         match self.docker_info().await {
-            Err(e) => {
-                let hangs = self.hang_fault().is_some();
-                let remedy =
-                    if hangs { "systemctl restart docker" } else { "systemctl start docker" };
-                findings.push(Check::error("docker", e.message, remedy));
-            }
+            Err(e) => findings.push(Check::error("docker", e.message, self.docker_remedy())),
             Ok((info, containers)) => {
                 findings.push(docker(&info));
                 findings.push(limits(&info));
@@ -102,7 +97,22 @@ impl DockerHost {
         match self.network_fault(false).await {
             Ok(None) => Check::ok("docker rules", "published ports, NAT and forwarding work"),
             Ok(Some(fault)) => Check::error("docker rules", fault.detail, fault.remedy),
-            Err(e) => Check::warning("docker rules", e.message, "apt install iptables"),
+            Err(Unchecked::Docker(e)) => {
+                Check::warning("docker rules", e.message, self.docker_remedy())
+            }
+            Err(Unchecked::Kernel(e)) => Check::warning(
+                "docker rules",
+                e.message,
+                "apt install iptables; if it is installed, see what iptables-save says",
+            ),
+        }
+    }
+
+    /// What to do about a Docker that does not answer.
+    fn docker_remedy(&self) -> &'static str {
+        match self.hang_fault() {
+            Some(_) => "systemctl restart docker",
+            None => "systemctl start docker",
         }
     }
 
@@ -359,6 +369,16 @@ mod tests {
     use startclaw_model::CheckStatus;
 
     use super::*;
+    use crate::docker::DockerSettings;
+
+    #[tokio::test]
+    async fn rules_that_cannot_be_checked_for_want_of_docker_are_no_matter_of_iptables() {
+        let socket = "unix:///nonexistent.sock".to_owned();
+        let host = DockerHost::new(DockerSettings { socket, ..Default::default() }, 1).unwrap();
+        let finding = host.rules_finding().await;
+        assert_eq!(finding.status, CheckStatus::Warning, "{finding:?}");
+        assert_eq!(finding.fix.as_deref(), Some("systemctl start docker"));
+    }
 
     #[test]
     fn a_kernel_without_openat2_is_said() {

@@ -60,13 +60,21 @@ impl DockerHost {
         self.make(plan, &name, body).await
     }
 
-    /// Creates a container; a missing image is an error of its own kind.
+    /// Creates a container on the instance's volume, with an error of its own kind when the image
+    /// is missing.
     pub(super) async fn make(
         &self,
         plan: &Plan,
         name: &str,
         body: bollard::models::ContainerCreateBody,
     ) -> Result<(), HostError> {
+        // Docker would make an empty one.
+        if self.volume_root(plan).await?.is_none() {
+            return Err(HostError::unavailable(format!(
+                "cannot create the container {name}: the volume {} is missing",
+                self.names.volume(plan, plan.volume)
+            )));
+        }
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let creating = self.client.get().await?.create_container(Some(options), body);
         match self.client.calls.run(Call::CreateContainer, name, creating).await {

@@ -119,6 +119,12 @@ table inet {table} {{
 		ip daddr {pool} oifname != "lo" oifname != "{bridges}*" reject
 	}}
 
+	# While any chain of this type is there, the kernel translates the connections that it has
+	# translated before: those that are open outlive the loss of Docker's rules.
+	chain open_connections {{
+		type nat hook postrouting priority 100; policy accept;
+	}}
+
 	chain leaving {{
 		meta nfproto != ipv4 drop
 		ip saddr != {pool} drop

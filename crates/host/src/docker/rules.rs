@@ -21,9 +21,33 @@ pub(super) struct Expected {
     pub(super) bridge: String,
 }
 
-/// Describes what is missing in the tables `nat` and `filter`; empty when nothing is.
-pub(super) fn missing(nat: &str, filter: &str, expected: &[Expected]) -> Vec<String> {
-    let mut missing = Vec::new();
+/// What is missing of Docker's rules.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// In words; empty when all is there.
+    pub(super) what: Vec<String>,
+    /// Whether it is what a flush takes, a chain or the rules of every instance, and not the rules
+    /// of a few.
+    pub(super) flushed: bool,
+}
+
+impl Missing {
+    fn push(&mut self, what: impl Into<String>) {
+        self.what.push(what.into());
+        self.flushed = true;
+    }
+
+    fn count(&mut self, what: &str, lost: usize, of: usize) {
+        if lost > 0 {
+            self.what.push(format!("{what} of {lost} of {of} running instances"));
+            self.flushed |= lost == of;
+        }
+    }
+}
+
+/// What is missing in the tables `nat` and `filter`.
+pub(super) fn missing(nat: &str, filter: &str, expected: &[Expected]) -> Missing {
+    let mut missing = Missing::default();
     for (table, text) in [("nat", nat), ("filter", filter)] {
         if !has_docker(text) {
             missing.push(format!("the chain DOCKER of the table {table}"));
@@ -31,17 +55,14 @@ pub(super) fn missing(nat: &str, filter: &str, expected: &[Expected]) -> Vec<Str
     }
     let jumps = rules(nat, "OUTPUT").any(|rule| rule.ends_with("-j DOCKER"));
     if !expected.is_empty() && !jumps {
-        missing.push("the way from this machine to published ports".to_owned());
+        missing.push("the way from this machine to published ports");
     }
-    let count = |what: &str, lost: usize| {
-        (lost > 0).then(|| format!("{what} of {lost} of {} running instances", expected.len()))
-    };
-    let unpublished = expected.iter().filter(|one| !is_published(nat, one)).count();
-    missing.extend(count("the published ports", unpublished));
-    let unmasked = expected.iter().filter(|one| !is_masqueraded(nat, one)).count();
-    missing.extend(count("the outgoing NAT", unmasked));
-    let closed = expected.iter().filter(|one| !is_forwarded(filter, one)).count();
-    missing.extend(count("the forwarding", closed));
+    let lost =
+        |there: &dyn Fn(&Expected) -> bool| expected.iter().filter(|one| !there(one)).count();
+    let all = expected.len();
+    missing.count("the published ports", lost(&|one| is_published(nat, one)), all);
+    missing.count("the outgoing NAT", lost(&|one| is_masqueraded(nat, one)), all);
+    missing.count("the forwarding", lost(&|one| is_forwarded(filter, one)), all);
     missing
 }
 
@@ -110,8 +131,8 @@ mod tests {
 
     #[test]
     fn complete_rules_miss_nothing() {
-        assert_eq!(missing(NAT, FILTER, &expected()), Vec::<String>::new());
-        assert_eq!(missing(NAT, FILTER, &[]), Vec::<String>::new());
+        assert_eq!(missing(NAT, FILTER, &expected()), Missing::default());
+        assert_eq!(missing(NAT, FILTER, &[]), Missing::default());
     }
 
     #[test]
@@ -127,14 +148,25 @@ mod tests {
                 let kept: Vec<&str> = text.lines().filter(|l| !l.starts_with(lost)).collect();
                 kept.join("\n")
             };
-            let said = missing(&without(NAT), &without(FILTER), &expected()).join(", ");
-            assert!(said.contains(what), "{lost}: {said}");
+            let missing = missing(&without(NAT), &without(FILTER), &expected());
+            assert!(missing.what.join(", ").contains(what), "{lost}: {missing:?}");
+            assert!(missing.flushed);
         }
-        // After `nft flush ruleset`.
-        assert_eq!(missing("", "", &expected()).len(), 5);
-        assert_eq!(missing("", "", &[]).len(), 2);
+        // What `nft flush ruleset` leaves.
+        assert_eq!(missing("", "", &expected()).what.len(), 5);
+        assert_eq!(missing("", "", &[]).what.len(), 2);
         // Where the policy accepts, no rule is needed.
-        assert_eq!(missing(NAT, ":FORWARD ACCEPT [0:0]\n:DOCKER - [0:0]\n", &expected()).len(), 0);
+        let accepts = missing(NAT, ":FORWARD ACCEPT [0:0]\n:DOCKER - [0:0]\n", &expected());
+        assert_eq!(accepts, Missing::default());
+    }
+
+    #[test]
+    fn rules_that_a_few_instances_lack_are_told_and_are_no_flush() {
+        let mut two = expected();
+        two.push(Expected { port: 18002, ..two[0].clone() });
+        let missing = missing(NAT, FILTER, &two);
+        assert_eq!(missing.what, ["the published ports of 1 of 2 running instances"]);
+        assert!(!missing.flushed);
     }
 
     #[test]

@@ -42,10 +42,12 @@ pub struct DockerSettings {
     pub log_max_mib: u32,
     /// How many files of an instance's log are kept. Default: 3.
     pub log_files: u32,
-    /// The command that restarts Docker, word by word, such as `["systemctl", "restart",
-    /// "docker"]`. It is run, at most every 10 minutes and only with `live-restore`, when Docker's
-    /// own firewall rules are gone, as after `nft flush ruleset`: Docker makes them only when it
-    /// starts. Default: empty, which leaves the restart to the operator.
+    /// The command that restarts Docker, word by word. It is run, at most every 10 minutes and only
+    /// with `live-restore`, when Docker's own firewall rules are gone, as after `nft flush ruleset`:
+    /// Docker makes them only when it starts. Default: `["systemctl", "restart", "docker"]`; a
+    /// command of this form is run only where systemd runs that unit with `KillMode=process`, as
+    /// Docker's own unit has it, and so ends no container. Empty: the restart is left to the
+    /// operator.
     pub restart_command: Vec<String>,
     /// How many connections an instance may have open to others at once, as the kernel tracks
     /// them: one more is dropped, so that no instance fills the table that all share. 0: no
@@ -66,7 +68,7 @@ impl Default for DockerSettings {
             callers: vec!["startclaw-caddy".to_owned()],
             log_max_mib: 10,
             log_files: 3,
-            restart_command: Vec::new(),
+            restart_command: ["systemctl", "restart", "docker"].map(str::to_owned).to_vec(),
             connections: 4096,
         }
     }

@@ -47,7 +47,19 @@ impl Fault {
     }
 }
 
-/// Chooses the fault of each call, by its number and its step, if it has one.
+/// A kind of call about one instance that hangs, as Docker can hang for one container or volume
+/// and answer for all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hang {
+    /// The name of the instance.
+    pub name: String,
+    /// `observe`, or the name of a step.
+    pub call: &'static str,
+    /// When it fails; with [`Duration::MAX`] it never returns.
+    pub limit: Duration,
+}
+
+/// Decides for each call, by its number and, when it is one, its step.
 #[derive(Default)]
 pub struct Faults(Option<Box<Decider>>);
 

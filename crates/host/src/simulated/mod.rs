@@ -22,12 +22,12 @@ use startclaw_model::{Check, InstanceId, Slot, Timestamp};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Hang};
 pub use state::{Behaviour, SimInstance, SimState};
 
 use crate::{
-    Endpoints, Host, HostError, HostEvent, ImageState, InventoryItem, LogRequest, MachineUsage,
-    Observed, Plan, Probe, Request, Step, Usage, VolumeMount,
+    Endpoints, Host, HostError, HostEvent, HostFault, ImageState, InventoryItem, LogRequest,
+    MachineUsage, Observed, Plan, Probe, Request, Step, Usage, VolumeMount,
 };
 
 /// A host in memory. Clones share its state.
@@ -86,6 +86,22 @@ impl SimulatedHost {
         let call = self.shared.calls.fetch_add(1, Ordering::SeqCst);
         self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner).at(call, step)
     }
+
+    /// A call about an instance: returns at once, or fails when it has hung for its time.
+    async fn hang(&self, plan: &Plan, call: &'static str) -> Result<(), HostError> {
+        let limit = self.state().begin(plan, call);
+        let Some(limit) = limit else { return Ok(()) };
+        tokio::time::sleep(limit).await;
+        Err(HostError::unavailable(format!("simulated: {call} {} hangs", plan.name)))
+    }
+
+    async fn seen(&self, plan: &Plan) -> Result<Observed, HostError> {
+        let fault = self.fault(None);
+        fault.before().await?;
+        let seen = self.state().observe(plan, self.shared.boot_time, Timestamp::now());
+        fault.after().await?;
+        Ok(seen)
+    }
 }
 
 #[async_trait]
@@ -108,15 +124,12 @@ impl Host for SimulatedHost {
     }
 
     async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
-        let fault = self.fault(None);
-        fault.before().await?;
-        let seen = self.state().observe(plan, self.shared.boot_time, Timestamp::now());
-        fault.after().await?;
-        Ok(seen)
+        self.hang(plan, "observe").await?;
+        self.seen(plan).await
     }
 
     async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
-        Ok(self.observe(plan).await?.probe)
+        Ok(self.seen(plan).await?.probe)
     }
 
     async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError> {
@@ -173,6 +186,7 @@ impl Host for SimulatedHost {
     }
 
     async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
+        self.hang(plan, step.name()).await?;
         let fault = self.fault(Some(step));
         fault.before().await?;
         self.state().apply(plan, step, Timestamp::now())?;
@@ -200,7 +214,14 @@ impl Host for SimulatedHost {
     }
 
     async fn diagnose(&self, image: &str) -> Vec<Check> {
-        vec![Check::ok("host", format!("simulated, with the image {image}"))]
+        let hangs = self.state().fault();
+        let mut checks = vec![Check::ok("host", format!("simulated, with the image {image}"))];
+        checks.extend(hangs.map(|fault| Check::error("docker calls", fault.detail, fault.remedy)));
+        checks
+    }
+
+    async fn faults(&self) -> Vec<HostFault> {
+        self.state().fault().into_iter().collect()
     }
 
     async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {

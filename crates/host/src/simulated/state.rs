@@ -1,16 +1,17 @@
 //! The state of a simulated host, and its behaviour.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
 use bytes::Bytes;
 use startclaw_model::{InstanceId, Slot, Timestamp};
 
+use super::Hang;
 use crate::{
-    Container, ContainerState, Enforced, Exit, HostError, InventoryItem, MachineUsage, Observed,
-    Plan, Probe, Step, Usage,
+    Container, ContainerState, Enforced, Exit, HostError, HostFault, InventoryItem, MachineUsage,
+    Observed, Plan, Probe, Step, Usage,
 };
 
 /// How an instance's container behaves.
@@ -93,6 +94,10 @@ pub struct SimState {
     pub answers: Vec<(&'static str, String)>,
     /// The bodies that were answered by them, in order.
     pub posted: Vec<String>,
+    /// The calls that hang from now on.
+    pub hangs: Vec<Hang>,
+    /// What hung when it was called last.
+    hanging: BTreeSet<String>,
 }
 
 impl SimState {
@@ -117,7 +122,29 @@ impl SimState {
         }
     }
 
-    /// The configured answer to a posted body.
+    /// Notes a call about an instance; how long it hangs, if it does.
+    pub(super) fn begin(&mut self, plan: &Plan, call: &'static str) -> Option<Duration> {
+        let hangs = |hang: &&Hang| hang.name == plan.name.as_str() && hang.call == call;
+        let limit = self.hangs.iter().find(hangs).map(|hang| hang.limit);
+        let call = format!("{call} {}", plan.name);
+        match limit {
+            Some(_) => self.hanging.insert(call),
+            None => self.hanging.remove(&call),
+        };
+        limit
+    }
+
+    /// The fault that calls hang.
+    pub(super) fn fault(&self) -> Option<HostFault> {
+        let calls: Vec<&str> = self.hanging.iter().map(String::as_str).collect();
+        (!calls.is_empty()).then(|| HostFault {
+            key: HostFault::DOCKER,
+            detail: format!("simulated: these hang: {}", calls.join(", ")),
+            remedy: "end the simulation".to_owned(),
+        })
+    }
+
+    /// The answer that is set for a posted body.
     pub(super) fn answer(&mut self, body: &str) -> Option<String> {
         let answer = self.answers.iter().find(|(text, _)| body.contains(text))?.1.clone();
         self.posted.push(body.to_owned());

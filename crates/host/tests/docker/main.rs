@@ -11,5 +11,8 @@ mod drill;
 mod firewall;
 mod lan;
 mod lifecycle;
+mod lost;
+mod own_docker;
 mod platform;
+mod rules;
 mod usage;

@@ -61,6 +61,8 @@ impl Platform {
             address_pool: AddressPool::new(format!("10.88.{number}.0/24").parse().unwrap())
                 .unwrap(),
             runtime_dir: runtime.path().to_owned(),
+            // This machine's Docker has others to serve.
+            restart_command: Vec::new(),
             log_max_mib: 1,
             log_files: 2,
             ..Default::default()
