@@ -120,7 +120,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         if user <= 0 {
             return Err(EngineError::invalid(
-                "approve",
+                "user",
                 "invalid Telegram user id: it is a positive number, which the bot tells who writes to it",
             ));
         }

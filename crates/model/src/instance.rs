@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Desired, Health, Name, Slot, Timestamp};
+use crate::{AccountId, Desired, Health, Name, Slot, Timestamp, schema::describe_text};
 
 /// Identifies an instance for ever; a name can be used again after deprovision, an id cannot.
 #[derive(
@@ -37,6 +37,15 @@ impl fmt::Display for InstanceId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Owner(String);
+
+describe_text!(
+    Owner,
+    "^[!#%&(-+./0-9:=?@A-Z\\[\\]^_`a-z{|}~-]{1,128}$",
+    128,
+    "alice@example.com",
+    "Who an instance belongs to: an e-mail address or id of 1 to 128 printable ASCII characters \
+     without spaces, quotes, commas, `;`, `<`, `>`, `\\` and `$`."
+);
 
 /// A text that is no owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,6 @@ pub struct CreateToken {
     /// The one instance it is for; all when left out. Such a token sees nothing else, and
     /// cannot have the scope `admin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice")]
     pub instance: Option<Name>,
     /// How many days it is good for, 1 to 3650; until it is revoked when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +37,6 @@ pub struct Token {
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// The one instance it is for, if it is for one.
-    #[schema(value_type = Option<String>)]
     pub instance: Option<Name>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]

@@ -11,7 +11,6 @@ pub struct Backup {
     #[schema(example = "5e0c1f7ad6b14d0e9b1f0e2c6a7d8b90")]
     pub id: String,
     /// The name that the instance had.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
     /// When it was taken.
     #[schema(value_type = String, format = DateTime)]
@@ -55,7 +54,6 @@ pub struct Backups {
 #[serde(deny_unknown_fields)]
 pub struct Restore {
     /// The instance: one that is there, or one that was deprovisioned.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
     /// Which backup: `latest`, a day in UTC (its newest is taken), a time in UTC, or an id or its
     /// beginning. Needed unless `undo` is set.
@@ -64,7 +62,6 @@ pub struct Restore {
     pub snapshot: Option<String>,
     /// Make a new instance of this name from it, and leave the instance itself alone.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice-copy")]
     pub as_name: Option<Name>,
     /// Bring back what the last restore replaced. That is kept for a day.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -77,7 +74,6 @@ pub struct Restore {
 pub struct Drill {
     /// The instance; one is chosen when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
 }
 
@@ -87,7 +83,6 @@ pub struct Drill {
 #[into_params(parameter_in = Query)]
 pub struct DeprovisionQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
     /// Take a final backup first; `true` when left out.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]

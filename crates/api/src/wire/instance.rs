@@ -13,10 +13,8 @@ pub struct Instance {
     /// Its id; a name can be used again after a deprovision, an id cannot.
     pub id: InstanceId,
     /// Its name.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
     /// Who it belongs to.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub owner: Owner,
     /// How it is, in one word.
     pub state: InstanceState,

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct NameQuery {
     /// This instance only.
-    #[param(value_type = Option<String>, example = "alice")]
+    #[param(nullable = false)]
     pub name: Option<Name>,
 }
 
@@ -20,7 +20,6 @@ pub struct NameQuery {
 #[into_params(parameter_in = Query)]
 pub struct NamedQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
 }
 
@@ -30,10 +29,10 @@ pub struct NamedQuery {
 #[into_params(parameter_in = Query)]
 pub struct OperationsQuery {
     /// Of this instance only.
-    #[param(value_type = Option<String>, example = "alice")]
+    #[param(nullable = false)]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     pub limit: Option<u32>,
 }
 
@@ -43,10 +42,10 @@ pub struct OperationsQuery {
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Of this instance only.
-    #[param(value_type = Option<String>, example = "alice")]
+    #[param(nullable = false)]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     pub limit: Option<u32>,
 }
 
@@ -56,10 +55,9 @@ pub struct EventsQuery {
 #[into_params(parameter_in = Query)]
 pub struct LogsQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
     /// The last so many lines, 0 to 10000; 100 when left out.
-    #[param(minimum = 0, maximum = 10000)]
+    #[param(minimum = 0, maximum = 10000, nullable = false)]
     pub tail: Option<u32>,
     /// Go on with new lines as they come.
     #[serde(default)]
@@ -71,6 +69,20 @@ pub struct LogsQuery {
 pub struct Operations {
     /// The newest first.
     pub operations: Vec<Operation>,
+}
+
+/// What a stream of an operation sends: the operation, each time that it changed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OperationEvent {
+    /// The kind of event: `operation`.
+    #[schema(example = "operation")]
+    pub event: String,
+    /// The number of the event in this stream, from 0.
+    #[schema(example = "0")]
+    pub id: String,
+    /// The operation, as `GET /operations/{id}` answers it.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
 }
 
 /// What happened.
