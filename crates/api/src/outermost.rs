@@ -63,9 +63,7 @@ async fn answer(shared: &Shared, request: Request, next: Next) -> Response {
 fn finish(response: Response, method: &Method, id: &str) -> Response {
     let mut response = match response.extensions().get::<Problem>().cloned() {
         Some(problem) => problem.answer(Some(id)),
-        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
-            wrong_method(response, method, id)
-        }
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => wrong_method(method, id),
         None => response,
     };
     let headers = response.headers_mut();
@@ -82,19 +80,14 @@ fn finish(response: Response, method: &Method, id: &str) -> Response {
     response
 }
 
-/// `OPTIONS` returns the methods of a path; other unsupported methods are rejected.
-fn wrong_method(response: Response, method: &Method, id: &str) -> Response {
-    let allow = response.headers().get(header::ALLOW).cloned();
-    let mut out = if method == Method::OPTIONS {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        let takes = allow.as_ref().and_then(|v| v.to_str().ok()).unwrap_or("other methods");
-        Problem::new(Kind::MethodNotAllowed, format!("this path takes {takes}")).answer(Some(id))
-    };
-    if let Some(allow) = allow {
-        out.headers_mut().insert(header::ALLOW, allow);
+/// `OPTIONS` is told what the path takes; every other method that it does not take is an error.
+/// The router adds `Allow` to the answer after this layer.
+fn wrong_method(method: &Method, id: &str) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
     }
-    out
+    let detail = "this path does not take this method; the Allow header lists those that it takes";
+    Problem::new(Kind::MethodNotAllowed, detail).answer(Some(id))
 }
 
 fn measure(shared: &Shared, method: &Method, route: String, status: StatusCode, taken: Duration) {

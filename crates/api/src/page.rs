@@ -146,7 +146,7 @@ fn schema_section(out: &mut String, name: &str, schema: &Value) {
                 "<tr><td><code>{}</code>{mark}<td>{}<td>{}</tr>",
                 escape(field),
                 kind(property),
-                text(&property["description"])
+                description(property)
             );
         }
         out.push_str("</table>");
@@ -168,7 +168,17 @@ fn problems(out: &mut String) {
     out.push_str("</table>");
 }
 
-/// The type of a schema in words, with a link if it has a name.
+/// A field's description. That of an optional field of a named type stands beside the reference.
+fn description(property: &Value) -> String {
+    let alternatives = property["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
+    std::iter::once(property)
+        .chain(alternatives)
+        .map(|schema| text(&schema["description"]))
+        .find(|description| !description.is_empty())
+        .unwrap_or_default()
+}
+
+/// A schema's type in a few words, with a link where it has a name.
 fn kind(schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
         let name = escape(name);
@@ -244,6 +254,14 @@ mod tests {
         let page = render(&document);
         assert!(!page.contains("<script"));
         assert!(page.contains("x&quot;y") && page.contains("<code>a</code>"));
+    }
+
+    #[test]
+    fn an_optional_field_of_a_named_type_is_described() {
+        let document = serde_json::to_value(crate::openapi()).unwrap();
+        let owner = document["components"]["schemas"]["Provision"]["properties"]["owner"].clone();
+        assert_eq!(kind(&owner), "<a href=\"#schema-Owner\">Owner</a>");
+        assert!(description(&owner).starts_with("Who it belongs to"), "{owner}");
     }
 
     #[test]

@@ -121,8 +121,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         if user <= 0 {
             return Err(EngineError::invalid(
-                "approve",
-                "invalid Telegram user id: it is a positive number, which the bot sends to users who write to it",
+                "user",
+                "invalid Telegram user id: it is a positive number, which the bot tells who writes to it",
             ));
         }
         self.change_access(actor, name, &format!("approved the Telegram user {user}"), |o, a| {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Owner, Timestamp};
+use crate::{Owner, Timestamp, schema::describe_text};
 
 /// Identifies an account for ever.
 #[derive(
@@ -38,7 +38,16 @@ impl fmt::Display for AccountId {
 #[serde(try_from = "String", into = "String")]
 pub struct Email(String);
 
-/// The text is not an e-mail address.
+describe_text!(
+    Email,
+    "^[!#%&*+/-9=?A-Z^-~-](?:[!#%&*+.-9=?A-Z^-~-]{0,62}[!#%&*+/-9=?A-Z^-~-])?\
+     @[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?(?:\\.[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?)*$",
+    128,
+    "alice@example.com",
+    "An e-mail address, at most 128 characters. Capital letters are read as small ones."
+);
+
+/// A text that is no e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid e-mail address; use a form such as alice@example.com")]
 pub struct EmailError;

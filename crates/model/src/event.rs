@@ -109,7 +109,6 @@ pub struct Event {
     /// What kind.
     pub kind: EventKind,
     /// Of which instance, if of one.
-    #[schema(value_type = Option<String>)]
     pub name: Option<Name>,
     /// Who did it.
     #[schema(value_type = String)]

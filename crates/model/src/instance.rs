@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Desired, Health, Name, Slot, Timestamp};
+use crate::{AccountId, Desired, Health, Name, Slot, Timestamp, schema::describe_text};
 
 /// Identifies an instance permanently; a name can be reused after deprovision, an id cannot.
 #[derive(
@@ -38,7 +38,16 @@ impl fmt::Display for InstanceId {
 #[serde(try_from = "String", into = "String")]
 pub struct Owner(String);
 
-/// The text is not a valid owner.
+describe_text!(
+    Owner,
+    "^[!#%&(-+./0-9:=?@A-Z\\[\\]^_`a-z{|}~-]{1,128}$",
+    128,
+    "alice@example.com",
+    "Who an instance belongs to: an e-mail address or id of 1 to 128 printable ASCII characters \
+     without spaces, quotes, commas, `;`, `<`, `>`, `\\` and `$`."
+);
+
+/// A text that is no owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an owner is an e-mail address or id of 1 to 128 printable characters without spaces, quotes or commas"

@@ -12,6 +12,7 @@ mod name;
 mod operation;
 mod principal;
 mod provider;
+mod schema;
 mod scope;
 mod secret;
 mod slot;

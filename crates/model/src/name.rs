@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::schema::describe_text;
+
 /// Labels that belong to the platform or that would mislead people.
 const RESERVED: &[&str] = &[
     "admin",
@@ -45,7 +47,16 @@ const RESERVED: &[&str] = &[
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a text is not an instance name.
+describe_text!(
+    Name,
+    "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$",
+    Name::MAX_LEN,
+    "alice",
+    "The name of an instance: 1 to 40 characters `a-z`, `0-9` and `-`. Neither reserved, such as \
+     `admin`, nor one that starts with `xn--`."
+);
+
+/// Why a text is no instance name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty or longer than 40 characters.

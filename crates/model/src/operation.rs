@@ -151,7 +151,6 @@ pub struct Operation {
     /// Of which instance; the id outlives the instance.
     pub instance: InstanceId,
     /// The instance's name at that time.
-    #[schema(value_type = String)]
     pub name: Name,
     /// Who requested it.
     #[schema(value_type = String)]

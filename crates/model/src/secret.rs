@@ -5,6 +5,8 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::schema::describe_text;
+
 /// An API key, bot token or password. `Debug` shows dots, it has no `Display` and no
 /// `Serialize`, and its memory is wiped when it is dropped.
 #[derive(Clone)]
@@ -43,7 +45,16 @@ impl<'de> Deserialize<'de> for Secret {
 #[serde(try_from = "String", into = "String")]
 pub struct SecretName(String);
 
-/// The text is not a secret name.
+describe_text!(
+    SecretName,
+    "^[A-Z][A-Z0-9_]{0,63}$",
+    64,
+    "MODEL_API_KEY",
+    "The name of a secret: 1 to 64 characters `A-Z`, `0-9` and `_`, starting with a letter. The \
+     platform itself knows `MODEL_API_KEY` and `TELEGRAM_BOT_TOKEN`."
+);
+
+/// A text that is no secret name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a secret's name has 1 to 64 characters A-Z, 0-9 and _, and starts with a letter")]
 pub struct SecretNameError;

@@ -8,7 +8,7 @@ use crate::{
     extract::{Body, Nothing, Query},
     problem::Problem,
     wire::{
-        Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount,
+        Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Quota,
         SetAdmin, SetQuota, Transfer,
     },
 };
@@ -152,6 +152,9 @@ pub(crate) async fn quota(
     caller: Caller<Admin>,
     Body(body): Body<SetQuota>,
 ) -> Result<Json<Account>, Problem> {
+    if let Some((field, maximum)) = body.quota.as_ref().and_then(Quota::too_large) {
+        return Err(Problem::field(field, format!("must not exceed {maximum}")));
+    }
     let account = caller.accounts().find(&body.email).await?;
     caller.accounts().set_quota(caller.actor(), account, body.quota.map(Into::into)).await?;
     shown(&caller, &body.email).await

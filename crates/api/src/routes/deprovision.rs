@@ -5,7 +5,7 @@ use startclaw_model::Operation;
 use super::{Accepted, accepted};
 use crate::{
     caller::{Caller, Write},
-    extract::{Key, Query},
+    extract::{Key, KeyHeader, Query},
     problem::Problem,
     wire::DeprovisionQuery,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// still reduce what is kept.
 #[utoipa::path(
     delete, path = "/deprovision", tag = "instances", operation_id = "deprovision",
-    params(DeprovisionQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(DeprovisionQuery, KeyHeader),
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),
 )]

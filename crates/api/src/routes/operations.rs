@@ -16,7 +16,7 @@ use crate::{
     extract::{Nothing, OperationPath, Query},
     problem::Problem,
     stream::StreamPermit,
-    wire::{Operations, OperationsQuery},
+    wire::{OperationEvent, Operations, OperationsQuery},
 };
 
 /// Interval of keep-alives on an idle stream.
@@ -65,7 +65,7 @@ pub(crate) async fn one(
 #[utoipa::path(
     get, path = "/operations/{id}/events", tag = "operations", operation_id = "watchOperation",
     params(("id" = String, Path, description = "The operation's id.")),
-    responses((status = 200, description = "A stream of events.", body = Operation, content_type = "text/event-stream")),
+    responses((status = 200, description = "A stream of events; its schema is that of one event.", body = OperationEvent, content_type = "text/event-stream")),
     security(("token" = ["read"])),
 )]
 pub(crate) async fn watch(

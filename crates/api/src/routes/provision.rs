@@ -5,7 +5,7 @@ use startclaw_model::{Operation, Owner};
 use super::{Accepted, accepted};
 use crate::{
     caller::{Caller, Write},
-    extract::{Body, Key},
+    extract::{Body, Key, KeyHeader},
     problem::Problem,
     wire::Provision,
 };
@@ -18,7 +18,7 @@ const LOCAL_OWNER: &str = "admin";
 /// Returns the operation at once; the instance is live when the operation has succeeded.
 #[utoipa::path(
     post, path = "/provision", tag = "instances", operation_id = "provision",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(KeyHeader),
     request_body = Provision,
     responses((status = 202, description = "It is under way.", body = Operation,
         headers(("Location" = String, description = "Where the operation can be followed.")))),

@@ -5,7 +5,7 @@ use startclaw_model::Operation;
 use super::{Accepted, accepted};
 use crate::{
     caller::{Caller, Write},
-    extract::{Body, Key},
+    extract::{Body, Key, KeyHeader},
     problem::Problem,
     wire::NameBody,
 };
@@ -15,7 +15,7 @@ use crate::{
 /// The data are kept. A failing instance is retried at once.
 #[utoipa::path(
     post, path = "/restart", tag = "instances", operation_id = "restart",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(KeyHeader),
     request_body = NameBody,
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),

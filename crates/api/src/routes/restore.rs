@@ -6,7 +6,7 @@ use startclaw_model::{Operation, SnapshotChoice};
 use super::{Accepted, accepted};
 use crate::{
     caller::{Caller, Write},
-    extract::{Body, Key},
+    extract::{Body, Key, KeyHeader},
     problem::Problem,
     wire::Restore,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// is restored to a new instance. A deprovisioned instance is restored with its keys and secrets.
 #[utoipa::path(
     post, path = "/restore", tag = "backups", operation_id = "restore",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(KeyHeader),
     request_body = Restore,
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),

@@ -6,7 +6,7 @@ use startclaw_model::Operation;
 use super::{Accepted, accepted};
 use crate::{
     caller::{Caller, Read, Write},
-    extract::{Body, Key, Query},
+    extract::{Body, Key, KeyHeader, Query},
     problem::Problem,
     wire::{NamedQuery, SecretQuery, Secrets, SetSecret},
 };
@@ -34,7 +34,7 @@ pub(crate) async fn list(
 /// The instance restarts with it.
 #[utoipa::path(
     put, path = "/secrets", tag = "secrets", operation_id = "setSecret",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(KeyHeader),
     request_body = SetSecret,
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),
@@ -56,7 +56,7 @@ pub(crate) async fn set(
 /// The instance restarts without it.
 #[utoipa::path(
     delete, path = "/secrets", tag = "secrets", operation_id = "removeSecret",
-    params(SecretQuery, ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key answers the same operation.")),
+    params(SecretQuery, KeyHeader),
     responses((status = 202, description = "It is under way.", body = Operation)),
     security(("token" = ["write"])),
 )]

@@ -20,7 +20,6 @@ pub struct CreateToken {
     /// Restricts the token to one instance; all when left out. A restricted token cannot have the
     /// scope `admin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice")]
     pub instance: Option<Name>,
     /// Days until it expires, 1 to 3650; does not expire when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,8 +36,7 @@ pub struct Token {
     pub label: String,
     /// Its scopes.
     pub scopes: Vec<Scope>,
-    /// The instance that it is restricted to, if any.
-    #[schema(value_type = Option<String>)]
+    /// The one instance it is for, if it is for one.
     pub instance: Option<Name>,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]

@@ -14,7 +14,6 @@ pub struct Account {
     #[schema(value_type = String)]
     pub id: AccountId,
     /// Its e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
     /// Whether it has admin rights.
     pub admin: bool,
@@ -83,15 +82,32 @@ pub struct Usage {
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Instances.
-    #[schema(example = 3)]
+    #[schema(example = 3, maximum = 1000000)]
     pub instances: u32,
     /// The sum of their hard limits, in MiB.
-    #[schema(example = 6144)]
+    #[schema(example = 6144, maximum = 1073741824)]
     pub memory_mib: u64,
-    /// The size of their data, in MiB. When used up, no instance can be created; existing ones keep
-    /// running.
-    #[schema(example = 30720)]
+    /// Their data, in MiB. With it used up nothing new can be made; what is there continues.
+    #[schema(example = 30720, maximum = 1073741824)]
     pub disk_mib: u64,
+}
+
+impl Quota {
+    /// More instances than any host has.
+    const MAX_INSTANCES: u32 = 1_000_000;
+    /// One PiB; sums of such numbers stay far from the end of their type.
+    const MAX_MIB: u64 = 1 << 30;
+
+    /// The first field that is larger than the document allows, and its maximum.
+    pub(crate) fn too_large(&self) -> Option<(&'static str, u64)> {
+        [
+            ("quota.instances", u64::from(self.instances), u64::from(Self::MAX_INSTANCES)),
+            ("quota.memory_mib", self.memory_mib, Self::MAX_MIB),
+            ("quota.disk_mib", self.disk_mib, Self::MAX_MIB),
+        ]
+        .into_iter()
+        .find_map(|(field, value, maximum)| (value > maximum).then_some((field, maximum)))
+    }
 }
 
 impl From<startclaw_model::Quota> for Quota {
@@ -111,7 +127,6 @@ impl From<Quota> for startclaw_model::Quota {
 #[serde(deny_unknown_fields)]
 pub struct CreateAccount {
     /// Its e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
     /// Whether it gets admin rights.
     #[serde(default)]
@@ -149,7 +164,6 @@ impl From<FreshLink> for AccountLink {
 #[serde(deny_unknown_fields)]
 pub struct EmailBody {
     /// Its e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
 }
 
@@ -159,7 +173,6 @@ pub struct EmailBody {
 #[into_params(parameter_in = Query)]
 pub struct EmailQuery {
     /// Its e-mail address.
-    #[param(value_type = String, example = "alice@example.com")]
     pub email: Email,
 }
 
@@ -168,7 +181,6 @@ pub struct EmailQuery {
 #[serde(deny_unknown_fields)]
 pub struct SetAdmin {
     /// Its e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
     /// Whether it has admin rights.
     pub admin: bool,
@@ -179,7 +191,6 @@ pub struct SetAdmin {
 #[serde(deny_unknown_fields)]
 pub struct SetQuota {
     /// Its e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
     /// The quota of this account; the default when null or left out.
     pub quota: Option<Quota>,
@@ -190,10 +201,8 @@ pub struct SetQuota {
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
     /// The account's e-mail address.
-    #[schema(value_type = String, example = "alice@example.com")]
     pub email: Email,
     /// The instance.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
 }
 
@@ -203,7 +212,6 @@ pub struct Transfer {
 pub struct Invite {
     /// The only address it can be used for; any when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice@example.com")]
     pub email: Option<Email>,
     /// Lifetime in days, 1 to 365; 7 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,8 +224,7 @@ pub struct Invite {
 pub struct Invitation {
     /// Its id.
     pub id: String,
-    /// The only address that it can be used for, if restricted.
-    #[schema(value_type = Option<String>)]
+    /// The only address it is for.
     pub email: Option<Email>,
     /// Who created it.
     pub created_by: String,

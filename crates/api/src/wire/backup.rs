@@ -10,8 +10,7 @@ pub struct Backup {
     /// Its id.
     #[schema(example = "5e0c1f7ad6b14d0e9b1f0e2c6a7d8b90")]
     pub id: String,
-    /// The name of the instance at that time.
-    #[schema(value_type = String, example = "alice")]
+    /// The name that the instance had.
     pub name: Name,
     /// When it was taken.
     #[schema(value_type = String, format = DateTime)]
@@ -54,8 +53,7 @@ pub struct Backups {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
-    /// The instance, running or deprovisioned.
-    #[schema(value_type = String, example = "alice")]
+    /// The instance: one that is there, or one that was deprovisioned.
     pub name: Name,
     /// Which backup: `latest`, a day in UTC (its newest backup), a time in UTC, or an id or a
     /// prefix of one. Required unless `undo` is set.
@@ -64,7 +62,6 @@ pub struct Restore {
     pub snapshot: Option<String>,
     /// Restores to a new instance of this name; the original is not changed.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice-copy")]
     pub as_name: Option<Name>,
     /// Undoes the last restore. The replaced data are kept for a day.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -77,7 +74,6 @@ pub struct Restore {
 pub struct Drill {
     /// The instance; the daemon chooses one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice")]
     pub name: Option<Name>,
 }
 
@@ -87,7 +83,6 @@ pub struct Drill {
 #[into_params(parameter_in = Query)]
 pub struct DeprovisionQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
     /// Take a final backup first; `true` when left out.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]

@@ -13,10 +13,8 @@ pub struct Instance {
     /// Its id. A name can be reused after a deprovision, an id cannot.
     pub id: InstanceId,
     /// Its name.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// The owner.
-    #[schema(value_type = String, example = "alice@example.com")]
+    /// Who it belongs to.
     pub owner: Owner,
     /// Its state.
     pub state: InstanceState,

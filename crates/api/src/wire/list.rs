@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct NameQuery {
-    /// Only this instance.
-    #[param(value_type = Option<String>, example = "alice")]
+    /// This instance only.
+    #[param(nullable = false)]
     pub name: Option<Name>,
 }
 
@@ -20,7 +20,6 @@ pub struct NameQuery {
 #[into_params(parameter_in = Query)]
 pub struct NamedQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
 }
 
@@ -29,11 +28,11 @@ pub struct NamedQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OperationsQuery {
-    /// Only of this instance.
-    #[param(value_type = Option<String>, example = "alice")]
+    /// Of this instance only.
+    #[param(nullable = false)]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     pub limit: Option<u32>,
 }
 
@@ -42,11 +41,11 @@ pub struct OperationsQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// Only of this instance.
-    #[param(value_type = Option<String>, example = "alice")]
+    /// Of this instance only.
+    #[param(nullable = false)]
     pub name: Option<Name>,
     /// At most this many, 1 to 1000; 50 when left out.
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
     pub limit: Option<u32>,
 }
 
@@ -56,10 +55,9 @@ pub struct EventsQuery {
 #[into_params(parameter_in = Query)]
 pub struct LogsQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
-    /// Number of last lines, 0 to 10000; 100 when left out.
-    #[param(minimum = 0, maximum = 10000)]
+    /// The last so many lines, 0 to 10000; 100 when left out.
+    #[param(minimum = 0, maximum = 10000, nullable = false)]
     pub tail: Option<u32>,
     /// Follow the log.
     #[serde(default)]
@@ -73,7 +71,21 @@ pub struct Operations {
     pub operations: Vec<Operation>,
 }
 
-/// Events.
+/// What a stream of an operation sends: the operation, each time that it changed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OperationEvent {
+    /// The kind of event: `operation`.
+    #[schema(example = "operation")]
+    pub event: String,
+    /// The number of the event in this stream, from 0.
+    #[schema(example = "0")]
+    pub id: String,
+    /// The operation, as `GET /operations/{id}` answers it.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
+}
+
+/// What happened.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// The newest first.

@@ -18,7 +18,8 @@ pub use account::{
 pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
-    CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery, Operations, OperationsQuery,
+    CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery, OperationEvent, Operations,
+    OperationsQuery,
 };
 pub use provision::{NameBody, Provision, WantedLimits};
 pub use secret::{SecretInfo, SecretQuery, Secrets, SentSecret, SetSecret};

@@ -13,12 +13,10 @@ use super::SentSecret;
 pub struct Provision {
     /// Its name: 1 to 40 characters `a-z`, `0-9` and `-`. The instance is reached at
     /// `https://NAME.DOMAIN`.
-    #[schema(value_type = String, example = "alice", pattern = "^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
     pub name: Name,
     /// The owner: an e-mail address or id. Required with a bearer token; `admin` when left out at
     /// the Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "alice@example.com")]
     pub owner: Option<Owner>,
     /// The model provider. Without one, the owner sets it up in the Control UI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,19 +79,19 @@ impl Provision {
 pub struct WantedLimits {
     /// Memory protected under memory pressure, in MiB (a soft limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 512)]
+    #[schema(example = 512, minimum = 64, maximum = 1048576)]
     pub memory_soft_mib: Option<u64>,
     /// Hard memory limit, in MiB; the kernel kills it above. At least 768.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 2048)]
+    #[schema(example = 2048, minimum = 768, maximum = 1048576)]
     pub memory_hard_mib: Option<u64>,
     /// CPU limit once it has booted; 0.5 is half of one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 0.5)]
+    #[schema(example = 0.5, minimum = 0.05, maximum = 256)]
     pub cpus: Option<f64>,
     /// Maximum number of processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 512)]
+    #[schema(example = 512, minimum = 64, maximum = 32768)]
     pub pids: Option<u32>,
 }
 
@@ -119,7 +117,6 @@ impl WantedLimits {
 #[serde(deny_unknown_fields)]
 pub struct NameBody {
     /// The instance.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
 }
 

@@ -33,6 +33,7 @@ impl PartialSchema for SentSecret {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
+            .min_length(Some(1))
             .max_length(Some(Secret::MAX_LEN))
             .into()
     }
@@ -49,11 +50,9 @@ impl ToSchema for SentSecret {
 #[serde(deny_unknown_fields)]
 pub struct SetSecret {
     /// The instance.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
-    /// The secret's name: `A-Z`, `0-9` and `_`, starting with a letter. The platform itself uses
-    /// `MODEL_API_KEY` and `TELEGRAM_BOT_TOKEN`.
-    #[schema(value_type = String, example = "MODEL_API_KEY")]
+    /// The secret's name: `A-Z`, `0-9` and `_`, starting with a letter. `MODEL_API_KEY` and
+    /// `TELEGRAM_BOT_TOKEN` are the ones the platform itself knows.
     pub secret: SecretName,
     /// Its value. It can be replaced and removed, but not read again.
     #[schema(write_only, example = "sk-…")]
@@ -64,7 +63,6 @@ pub struct SetSecret {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SecretInfo {
     /// Its name.
-    #[schema(value_type = String, example = "MODEL_API_KEY")]
     pub name: SecretName,
     /// When it was set.
     #[schema(value_type = String, format = DateTime)]
@@ -90,9 +88,7 @@ pub struct Secrets {
 #[into_params(parameter_in = Query)]
 pub struct SecretQuery {
     /// The instance.
-    #[param(value_type = String, example = "alice")]
     pub name: Name,
     /// The secret's name.
-    #[param(value_type = String, example = "MODEL_API_KEY")]
     pub secret: SecretName,
 }

@@ -59,7 +59,6 @@ pub struct PairingRequest {
 #[serde(deny_unknown_fields)]
 pub struct ApproveTelegram {
     /// The instance.
-    #[schema(value_type = String, example = "alice")]
     pub name: Name,
     /// The user's id, as in the bot's reply to a user without access.
     #[schema(value_type = i64, minimum = 1, example = 4242)]

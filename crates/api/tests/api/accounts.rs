@@ -113,7 +113,19 @@ async fn accounts_are_listed_with_what_they_have_and_may_have() {
     assert_eq!((&set["quota"]["instances"], &set["own_quota"]), (&json!(1), &json!(false)));
     let half = r#"{"email":"alice@example.com","quota":{"instances":3}}"#;
     let half = post(&socket, "/accounts/quota", half).await.problem(422);
-    assert_eq!(half["field"], "quota.memory_mib", "a quota must be complete");
+    assert_eq!(half["field"], "quota.memory_mib", "a quota is given whole");
+    for (field, value) in [
+        ("instances", 1_000_001_u64),
+        ("memory_mib", (1 << 30) + 1),
+        ("memory_mib", 1 << 63),
+        ("disk_mib", u64::MAX),
+    ] {
+        let mut quota = more.clone();
+        quota[field] = json!(value);
+        let huge = json!({"email": "alice@example.com", "quota": quota}).to_string();
+        let huge = post(&socket, "/accounts/quota", &huge).await.problem(422);
+        assert_eq!(huge["field"], format!("quota.{field}"));
+    }
 
     let nobody = r#"{"email":"alice@example.com","name":"nobody"}"#;
     post(&socket, "/accounts/transfer", nobody).await.problem(404);

@@ -29,6 +29,8 @@ async fn wrong_fields_are_422_and_named() {
         (r#"{"name":"a","limits":{"cpus":"lots"}}"#, "limits.cpus"),
         (r#"{"name":"a","limits":{"pids":-1}}"#, "limits.pids"),
         (r#"{"name":"a","limits":{"disk":1}}"#, "limits.disk"),
+        (r#"{"name":"a","limits":[512,2048,0.5,512]}"#, "limits"),
+        (r#"{"name":"a","provider":["openai"]}"#, "provider"),
     ] {
         let problem = post(&socket, "/provision", body).await.problem(422);
         assert_eq!(problem["field"], field, "{body}: {problem}");
@@ -81,6 +83,22 @@ async fn what_is_no_json_is_400_and_what_says_so_415() {
     }
     let request = Request::post("/restart").body(Body::from(r#"{"name":"a"}"#)).unwrap();
     send(&socket, request).await.problem(415);
+}
+
+#[tokio::test]
+async fn an_array_is_no_body() {
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
+    for (path, body) in [
+        ("/invitations", "[null,null]"),
+        ("/restart", r#"["a"]"#),
+        ("/drill", "[]"),
+        ("/accounts/suspend", r#"["alice@example.com"]"#),
+    ] {
+        post(&socket, path, body).await.problem(422);
+    }
+    let invitations = get(&socket, "/invitations").await.json();
+    assert_eq!(invitations["invitations"].as_array().map(Vec::len), Some(0));
 }
 
 #[tokio::test]

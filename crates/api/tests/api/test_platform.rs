@@ -67,10 +67,14 @@ impl TestPlatform {
 
     /// A platform whose instances boot for this long.
     pub async fn with_boot(boot: Duration) -> Self {
+        Self::on(SimulatedHost::new(20, boot)).await
+    }
+
+    /// A platform on this host.
+    pub async fn on(host: SimulatedHost) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
         let store = Store::in_memory().await.unwrap();
-        let host = SimulatedHost::new(20, boot);
         let settings = EngineSettings {
             domain: "claws.test".into(),
             quota: startclaw_model::Quota::default(),
