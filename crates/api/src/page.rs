@@ -261,7 +261,7 @@ mod tests {
         let document = serde_json::to_value(crate::openapi()).unwrap();
         let owner = document["components"]["schemas"]["Provision"]["properties"]["owner"].clone();
         assert_eq!(kind(&owner), "<a href=\"#schema-Owner\">Owner</a>");
-        assert!(description(&owner).starts_with("Who it belongs to"), "{owner}");
+        assert!(description(&owner).starts_with("The owner"), "{owner}");
     }
 
     #[test]

@@ -179,8 +179,8 @@ impl Stage {
                 life.engine.revoke_token(&admin(), token).await.unwrap();
             }
             Way::Remove => {
-                let farewell = DeletionPolicy::None;
-                life.engine.deprovision(&admin(), &name(SHOP), farewell, None).await.unwrap();
+                let policy = DeletionPolicy::None;
+                life.engine.deprovision(&admin(), &name(SHOP), policy, None).await.unwrap();
             }
             Way::SessionExpires | Way::TokenExpires => {}
         }
