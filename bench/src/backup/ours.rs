@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use startclaw_model::Operation;
+use startclaw_model::{Operation, StepName};
 
 use super::{Day, volume};
 use crate::{memory::Watch, platform};
@@ -39,7 +39,7 @@ impl Platform {
         let (_, asked) = self.platform.api("POST", "/backup", Some(json!({ "name": NAME }))).await;
         let done = over(&self.platform, &asked).await?;
         Ok(Day {
-            held: step(&done, "freeze")?,
+            held: step(&done, StepName::Freeze)?,
             took: whole(&done)?,
             stored: volume::size(&repository).saturating_sub(before),
             memory: watch.end(),
@@ -51,7 +51,7 @@ impl Platform {
         let body = json!({ "name": NAME, "snapshot": "latest" });
         let (_, asked) = self.platform.api("POST", "/restore", Some(body)).await;
         let done = over(&self.platform, &asked).await?;
-        Ok((step(&done, "restore")?, whole(&done)?))
+        Ok((step(&done, StepName::Restore)?, whole(&done)?))
     }
 }
 
@@ -62,7 +62,7 @@ async fn over(platform: &platform::Platform, asked: &Value) -> anyhow::Result<Op
     Ok(done)
 }
 
-fn step(done: &Operation, name: &str) -> anyhow::Result<Duration> {
+fn step(done: &Operation, name: StepName) -> anyhow::Result<Duration> {
     let step = done.steps.iter().rev().find(|s| s.name == name);
     let step = step.with_context(|| format!("no step {name}"))?;
     Ok(step.finished_at.context("a step without an end")?.since(step.started_at))

@@ -72,7 +72,7 @@ fn note(steps: &mut Steps, asked: Timestamp, done: &Operation) {
     }
     for step in &done.steps {
         if let Some(end) = step.finished_at {
-            steps.push(&step.name, end.since(step.started_at));
+            steps.push(step.name.as_str(), end.since(step.started_at));
         }
     }
 }

@@ -11,8 +11,8 @@ use serde_json::json;
 use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::InstanceState;
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::{

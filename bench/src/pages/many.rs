@@ -10,9 +10,9 @@ use startclaw_engine::{
     BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
     Timing,
 };
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, Email, Name, Owner, Secret};
 use startclaw_portal::{Reach, Settings};
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::{net::TcpListener, time::Instant};

@@ -141,7 +141,7 @@ impl Engine {
         }
         let about = Some((&grant.instance, name));
         self.record(EventKind::Changed, about, actor, "created a sign-in link").await;
-        let origin = crate::plan::origin(&self.inner.settings, name);
+        let origin = crate::spec::origin(&self.inner.settings, name);
         let link = Secret::new(format!("{origin}/.startclaw/enter?ticket={value}"));
         Ok(LoginToken { value: Secret::new(value), link, expires_at })
     }

@@ -1,9 +1,9 @@
-//! Decides the next step: a pure function of desired state, observed state and worker state.
+//! Decides how to go on: a pure function of desired state, observed state and worker state. It keeps
+//! the life cycle: failures, boots, silence, deletion. Which objects that takes is the host's.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use startclaw_host::{Container, ContainerState, Enforced, Exit, Observed, Probe, Step};
+use startclaw_host::{Container, ContainerState, Enforced, Exit, Observed, Probe, Target};
 use startclaw_model::{DeletionPolicy, Health, Presence, Timestamp, Volumes};
 
 use crate::Timing;
@@ -17,18 +17,16 @@ pub(crate) struct Inputs<'a> {
     pub volumes: &'a Volumes,
     /// What to do with its data before it is removed.
     pub deletion_policy: DeletionPolicy,
-    /// The wanted spec of its container.
-    pub spec: &'a str,
-    /// The wanted revision of its secrets.
-    pub secrets_revision: u64,
-    /// The wanted content of the configuration file; none when it is up to date.
-    pub config: Option<&'a Bytes>,
+    /// The wanted digest of its container.
+    pub digest: &'a str,
     /// Whether the configuration file is unreadable.
     pub unreadable: bool,
     /// The observed state.
     pub observed: &'a Observed,
     /// Its failures and the next retry.
     pub health: &'a Health,
+    /// Whether a job, such as a restore, uses its volumes.
+    pub job_busy: bool,
     /// Whether it was started so often recently that it boots with its CPU limit.
     pub boots_limited: bool,
     /// Whether this daemon started the container's run, or observed it running.
@@ -48,20 +46,35 @@ pub(crate) struct Inputs<'a> {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Apply this step and observe again.
-    Do(Step),
+    /// Ask the host for this target; when it is reached, go on with this.
+    Converge(Target, Then),
     /// Stop the container for this reason, which is a failure.
     End(String),
     /// Count this failure and observe again.
     CountFailure(Failure),
+    /// Run OpenClaw's repair on the volume.
+    Repair,
+    /// Keep an unreadable configuration beside a new one.
+    QuarantineConfig,
     /// Observe again after this time.
     Wait(Duration, Waiting),
     /// Its data are lost: nothing is started.
     DataLost(Loss),
+}
+
+/// How to go on when a target is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Observe again at once.
+    Observe,
+    /// Observe again after this time.
+    Wait(Duration, Waiting),
+    /// Start the container as soon as it may boot.
+    Start,
+    /// It is live.
+    Live,
     /// Its container is gone and its data will be removed: first run the pre-delete step.
     RunPreDelete,
-    /// Desired and observed state agree.
-    Converged,
     /// Nothing is left of it.
     Gone,
 }
@@ -77,6 +90,8 @@ pub(crate) enum Waiting {
     Answer,
     /// A restore, which fills its volume.
     Restore,
+    /// The job that uses its volumes.
+    Job,
     /// The end of a fault of the host, which is not counted.
     Host(&'static str),
 }
@@ -122,7 +137,9 @@ pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
         && let Some(loss) = loss(inputs.volumes, inputs.observed)
     {
         return match &inputs.observed.container {
-            Some(container) if is_alive(container) => Decision::Do(Step::StopContainer),
+            Some(container) if container.is_alive() => {
+                Decision::Converge(Target::Stopped, Then::Observe)
+            }
             _ => Decision::DataLost(loss),
         };
     }
@@ -139,131 +156,62 @@ pub(crate) fn next_step(inputs: &Inputs<'_>) -> Decision {
     }
 }
 
-/// Removal: container, network, secrets, and the data last.
+/// Removal; the data only after the pre-delete step, and while no job uses them: a restore in
+/// progress would create a volume again, which would be orphaned.
 fn take_down(inputs: &Inputs<'_>) -> Decision {
-    let observed = inputs.observed;
-    if let Some(container) = &observed.container {
-        return Decision::Do(if is_alive(container) {
-            Step::StopContainer
-        } else {
-            Step::RemoveContainer
-        });
-    }
-    if observed.network {
-        return Decision::Do(Step::RemoveNetwork);
-    }
-    if observed.secrets.is_some() {
-        return Decision::Do(Step::RemoveSecrets);
-    }
+    let keep_volumes = Target::Absent { keep_volumes: true };
     if !inputs.deletion_policy.is_none() {
-        return Decision::RunPreDelete;
+        return Decision::Converge(keep_volumes, Then::RunPreDelete);
     }
-    if observed.other_volumes_unknown {
-        let wait = Waiting::Host("Docker does not say which volumes are left of it");
-        return Decision::Wait(inputs.timing.probe_every, wait);
+    if inputs.job_busy {
+        let wait = inputs.timing.host_retry_first;
+        return Decision::Converge(keep_volumes, Then::Wait(wait, Waiting::Job));
     }
-    if let Some(other) = observed.other_volumes.first() {
-        return Decision::Do(Step::RemoveOtherVolume(*other));
-    }
-    if observed.volume {
-        return Decision::Do(Step::RemoveVolume);
-    }
-    Decision::Gone
+    Decision::Converge(Target::Absent { keep_volumes: false }, Then::Gone)
 }
 
-/// Start: in the order volume, configuration, container.
+/// From any state to a live instance.
 fn bring_up(inputs: &Inputs<'_>) -> Decision {
-    let observed = inputs.observed;
-    let container = observed.container.as_ref();
-    if inputs.volumes.awaits_restore() && container.is_none() {
-        return Decision::Wait(inputs.timing.sweep_every, Waiting::Restore);
-    }
-    // An unneeded volume is removed only when the container certainly does not use it.
-    let moved = container.is_none_or(|c| c.spec == inputs.spec);
-    let stale = observed.other_volumes.iter().find(|v| !inputs.volumes.keeps(**v));
-    if let Some(stale) = stale.filter(|_| moved) {
-        return Decision::Do(Step::RemoveOtherVolume(*stale));
-    }
-    if !observed.volume || !observed.network {
-        // A container whose volume or network is gone cannot be repaired, only recreated.
-        if let Some(container) = container {
-            return Decision::Do(if is_alive(container) {
-                Step::StopContainer
-            } else {
-                Step::RemoveContainer
-            });
+    let prepare = Decision::Converge(Target::Stopped, Then::Start);
+    let Some(container) = &inputs.observed.container else {
+        if inputs.volumes.awaits_restore() {
+            return Decision::Wait(inputs.timing.sweep_every, Waiting::Restore);
         }
-        return Decision::Do(if observed.volume {
-            Step::CreateNetwork
-        } else {
-            Step::CreateVolume
-        });
+        return prepare;
+    };
+    if container.digest != inputs.digest {
+        return prepare;
     }
-    // Incomplete after a crash, or changed by the instance; a running container is not disturbed
-    // for that.
-    if !observed.volume_ready && !container.is_some_and(is_alive) {
-        return Decision::Do(if inputs.volumes.holds_data() {
-            Step::OwnVolume
-        } else {
-            Step::CreateVolume
-        });
-    }
-    if observed.secrets != Some(inputs.secrets_revision) {
-        return Decision::Do(Step::WriteSecrets);
-    }
-    match &observed.container {
-        Some(container) if container.spec != inputs.spec => {
-            if is_alive(container) {
-                Decision::Do(Step::StopContainer)
-            } else {
-                prepare(inputs, Step::CreateContainer)
-            }
-        }
-        None => prepare(inputs, Step::CreateContainer),
-        Some(container) => keep_running(inputs, container),
-    }
-}
-
-/// A step that needs an up-to-date configuration.
-fn prepare(inputs: &Inputs<'_>, then: Step) -> Decision {
-    match inputs.config {
-        Some(content) => Decision::Do(Step::WriteConfig(content.clone())),
-        None => Decision::Do(then),
-    }
-}
-
-/// From a container of the right spec to one that is live.
-fn keep_running(inputs: &Inputs<'_>, container: &Container) -> Decision {
     match &container.state {
-        ContainerState::Created => prepare(inputs, Step::StartContainer),
-        ContainerState::Paused => Decision::Do(Step::ResumeContainer),
-        ContainerState::Exited(exit)
-            if (inputs.saw_run
-                || exit.at >= inputs.started_at
-                || exit.code == startclaw_openclaw::DAMAGED)
-                && !is_counted(inputs.health, container, exit) =>
-        {
-            Decision::CountFailure(Failure {
-                at: exit.at,
-                run: container.started_at,
-                code: exit.code,
-                oom_killed: exit.oom_killed,
-            })
+        ContainerState::Created => prepare,
+        ContainerState::Paused => {
+            Decision::Converge(Target::Running(Enforced::Nothing), Then::Observe)
         }
-        ContainerState::Exited(exit)
-            if exit.code == startclaw_openclaw::DAMAGED && !inputs.health.repaired =>
-        {
-            Decision::Do(Step::Repair)
-        }
-        // The doctor does not repair an unreadable file; it is kept beside a new one.
-        ContainerState::Exited(exit)
-            if exit.code == startclaw_openclaw::DAMAGED && inputs.unreadable =>
-        {
-            Decision::Do(Step::QuarantineConfig)
-        }
-        ContainerState::Exited(_) => prepare(inputs, Step::StartContainer),
+        ContainerState::Exited(exit) => after_exit(inputs, container, exit).unwrap_or(prepare),
         ContainerState::Running => watch(inputs, container),
     }
+}
+
+/// What an exit needs before the next start.
+fn after_exit(inputs: &Inputs<'_>, container: &Container, exit: &Exit) -> Option<Decision> {
+    let damaged = exit.code == startclaw_openclaw::DAMAGED;
+    let ours = inputs.saw_run || exit.at >= inputs.started_at || damaged;
+    if ours && !is_counted(inputs.health, container, exit) {
+        return Some(Decision::CountFailure(Failure {
+            at: exit.at,
+            run: container.started_at,
+            code: exit.code,
+            oom_killed: exit.oom_killed,
+        }));
+    }
+    if !damaged || !inputs.observed.volume {
+        return None;
+    }
+    if !inputs.health.repaired {
+        return Some(Decision::Repair);
+    }
+    // The doctor does not repair an unreadable file; it is kept beside a new one.
+    inputs.unreadable.then_some(Decision::QuarantineConfig)
 }
 
 /// Whether this end of a container was counted as a failure. Its run tells; the time, which may have
@@ -278,17 +226,17 @@ fn is_counted(health: &Health, container: &Container, exit: &Exit) -> bool {
 /// A running container: booting, live, or silent.
 fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
     let timing = inputs.timing;
+    let keep = |limits, wait, waiting| {
+        Decision::Converge(Target::Running(limits), Then::Wait(wait, waiting))
+    };
     if has_started(&inputs.observed.probe) {
-        return match container.enforced {
-            Enforced::All => Decision::Converged,
-            Enforced::Nothing | Enforced::Cpu => Decision::Do(Step::ApplyLimits),
-        };
+        return Decision::Converge(Target::Running(Enforced::All), Then::Live);
     }
     if inputs.observed.probe == Probe::Blocked {
-        let wait = Waiting::Host(
+        let waiting = Waiting::Host(
             "it runs, but the network of this host does not lead to it; see: startclaw doctor",
         );
-        return Decision::Wait(timing.probe_every, wait);
+        return keep(container.enforced, timing.probe_every, waiting);
     }
     // All limits are applied at the end of a boot, so they distinguish a boot from a silent
     // instance.
@@ -299,7 +247,10 @@ fn watch(inputs: &Inputs<'_>, container: &Container) -> Decision {
         Some(silent) if silent >= timing.silence_limit => {
             Decision::End(format!("it did not answer for {} s", timing.silence_limit.as_secs()))
         }
-        _ => Decision::Wait(timing.probe_every.min(timing.silence_limit / 4), Waiting::Answer),
+        _ => {
+            let wait = timing.probe_every.min(timing.silence_limit / 4);
+            keep(Enforced::All, wait, Waiting::Answer)
+        }
     }
 }
 
@@ -316,14 +267,8 @@ fn boot(inputs: &Inputs<'_>, container: &Container) -> Decision {
         Some(used) => used >= timing.boot_cpu,
         None => booting >= timing.boot_share,
     };
-    if container.enforced == Enforced::Nothing && (spent || inputs.boots_limited) {
-        return Decision::Do(Step::ApplyCpuLimit);
-    }
-    Decision::Wait(timing.boot_poll, Waiting::Boot)
-}
-
-fn is_alive(container: &Container) -> bool {
-    matches!(container.state, ContainerState::Running | ContainerState::Paused)
+    let limits = if spent || inputs.boots_limited { Enforced::Cpu } else { container.enforced };
+    Decision::Converge(Target::Running(limits), Then::Wait(timing.boot_poll, Waiting::Boot))
 }
 
 pub(crate) fn has_started(probe: &Probe) -> bool {

@@ -1,16 +1,15 @@
 //! Decisions from every state of a host.
 
+use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
-use startclaw_host::{
-    Enforced, Exit, Host, Plan, Workload,
-    simulated::{SimInstance, SimulatedHost},
-};
-use startclaw_model::{InstanceId, Limits, Name, Slot};
+use startclaw_host::{Convergence, Host, InstanceSpec, NoReport, Workload};
+use startclaw_model::{InstanceId, Limits, Name, Slot, StepName};
+use startclaw_simulated::{SimInstance, SimulatedHost};
 
 use super::*;
 
-const SPEC: &str = "spec";
+const DIGEST: &str = "digest";
 const REVISION: u64 = 3;
 /// The first volume is in use, and a replaced one is kept.
 const VOLUMES: Volumes = Volumes {
@@ -25,16 +24,19 @@ const VOLUMES: Volumes = Volumes {
     unused: true,
 };
 
-fn plan() -> Plan {
-    Plan {
+fn spec() -> InstanceSpec {
+    InstanceSpec {
         id: InstanceId("1".into()),
         name: Name::parse("alice").unwrap(),
         slot: Slot(0),
         volume: 0,
+        volume_holds_data: VOLUMES.holds_data(),
+        kept_volumes: VOLUMES.kept(),
         isolated: false,
         image: "image:1".into(),
         limits: Limits::default(),
-        spec: SPEC.into(),
+        digest: DIGEST.into(),
+        config: None,
         secrets_revision: REVISION,
         secrets: Vec::new(),
         workload: Workload {
@@ -70,11 +72,11 @@ fn any_container() -> impl Strategy<Value = Container> {
             |(code, oom_killed)| ContainerState::Exited(Exit { code, oom_killed, at: at(1000) })
         ),
     ];
-    (state, prop_oneof![Just(SPEC), Just("old")], any_enforced(), any::<bool>()).prop_map(
-        |(state, spec, enforced, started)| Container {
+    (state, prop_oneof![Just(DIGEST), Just("old")], any_enforced(), any::<bool>()).prop_map(
+        |(state, digest, enforced, started)| Container {
             started_at: (started || !matches!(state, ContainerState::Created)).then(|| at(500)),
             state,
-            spec: spec.into(),
+            digest: digest.into(),
             enforced,
             cpu_used: None,
         },
@@ -108,58 +110,129 @@ fn any_health() -> impl Strategy<Value = Health> {
     )
 }
 
-/// Applies steps on a host with this state until nothing is left to do; returns them and the final
-/// state.
-fn run(presence: Presence, thing: SimInstance, mut health: Health) -> (Vec<Decision>, SimInstance) {
-    let host = SimulatedHost::new(10, Duration::ZERO);
-    let plan = plan();
-    *host.state().instance(&plan.id) = thing;
-    let timing = Timing::default();
-    let wanted = Bytes::from("new");
-    let mut now = at(2000);
-    let mut taken = Vec::new();
-    for _ in 0..30 {
-        let observed = block_on(host.observe(&plan)).unwrap();
-        let decision = next_step(&Inputs {
-            presence,
-            volumes: &VOLUMES,
+/// What is decided from; by default an instance that is to be live, at the time 0.
+struct Case {
+    presence: Presence,
+    volumes: Volumes,
+    deletion_policy: DeletionPolicy,
+    unreadable: bool,
+    observed: Observed,
+    health: Health,
+    job_busy: bool,
+    boots_limited: bool,
+    saw_run: bool,
+    silent_for: Option<Duration>,
+    started_at: Timestamp,
+    now: Timestamp,
+    timing: Timing,
+}
+
+impl Case {
+    fn of(observed: &Observed) -> Self {
+        Self {
+            presence: Presence::Present,
+            volumes: VOLUMES,
             deletion_policy: DeletionPolicy::None,
-            spec: SPEC,
-            secrets_revision: REVISION,
-            config: (observed.config.as_ref() != Some(&wanted)).then_some(&wanted),
-            unreadable: observed.config.as_deref() == Some(b"old"),
-            observed: &observed,
-            health: &health,
+            unreadable: false,
+            observed: observed.clone(),
+            health: Health::default(),
+            job_busy: false,
             boots_limited: false,
             saw_run: false,
-            run_lasts: lasts(&observed, now),
             silent_for: None,
-            started_at: at(700),
-            now,
-            timing: &timing,
-        });
-        taken.push(decision.clone());
-        match decision {
-            Decision::Do(step) => {
-                if step == Step::Repair {
-                    health.repaired = true;
-                }
-                block_on(host.apply(&plan, &step)).unwrap();
-            }
-            Decision::End(_) => block_on(host.apply(&plan, &Step::StopContainer)).unwrap(),
-            Decision::CountFailure(failure) => {
-                (health.last_failure_at, health.failed_run) = (Some(failure.at), failure.run);
-            }
-            Decision::Wait(time, _) => now = now.plus(time),
-            Decision::Converged
-            | Decision::Gone
-            | Decision::RunPreDelete
-            | Decision::DataLost(_) => {
-                break;
-            }
+            started_at: at(0),
+            now: at(0),
+            timing: Timing::default(),
         }
     }
-    let left = host.state().instance(&plan.id).clone();
+
+    fn at(observed: &Observed, now: Timestamp) -> Self {
+        Self { now, ..Self::of(observed) }
+    }
+
+    fn decide(&self) -> Decision {
+        let started_at = self.observed.container.as_ref().and_then(|c| c.started_at);
+        next_step(&Inputs {
+            presence: self.presence,
+            volumes: &self.volumes,
+            deletion_policy: self.deletion_policy,
+            digest: DIGEST,
+            unreadable: self.unreadable,
+            observed: &self.observed,
+            health: &self.health,
+            job_busy: self.job_busy,
+            boots_limited: self.boots_limited,
+            saw_run: self.saw_run,
+            // With a clock that nobody sets.
+            run_lasts: started_at.map_or(Duration::ZERO, |at| self.now.since(at)),
+            silent_for: self.silent_for,
+            started_at: self.started_at,
+            now: self.now,
+            timing: &self.timing,
+        })
+    }
+}
+
+/// What a run did: the decisions and the steps of the host, in order.
+#[derive(Debug, Default)]
+struct Taken {
+    decisions: Vec<Decision>,
+    steps: Vec<StepName>,
+}
+
+/// Converges on a host with this state until nothing is left to do; returns what was done and the
+/// final state.
+fn run(presence: Presence, thing: SimInstance, health: Health) -> (Taken, SimInstance) {
+    let host = SimulatedHost::new(10, Duration::ZERO);
+    let mut spec = spec();
+    *host.state().instance(&spec.id) = thing;
+    let wanted = Bytes::from("new");
+    let mut taken = Taken::default();
+    let mut case = Case {
+        presence,
+        health,
+        started_at: at(700),
+        now: at(2000),
+        ..Case::of(&Observed::default())
+    };
+    for _ in 0..30 {
+        case.observed = block_on(host.observe(&spec)).unwrap();
+        let observed = case.observed.clone();
+        spec.config = (observed.config.as_ref() != Some(&wanted)).then(|| wanted.clone());
+        case.unreadable = observed.config.as_deref() == Some(b"old");
+        let mut converge = |target| {
+            let done = block_on(host.converge(&spec, target, &observed, &mut NoReport)).unwrap();
+            if let Convergence::Step(step) = done {
+                taken.steps.push(step);
+            }
+            done
+        };
+        let decision = case.decide();
+        taken.decisions.push(decision.clone());
+        match decision {
+            Decision::Converge(target, then) => match (converge(target), then) {
+                (Convergence::Done, Then::Start) => {
+                    converge(Target::Running(Enforced::Nothing));
+                }
+                (Convergence::Done, Then::Wait(time, _)) => case.now = case.now.plus(time),
+                (Convergence::Done, Then::Live | Then::Gone | Then::RunPreDelete) => break,
+                _ => {}
+            },
+            Decision::End(_) => drop(converge(Target::Stopped)),
+            Decision::Repair => {
+                case.health.repaired = true;
+                block_on(host.repair(&spec)).unwrap();
+            }
+            Decision::QuarantineConfig => block_on(host.quarantine_config(&spec)).unwrap(),
+            Decision::CountFailure(failure) => {
+                case.health.last_failure_at = Some(failure.at);
+                case.health.failed_run = failure.run;
+            }
+            Decision::Wait(time, _) => case.now = case.now.plus(time),
+            Decision::DataLost(_) => break,
+        }
+    }
+    let left = host.state().instance(&spec.id).clone();
     (taken, left)
 }
 
@@ -171,12 +244,14 @@ proptest! {
     #[test]
     fn every_state_leads_to_a_live_instance(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Present, thing, health);
-        prop_assert_eq!(taken.last(), Some(&Decision::Converged), "{:?}", taken);
+        let live = Decision::Converge(Target::Running(Enforced::All), Then::Live);
+        prop_assert_eq!(taken.decisions.last(), Some(&live), "{:?}", taken);
         prop_assert!(left.volumes.contains_key(&0) && left.network);
-        prop_assert!(left.volumes.keys().all(|v| VOLUMES.keeps(*v)), "{:?}", left.volumes);
+        let kept = VOLUMES.kept();
+        prop_assert!(left.volumes.keys().all(|v| kept.contains(v)), "{:?}", left.volumes);
         prop_assert_eq!(left.secrets, Some(REVISION));
         let container = left.container.unwrap();
-        prop_assert_eq!(container.spec, SPEC);
+        prop_assert_eq!(container.digest, DIGEST);
         prop_assert!(container.enforced == Enforced::All && container.state == ContainerState::Running);
     }
 
@@ -184,7 +259,8 @@ proptest! {
     #[test]
     fn every_state_leads_to_nothing(thing in any_thing(), health in any_health()) {
         let (taken, left) = run(Presence::Absent, thing, health);
-        prop_assert_eq!(taken.last(), Some(&Decision::Gone), "{:?}", taken);
+        let gone = Decision::Converge(Target::Absent { keep_volumes: false }, Then::Gone);
+        prop_assert_eq!(taken.decisions.last(), Some(&gone), "{:?}", taken);
         prop_assert!(left.is_gone());
     }
 
@@ -193,17 +269,16 @@ proptest! {
     fn bringing_up_never_removes_the_volume(thing in any_thing(), health in any_health()) {
         let kept = thing.volumes.contains_key(&2);
         let (taken, left) = run(Presence::Present, thing, health);
-        prop_assert!(!taken.contains(&Decision::Do(Step::RemoveVolume)));
+        prop_assert!(!taken.steps.contains(&StepName::RemoveVolume));
         prop_assert_eq!(left.volumes.contains_key(&2), kept, "nor is the kept one");
     }
 
     /// The configuration is written only while no container runs.
     #[test]
     fn the_last_thing_before_a_start_is_a_right_configuration(thing in any_thing(), health in any_health()) {
-        let (taken, _) = run(Presence::Present, thing.clone(), health);
-        let started = taken.contains(&Decision::Do(Step::StartContainer));
-        let written = taken.iter().any(|d| matches!(d, Decision::Do(Step::WriteConfig(_))));
-        prop_assert!(!started || written);
+        let (taken, _) = run(Presence::Present, thing, health);
+        let written = taken.steps.contains(&StepName::Config);
+        prop_assert!(!taken.steps.contains(&StepName::Start) || written);
     }
 }
 
@@ -220,7 +295,7 @@ fn running(enforced: Enforced, started_at: i64) -> Observed {
         config: None,
         container: Some(Container {
             state: ContainerState::Running,
-            spec: SPEC.into(),
+            digest: DIGEST.into(),
             enforced,
             cpu_used: None,
             started_at: Some(at(started_at)),
@@ -229,170 +304,113 @@ fn running(enforced: Enforced, started_at: i64) -> Observed {
     }
 }
 
-/// How long the container runs, with a clock that nobody sets.
-fn lasts(observed: &Observed, now: Timestamp) -> Duration {
-    let started_at = observed.container.as_ref().and_then(|c| c.started_at);
-    started_at.map_or(Duration::ZERO, |at| now.since(at))
-}
-
-fn decide(observed: &Observed, silent_since: Option<Timestamp>, now: Timestamp) -> Decision {
-    let (health, timing) = (Health::default(), Timing::default());
-    next_step(&Inputs {
-        presence: Presence::Present,
-        volumes: &VOLUMES,
-        deletion_policy: DeletionPolicy::None,
-        spec: SPEC,
-        secrets_revision: REVISION,
-        config: None,
-        unreadable: false,
-        observed,
-        health: &health,
-        boots_limited: false,
-        saw_run: false,
-        run_lasts: lasts(observed, now),
-        silent_for: silent_since.map(|since| now.since(since)),
-        started_at: at(0),
-        now,
-        timing: &timing,
-    })
+fn waits_for(decision: &Decision) -> Option<Waiting> {
+    match decision {
+        Decision::Wait(_, waiting) | Decision::Converge(_, Then::Wait(_, waiting)) => {
+            Some(*waiting)
+        }
+        _ => None,
+    }
 }
 
 #[test]
 fn an_instance_that_is_to_begin_with_a_snapshot_is_not_started_before_it_is_there() {
-    let (health, timing) = (Health::default(), Timing::default());
     let empty = Observed { volume: true, volume_ready: true, network: true, ..Observed::default() };
-    let decision = next_step(&Inputs {
-        presence: Presence::Present,
-        volumes: &Volumes::to_be_filled(),
-        deletion_policy: DeletionPolicy::None,
-        spec: SPEC,
-        secrets_revision: REVISION,
-        config: None,
-        unreadable: false,
-        observed: &empty,
-        health: &health,
-        boots_limited: false,
-        saw_run: false,
-        run_lasts: Duration::ZERO,
-        silent_for: None,
-        started_at: at(0),
-        now: at(0),
-        timing: &timing,
-    });
-    assert!(matches!(decision, Decision::Wait(_, Waiting::Restore)), "{decision:?}");
+    let case = Case { volumes: Volumes::to_be_filled(), ..Case::of(&empty) };
+    assert_eq!(waits_for(&case.decide()), Some(Waiting::Restore));
 }
 
 #[test]
-fn data_go_after_the_pre_delete_step_and_not_before_the_container() {
-    let (health, timing) = (Health::default(), Timing::default());
-    let decide = |observed: &Observed, policy| {
-        next_step(&Inputs {
-            presence: Presence::Absent,
-            volumes: &VOLUMES,
-            deletion_policy: policy,
-            spec: SPEC,
-            secrets_revision: REVISION,
-            config: None,
-            unreadable: false,
-            observed,
-            health: &health,
-            boots_limited: false,
-            saw_run: false,
-            run_lasts: Duration::ZERO,
-            silent_for: None,
-            started_at: at(0),
-            now: at(0),
-            timing: &timing,
-        })
-    };
+fn data_go_after_the_pre_delete_step_and_after_a_job_that_uses_them() {
     let up = running(Enforced::All, 0);
-    assert_eq!(decide(&up, DeletionPolicy::FinalBackup), Decision::Do(Step::StopContainer));
-    let down = Observed { volume: true, other_volumes: vec![2], ..Observed::default() };
-    assert_eq!(decide(&down, DeletionPolicy::FinalBackup), Decision::RunPreDelete);
-    assert_eq!(decide(&down, DeletionPolicy::None), Decision::Do(Step::RemoveOtherVolume(2)));
+    let case = Case { presence: Presence::Absent, ..Case::of(&up) };
+    let kept = Target::Absent { keep_volumes: true };
+    let last = Case { deletion_policy: DeletionPolicy::FinalBackup, ..case };
+    assert_eq!(last.decide(), Decision::Converge(kept, Then::RunPreDelete));
+    let busy = Case { deletion_policy: DeletionPolicy::None, job_busy: true, ..last };
+    let Decision::Converge(target, Then::Wait(_, Waiting::Job)) = busy.decide() else {
+        panic!("{:?}", busy.decide());
+    };
+    assert_eq!(target, kept);
+    let free = Case { job_busy: false, ..busy };
+    let all = Target::Absent { keep_volumes: false };
+    assert_eq!(free.decide(), Decision::Converge(all, Then::Gone));
 }
 
 #[test]
 fn a_boot_is_waited_for_and_ended_when_it_takes_too_long() {
     let timing = Timing::default();
-    let booting = running(Enforced::Nothing, 0);
-    assert!(matches!(decide(&booting, None, at(5000)), Decision::Wait(_, Waiting::Boot)));
+    let booting = Case::at(&running(Enforced::Nothing, 0), at(5000));
+    assert_eq!(waits_for(&booting.decide()), Some(Waiting::Boot));
     for enforced in [Enforced::Nothing, Enforced::Cpu] {
-        let late = decide(&running(enforced, 0), None, at(0).plus(timing.boot_limit));
-        assert!(matches!(late, Decision::End(_)));
+        let late = Case::at(&running(enforced, 0), at(0).plus(timing.boot_limit));
+        assert!(matches!(late.decide(), Decision::End(_)));
     }
 }
 
 #[test]
 fn a_boot_that_used_its_cpu_time_continues_under_the_limit() {
     let timing = Timing::default();
-    let with = |enforced, cpu_used| {
-        let mut observed = running(enforced, 0);
-        observed.container.as_mut().unwrap().cpu_used = cpu_used;
-        observed
-    };
-    let little = with(Enforced::Nothing, Some(timing.boot_cpu / 2));
     // On a busy host a boot takes long without using much CPU.
     let late = at(0).plus(timing.boot_share * 2);
-    assert!(matches!(decide(&little, None, late), Decision::Wait(_, Waiting::Boot)));
-    let spent = with(Enforced::Nothing, Some(timing.boot_cpu));
-    assert_eq!(decide(&spent, None, at(1000)), Decision::Do(Step::ApplyCpuLimit));
-    let unknown = with(Enforced::Nothing, None);
-    assert!(matches!(decide(&unknown, None, at(1000)), Decision::Wait(_, Waiting::Boot)));
-    assert_eq!(decide(&unknown, None, late), Decision::Do(Step::ApplyCpuLimit));
-    let limited = with(Enforced::Cpu, None);
-    assert!(matches!(decide(&limited, None, late), Decision::Wait(_, Waiting::Boot)));
-    let mut started = limited;
+    let limits = |enforced, cpu_used, now| {
+        let mut observed = running(enforced, 0);
+        observed.container.as_mut().unwrap().cpu_used = cpu_used;
+        match Case::at(&observed, now).decide() {
+            Decision::Converge(Target::Running(limits), Then::Wait(_, Waiting::Boot)) => limits,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(limits(Enforced::Nothing, Some(timing.boot_cpu / 2), late), Enforced::Nothing);
+    assert_eq!(limits(Enforced::Nothing, Some(timing.boot_cpu), at(1000)), Enforced::Cpu);
+    assert_eq!(limits(Enforced::Nothing, None, at(1000)), Enforced::Nothing);
+    assert_eq!(limits(Enforced::Nothing, None, late), Enforced::Cpu);
+    assert_eq!(limits(Enforced::Cpu, None, late), Enforced::Cpu);
+    let mut started = running(Enforced::Cpu, 0);
     started.probe = Probe::Answer { status: 200, body: r#"{"ok":true,"status":"started"}"#.into() };
-    assert_eq!(decide(&started, None, late), Decision::Do(Step::ApplyLimits));
+    let live = Decision::Converge(Target::Running(Enforced::All), Then::Live);
+    assert_eq!(Case::at(&started, late).decide(), live);
+}
+
+#[test]
+fn one_that_was_started_too_often_boots_under_the_limit() {
+    let case = Case { boots_limited: true, ..Case::at(&running(Enforced::Nothing, 0), at(10)) };
+    let limited = matches!(case.decide(), Decision::Converge(Target::Running(Enforced::Cpu), _));
+    assert!(limited, "{:?}", case.decide());
 }
 
 #[test]
 fn a_live_instance_that_falls_silent_is_given_time_and_then_ended() {
-    let timing = Timing::default();
-    let silent = running(Enforced::All, 0);
-    let since = at(1_000_000);
-    assert!(matches!(decide(&silent, None, since), Decision::Wait(_, Waiting::Answer)));
-    let soon = since.plus(timing.silence_limit / 2);
-    assert!(matches!(decide(&silent, Some(since), soon), Decision::Wait(_, Waiting::Answer)));
-    let late = since.plus(timing.silence_limit);
-    assert!(matches!(decide(&silent, Some(since), late), Decision::End(_)));
+    let limit = Timing::default().silence_limit;
+    let silent = |silent_for| {
+        Case { silent_for, ..Case::at(&running(Enforced::All, 0), at(1_000_000)) }.decide()
+    };
+    assert_eq!(waits_for(&silent(None)), Some(Waiting::Answer));
+    assert_eq!(waits_for(&silent(Some(limit / 2))), Some(Waiting::Answer));
+    assert!(matches!(silent(Some(limit)), Decision::End(_)));
 }
 
 #[test]
 fn an_end_is_counted_once_also_when_the_clock_was_set_back() {
-    let timing = Timing::default();
-    let decide = |health: &Health, saw_run| {
-        let mut observed = running(Enforced::All, 2000);
-        let exit = Exit { code: 1, oom_killed: false, at: at(300) };
-        observed.container.as_mut().unwrap().state = ContainerState::Exited(exit);
-        next_step(&Inputs {
-            presence: Presence::Present,
-            volumes: &VOLUMES,
-            deletion_policy: DeletionPolicy::None,
-            spec: SPEC,
-            secrets_revision: REVISION,
-            config: None,
-            unreadable: false,
-            observed: &observed,
-            health,
-            boots_limited: false,
+    let mut observed = running(Enforced::All, 2000);
+    let exit = Exit { code: 1, oom_killed: false, at: at(300) };
+    observed.container.as_mut().unwrap().state = ContainerState::Exited(exit);
+    let counts = |health: &Health, saw_run| {
+        let case = Case {
+            health: health.clone(),
             saw_run,
-            run_lasts: Duration::ZERO,
-            silent_for: None,
             started_at: at(1000),
-            now: at(310),
-            timing: &timing,
-        })
+            ..Case::at(&observed, at(310))
+        };
+        matches!(case.decide(), Decision::CountFailure(_))
     };
-    let counts = |decision: Decision| matches!(decision, Decision::CountFailure(_));
     // It failed before, at a time that is still to come by the present clock.
     let before =
         Health { last_failure_at: Some(at(1500)), failed_run: Some(at(1200)), ..Health::default() };
-    assert!(counts(decide(&before, true)));
-    assert!(!counts(decide(&before, false)), "it ended before this daemon began");
+    assert!(counts(&before, true));
+    assert!(!counts(&before, false), "it ended before this daemon began");
     let counted = Health { failed_run: Some(at(2000)), ..before };
-    assert!(!counts(decide(&counted, true)));
+    assert!(!counts(&counted, true));
 }
 
 #[test]
@@ -404,27 +422,10 @@ fn the_backoff_doubles_up_to_its_limit() {
 }
 
 #[test]
-fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
-    let (timing, used) = (Timing::default(), Volumes::default());
-    let decide = |volumes: &Volumes, observed: &Observed, health: &Health| {
-        next_step(&Inputs {
-            presence: Presence::Present,
-            volumes,
-            deletion_policy: DeletionPolicy::None,
-            spec: SPEC,
-            secrets_revision: REVISION,
-            config: None,
-            unreadable: false,
-            observed,
-            health,
-            boots_limited: false,
-            saw_run: false,
-            run_lasts: Duration::ZERO,
-            silent_for: None,
-            started_at: at(0),
-            now: at(1000),
-            timing: &timing,
-        })
+fn an_instance_whose_data_are_lost_is_stopped_and_not_started() {
+    let used = Volumes::default();
+    let decide = |volumes: Volumes, observed: &Observed, health: &Health| {
+        Case { volumes, health: health.clone(), ..Case::at(observed, at(1000)) }.decide()
     };
     let fresh = Health::default();
     let waits = Health { retry_at: Some(at(5000)), failures: 2, ..Health::default() };
@@ -432,15 +433,13 @@ fn a_volume_that_was_used_is_never_replaced_by_an_empty_one() {
     let empty = Observed { volume: true, volume_empty: true, ..running(Enforced::All, 0) };
     let stopped = Observed { container: None, ..empty.clone() };
     for health in [&fresh, &waits] {
-        assert_eq!(decide(&used, &missing, health), Decision::DataLost(Loss::Missing));
-        assert_eq!(decide(&used, &stopped, health), Decision::DataLost(Loss::Empty));
+        assert_eq!(decide(used, &missing, health), Decision::DataLost(Loss::Missing));
+        assert_eq!(decide(used, &stopped, health), Decision::DataLost(Loss::Empty));
     }
-    assert_eq!(decide(&used, &empty, &fresh), Decision::Do(Step::StopContainer));
-    assert_eq!(decide(&Volumes::empty(), &missing, &fresh), Decision::Do(Step::CreateVolume));
-    let waiting = decide(&Volumes::to_be_filled(), &missing, &fresh);
-    assert!(matches!(waiting, Decision::Wait(_, Waiting::Restore)), "{waiting:?}");
-    // Incomplete after a crash: it is completed, but created only if it never held data.
-    let unready = Observed { volume: true, network: true, ..Observed::default() };
-    assert_eq!(decide(&Volumes::empty(), &unready, &fresh), Decision::Do(Step::CreateVolume));
-    assert_eq!(decide(&used, &unready, &fresh), Decision::Do(Step::OwnVolume));
+    let stop = Decision::Converge(Target::Stopped, Then::Observe);
+    assert_eq!(decide(used, &empty, &fresh), stop);
+    let prepare = Decision::Converge(Target::Stopped, Then::Start);
+    assert_eq!(decide(Volumes::empty(), &missing, &fresh), prepare);
+    let waiting = decide(Volumes::to_be_filled(), &missing, &fresh);
+    assert_eq!(waits_for(&waiting), Some(Waiting::Restore));
 }

@@ -1,9 +1,9 @@
 //! Failures: counted once, retried with backoff, reported, and finally reset.
 
 use futures::StreamExt;
-use startclaw_host::{HostError, HostErrorKind, LogRequest, Step, excerpt};
+use startclaw_host::{HostError, HostErrorKind, LogRequest, excerpt};
 use startclaw_model::{
-    Actor, EventKind, Instance, InstanceState, MAX_LOG_LINES, Presence, Timestamp,
+    Actor, EventKind, Instance, InstanceState, MAX_LOG_LINES, Presence, StepName, Timestamp,
 };
 
 use crate::{
@@ -121,7 +121,7 @@ impl Work<'_> {
             if self.state.host_errors == 1 {
                 tracing::warn!(name = %self.instance.name, error = %e, "the host failed; retrying");
                 if self.open.first().is_some_and(|o| o.steps.is_empty()) {
-                    self.begin("host").await?;
+                    self.begin(StepName::Host).await?;
                 }
                 if let Some(operation) = self.open.first_mut()
                     && let Some(step) = operation.steps.last_mut()
@@ -142,7 +142,7 @@ impl Work<'_> {
 
     /// The host does not answer: shows the state by a probe of the instance itself.
     async fn show_host_error(&self, error: String) {
-        let probe = self.engine.inner.host.probe(&self.plan).await;
+        let probe = self.engine.inner.host.probe(&self.spec).await;
         let answers = probe.is_ok_and(|probe| has_started(&probe));
         self.engine.inner.live.update(&self.instance.id, |entry| {
             entry.host_error = Some(error);
@@ -155,14 +155,14 @@ impl Work<'_> {
     }
 
     /// Records the loss of a container: it must be created although there is no open operation.
-    pub(super) async fn record_loss(&self, step: &Step) {
+    pub(super) async fn record_loss(&self) {
         let was_live = self
             .engine
             .inner
             .live
             .by_id(&self.instance.id)
             .is_some_and(|e| e.state == InstanceState::Live);
-        if *step == Step::CreateContainer && self.open.is_empty() && was_live {
+        if self.open.is_empty() && was_live {
             let about = Some((&self.instance.id, &self.instance.name));
             let what = "its container was missing or out of date and is created again";
             self.engine.record(EventKind::Failed, about, &Actor::system(), what).await;

@@ -7,7 +7,7 @@ use crate::Engine;
 impl Engine {
     /// Queries the faults of the host, and fires or resolves their alerts.
     pub(crate) async fn check_host(self) {
-        let faults = self.inner.host.faults().await;
+        let faults = self.inner.host.admin().faults().await;
         for key in HostFault::KEYS {
             let fault = faults.iter().find(|fault| fault.key == key);
             if let Err(e) = self.tell_fault(key, fault).await {

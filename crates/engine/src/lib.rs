@@ -13,7 +13,6 @@ mod healing;
 mod host_faults;
 mod live;
 mod lost;
-mod plan;
 mod progress;
 mod queue;
 mod reconcile;
@@ -21,6 +20,7 @@ mod request;
 mod run;
 mod settings;
 mod spec;
+mod spec_digest;
 mod status;
 mod submit;
 mod supervisor;
@@ -28,6 +28,7 @@ mod sweep;
 mod telegram;
 mod usage;
 mod verbs;
+mod work;
 
 use std::sync::{Arc, Mutex};
 

@@ -1,34 +1,28 @@
 //! Lost data: an instance that had data never starts on an empty volume.
 
-use startclaw_host::{Observed, Plan, Step};
+use startclaw_host::InstanceSpec;
 use startclaw_model::{
-    Actor, EventKind, Instance, InstanceId, InstanceState, Presence, SnapshotChoice, Timestamp,
+    Actor, Desired, EventKind, Instance, InstanceId, InstanceState, Presence, SnapshotChoice,
+    Timestamp,
 };
 
 use crate::{
     Engine, EngineError, RestoreRequest,
     alerts::instance_key,
-    decide::{Decision, Loss, loss},
-    plan,
+    decide::{Loss, loss},
     reconcile::{Outcome, Work},
 };
 
 impl Work<'_> {
-    /// Whether the instance is about to write to a volume that is still stored as unused.
-    pub(super) fn begins_to_use_volume(&self, decision: &Decision, observed: &Observed) -> bool {
-        let desired = &self.instance.desired;
-        let started = observed.container.as_ref().is_some_and(|c| c.started_at.is_some());
-        desired.presence == Presence::Present
-            && desired.volumes.unused
-            && (started || matches!(decision, Decision::Do(Step::StartContainer)))
-    }
-
-    /// Stores that the volume holds data. Before the start: a crash in between leaves a volume that
-    /// only contains our configuration, and never one whose loss would go unnoticed.
-    pub(super) async fn mark_volume_used(&mut self) -> Result<Outcome, EngineError> {
+    /// Stores that the volume holds data; `false` when that was stored before.
+    pub(super) async fn mark_volume_used(&mut self) -> Result<bool, EngineError> {
+        let Desired { presence, volumes, .. } = &self.instance.desired;
+        if *presence == Presence::Absent || !volumes.unused {
+            return Ok(false);
+        }
         let id = &self.instance.id;
         self.engine.store().amend(id, |desired| desired.volumes.mark_used()).await?;
-        Ok(Outcome::AtOnce)
+        Ok(true)
     }
 
     /// Its data are lost: it is not started until they are restored or reappear.
@@ -115,9 +109,8 @@ impl Engine {
     /// Describes the loss of the instance's data; `None` when nothing is lost, or when the host
     /// does not answer.
     pub(crate) async fn lost_data(&self, instance: &Instance) -> Option<String> {
-        let place = self.inner.host.endpoints(instance.slot)?;
-        let plan = plan::plan(&self.inner.settings, instance, &place);
-        let observed = self.inner.host.observe(&plan).await.ok()?;
+        let spec = self.spec_of(instance).await.ok()?;
+        let observed = self.inner.host.observe(&spec).await.ok()?;
         let loss = loss(&instance.desired.volumes, &observed)?;
         Some(words(loss, &observed.volume_name))
     }
@@ -129,13 +122,10 @@ impl Engine {
         let Some(replaced) = volumes.replaced.filter(|_| volumes.filling.is_none()) else {
             return Ok(());
         };
-        let Some(place) = self.inner.host.endpoints(instance.slot) else { return Ok(()) };
-        let plan = Plan {
-            volume: replaced.generation,
-            ..plan::plan(&self.inner.settings, &instance, &place)
-        };
+        let Ok(spec) = self.spec_of(&instance).await else { return Ok(()) };
+        let spec = InstanceSpec { volume: replaced.generation, ..spec };
         // An error is not taken for a loss.
-        if !matches!(self.inner.host.volume_mount(&plan).await, Ok(None)) {
+        if !matches!(self.inner.host.volume_mount(&spec).await, Ok(None)) {
             return Ok(());
         }
         let mut lost = false;

@@ -2,7 +2,8 @@
 
 use futures::{Stream, StreamExt, stream};
 use startclaw_model::{
-    EventKind, Operation, OperationId, OperationState, OperationStep, StepState, Timestamp,
+    EventKind, Operation, OperationId, OperationState, OperationStep, StepName, StepState,
+    Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -134,7 +135,7 @@ pub(crate) fn close(operation: &mut Operation, outcome: Result<(), String>) {
 
 /// Begins a step and ends the previous one. Returns `false` when the same step is running already,
 /// such as the wait for the boot.
-pub(crate) fn begin_step(operation: &mut Operation, name: &str) -> bool {
+pub(crate) fn begin_step(operation: &mut Operation, name: StepName) -> bool {
     if operation.steps.last().is_some_and(|s| s.name == name && s.state == StepState::Running) {
         return false;
     }
@@ -143,7 +144,7 @@ pub(crate) fn begin_step(operation: &mut Operation, name: &str) -> bool {
     operation.state = OperationState::Running;
     operation.started_at.get_or_insert(now);
     operation.steps.push(OperationStep {
-        name: name.to_owned(),
+        name,
         state: StepState::Running,
         started_at: now,
         finished_at: None,

@@ -85,7 +85,7 @@ mod tests {
     fn container(state: ContainerState, started_at: i64) -> Container {
         Container {
             state,
-            spec: String::new(),
+            digest: String::new(),
             enforced: Enforced::Nothing,
             cpu_used: None,
             started_at: Some(at(started_at)),

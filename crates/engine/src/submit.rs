@@ -68,10 +68,10 @@ impl Engine {
         id: &InstanceId,
         operation: Option<&OperationId>,
     ) -> Result<(), EngineError> {
-        if let Some((instance, _)) = self.store().instance_and_key(id).await?
-            && let Some(place) = self.inner.host.endpoints(instance.slot)
-        {
-            self.inner.live.put(Arc::new(instance), place, operation.cloned());
+        if let Some((instance, _)) = self.store().instance_and_key(id).await? {
+            let endpoints =
+                self.endpoints_of(&instance).await.map_err(EngineError::HostUnavailable)?;
+            self.inner.live.put(Arc::new(instance), endpoints, operation.cloned());
         }
         Ok(())
     }

@@ -16,8 +16,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Engine, EngineError, EngineSettings, Inner, NoopNotifier, Notifier, Repositories,
-    SimulatedRepositories, Supervisor, access, alerts, backup, boot_limiter, live, plan, progress,
-    queue, reconcile, usage,
+    SimulatedRepositories, Supervisor, access, alerts, backup, boot_limiter, live, progress, queue,
+    reconcile, spec, usage,
 };
 
 /// The number of workers. They mostly wait for the host.
@@ -95,13 +95,19 @@ impl Engine {
             }),
         };
         for instance in engine.store().instances().await? {
-            let Some(endpoints) = engine.inner.host.endpoints(instance.slot) else {
-                return Err(EngineError::NoPlace(instance.name));
+            engine.inner.queue.push(&instance.id);
+            let endpoints = match engine.inner.host.endpoints(instance.slot).await {
+                Ok(Some(endpoints)) => endpoints,
+                Ok(None) => return Err(EngineError::NoPlace(instance.name)),
+                Err(e) => {
+                    // The first pass asks again.
+                    tracing::warn!(name = %instance.name, error = %e, "its address is not known yet");
+                    continue;
+                }
             };
             let id = instance.id.clone();
             engine.inner.live.put(Arc::new(instance), endpoints, None);
             engine.inner.live.update(&id, |entry| entry.last_backup = newest.get(&id).copied());
-            engine.inner.queue.push(&id);
         }
         // Before any instance is started: none runs without its firewall rules.
         engine.clone().check_firewall().await;
@@ -263,10 +269,13 @@ impl Engine {
 
     fn is_whole(&self, entry: &live::Entry, seen: Option<&InventoryItem>) -> bool {
         let Some(seen) = seen else { return false };
-        let wanted = plan::plan(&self.inner.settings, &entry.instance, &entry.endpoints).spec;
+        let wanted = spec::spec(&self.inner.settings, &entry.instance, &entry.endpoints).digest;
         seen.volume
             && seen.network
-            && seen.container.as_ref().is_some_and(|(spec, running)| *running && *spec == wanted)
+            && seen
+                .container
+                .as_ref()
+                .is_some_and(|(digest, running)| *running && *digest == wanted)
     }
 
     fn measure(&self, states: &HashMap<InstanceState, u32>, took: Duration) {
@@ -290,7 +299,7 @@ impl Engine {
     }
 
     async fn check_firewall(self) {
-        let error = match self.inner.host.ensure_firewall().await {
+        let error = match self.inner.host.admin().ensure_firewall().await {
             Ok(false) => None,
             Ok(true) => {
                 metrics::counter!("startclaw_firewall_repairs_total").increment(1);

@@ -12,7 +12,7 @@ use startclaw_model::{Actor, Check, EventKind, Instance, InstanceState, Name, Ti
 use startclaw_openclaw::telegram::{self, Access, PairingRequest, TelegramUser};
 use startclaw_openclaw::{self as openclaw, AdminCall};
 
-use crate::{Engine, EngineError, plan};
+use crate::{Engine, EngineError, spec};
 
 /// How long a user can be approved after the first message, as in OpenClaw.
 const REQUEST_LIFE: Duration = Duration::from_secs(3600);
@@ -87,7 +87,7 @@ impl Engine {
             return Ok(status);
         }
         let instance = &entry.instance;
-        let origin = plan::origin(&self.inner.settings, &instance.name);
+        let origin = spec::origin(&self.inner.settings, &instance.name);
         let (connection, access, requests) = tokio::join!(
             self.ask_admin(instance, telegram::connection(&origin)),
             self.ask_admin(instance, telegram::access(&origin)),
@@ -152,7 +152,7 @@ impl Engine {
         if !instance.desired.profile.telegram {
             return Err(EngineError::Conflict(format!("{name} has no Telegram bot")));
         }
-        let origin = plan::origin(&self.inner.settings, name);
+        let origin = spec::origin(&self.inner.settings, name);
         for _ in 0..TRIES {
             let now = self.ask_admin(&instance, telegram::access(&origin)).await;
             let Some(access) = telegram::understand_access(&now.unwrap_or_default()) else { break };
@@ -207,7 +207,7 @@ impl Engine {
 
     /// The name of an instance and whether its bot is open, if it answers.
     async fn bot_access(self, instance: Arc<Instance>) -> Option<(String, bool)> {
-        let origin = plan::origin(&self.inner.settings, &instance.name);
+        let origin = spec::origin(&self.inner.settings, &instance.name);
         let answer = self.ask_admin(&instance, telegram::access(&origin)).await?;
         let access = telegram::understand_access(&answer)?;
         Some((instance.name.to_string(), access.open))
@@ -219,9 +219,8 @@ impl Engine {
     }
 
     async fn post_admin(&self, instance: &Instance, call: AdminCall) -> Option<(u16, String)> {
-        let place = self.inner.host.endpoints(instance.slot)?;
-        let plan = plan::plan(&self.inner.settings, instance, &place);
-        match self.inner.host.call(&plan, &request(call)).await {
+        let spec = self.spec_of(instance).await.ok()?;
+        match self.inner.host.call(&spec, &request(call)).await {
             Ok(Probe::Answer { status, body }) => Some((status, body)),
             _ => None,
         }

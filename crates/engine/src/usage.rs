@@ -174,7 +174,7 @@ impl Engine {
 
     /// Samples the usage of all instances and of the host.
     pub(crate) async fn sample_usage(self) {
-        let host = &self.inner.host;
+        let host = self.inner.host.admin();
         let look = async { tokio::join!(host.usage(), host.machine()) };
         let none = (Ok(Vec::new()), Ok(None));
         let (seen, machine) = tokio::time::timeout(PATIENCE, look).await.unwrap_or(none);

@@ -10,8 +10,9 @@ use startclaw_model::{
 use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
 
 use crate::{
-    Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route, plan,
+    Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route,
     request::{check_secret, check_telegram_token},
+    spec,
 };
 
 /// A secret without its value.
@@ -81,7 +82,7 @@ impl Engine {
             wrapped_key,
             secrets,
         };
-        let capacity = self.inner.host.capacity();
+        let capacity = self.inner.host.capacity().await.map_err(EngineError::HostUnavailable)?;
         self.submit(operation, "requested provision".into(), async move |engine, operation| {
             engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await
         })
@@ -268,8 +269,12 @@ impl Engine {
     /// Runs the diagnostic checks of the host, the database, backups and bots.
     pub async fn diagnose(&self) -> Vec<Check> {
         let defaults = &self.inner.settings.instances;
-        let mut found =
-            self.inner.host.diagnose(&format!("{}:{}", defaults.image, defaults.version)).await;
+        let mut found = self
+            .inner
+            .host
+            .admin()
+            .diagnose(&format!("{}:{}", defaults.image, defaults.version))
+            .await;
         found.push(match self.store().ping().await {
             Ok(()) => Check::ok("database", "answers"),
             Err(e) => Check::error(
@@ -300,7 +305,7 @@ impl Engine {
     /// is no reason to reject it.
     async fn check_image(&self, version: &str) -> Result<(), EngineError> {
         let image = format!("{}:{version}", self.inner.settings.instances.image);
-        match self.inner.host.image(&image).await {
+        match self.inner.host.admin().image(&image).await {
             Ok(ImageState::Unknown) => Err(EngineError::invalid(
                 "version",
                 format!(
@@ -409,7 +414,7 @@ impl Engine {
             retry_at: if failing { health.retry_at } else { None },
             since: entry.since,
             failures: health.failures,
-            url: plan::origin(&self.inner.settings, &instance.name),
+            url: spec::origin(&self.inner.settings, &instance.name),
             port: entry.endpoints.gateway.port(),
             profile: instance.desired.profile.clone(),
             operation: entry.operation.clone(),

@@ -10,14 +10,12 @@ use std::sync::{
 
 use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
 use startclaw_engine::{Engine, EngineError, EngineSettings, RestoreRequest};
-use startclaw_host::{
-    ContainerState, Step,
-    simulated::{Behaviour, Fault, Faults, SimInstance},
-};
+use startclaw_host::{ContainerState, objects::Step};
 use startclaw_model::{
     Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationState,
     SnapshotChoice,
 };
+use startclaw_simulated::{Behaviour, Fault, Faults, SimInstance};
 use support::*;
 
 async fn backed_up(engine: &Engine, text: &str) -> Operation {

@@ -15,13 +15,12 @@ use std::{
 use proptest::prelude::*;
 use startclaw_backup::{BackupError, BackupErrorKind, Job};
 use startclaw_engine::RestoreRequest;
-use startclaw_host::{
-    ContainerState, Enforced, Step,
-    simulated::{Fault, Faults},
-};
+use startclaw_host::{ContainerState, Enforced, objects::Step};
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceState, OperationState, Secret, SecretName, SnapshotChoice,
+    StepName,
 };
+use startclaw_simulated::{Fault, Faults};
 use support::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -306,6 +305,7 @@ fn a_crash_before_and_after_every_step_of_a_provision() {
 
 #[test]
 fn the_steps_that_were_crashed_at_are_all_there_are() {
+    use StepName::{ApplyLimits, Config, Container, Network, Secrets, Start, Volume};
     let machine = Machine::new();
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = seen.clone();
@@ -319,6 +319,6 @@ fn the_steps_that_were_crashed_at_are_all_there_are() {
     });
     assert_eq!(
         *seen.lock().unwrap(),
-        ["volume", "network", "secrets", "config", "container", "start", "apply-limits"]
+        [Volume, Network, Secrets, Config, Container, Start, ApplyLimits]
     );
 }

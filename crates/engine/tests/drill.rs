@@ -10,14 +10,12 @@ use std::sync::{
 
 use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
 use startclaw_engine::{Engine, EngineError};
-use startclaw_host::{
-    Step,
-    simulated::{Behaviour, Fault, Faults, SimInstance},
-};
+use startclaw_host::objects::Step;
 use startclaw_model::{
     Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationKind,
-    OperationState,
+    OperationState, StepName,
 };
+use startclaw_simulated::{Behaviour, Fault, Faults, SimInstance};
 use support::*;
 
 /// An engine with an instance `alice` that has a backup.
@@ -148,7 +146,7 @@ async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() 
         assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
         assert!(failed.error.as_ref().unwrap().contains(why), "{failed:?}");
         let boot = failed.steps.last().unwrap();
-        assert_eq!(boot.name, "boot");
+        assert_eq!(boot.name, StepName::Boot);
         assert!(boot.detail.as_ref().unwrap().contains("start 0"), "with its log: {boot:?}");
         assert_eq!(engine.alerts().await.unwrap()[0].key, "drill/alice");
         only_alice(&machine).await;
@@ -194,7 +192,7 @@ async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
 }
 
 /// A daemon that crashes at `step` of a drill; returns the operation that it leaves open.
-fn dies_at(machine: &Machine, step: &'static str, fault: Fault) -> Operation {
+fn dies_at(machine: &Machine, step: StepName, fault: Fault) -> Operation {
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let life = life.unwrap();
     let died = Arc::new(AtomicBool::new(false));
@@ -226,14 +224,14 @@ fn dies_at(machine: &Machine, step: &'static str, fault: Fault) -> Operation {
 #[tokio::test]
 async fn a_daemon_that_dies_at_any_step_leaves_nothing_and_the_drill_is_done() {
     for step in [
-        "remove-container",
-        "volume",
-        "secrets",
-        "config",
-        "container",
-        "start",
-        "remove-secrets",
-        "remove-volume",
+        StepName::RemoveContainer,
+        StepName::Volume,
+        StepName::Secrets,
+        StepName::Config,
+        StepName::Container,
+        StepName::Start,
+        StepName::RemoveSecrets,
+        StepName::RemoveVolume,
     ] {
         for fault in [Fault::HangBefore, Fault::HangAfter] {
             let machine = Machine::new();
@@ -250,7 +248,7 @@ async fn a_daemon_that_dies_at_any_step_leaves_nothing_and_the_drill_is_done() {
 #[tokio::test]
 async fn what_a_drill_left_behind_is_cleared_away_when_its_instance_is_gone() {
     let machine = Machine::new();
-    dies_at(&machine, "start", Fault::HangAfter);
+    dies_at(&machine, StepName::Start, Fault::HangAfter);
     let (id, _) = alice(&machine);
     let store = machine.database().await;
     store.forget(&id, &[]).await.unwrap();

@@ -6,8 +6,9 @@ mod support;
 use std::time::Duration;
 
 use startclaw_engine::Engine;
-use startclaw_host::{HostEvent, simulated::Hang};
+use startclaw_host::HostEvent;
 use startclaw_model::{Actor, CheckStatus, DeletionPolicy, InstanceState, OperationState};
+use startclaw_simulated::Hang;
 use support::*;
 
 fn hang(machine: &Machine, text: &str, call: &'static str, limit: Duration) {

@@ -5,11 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use startclaw_host::{
-    ContainerState, Enforced, HostEvent,
-    simulated::{Behaviour, Fault, Faults},
-};
+use startclaw_host::{ContainerState, Enforced, HostEvent};
 use startclaw_model::{Actor, InstanceState, OperationState};
+use startclaw_simulated::{Behaviour, Fault, Faults};
 use support::*;
 
 #[tokio::test]

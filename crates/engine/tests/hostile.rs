@@ -4,8 +4,8 @@
 mod support;
 
 use startclaw_engine::Engine;
-use startclaw_host::simulated::Behaviour;
 use startclaw_model::{InstanceId, InstanceState};
+use startclaw_simulated::Behaviour;
 use support::*;
 
 /// Overflows the stack of a recursive parser, which would abort the test program.

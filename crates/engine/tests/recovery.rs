@@ -5,7 +5,9 @@ mod support;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::{Engine, EngineSettings, Recovered};
-use startclaw_model::{Actor, DeletionPolicy, InstanceState, OperationKind, OperationState};
+use startclaw_model::{
+    Actor, DeletionPolicy, InstanceState, OperationKind, OperationState, StepName,
+};
 use support::*;
 
 fn with_bucket() -> EngineSettings {
@@ -107,7 +109,7 @@ async fn an_instance_that_has_nothing_else_waits_for_a_bucket_for_as_long_as_it_
     until("it was tried more often than other restores are", async || {
         let now = engine.operation(&operation.id).await.unwrap();
         assert!(!now.state.is_over(), "{now:?}");
-        now.steps.iter().filter(|s| s.name == "restore").count() > 6
+        now.steps.iter().filter(|s| s.name == StepName::Restore).count() > 6
     })
     .await;
     next.repositories.heal();

@@ -115,7 +115,7 @@ async fn specs(all: [Desired; 3]) -> Vec<String> {
         becomes(&engine, name, InstanceState::Live).await;
     }
     let mut world = machine.host.state();
-    ids.iter().map(|id| world.instance(id).container.clone().unwrap().spec).collect()
+    ids.iter().map(|id| world.instance(id).container.clone().unwrap().digest).collect()
 }
 
 /// The digests are those of version 0.1.0 (889fdb7) for the same instances. If our part of

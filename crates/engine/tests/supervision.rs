@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use startclaw_engine::{Dependencies, Engine, Notifier};
-use startclaw_host::simulated::SimulatedHost;
+use startclaw_simulated::SimulatedHost;
 use startclaw_vault::Vault;
 use support::{Machine, settings, until};
 

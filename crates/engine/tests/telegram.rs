@@ -5,10 +5,10 @@ mod support;
 
 use serde_json::{Value, json};
 use startclaw_engine::{Engine, EngineError, ProvisionRequest, TelegramConnection};
-use startclaw_host::simulated::Behaviour;
 use startclaw_model::{
     Actor, CheckStatus, EventKind, InstanceId, InstanceState, Secret, TelegramAccess, Timestamp,
 };
+use startclaw_simulated::Behaviour;
 use support::*;
 
 fn with_bot(text: &str, access: TelegramAccess) -> ProvisionRequest {

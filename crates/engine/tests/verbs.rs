@@ -4,11 +4,11 @@
 mod support;
 
 use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
-use startclaw_host::simulated::Behaviour;
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceState, ModelProvider, OperationKind, OperationState,
     ProviderKind, Secret, SecretName,
 };
+use startclaw_simulated::Behaviour;
 use support::*;
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     let after = machine.host.state().instance(&done.instance).clone();
     assert_eq!(after.starts, before.starts + 1);
-    assert_ne!(after.container.unwrap().spec, before.container.unwrap().spec);
+    assert_ne!(after.container.unwrap().digest, before.container.unwrap().digest);
     assert!(!after.volumes.is_empty());
 }
 

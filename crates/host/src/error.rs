@@ -5,8 +5,6 @@
 pub enum HostErrorKind {
     /// The host does not answer or is busy: retry later.
     Unavailable,
-    /// The image is not on the host: pull it ([`Step::FetchImage`](crate::Step::FetchImage)).
-    NoImage,
     /// It will fail again until the operator acts: a missing image, or a setting that the host
     /// rejects.
     Refused,
@@ -28,9 +26,11 @@ impl HostError {
         Self { kind: HostErrorKind::Unavailable, message: message.into() }
     }
 
-    /// The image must be pulled first.
-    pub fn no_image(image: &str) -> Self {
-        Self { kind: HostErrorKind::NoImage, message: format!("the image {image} is not here") }
+    /// The volume of this name held data and does not exist any more.
+    pub fn volume_lost(volume: &str) -> Self {
+        Self::refused(format!(
+            "the volume {volume} is missing, and an empty one must not replace it"
+        ))
     }
 
     /// An error that needs an action of the operator.

@@ -1,17 +1,20 @@
-//! Hosts, on which instances run: the trait [`Host`] and its implementations.
+//! Hosts, on which instances run: the traits [`Host`] and [`HostAdmin`] and their types.
 //!
-//! The engine decides; a host observes ([`Host::observe`]) and applies single, idempotent steps
-//! ([`Host::apply`]). A host knows nothing of OpenClaw: everything it needs is in the [`Plan`].
+//! The engine keeps an instance's life cycle (failures, boots, deletion), and asks a host for one
+//! of four targets ([`Host::converge`]). A host knows which objects that takes and in which order.
+//! It knows nothing of OpenClaw: everything it needs is in the [`InstanceSpec`].
 
+mod admin;
+mod converge;
 mod error;
 mod fault;
+pub mod objects;
 mod observed;
-mod plan;
-mod step;
+mod spec;
 mod usage;
 
-pub mod docker;
-pub mod simulated;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,23 +23,24 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use startclaw_model::{Check, InstanceId, Slot};
+use startclaw_model::{InstanceId, Slot};
 
+pub use admin::{HostAdmin, ImageState};
+pub use converge::{Convergence, NoReport, StepReporter, Target};
 pub use error::{HostError, HostErrorKind};
 pub use fault::HostFault;
 pub use observed::{
     Container, ContainerState, Enforced, Exit, InventoryItem, Observed, Probe, excerpt,
 };
-pub use plan::{Plan, SecretFile, Workload};
-pub use step::Step;
+pub use spec::{InstanceSpec, SecretFile, Workload};
 pub use usage::{Disk, MachineUsage, Usage};
 
-/// The addresses that follow from a slot.
+/// The addresses of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoints {
-    /// The address of the gateway's port, from this host.
+    /// The address of the gateway's port, from the edge.
     pub gateway: SocketAddr,
-    /// The address of the webhook's port, from this host.
+    /// The address of the webhook's port, from the edge.
     pub webhook: SocketAddr,
     /// The source address of our requests, as the container sees it.
     pub proxy: IpAddr,
@@ -72,18 +76,6 @@ pub struct Request {
     pub answer_limit: usize,
 }
 
-/// Availability of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageState {
-    /// It is on the host.
-    Here,
-    /// It is not on the host, but its name contains a registry from which [`Step::FetchImage`]
-    /// would pull it. The registry was not queried.
-    Fetchable,
-    /// It is not on the host, and its name contains no registry.
-    Unknown,
-}
-
 /// Which part of a log to read.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
@@ -93,44 +85,67 @@ pub struct LogRequest {
     pub follow: bool,
 }
 
-/// A host, on which instances run.
+/// A host, on which instances run. What it must do is tested by [`conformance`](crate).
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
-    /// The number of slots.
-    fn capacity(&self) -> u32;
+    /// The administration of the host itself.
+    fn admin(&self) -> &dyn HostAdmin;
 
-    /// The addresses of `slot`; `None` beyond [`Host::capacity`].
-    fn endpoints(&self, slot: Slot) -> Option<Endpoints>;
+    /// The number of slots.
+    async fn capacity(&self) -> Result<u32, HostError>;
+
+    /// The addresses of the instance in `slot`; `None` beyond [`Host::capacity`]. Also known of an
+    /// instance that does not exist yet, because they are part of its configuration, and while the
+    /// container runtime does not answer.
+    async fn endpoints(&self, slot: Slot) -> Result<Option<Endpoints>, HostError>;
 
     /// Observes one instance, including a probe. The result is never cached.
-    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError>;
+    async fn observe(&self, spec: &InstanceSpec) -> Result<Observed, HostError>;
+
+    /// Takes at most one step from the observed state towards the target. Every step is idempotent,
+    /// also after a crash in between. The caller observes again, and converges until
+    /// [`Convergence::Done`].
+    ///
+    /// `report` is called before the step begins.
+    async fn converge(
+        &self,
+        spec: &InstanceSpec,
+        target: Target,
+        observed: &Observed,
+        report: &mut dyn StepReporter,
+    ) -> Result<Convergence, HostError>;
 
     /// Only probes the running container; used for live instances every few seconds.
-    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError>;
-
-    /// The location of the plan's volume; `None` when there is no such volume.
-    async fn volume_mount(&self, plan: &Plan) -> Result<Option<VolumeMount>, HostError>;
-
-    /// Unfreezes a container that [`Step::PauseContainer`] froze. `false` when it was unfrozen
-    /// before: then data that was read meanwhile may be inconsistent.
-    async fn resume(&self, plan: &Plan) -> Result<bool, HostError>;
+    async fn probe(&self, spec: &InstanceSpec) -> Result<Probe, HostError>;
 
     /// Sends a request to the running instance; returns its answer as [`Host::probe`] does.
-    async fn call(&self, plan: &Plan, request: &Request) -> Result<Probe, HostError>;
+    async fn call(&self, spec: &InstanceSpec, request: &Request) -> Result<Probe, HostError>;
+
+    /// Unfreezes a container that [`Target::Suspended`] froze. `false` when it was unfrozen before:
+    /// then data that was read meanwhile may be inconsistent.
+    async fn unfreeze(&self, spec: &InstanceSpec) -> Result<bool, HostError>;
+
+    /// Runs the repair command on the volume; the container is stopped.
+    async fn repair(&self, spec: &InstanceSpec) -> Result<(), HostError>;
+
+    /// Renames the unreadable configuration file, so that it is kept and a new one can be written;
+    /// the container is stopped.
+    async fn quarantine_config(&self, spec: &InstanceSpec) -> Result<(), HostError>;
+
+    /// The location of the spec's volume; `None` when there is no such volume.
+    async fn volume_mount(&self, spec: &InstanceSpec) -> Result<Option<VolumeMount>, HostError>;
+
+    /// Creates the spec's volume, empty, for a restore. One of the same generation, which an
+    /// earlier attempt left, is removed first; no container uses it.
+    async fn renew_volume(&self, spec: &InstanceSpec) -> Result<VolumeMount, HostError>;
 
     /// Closes all connections from this host to the gateway of `slot`, including those of
     /// authorized users, who reconnect.
     async fn disconnect(&self, slot: Slot) -> Result<(), HostError>;
 
-    /// The availability of `image`; pulls nothing.
-    async fn image(&self, image: &str) -> Result<ImageState, HostError>;
-
     /// Everything on this host that carries our labels, without probes; also objects of instances
     /// that the caller does not know.
     async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError>;
-
-    /// Applies one step. Steps are idempotent, also after a crash in between.
-    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError>;
 
     /// The lines of an instance's log, oldest first, without newlines; invalid UTF-8 is replaced.
     /// Ends at once when there is no container.
@@ -142,28 +157,4 @@ pub trait Host: Send + Sync + 'static {
 
     /// A stream of changes. It never ends: it reconnects automatically.
     fn watch(&self) -> BoxStream<'static, HostEvent>;
-
-    /// Loads the firewall rules of instances if they are not in place. `true` when something was
-    /// repaired.
-    async fn ensure_firewall(&self) -> Result<bool, HostError>;
-
-    /// Faults of the host that affect many instances, after an attempt to repair them, which may
-    /// take minutes.
-    async fn faults(&self) -> Vec<HostFault> {
-        Vec::new()
-    }
-
-    /// Checks the requirements of instances on this host, including the image `image`.
-    async fn diagnose(&self, image: &str) -> Vec<Check>;
-
-    /// The usage of each running instance, also of those that the caller does not know. Empty if
-    /// the host does not measure it.
-    async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {
-        Ok(Vec::new())
-    }
-
-    /// The resources and usage of the host; `None` if it does not measure them.
-    async fn machine(&self) -> Result<Option<MachineUsage>, HostError> {
-        Ok(None)
-    }
 }

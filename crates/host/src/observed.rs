@@ -14,15 +14,13 @@ pub struct Observed {
     pub volume_name: String,
     /// Its volume exists and is empty. Checked only while no container runs.
     pub volume_empty: bool,
-    /// Its volume exists and belongs to its user. Otherwise
-    /// [`Step::CreateVolume`](crate::Step::CreateVolume) completes it, which does not affect a
-    /// running container.
+    /// Its volume exists and belongs to its user. Otherwise it is completed before the next start.
     pub volume_ready: bool,
     /// Its other existing volumes, by their generations.
     pub other_volumes: Vec<u64>,
     /// Whether the host could not list its other volumes: `other_volumes` is empty then.
     pub other_volumes_unknown: bool,
-    /// Its network exists, as planned.
+    /// Its network exists, as specified.
     pub network: bool,
     /// The revision of the secrets that are ready for the container; none when there are none,
     /// `u64::MAX` when they are incomplete (after a crash): write or remove them.
@@ -43,8 +41,8 @@ pub struct Observed {
 pub struct Container {
     /// Its state.
     pub state: ContainerState,
-    /// The [`Plan::spec`](crate::Plan::spec) that it was created from.
-    pub spec: String,
+    /// The [`InstanceSpec::digest`](crate::InstanceSpec::digest) that it was created from.
+    pub digest: String,
     /// Which of its limits are in force.
     pub enforced: Enforced,
     /// CPU time since its start, of all cores together. Read only while the CPU limit is lifted;
@@ -54,8 +52,8 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
 }
 
-/// Which limits of a container are in force. They are lifted for its boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which limits of a container are in force, from none to all. They are lifted for its boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Enforced {
     /// None: it boots.
     #[default]
@@ -64,6 +62,13 @@ pub enum Enforced {
     Cpu,
     /// The CPU limit and the soft memory limit: it has booted.
     All,
+}
+
+impl Container {
+    /// Whether it has processes.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, ContainerState::Running | ContainerState::Paused)
+    }
 }
 
 /// State of a container.
@@ -120,7 +125,7 @@ pub struct InventoryItem {
     pub volume: bool,
     /// There is a network.
     pub network: bool,
-    /// The [`Plan::spec`](crate::Plan::spec) of its container and whether that runs.
+    /// The [`InstanceSpec::digest`](crate::InstanceSpec::digest) of its container and whether that runs.
     pub container: Option<(String, bool)>,
 }
 

@@ -18,6 +18,7 @@ mod secret;
 mod slot;
 mod snapshot;
 mod state;
+mod step;
 mod time;
 mod volumes;
 
@@ -40,5 +41,6 @@ pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
 pub use snapshot::{Snapshot, SnapshotChoice, SnapshotChoiceError, SnapshotId};
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
+pub use step::StepName;
 pub use time::Timestamp;
 pub use volumes::{Replaced, Volumes};

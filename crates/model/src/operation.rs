@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, InstanceId, Name, SnapshotId, Timestamp};
+use crate::{Actor, InstanceId, Name, SnapshotId, StepName, Timestamp};
 
 /// Identifies an operation; ids sort by the time they were made.
 #[derive(
@@ -113,8 +113,8 @@ pub enum StepState {
 /// One step of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperationStep {
-    /// What is done: `volume`, `network`, `config`, `container`, `start`, `boot`, `live`...
-    pub name: String,
+    /// What is done.
+    pub name: StepName,
     /// How far it is.
     pub state: StepState,
     /// When it began.

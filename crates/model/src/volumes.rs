@@ -87,11 +87,10 @@ impl Volumes {
         self.replaced.is_some_and(|r| r.on_probation)
     }
 
-    /// Whether the volume of this generation is needed.
-    pub fn keeps(&self, generation: u64) -> bool {
-        self.current == generation
-            || self.filling == Some(generation)
-            || self.replaced.is_some_and(|r| r.generation == generation)
+    /// The generations of the volumes that are needed.
+    pub fn kept(&self) -> Vec<u64> {
+        let replaced = self.replaced.map(|r| r.generation);
+        [Some(self.current), self.filling, replaced].into_iter().flatten().collect()
     }
 
     /// Begins a restore; returns the generation to fill.
@@ -178,16 +177,18 @@ mod tests {
     fn a_restore_that_works_keeps_the_old_volume_for_a_while_and_can_be_undone() {
         let mut volumes = Volumes::default();
         assert_eq!(volumes.begin(), 1);
-        assert!(volumes.keeps(0) && volumes.keeps(1) && !volumes.awaits_restore());
+        assert!(
+            volumes.kept().contains(&0) && volumes.kept().contains(&1) && !volumes.awaits_restore()
+        );
         volumes.filled(LATER);
         assert!(volumes.current == 1 && volumes.is_on_probation());
         assert!(!volumes.undo(LATER), "not while it is on probation");
         volumes.confirm();
-        assert!(!volumes.expire(Timestamp::from_millis(999)) && volumes.keeps(0));
+        assert!(!volumes.expire(Timestamp::from_millis(999)) && volumes.kept().contains(&0));
         assert!(volumes.undo(LATER));
         volumes.confirm();
-        assert!(volumes.current == 0 && volumes.keeps(1));
-        assert!(volumes.expire(LATER) && !volumes.keeps(1) && !volumes.undo(LATER));
+        assert!(volumes.current == 0 && volumes.kept().contains(&1));
+        assert!(volumes.expire(LATER) && !volumes.kept().contains(&1) && !volumes.undo(LATER));
         assert_eq!(volumes.begin(), 2, "a number is never used twice");
     }
 
@@ -198,7 +199,7 @@ mod tests {
         volumes.filled(LATER);
         assert!(!volumes.expire(LATER), "not while it is needed for a rollback");
         assert!(volumes.rollback());
-        assert!(volumes.current == 0 && !volumes.keeps(1) && !volumes.rollback());
+        assert!(volumes.current == 0 && !volumes.kept().contains(&1) && !volumes.rollback());
     }
 
     #[test]
@@ -208,7 +209,9 @@ mod tests {
         volumes.filled(LATER);
         volumes.reset(true);
         assert!(volumes.current == 2 && volumes.awaits_restore());
-        assert!(!volumes.keeps(0) && !volumes.keeps(1) && !volumes.rollback());
+        assert!(
+            !volumes.kept().contains(&0) && !volumes.kept().contains(&1) && !volumes.rollback()
+        );
         volumes.filled(LATER);
         assert!(volumes.current == 2 && !volumes.awaits_restore() && volumes.replaced.is_none());
         assert!(volumes.holds_data());

@@ -2,11 +2,9 @@
 
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_engine::EngineError;
-use startclaw_host::{
-    Step,
-    simulated::{Fault, Faults},
-};
+use startclaw_host::objects::Step;
 use startclaw_model::{AccountState, Actor, Quota, SnapshotChoice};
+use startclaw_simulated::{Fault, Faults};
 
 use crate::test_platform::*;
 

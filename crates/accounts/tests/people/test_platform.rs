@@ -9,10 +9,10 @@ use startclaw_engine::{
     BackupSettings, Dependencies, Engine, EngineError, EngineSettings, InstanceSettings,
     ProvisionRequest, Timing,
 };
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{
     Account, Actor, Email, InstanceState, Name, Operation, Owner, Quota, Secret,
 };
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::sync::CancellationToken;

@@ -29,8 +29,8 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use startclaw_engine::Engine;
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, Scope, Scopes};
+use startclaw_simulated::SimulatedHost;
 use tokio::{net::TcpListener, process::Command, sync::Mutex};
 
 use test_platform::{TestPlatform, name, post};

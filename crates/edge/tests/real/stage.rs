@@ -6,16 +6,12 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use axum::{Router, http::HeaderMap, routing::get};
-use futures::stream::BoxStream;
 use startclaw_edge::{EdgeSettings, client_address, render, router, with_api};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
-use startclaw_host::{
-    Endpoints, Host, HostError, HostEvent, ImageState, InventoryItem, LogRequest, Observed, Plan,
-    Probe, Step, simulated::SimulatedHost,
-};
-use startclaw_model::{Actor, Check, InstanceId, InstanceState, Name, Owner, Secret, Slot};
+use startclaw_host::Endpoints;
+use startclaw_model::{Actor, InstanceState, Name, Owner, Secret, Slot};
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::runtime::Runtime;
@@ -30,7 +26,7 @@ use crate::{
 pub struct Stage {
     daemon: Option<Daemon>,
     _caddy: Program,
-    pub host: FixedHost,
+    pub host: SimulatedHost,
     pub upstream: Upstream,
     pub webhook: Upstream,
     pub settings: EdgeSettings,
@@ -56,11 +52,8 @@ impl Stage {
             ..EdgeSettings::default()
         };
         change(&mut settings);
-        let host = FixedHost {
-            inner: SimulatedHost::new(4, Duration::from_millis(5)),
-            gateway: base + 10,
-            webhook: base + 15,
-        };
+        let boot = Duration::from_millis(5);
+        let host = SimulatedHost::listening(4, boot, move |slot| endpoints(base, slot));
         let upstream = Upstream::listen(base + 10);
         let webhook = Upstream::listen(base + 15);
         let caddyfile = dir.path().join("Caddyfile");
@@ -193,7 +186,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(dir: &Path, host: &FixedHost, settings: &EdgeSettings) -> Self {
+    fn start(dir: &Path, host: &SimulatedHost, settings: &EdgeSettings) -> Self {
         let runtime = Runtime::new().unwrap();
         let engine = runtime.block_on(async {
             let store = Store::open(&dir.join("startclaw.db")).await.unwrap();
@@ -252,90 +245,13 @@ async fn whoami(headers: HeaderMap) -> String {
     client_address(&headers).map_or_else(|| "nobody".to_owned(), |ip| ip.to_string())
 }
 
-/// A simulated host whose instances listen on the ports of the test's upstreams.
-#[derive(Clone)]
-pub struct FixedHost {
-    pub inner: SimulatedHost,
-    gateway: u16,
-    webhook: u16,
-}
-
-#[async_trait]
-impl Host for FixedHost {
-    fn capacity(&self) -> u32 {
-        self.inner.capacity()
-    }
-
-    fn endpoints(&self, slot: Slot) -> Option<Endpoints> {
-        let n = u16::try_from(slot.0).ok()?;
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Some(Endpoints {
-            gateway: local(self.gateway + n),
-            webhook: local(self.webhook + n),
-            proxy: IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1)),
-        })
-    }
-
-    async fn observe(&self, plan: &Plan) -> Result<Observed, HostError> {
-        self.inner.observe(plan).await
-    }
-
-    async fn probe(&self, plan: &Plan) -> Result<Probe, HostError> {
-        self.inner.probe(plan).await
-    }
-
-    async fn volume_mount(
-        &self,
-        plan: &Plan,
-    ) -> Result<Option<startclaw_host::VolumeMount>, HostError> {
-        self.inner.volume_mount(plan).await
-    }
-
-    async fn resume(&self, plan: &Plan) -> Result<bool, HostError> {
-        self.inner.resume(plan).await
-    }
-
-    async fn call(
-        &self,
-        plan: &Plan,
-        request: &startclaw_host::Request,
-    ) -> Result<Probe, HostError> {
-        self.inner.call(plan, request).await
-    }
-
-    async fn disconnect(&self, slot: Slot) -> Result<(), HostError> {
-        self.inner.disconnect(slot).await
-    }
-
-    async fn image(&self, image: &str) -> Result<ImageState, HostError> {
-        self.inner.image(image).await
-    }
-
-    async fn inventory(&self) -> Result<Vec<InventoryItem>, HostError> {
-        self.inner.inventory().await
-    }
-
-    async fn apply(&self, plan: &Plan, step: &Step) -> Result<(), HostError> {
-        self.inner.apply(plan, step).await
-    }
-
-    async fn logs(
-        &self,
-        id: &InstanceId,
-        request: LogRequest,
-    ) -> Result<BoxStream<'static, Result<String, HostError>>, HostError> {
-        self.inner.logs(id, request).await
-    }
-
-    fn watch(&self) -> BoxStream<'static, HostEvent> {
-        self.inner.watch()
-    }
-
-    async fn ensure_firewall(&self) -> Result<bool, HostError> {
-        self.inner.ensure_firewall().await
-    }
-
-    async fn diagnose(&self, image: &str) -> Vec<Check> {
-        self.inner.diagnose(image).await
+/// The addresses of an instance: ports of the test's upstreams.
+fn endpoints(base: u16, slot: Slot) -> Endpoints {
+    let n = u16::try_from(slot.0).unwrap();
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    Endpoints {
+        gateway: local(base + 10 + n),
+        webhook: local(base + 15 + n),
+        proxy: IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1)),
     }
 }

@@ -5,8 +5,8 @@ use std::{
     net::TcpStream,
 };
 
-use startclaw_host::simulated::Behaviour;
 use startclaw_model::{Actor, CheckStatus, InstanceState, Name};
+use startclaw_simulated::Behaviour;
 
 use crate::{children::until, stage::Stage};
 
@@ -14,7 +14,7 @@ use crate::{children::until, stage::Stage};
 #[ignore = "uses real parts: script/test"]
 fn an_instance_that_is_not_up_says_so() {
     let stage = Stage::new(31240);
-    stage.host.inner.state().next_behaviour = Behaviour::Hangs;
+    stage.host.state().next_behaviour = Behaviour::Hangs;
     stage.provision("slow", InstanceState::Starting);
     let page = stage.send("slow", "GET /\nAccept: text/html");
     assert_eq!((page.status, page.header("retry-after")), (503, Some("2")));
@@ -26,7 +26,7 @@ fn an_instance_that_is_not_up_says_so() {
     let cookie = stage.sign_in("slow");
     assert_eq!(stage.send("slow", &format!("GET /\nCookie: {cookie}")).status, 503);
 
-    stage.host.inner.state().next_behaviour = Behaviour::Exits(1);
+    stage.host.state().next_behaviour = Behaviour::Exits(1);
     stage.provision("broken", InstanceState::Failing);
     let reason = stage.engine(async |e| e.route("broken").unwrap().reason).unwrap();
     let cookie = stage.sign_in("broken");

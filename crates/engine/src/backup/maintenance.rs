@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use startclaw_backup::{BackupError, ReadData, Report, Repository, Work};
-use startclaw_model::{InstanceId, Name, Operation, SnapshotId, Timestamp};
+use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName, Timestamp};
 use startclaw_store::Copy;
 
 use super::finish;
@@ -27,11 +27,11 @@ impl Engine {
         name: &Name,
         operation: &mut Operation,
     ) -> Result<(), EngineError> {
-        self.step(operation, "forget").await;
+        self.step(operation, StepName::Forget).await;
         self.apply_retention(id, name).await?;
         let now = Timestamp::now();
         if let Some(part) = part_due(now, &self.store().verified_parts(id).await?) {
-            self.step(operation, "verify").await;
+            self.step(operation, StepName::Verify).await;
             if self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await? {
                 self.store().note_verified(id, part, now).await?;
             }

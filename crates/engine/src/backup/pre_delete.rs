@@ -3,7 +3,7 @@
 
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
 use startclaw_model::{
-    DeletionPolicy, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId,
+    DeletionPolicy, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId, StepName,
 };
 use startclaw_store::Copy;
 
@@ -64,10 +64,10 @@ impl Engine {
         mut operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation.as_deref_mut() {
-            self.step(operation, "final-backup").await;
+            self.step(operation, StepName::FinalBackup).await;
         }
-        let plan = self.plan_of(instance)?;
-        let data = self.inner.host.volume_mount(&plan).await.map_err(unavailable)?;
+        let spec = self.spec_of(instance).await.map_err(unavailable)?;
+        let data = self.inner.host.volume_mount(&spec).await.map_err(unavailable)?;
         // An instance whose volume was never created, or never filled, has no data.
         let Some(data) = data.filter(|_| !instance.desired.volumes.awaits_restore()) else {
             return Ok(());
@@ -118,7 +118,7 @@ impl Engine {
         operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation {
-            self.step(operation, "purge-backups").await;
+            self.step(operation, StepName::PurgeBackups).await;
         }
         let id = instance.id.as_str();
         self.run(self.offsite_repository(id), Work::Erase).await?;

@@ -3,30 +3,34 @@
 use std::time::Duration;
 
 use startclaw_backup::BackupError;
-use startclaw_host::{ContainerState, HostError, Plan, Probe, Step};
+use startclaw_host::{Convergence, HostError, InstanceSpec, NoReport, Probe, Target};
 use startclaw_model::Instance;
 use startclaw_openclaw::suspend::{self, Quiesce};
 use tokio::time::Instant;
 
 use super::take::{UNFREEZE_TIMEOUT, unavailable};
-use crate::{Engine, decide::has_started, plan, telegram::request};
+use crate::{Engine, decide::has_started, spec, telegram::request};
 
 impl Engine {
     /// Asks a live instance to complete its work and to begin nothing new, for a limited time;
     /// returns the id of the suspension. An instance that is not live, busy for too long, or does
     /// not support it is frozen anyway: that is no worse than a power failure, which it survives.
-    pub(super) async fn request_quiesce(&self, instance: &Instance, plan: &Plan) -> Option<String> {
+    pub(super) async fn request_quiesce(
+        &self,
+        instance: &Instance,
+        spec: &InstanceSpec,
+    ) -> Option<String> {
         let timing = &self.inner.settings.timing;
-        let live = self.inner.host.probe(plan).await.is_ok_and(|probe| has_started(&probe));
+        let live = self.inner.host.probe(spec).await.is_ok_and(|probe| has_started(&probe));
         if !live {
             return None;
         }
-        let origin = plan::origin(&self.inner.settings, &instance.name);
+        let origin = spec::origin(&self.inner.settings, &instance.name);
         let operation = format!("backup-{:016x}", rand::random::<u64>());
         let request = request(suspend::prepare(&origin, &operation));
         let begun = Instant::now();
         loop {
-            let why = match self.inner.host.call(plan, &request).await {
+            let why = match self.inner.host.call(spec, &request).await {
                 Ok(Probe::Answer { status, body }) => match suspend::understand(status, &body) {
                     Quiesce::Ready(id) => return Some(id),
                     Quiesce::Busy(why) => why,
@@ -47,9 +51,9 @@ impl Engine {
 
     /// Resumes a quiesced instance. If that fails, it resumes automatically when its lease of two
     /// minutes expires.
-    pub(super) async fn request_resume(&self, instance: &Instance, plan: &Plan, id: &str) {
-        let origin = plan::origin(&self.inner.settings, &instance.name);
-        let done = self.inner.host.call(plan, &request(suspend::resume(&origin, id))).await;
+    pub(super) async fn request_resume(&self, instance: &Instance, spec: &InstanceSpec, id: &str) {
+        let origin = spec::origin(&self.inner.settings, &instance.name);
+        let done = self.inner.host.call(spec, &request(suspend::resume(&origin, id))).await;
         if !matches!(done, Ok(Probe::Answer { status: 200, .. })) {
             tracing::warn!(name = %instance.name, ?done, "cannot resume an instance");
         }
@@ -59,7 +63,7 @@ impl Engine {
     pub(super) async fn freeze(
         &self,
         instance: &Instance,
-        plan: &Plan,
+        spec: &InstanceSpec,
     ) -> Result<bool, BackupError> {
         let current = self.store().instance_and_key(&instance.id).await;
         let moved = !matches!(&current, Ok(Some((now, _)))
@@ -70,26 +74,24 @@ impl Engine {
                 instance.name
             ))));
         }
-        let observed = self.inner.host.observe(plan).await.map_err(unavailable)?;
-        let runs = observed.container.is_some_and(|c| c.state == ContainerState::Running);
-        if runs {
-            // The watchdog waits slightly longer than we do.
-            let at_most = self.inner.settings.timing.pause_limit + Duration::from_secs(5);
-            let pause = Step::PauseContainer { at_most };
-            self.inner.host.apply(plan, &pause).await.map_err(unavailable)?;
-        }
-        Ok(runs)
+        let host = &self.inner.host;
+        let observed = host.observe(spec).await.map_err(unavailable)?;
+        // The watchdog waits slightly longer than we do.
+        let at_most = self.inner.settings.timing.pause_limit + Duration::from_secs(5);
+        let target = Target::Suspended { at_most: Some(at_most) };
+        let done = host.converge(spec, target, &observed, &mut NoReport).await;
+        Ok(done.map_err(unavailable)? != Convergence::Done)
     }
 
     /// Unfreezes a container. `false` when it was not frozen any more.
-    pub(super) async fn unfreeze(&self, plan: &Plan) -> Result<bool, BackupError> {
+    pub(super) async fn unfreeze(&self, spec: &InstanceSpec) -> Result<bool, BackupError> {
         let begun = Instant::now();
         loop {
-            match self.inner.host.resume(plan).await {
+            match self.inner.host.unfreeze(spec).await {
                 Ok(still) => return Ok(still),
                 Err(e) if begun.elapsed() > UNFREEZE_TIMEOUT => return Err(unavailable(e)),
                 Err(e) => {
-                    tracing::warn!(name = %plan.name, error = %e, "cannot unfreeze an instance; retrying");
+                    tracing::warn!(name = %spec.name, error = %e, "cannot unfreeze an instance; retrying");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

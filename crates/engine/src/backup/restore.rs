@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
-use startclaw_host::{Plan, Step, VolumeMount};
-use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Timestamp};
+use startclaw_host::{InstanceSpec, VolumeMount};
+use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, StepName, Timestamp};
 
 use super::{finish, passes, take::unavailable};
 use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
@@ -63,31 +63,25 @@ impl Engine {
         snapshot: &SnapshotId,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        let plan = Plan { volume: generation, ..self.plan_of(instance)? };
+        let spec = InstanceSpec {
+            volume: generation,
+            ..self.spec_of(instance).await.map_err(unavailable)?
+        };
         let repository = self.repository_with(source, snapshot).await?;
-        self.restore_into_volume(&plan, repository, snapshot, operation).await.map(drop)
+        self.restore_into_volume(&spec, repository, snapshot, operation).await.map(drop)
     }
 
-    /// Creates the plan's volume and restores a snapshot into it.
+    /// Creates the spec's volume and restores a snapshot into it.
     pub(super) async fn restore_into_volume(
         &self,
-        plan: &Plan,
+        spec: &InstanceSpec,
         repository: Repository,
         snapshot: &SnapshotId,
         operation: &mut Operation,
     ) -> Result<VolumeMount, BackupError> {
-        self.step(operation, "volume").await;
-        let host = &self.inner.host;
-        // First remove what an earlier attempt left.
-        for step in [Step::RemoveVolume, Step::CreateVolume] {
-            host.apply(plan, &step).await.map_err(unavailable)?;
-        }
-        let data =
-            host.volume_mount(plan).await.map_err(unavailable)?.ok_or_else(|| BackupError {
-                kind: BackupErrorKind::Unavailable,
-                message: "the new volume was removed".into(),
-            })?;
-        self.step(operation, "restore").await;
+        self.step(operation, StepName::Volume).await;
+        let data = self.inner.host.renew_volume(spec).await.map_err(unavailable)?;
+        self.step(operation, StepName::Restore).await;
         let root = data.root.clone();
         let work = Work::Restore { snapshot: snapshot.0.clone(), root, uid: data.uid };
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;

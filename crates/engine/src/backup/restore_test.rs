@@ -8,10 +8,11 @@
 use futures::StreamExt;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
 use startclaw_host::{
-    ContainerState, InventoryItem, LogRequest, Plan, SecretFile, Step, VolumeMount, excerpt,
+    ContainerState, Convergence, Enforced, HostError, InstanceSpec, InventoryItem, LogRequest,
+    NoReport, SecretFile, Target, VolumeMount, excerpt,
 };
 use startclaw_model::{
-    Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, Timestamp,
+    Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, StepName, Timestamp,
 };
 use startclaw_openclaw as openclaw;
 use startclaw_store::Drill;
@@ -21,9 +22,9 @@ use super::{drill, passes, take::unavailable};
 use crate::{
     Engine, EngineError,
     decide::{backoff, has_started},
-    plan,
     progress::fail_step,
     reconcile::REMOVED,
+    spec,
 };
 
 /// The number of attempts before a drill fails.
@@ -93,25 +94,27 @@ impl Engine {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        let plan = Plan {
+        let spec = InstanceSpec {
             id: test_instance_id(&instance.id),
             volume: 0,
+            volume_holds_data: true,
+            kept_volumes: Vec::new(),
             isolated: true,
             limits: Limits { cpus: CPUS, ..instance.desired.profile.limits },
             secrets: self.placeholders(&instance.id).await.map_err(inside)?,
-            ..self.plan_of(instance)?
+            ..self.spec_of(instance).await.map_err(unavailable)?
         };
         // First remove what a crash left.
-        self.remove_test_instance(&plan).await?;
-        let done = self.restore_and_boot(instance, &plan, operation).await;
+        self.remove_test_instance(&spec).await?;
+        let done = self.restore_and_boot(instance, &spec, operation).await;
         if self.inner.stop.is_cancelled() {
             return done;
         }
         if done.is_ok() {
-            self.step(operation, "cleanup").await;
+            self.step(operation, StepName::Cleanup).await;
         }
-        if let Err(e) = self.remove_test_instance(&plan).await {
-            tracing::warn!(name = %plan.name, error = %e.message, "cannot remove leftovers of a restore test yet");
+        if let Err(e) = self.remove_test_instance(&spec).await {
+            tracing::warn!(name = %spec.name, error = %e.message, "cannot remove leftovers of a restore test yet");
         }
         done
     }
@@ -119,7 +122,7 @@ impl Engine {
     async fn restore_and_boot(
         &self,
         instance: &Instance,
-        plan: &Plan,
+        spec: &InstanceSpec,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
         let known = self.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
@@ -129,15 +132,15 @@ impl Engine {
         })?;
         operation.snapshot = Some(newest.id.clone());
         let repository = self.offsite_repository(instance.id.as_str());
-        let data = self.restore_into_volume(plan, repository, &newest.id, operation).await?;
+        let data = self.restore_into_volume(spec, repository, &newest.id, operation).await?;
         self.check_databases(data, operation).await?;
-        self.step(operation, "boot").await;
-        let booted = self.unless_stopped(self.boot_test_instance(instance, plan)).await;
+        self.step(operation, StepName::Boot).await;
+        let booted = self.unless_stopped(self.boot_test_instance(instance, spec)).await;
         let booted = booted.unwrap_or_else(|| Err(super::take::stopped()));
         if let Err(e) = &booted
             && !passes(e)
         {
-            let said = self.last_lines(&plan.id).await;
+            let said = self.last_lines(&spec.id).await;
             fail_step(operation, &format!("{}. It said: {said}", e.message));
         }
         booted
@@ -148,7 +151,7 @@ impl Engine {
         data: VolumeMount,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        self.step(operation, "databases").await;
+        self.step(operation, StepName::Databases).await;
         // The worker that opens a tenant's databases must not have the repository's key.
         let work = Work::CheckDatabases { root: data.root, uid: data.uid };
         match self.run(None::<Repository>, work).await? {
@@ -169,28 +172,14 @@ impl Engine {
     async fn boot_test_instance(
         &self,
         instance: &Instance,
-        plan: &Plan,
+        spec: &InstanceSpec,
     ) -> Result<(), BackupError> {
         let host = &self.inner.host;
         let timing = &self.inner.settings.timing;
-        host.apply(plan, &Step::WriteSecrets).await.map_err(unavailable)?;
-        let found = host.observe(plan).await.map_err(unavailable)?.config;
-        if let Some(endpoints) = host.endpoints(instance.slot) {
-            let setup = plan::setup(&self.inner.settings, instance, &endpoints);
-            // An unreadable file is left to OpenClaw.
-            if let Ok(wanted) = openclaw::configuration(found.as_deref(), &setup)
-                && found.as_deref() != Some(wanted.as_slice())
-            {
-                let write = Step::WriteConfig(wanted.into());
-                host.apply(plan, &write).await.map_err(unavailable)?;
-            }
-        }
-        for step in [Step::CreateContainer, Step::StartContainer] {
-            host.apply(plan, &step).await.map_err(unavailable)?;
-        }
+        self.start_test_instance(instance, spec).await?;
         let begun = Instant::now();
         loop {
-            let seen = host.observe(plan).await.map_err(unavailable)?;
+            let seen = host.observe(spec).await.map_err(unavailable)?;
             if has_started(&seen.probe) {
                 return Ok(());
             }
@@ -208,6 +197,34 @@ impl Engine {
                     return Err(no_boot(format!("it did not start within {limit} s")));
                 }
                 Some(_) => tokio::time::sleep(timing.boot_poll * POLLS_PER_CHECK).await,
+            }
+        }
+    }
+
+    async fn start_test_instance(
+        &self,
+        instance: &Instance,
+        spec: &InstanceSpec,
+    ) -> Result<(), BackupError> {
+        let endpoints = self.endpoints_of(instance).await.map_err(unavailable)?;
+        let setup = spec::setup(&self.inner.settings, instance, &endpoints);
+        let mut spec = spec.clone();
+        let target = Target::Running(Enforced::Nothing);
+        loop {
+            let seen = self.inner.host.observe(&spec).await.map_err(unavailable)?;
+            // An unreadable file is left to OpenClaw.
+            spec.config = openclaw::configuration(seen.config.as_deref(), &setup)
+                .ok()
+                .filter(|wanted| seen.config.as_deref() != Some(wanted.as_slice()))
+                .map(bytes::Bytes::from);
+            match self.inner.host.converge(&spec, target, &seen, &mut NoReport).await {
+                // Not again, if it ends at once.
+                Ok(Convergence::Step(StepName::Start) | Convergence::Done) => return Ok(()),
+                Ok(Convergence::Step(_)) => {}
+                Ok(Convergence::Waiting(why)) => {
+                    return Err(unavailable(HostError::unavailable(why)));
+                }
+                Err(e) => return Err(unavailable(e)),
             }
         }
     }
@@ -263,11 +280,19 @@ impl Engine {
     }
 
     /// Removes the test instance; the volume last, because the sweep finds leftovers by it.
-    async fn remove_test_instance(&self, plan: &Plan) -> Result<(), BackupError> {
-        for step in [Step::RemoveContainer, Step::RemoveSecrets, Step::RemoveVolume] {
-            self.inner.host.apply(plan, &step).await.map_err(unavailable)?;
+    async fn remove_test_instance(&self, spec: &InstanceSpec) -> Result<(), BackupError> {
+        let target = Target::Absent { keep_volumes: false };
+        loop {
+            let seen = self.inner.host.observe(spec).await.map_err(unavailable)?;
+            match self.inner.host.converge(spec, target, &seen, &mut NoReport).await {
+                Ok(Convergence::Done) => return Ok(()),
+                Ok(Convergence::Step(_)) => {}
+                Ok(Convergence::Waiting(why)) => {
+                    return Err(unavailable(HostError::unavailable(why)));
+                }
+                Err(e) => return Err(unavailable(e)),
+            }
         }
-        Ok(())
     }
 
     /// Removes a test instance whose restore test does not run any more; `false` when the found
@@ -277,25 +302,28 @@ impl Engine {
         let Ok(name) = Name::parse(&found.name) else { return false };
         // A running restore test holds the claim of its instance.
         let Some(_claim) = self.inner.jobs.claim(&InstanceId(of.to_owned())) else { return true };
-        let plan = Plan {
+        let spec = InstanceSpec {
             id: found.id.clone(),
             name,
             slot: Slot(0),
             volume: 0,
+            volume_holds_data: true,
+            kept_volumes: Vec::new(),
             isolated: true,
             image: String::new(),
             limits: Limits::default(),
-            spec: String::new(),
+            digest: String::new(),
+            config: None,
             secrets_revision: 0,
             secrets: Vec::new(),
-            workload: plan::workload(),
+            workload: spec::workload(),
         };
-        match self.remove_test_instance(&plan).await {
+        match self.remove_test_instance(&spec).await {
             Ok(()) => {
-                tracing::info!(name = %plan.name, "removed leftovers of a restore test")
+                tracing::info!(name = %spec.name, "removed leftovers of a restore test")
             }
             Err(e) => {
-                tracing::warn!(name = %plan.name, error = %e.message, "cannot remove leftovers of a restore test yet");
+                tracing::warn!(name = %spec.name, error = %e.message, "cannot remove leftovers of a restore test yet");
             }
         }
         true

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
-use startclaw_model::{Actor, EventKind, Instance, Operation, Presence, Snapshot, SnapshotId};
+use startclaw_model::{
+    Actor, EventKind, Instance, Operation, Presence, Snapshot, SnapshotId, StepName,
+};
 use tokio::time::Instant;
 
 use super::{Session, passes, unexpected};
-use crate::{Engine, EngineError, decide::backoff, plan, progress::begin_step};
+use crate::{Engine, EngineError, decide::backoff, progress::begin_step};
 
 /// The number of attempts before a backup fails.
 const TRIES: u32 = 3;
@@ -103,13 +105,13 @@ impl Engine {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<SnapshotInfo, BackupError> {
-        let plan = self.plan_of(instance)?;
-        let data = self.inner.host.volume_mount(&plan).await.map_err(unavailable)?;
+        let spec = self.spec_of(instance).await.map_err(unavailable)?;
+        let data = self.inner.host.volume_mount(&spec).await.map_err(unavailable)?;
         let data = data.ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: format!("{} has no volume yet", instance.name),
         })?;
-        self.step(operation, "scan").await;
+        self.step(operation, StepName::Scan).await;
         let work = Work::Take { root: data.root, live: true, exclude: excluded(), check: true };
         let job = self.job(self.local_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;
@@ -135,15 +137,15 @@ impl Engine {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        self.step(operation, "quiesce").await;
-        let plan = self.plan_of(instance)?;
+        self.step(operation, StepName::Quiesce).await;
+        let spec = self.spec_of(instance).await.map_err(unavailable)?;
         let limit = self.inner.settings.timing.pause_limit;
-        let rested = self.request_quiesce(instance, &plan).await;
+        let rested = self.request_quiesce(instance, &spec).await;
         // From here on the reconcile loop does not change the instance.
         let hold = self.inner.queue.lock(&instance.id).await;
-        self.step(operation, "freeze").await;
+        self.step(operation, StepName::Freeze).await;
         let begun = Instant::now();
-        let frozen = self.freeze(instance, &plan).await;
+        let frozen = self.freeze(instance, &spec).await;
         let read = match &frozen {
             Ok(_) => tokio::time::timeout(limit, read_all(session)).await.unwrap_or_else(|_| {
                 Err(BackupError {
@@ -156,12 +158,12 @@ impl Engine {
         let still = match frozen {
             Ok(false) => Ok(true),
             // Also after a freeze that failed: it may have taken effect.
-            Ok(true) | Err(_) => self.unfreeze(&plan).await,
+            Ok(true) | Err(_) => self.unfreeze(&spec).await,
         };
         let paused = begun.elapsed();
         drop(hold);
         if let Some(id) = rested {
-            self.request_resume(instance, &plan, &id).await;
+            self.request_resume(instance, &spec, &id).await;
         }
         metrics::histogram!("startclaw_backup_pause_seconds").record(paused.as_secs_f64());
         if let Some(step) = operation.steps.last_mut() {
@@ -177,7 +179,7 @@ impl Engine {
         });
         match held_still {
             Ok(()) => {
-                self.step(operation, "commit").await;
+                self.step(operation, StepName::Commit).await;
                 session.send(Command::Commit).await
             }
             Err(e) => {
@@ -188,17 +190,8 @@ impl Engine {
         }
     }
 
-    /// The plan of an instance, from its current desired state.
-    pub(super) fn plan_of(&self, instance: &Instance) -> Result<startclaw_host::Plan, BackupError> {
-        let place = self.inner.host.endpoints(instance.slot).ok_or_else(|| BackupError {
-            kind: BackupErrorKind::Unavailable,
-            message: format!("this host has no slot for {}", instance.name),
-        })?;
-        Ok(plan::plan(&self.inner.settings, instance, &place))
-    }
-
     /// Begins a step; an error of the database does not fail the backup.
-    pub(super) async fn step(&self, operation: &mut Operation, name: &str) {
+    pub(super) async fn step(&self, operation: &mut Operation, name: StepName) {
         if begin_step(operation, name)
             && let Err(e) = self.save(operation).await
         {

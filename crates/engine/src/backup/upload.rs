@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
-use startclaw_model::{InstanceId, Name, Operation, SnapshotId};
+use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName};
 use startclaw_store::Copy;
 
 use super::finish;
@@ -47,7 +47,7 @@ impl Engine {
             return Ok(Sent::Done);
         }
         if let Some(operation) = operation.as_deref_mut() {
-            self.step(operation, "upload").await;
+            self.step(operation, StepName::Upload).await;
         }
         match self.upload(id, operation.as_deref_mut()).await {
             Ok(held) => {

@@ -211,7 +211,7 @@ impl Engine {
             Operation::new(OperationKind::Restore, new.id.clone(), name.clone(), actor.clone());
         operation.snapshot = Some(snapshot.id.clone());
         operation.source = Some(from);
-        let capacity = self.inner.host.capacity();
+        let capacity = self.inner.host.capacity().await.map_err(EngineError::HostUnavailable)?;
         let what = format!("requested restore of {} as {name}", snapshot.id.short());
         self.submit(operation, what, async move |engine, operation| {
             engine.store().provision(new, &operation, capacity, idempotency.as_ref()).await

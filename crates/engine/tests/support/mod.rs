@@ -8,8 +8,8 @@ use startclaw_engine::{
     BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
     Recovery, SimulatedRepositories, Timing,
 };
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, InstanceState, Name, Operation, OperationState, Owner};
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 

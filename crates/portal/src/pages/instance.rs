@@ -350,5 +350,8 @@ fn kept(portal: &Portal) -> String {
 
 /// The label of the current step of an operation, for the admin's lists.
 pub(crate) fn step_label(operation: &Operation) -> String {
-    operation.steps.last().map_or_else(|| "queued".to_owned(), |step| operation::label(&step.name))
+    operation
+        .steps
+        .last()
+        .map_or_else(|| "queued".to_owned(), |step| operation::label(step.name).to_owned())
 }

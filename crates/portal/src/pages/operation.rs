@@ -6,8 +6,8 @@ use askama::Template;
 use axum::extract::State;
 use futures::StreamExt;
 use startclaw_model::{
-    Actor, InstanceState, Operation, OperationKind, OperationState, OperationStep, StepState,
-    Timestamp,
+    Actor, InstanceState, Operation, OperationKind, OperationState, OperationStep, StepName,
+    StepState, Timestamp,
 };
 
 use crate::{
@@ -58,7 +58,7 @@ struct OperationView {
 }
 
 struct StepRow {
-    label: String,
+    label: &'static str,
     tone: &'static str,
     time: String,
     elapsed_ms: Option<u64>,
@@ -147,13 +147,13 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
     let end = operation.finished_at.unwrap_or_else(Timestamp::now);
     let elapsed = end.since(operation.created_at);
     let steps = rows(operation);
-    let now = operation.steps.last().filter(|_| !over).map(|s| label(&s.name));
+    let now = operation.steps.last().filter(|_| !over).map(|s| label(s.name));
     let live = state == Some(InstanceState::Live);
     // Announce the instance as live at the end of an operation that starts it.
     let removes = matches!(operation.kind, OperationKind::Deprovision | OperationKind::Drill);
     let say = match operation.state {
         OperationState::Succeeded if live && !removes => format!("{} is live", operation.name),
-        _ => now.unwrap_or_else(|| words.to_owned()),
+        _ => now.unwrap_or(words).to_owned(),
     };
     OperationView {
         id: operation.id.to_string(),
@@ -176,13 +176,13 @@ fn view(operation: &Operation, state: Option<InstanceState>) -> OperationView {
 fn rows(operation: &Operation) -> Vec<StepRow> {
     let mut rows: Vec<_> = operation.steps.iter().map(row).collect();
     if !operation.state.is_over() {
-        let done = |name: &&&str| !operation.steps.iter().any(|s| s.name == **name);
+        let done = |name: &&StepName| !operation.steps.iter().any(|s| s.name == **name);
         let expected = expected(operation.kind);
         // Expected steps before the current one were skipped and will not run.
         let at = operation.steps.last().and_then(|s| expected.iter().position(|e| *e == s.name));
         let rest = expected.iter().skip(at.map_or(0, |at| at + 1)).filter(done);
         rows.extend(rest.map(|name| StepRow {
-            label: label(name),
+            label: label(*name),
             tone: "todo",
             time: String::new(),
             elapsed_ms: None,
@@ -193,26 +193,44 @@ fn rows(operation: &Operation) -> Vec<StepRow> {
     rows
 }
 
-const fn expected(kind: OperationKind) -> &'static [&'static str] {
+const fn expected(kind: OperationKind) -> &'static [StepName] {
     match kind {
         OperationKind::Provision => &[
-            "volume",
-            "network",
-            "secrets",
-            "config",
-            "container",
-            "start",
-            "boot",
-            "apply-limits",
-            "live",
+            StepName::Volume,
+            StepName::Network,
+            StepName::Secrets,
+            StepName::Config,
+            StepName::Container,
+            StepName::Start,
+            StepName::Boot,
+            StepName::ApplyLimits,
+            StepName::Live,
         ],
-        OperationKind::Restart | OperationKind::SetSecrets => {
-            &["stop", "container", "start", "boot", "apply-limits", "live"]
-        }
-        OperationKind::Restore => {
-            &["volume", "restore", "stop", "container", "start", "boot", "apply-limits", "live"]
-        }
-        OperationKind::Drill => &["volume", "restore", "databases", "boot", "cleanup"],
+        OperationKind::Restart | OperationKind::SetSecrets => &[
+            StepName::Stop,
+            StepName::Container,
+            StepName::Start,
+            StepName::Boot,
+            StepName::ApplyLimits,
+            StepName::Live,
+        ],
+        OperationKind::Restore => &[
+            StepName::Volume,
+            StepName::Restore,
+            StepName::Stop,
+            StepName::Container,
+            StepName::Start,
+            StepName::Boot,
+            StepName::ApplyLimits,
+            StepName::Live,
+        ],
+        OperationKind::Drill => &[
+            StepName::Volume,
+            StepName::Restore,
+            StepName::Databases,
+            StepName::Boot,
+            StepName::Cleanup,
+        ],
         OperationKind::Deprovision | OperationKind::Backup => &[],
     }
 }
@@ -222,7 +240,7 @@ fn row(step: &OperationStep) -> StepRow {
     let time = end.since(step.started_at);
     let running = step.state == StepState::Running;
     StepRow {
-        label: label(&step.name),
+        label: label(step.name),
         tone: match step.state {
             StepState::Running => "now",
             StepState::Done => "done",
@@ -250,42 +268,44 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// The label of a step.
-pub(crate) fn label(step: &str) -> String {
+pub(crate) const fn label(step: StepName) -> &'static str {
     match step {
-        "queue" => "Waiting for a boot slot",
-        "image" => "Fetching OpenClaw",
-        "volume" => "Preparing storage",
-        "network" => "Creating network",
-        "secrets" => "Writing secrets",
-        "config" => "Writing the configuration",
-        "container" => "Creating container",
-        "start" => "Starting the container",
-        "boot" => "Starting OpenClaw",
-        "apply-cpu-limit" => "Applying the CPU limit",
-        "apply-limits" => "Applying limits",
-        "live" => "Going live",
-        "stop" => "Stopping the old container",
-        "remove-container" => "Removing the container",
-        "remove-network" => "Removing the network",
-        "remove-secrets" => "Removing secrets",
-        "remove-volume" => "Removing the data",
-        "remove-old-volume" => "Removing old data",
-        "repair" => "Repairing state",
-        "quiesce" => "Quiescing",
-        "freeze" => "Pausing",
-        "scan" => "Reading data",
-        "commit" => "Saving changes",
-        "upload" => "Uploading",
-        "final-backup" => "Taking a final backup",
-        "forget" => "Deleting expired backups",
-        "purge-backups" => "Deleting all backups",
-        "verify" => "Verifying stored data",
-        "restore" => "Restoring data",
-        "databases" => "Checking the databases",
-        "cleanup" => "Cleaning up",
-        other => return sentence(other).trim_end_matches('.').replace('-', " "),
+        StepName::Queue => "Waiting for a boot slot",
+        StepName::Image => "Fetching OpenClaw",
+        StepName::Volume => "Preparing storage",
+        StepName::Network => "Creating network",
+        StepName::Secrets => "Writing secrets",
+        StepName::Config => "Writing the configuration",
+        StepName::Container => "Creating container",
+        StepName::Start => "Starting the container",
+        StepName::Boot => "Starting OpenClaw",
+        StepName::ApplyCpuLimit => "Applying the CPU limit",
+        StepName::ApplyLimits => "Applying limits",
+        StepName::Live => "Going live",
+        StepName::Stop => "Stopping the old container",
+        StepName::RemoveContainer => "Removing the container",
+        StepName::RemoveNetwork => "Removing the network",
+        StepName::RemoveSecrets => "Removing secrets",
+        StepName::RemoveVolume => "Removing the data",
+        StepName::RemoveOldVolume => "Removing old data",
+        StepName::Repair => "Repairing state",
+        StepName::Quiesce => "Quiescing",
+        StepName::Freeze => "Pausing",
+        StepName::Scan => "Reading data",
+        StepName::Commit => "Saving changes",
+        StepName::Upload => "Uploading",
+        StepName::FinalBackup => "Taking a final backup",
+        StepName::Forget => "Deleting expired backups",
+        StepName::PurgeBackups => "Deleting all backups",
+        StepName::Verify => "Verifying stored data",
+        StepName::Restore => "Restoring data",
+        StepName::Databases => "Checking the databases",
+        StepName::Cleanup => "Cleaning up",
+        StepName::Host => "Waiting for the host",
+        StepName::Unfreeze => "Resuming",
+        StepName::QuarantineConfig => "Keeping the unreadable configuration",
+        StepName::Unknown => "Another step",
     }
-    .to_owned()
 }
 
 fn next(operation: &Operation) -> &'static str {
@@ -312,14 +332,14 @@ mod tests {
 
     use super::*;
 
-    fn operation(kind: OperationKind, steps: &[(&str, StepState)]) -> Operation {
+    fn operation(kind: OperationKind, steps: &[(StepName, StepState)]) -> Operation {
         let name = Name::parse("alice").unwrap();
         let mut operation = Operation::new(kind, InstanceId::new(), name, Actor::system());
         operation.state = OperationState::Running;
         operation.steps = steps
             .iter()
             .map(|(name, state)| OperationStep {
-                name: (*name).to_owned(),
+                name: *name,
                 state: *state,
                 started_at: Timestamp::now(),
                 finished_at: None,
@@ -339,15 +359,15 @@ mod tests {
         assert!(next(&restore).contains("had no data before"));
     }
 
-    fn tones(operation: &Operation) -> Vec<(String, &'static str)> {
+    fn tones(operation: &Operation) -> Vec<(&'static str, &'static str)> {
         rows(operation).into_iter().map(|r| (r.label, r.tone)).collect()
     }
 
     #[test]
     fn what_is_still_to_come_is_in_the_list_and_the_list_keeps_its_height() {
-        let begun = operation(OperationKind::Provision, &[("volume", StepState::Running)]);
+        let begun = operation(OperationKind::Provision, &[(StepName::Volume, StepState::Running)]);
         assert_eq!(tones(&begun).len(), 9);
-        let steps = [("volume", StepState::Done), ("boot", StepState::Running)];
+        let steps = [(StepName::Volume, StepState::Done), (StepName::Boot, StepState::Running)];
         let later = operation(OperationKind::Provision, &steps);
         let last: Vec<_> = tones(&later).into_iter().map(|(_, tone)| tone).collect();
         assert_eq!(last, ["done", "now", "todo", "todo"]);
@@ -355,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_end_offers_to_open_what_lives() {
-        let mut done = operation(OperationKind::Provision, &[("live", StepState::Done)]);
+        let mut done = operation(OperationKind::Provision, &[(StepName::Live, StepState::Done)]);
         done.state = OperationState::Succeeded;
         let seen = view(&done, Some(InstanceState::Live));
         assert!(seen.open && seen.there && seen.say == "alice is live");

@@ -17,9 +17,9 @@ use startclaw_engine::{
     BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
     Timing,
 };
-use startclaw_host::simulated::SimulatedHost;
 use startclaw_model::{Actor, Email, InstanceState, Name, Owner, Quota};
 use startclaw_portal::{Reach, Settings};
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio_util::sync::CancellationToken;

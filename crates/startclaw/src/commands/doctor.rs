@@ -4,7 +4,8 @@ use startclaw_api::{
     client::{Cause, ClientError},
     wire::CheckList,
 };
-use startclaw_host::{Host, docker::DockerHost};
+use startclaw_docker::DockerHost;
+use startclaw_host::HostAdmin;
 use startclaw_model::{Check, CheckStatus};
 
 use crate::{

@@ -64,7 +64,7 @@ impl Operations {
 fn remark(o: &Operation) -> String {
     match (&o.error, o.steps.last()) {
         (Some(error), _) => error.clone(),
-        (None, Some(step)) if !o.state.is_over() => step.name.clone(),
+        (None, Some(step)) if !o.state.is_over() => step.name.to_string(),
         _ => String::new(),
     }
 }

@@ -20,6 +20,6 @@ pub struct Unfreeze {
 impl Unfreeze {
     pub async fn run(self) -> anyhow::Result<()> {
         let after = Duration::try_from_secs_f64(self.after)?;
-        Ok(startclaw_host::docker::unfreeze_later(&self.docker, &self.container, after).await?)
+        Ok(startclaw_docker::unfreeze_later(&self.docker, &self.container, after).await?)
     }
 }

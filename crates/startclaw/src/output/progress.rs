@@ -47,7 +47,7 @@ impl Shown {
         let now = match operation.steps.get(self.told) {
             Some(step) => match &step.progress {
                 Some(far) => format!("{} {}", step.name, self.how_far(step, far)),
-                None => step.name.clone(),
+                None => step.name.to_string(),
             },
             None if operation.state == OperationState::Queued => "queued".into(),
             None => "waiting".into(),
@@ -105,5 +105,5 @@ fn step_line(step: &OperationStep) -> String {
     let mark = if step.state == StepState::Failed { "✗" } else { "✓" };
     let time = took(step.finished_at.unwrap_or_else(Timestamp::now).since(step.started_at));
     let detail = step.detail.as_deref().map(|d| format!("  {}", clean(d))).unwrap_or_default();
-    format!("  {mark} {:<16} {time:>8}{detail}", clean(&step.name))
+    format!("  {mark} {:<16} {time:>8}{detail}", step.name.as_str())
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
 use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
-use startclaw_host::simulated::SimulatedHost;
+use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tokio::{net::UnixListener, runtime::Runtime};

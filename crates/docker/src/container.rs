@@ -1,0 +1,276 @@
+//! An instance's container: create, start, limit, stop, remove.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, EndpointIpamConfig,
+    EndpointSettings, NetworkingConfig, PortBinding,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+
+use super::names::{ROLE_DRILL, ROLE_INSTANCE};
+use super::profile::{CPU_LIFTED, cpu_quota, mib};
+use super::{DockerHost, calls::Call, client::failed, client::found, converge::StepError};
+use startclaw_host::{Enforced, HostError, InstanceSpec};
+
+/// How long to wait for a removal that is in progress.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+impl DockerHost {
+    pub(super) async fn create_container(&self, spec: &InstanceSpec) -> Result<(), StepError> {
+        if let Some(container) = self.container(spec).await? {
+            if label(&container, &self.names.spec_label()) == Some(spec.digest.as_str()) {
+                return Ok(());
+            }
+            self.remove_container(spec).await?;
+        }
+        let name = self.names.object(spec);
+        if spec.isolated {
+            let mut body = self.profile(spec, ROLE_DRILL);
+            body.cmd = command(spec);
+            body.network_disabled = Some(true);
+            return self.make(spec, &name, body).await;
+        }
+        let (_, _, address) = self.network_of(spec)?;
+        let port = format!("{}/tcp", spec.workload.gateway_port);
+        let published = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(self.port(spec)?.to_string()),
+        };
+        let endpoint = EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(address.to_string()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut body = self.profile(spec, ROLE_INSTANCE);
+        body.cmd = command(spec);
+        body.exposed_ports = Some(vec![port.clone()]);
+        if let Some(host) = &mut body.host_config {
+            host.network_mode = Some(name.clone());
+            host.port_bindings = Some(HashMap::from([(port, Some(vec![published]))]));
+        }
+        body.networking_config = Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(name.clone(), endpoint)])),
+        });
+        self.make(spec, &name, body).await
+    }
+
+    /// Creates a container on the instance's volume, with an error of its own kind when the image
+    /// is missing.
+    pub(super) async fn make(
+        &self,
+        spec: &InstanceSpec,
+        name: &str,
+        body: bollard::models::ContainerCreateBody,
+    ) -> Result<(), StepError> {
+        // Docker would make an empty one.
+        if self.volume_root(spec).await?.is_none() {
+            return Err(HostError::unavailable(format!(
+                "cannot create the container {name}: the volume {} is missing",
+                self.names.volume(spec, spec.volume)
+            ))
+            .into());
+        }
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let creating = self.client.get().await?.create_container(Some(options), body);
+        match self.client.calls.run(Call::CreateContainer, name, creating).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, message })
+                if message.to_lowercase().contains("image") =>
+            {
+                Err(StepError::NoImage(spec.image.clone()))
+            }
+            Err(e) => Err(failed(format!("create the container {name}"), e).into()),
+        }
+    }
+
+    pub(super) async fn start_container(&self, spec: &InstanceSpec) -> Result<(), HostError> {
+        // Two containers on one volume would corrupt the state: first remove a repair container
+        // that a crash left.
+        self.remove_repair(spec).await?;
+        if self.secrets.revision(&spec.id)?.is_none() {
+            return Err(HostError::unavailable(format!(
+                "the secrets of {} do not lie ready in memory",
+                spec.name
+            )));
+        }
+        let name = self.names.object(spec);
+        let what = format!("start the container {name}");
+        let container = self.container(spec).await?;
+        let lifted = spec.isolated || container.is_none_or(|c| quota(&c) == CPU_LIFTED);
+        if !lifted {
+            self.set_limits(spec, CPU_LIFTED, spec.limits.memory_hard_mib).await?;
+        }
+        let starting = self.client.get().await?.start_container(&name, None);
+        match self.client.calls.run(Call::StartContainer, &name, starting).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            // A container is bound to the network that it was created with. If that was removed,
+            // the container can never start again, even if a new network has the same name.
+            Err(Error::DockerResponseServerError { message, .. })
+                if message.contains("network") && message.contains("not found") =>
+            {
+                self.remove_container(spec).await?;
+                Err(HostError::unavailable(format!(
+                    "the network of {} was removed; its container is created again",
+                    spec.name
+                )))
+            }
+            Err(e) => Err(failed(what, e)),
+        }
+    }
+
+    pub(super) async fn limit_cpu(&self, spec: &InstanceSpec) -> Result<(), HostError> {
+        self.set_limits(spec, cpu_quota(spec.limits.cpus), spec.limits.memory_hard_mib).await
+    }
+
+    pub(super) async fn apply_limits(&self, spec: &InstanceSpec) -> Result<(), HostError> {
+        self.set_limits(spec, cpu_quota(spec.limits.cpus), enforced_soft_mib(spec)).await
+    }
+
+    async fn set_limits(
+        &self,
+        spec: &InstanceSpec,
+        cpu_quota: i64,
+        soft_mib: u64,
+    ) -> Result<(), HostError> {
+        let name = self.names.object(spec);
+        let body = ContainerUpdateBody {
+            cpu_quota: Some(cpu_quota),
+            memory_reservation: Some(mib(soft_mib)),
+            ..Default::default()
+        };
+        let updating = self.client.get().await?.update_container(&name, body);
+        let done = self.client.calls.run(Call::UpdateContainer, &name, updating).await;
+        done.map_err(|e| failed(format!("set the limits of {name}"), e))
+    }
+
+    pub(super) async fn stop_container(&self, spec: &InstanceSpec) -> Result<(), HostError> {
+        let Some(container) = self.container(spec).await? else { return Ok(()) };
+        if status(&container) == Some(ContainerStateStatusEnum::PAUSED) {
+            // A frozen container does not handle signals.
+            self.resume_container(spec).await?;
+        }
+        let name = self.names.object(spec);
+        let grace = spec.workload.stop_grace;
+        let options = StopContainerOptionsBuilder::new()
+            .t(i32::try_from(grace.as_secs()).unwrap_or(i32::MAX))
+            .build();
+        // Docker answers when the container has stopped.
+        let docker = self.client.get().await?.clone();
+        let limit = grace + Duration::from_secs(60);
+        let docker = docker.with_timeout(limit);
+        let stopping = docker.stop_container(&name, Some(options));
+        match self.client.calls.run_within(Call::StopContainer, &name, limit, stopping).await {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
+            Err(e) => Err(failed(format!("stop the container {name}"), e)),
+        }
+    }
+
+    /// Removes the container, and the repair container if there is one.
+    pub(super) async fn remove_container(&self, spec: &InstanceSpec) -> Result<(), HostError> {
+        self.remove_repair(spec).await?;
+        if self.container(spec).await?.is_none() {
+            return Ok(());
+        }
+        self.remove_named(&self.names.object(spec)).await
+    }
+
+    /// Removes a container that is ours, running or not, and waits until it is gone.
+    pub(super) async fn remove_named(&self, name: &str) -> Result<(), HostError> {
+        let docker = self.client.get().await?;
+        let what = format!("remove the container {name}");
+        // `v` removes anonymous volumes that an image may declare; named volumes are kept.
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removing = docker.remove_container(name, Some(options));
+        match found(self.client.calls.run(Call::RemoveContainer, name, removing).await) {
+            Ok(_) => return Ok(()),
+            // Another removal is in progress: ours from before a crash, or an operator's.
+            Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
+            Err(e) => return Err(failed(what, e)),
+        }
+        let gone = async {
+            let seen = async || {
+                let inspecting = docker.inspect_container(name, None);
+                found(self.client.calls.run(Call::InspectContainer, name, inspecting).await)
+            };
+            while seen().await?.is_some() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(REMOVAL, gone).await {
+            Ok(result) => result.map_err(|e| failed(what, e)),
+            Err(_) => Err(failed(what, Error::RequestTimeoutError)),
+        }
+    }
+
+    /// The instance's container; `None` when there is none. A foreign container of that name is an
+    /// error, because it blocks the name.
+    pub(super) async fn container(
+        &self,
+        spec: &InstanceSpec,
+    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+        self.inspect(spec, &self.names.object(spec)).await
+    }
+
+    pub(super) async fn inspect(
+        &self,
+        spec: &InstanceSpec,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+        let inspecting = self.client.get().await?.inspect_container(name, None);
+        let container = self.client.calls.run(Call::InspectContainer, name, inspecting).await;
+        let container = found(container);
+        let container =
+            container.map_err(|e| failed(format!("inspect the container {name}"), e))?;
+        let Some(container) = container else { return Ok(None) };
+        let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
+        if self.names.marked(labels, &spec.id) {
+            return Ok(Some(container));
+        }
+        Err(HostError::refused(format!(
+            "there is a container {name} that is not of instance {}; remove it with: docker rm -f \
+             {name}",
+            spec.id
+        )))
+    }
+}
+
+/// The command; the image's own when there is none.
+fn command(spec: &InstanceSpec) -> Option<Vec<String>> {
+    let command = &spec.workload.command;
+    (!command.is_empty()).then(|| command.clone())
+}
+
+pub(super) fn label<'a>(container: &'a ContainerInspectResponse, key: &str) -> Option<&'a str> {
+    container.config.as_ref()?.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+pub(super) fn status(container: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
+    container.state.as_ref()?.status
+}
+
+/// The soft memory limit after the boot: always below the hard limit, which is set during the boot,
+/// so that both states can be distinguished.
+fn enforced_soft_mib(spec: &InstanceSpec) -> u64 {
+    spec.limits.memory_soft_mib.min(spec.limits.memory_hard_mib - 1)
+}
+
+/// Which limits are in force.
+pub(super) fn enforced(container: &ContainerInspectResponse, spec: &InstanceSpec) -> Enforced {
+    let soft = container.host_config.as_ref().and_then(|host| host.memory_reservation);
+    match quota(container) > 0 {
+        false => Enforced::Nothing,
+        true if soft == Some(mib(enforced_soft_mib(spec))) => Enforced::All,
+        true => Enforced::Cpu,
+    }
+}
+
+pub(super) fn quota(container: &ContainerInspectResponse) -> i64 {
+    container.host_config.as_ref().and_then(|host| host.cpu_quota).unwrap_or(0)
+}
