@@ -9,8 +9,8 @@ use futures::StreamExt;
 use startclaw_model::{InstanceId, Slot, StepName};
 
 use crate::{
-    ContainerState, Convergence, Enforced, Host, HostError, InstanceSpec, LogRequest, NoReport,
-    Observed, Probe, StepReporter, Target,
+    ContainerState, Convergence, Enforced, Host, HostError, InstanceSpec, LogRequest, Observed,
+    Probe, StepReporter, Target,
 };
 
 /// The limit of any wait.
