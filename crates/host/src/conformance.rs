@@ -339,7 +339,6 @@ async fn an_unknown_instance_is_nothing(case: &Case<'_>) {
     let (host, spec) = (case.host, &case.spec);
     let seen = case.observe().await;
     assert_eq!(seen, Observed { volume_name: seen.volume_name.clone(), ..Observed::default() });
-    assert_eq!(host.probe(spec).await.unwrap(), Probe::NotAsked);
     assert!(!host.unfreeze(spec).await.unwrap());
     let request = LogRequest { tail: 10, follow: true };
     assert_eq!(host.logs(&spec.id, request).await.unwrap().count().await, 0);
