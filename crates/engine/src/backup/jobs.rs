@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
-    room: Semaphore,
+    pub(super) room: Semaphore,
     wake: Notify,
     pub(super) tasks: TaskTracker,
 }
@@ -140,7 +140,6 @@ impl Engine {
         let engine = self.clone();
         self.inner.jobs.tasks.spawn(async move {
             let Some(_claim) = engine.inner.jobs.claim(&id) else { return };
-            let Ok(_room) = engine.inner.jobs.room.acquire().await else { return };
             if engine.inner.stop.is_cancelled() {
                 return;
             }

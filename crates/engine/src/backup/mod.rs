@@ -1,6 +1,7 @@
 //! Backups: schedule, freeze, upload, restore. Repositories are the concern of `startclaw-backup`,
 //! whose workers do the work.
 
+mod attempts;
 mod check;
 mod control_plane;
 mod drill;

@@ -19,6 +19,7 @@ impl Engine {
         }
         let open = self.store().open_operations(id).await?;
         let mut operation = open.into_iter().find(|o| o.kind == OperationKind::Deprovision);
+        let Some(room) = self.job_room().await else { return Ok(()) };
         let done = match instance.desired.deletion_policy {
             DeletionPolicy::None => Ok(()),
             DeletionPolicy::FinalBackup => {
@@ -26,6 +27,8 @@ impl Engine {
             }
             DeletionPolicy::Purge => self.purge_backups(&instance, operation.as_mut()).await,
         };
+        // The pause after an error must not keep other jobs out.
+        drop(room);
         match done {
             Ok(()) => {
                 let asked = instance.desired.deletion_policy;

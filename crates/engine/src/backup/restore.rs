@@ -7,8 +7,8 @@ use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
 use startclaw_host::{InstanceSpec, VolumeMount};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, StepName, Timestamp};
 
-use super::{finish, passes, take::unavailable};
-use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
+use super::{attempts::Attempts, finish, take::unavailable};
+use crate::{Engine, EngineError};
 
 /// How often a restore is tried before it fails.
 const TRIES: u32 = 5;
@@ -20,9 +20,8 @@ impl Engine {
         else {
             return Ok(());
         };
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
+        let mut attempts = Attempts::default();
+        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
             let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
             else {
                 return Ok(());
@@ -39,20 +38,11 @@ impl Engine {
             match done {
                 Ok(()) => return self.switch_volume(&instance.id).await,
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
-                Err(e) if is_retryable(&instance, &e, attempt) => {
-                    fail_step(&mut operation, &e.message);
-                    if !self.save(&operation).await? {
-                        return Ok(());
-                    }
-                    let timing = &self.inner.settings.timing;
-                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
-                    if !self.pause(wait).await {
-                        return Ok(());
-                    }
-                }
+                Err(e) if is_retryable(&instance, &e, &attempts) => attempts.failed(e),
                 Err(e) => return self.abort_restore(&instance, &mut operation, e).await,
             }
         }
+        Ok(())
     }
 
     async fn run_restore_once(
@@ -163,7 +153,7 @@ impl Engine {
 
 /// If the bucket is unavailable, the restore of an instance that still has its old volume gives up
 /// after some attempts; that of an instance without a volume is retried until it succeeds.
-fn is_retryable(instance: &Instance, error: &BackupError, attempt: u32) -> bool {
+fn is_retryable(instance: &Instance, error: &BackupError, attempts: &Attempts) -> bool {
     let away = matches!(error.kind, BackupErrorKind::Unavailable | BackupErrorKind::Busy);
-    passes(error) && (attempt < TRIES || away && instance.desired.volumes.awaits_restore())
+    attempts.retries(error, TRIES) || away && instance.desired.volumes.awaits_restore()
 }

@@ -18,13 +18,9 @@ use startclaw_openclaw as openclaw;
 use startclaw_store::Drill;
 use tokio::time::Instant;
 
-use super::{drill, passes, take::unavailable};
+use super::{attempts::Attempts, drill, passes, take::unavailable};
 use crate::{
-    Engine, EngineError,
-    decide::{backoff, has_started},
-    progress::fail_step,
-    reconcile::REMOVED,
-    spec,
+    Engine, EngineError, decide::has_started, progress::fail_step, reconcile::REMOVED, spec,
 };
 
 /// The number of attempts before a drill fails.
@@ -51,7 +47,8 @@ impl Engine {
         &self,
         mut operation: Operation,
     ) -> Result<(), EngineError> {
-        for attempt in 1..=TRIES {
+        let mut attempts = Attempts::default();
+        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
             let found = self.store().instance_and_key(&operation.instance).await?;
             let instance = found.map(|(instance, _)| instance);
             let Some(instance) = instance.filter(|i| i.desired.presence == Presence::Present)
@@ -63,15 +60,7 @@ impl Engine {
                 // The next daemon starts it again.
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
                 Err(_) if self.is_to_go(&instance.id) => return self.end_removed(operation).await,
-                Err(e) if passes(&e) && attempt < TRIES => {
-                    fail_step(&mut operation, &e.message);
-                    self.save(&operation).await?;
-                    let timing = &self.inner.settings.timing;
-                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
-                    if !self.pause(wait).await {
-                        return Ok(());
-                    }
-                }
+                Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 done => return self.end_drill(operation, done.map_err(|e| e.message)).await,
             }
         }

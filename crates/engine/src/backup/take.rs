@@ -9,8 +9,8 @@ use startclaw_model::{
 };
 use tokio::time::Instant;
 
-use super::{Session, passes, unexpected};
-use crate::{Engine, EngineError, decide::backoff, progress::begin_step};
+use super::{Session, attempts::Attempts, unexpected};
+use crate::{Engine, EngineError, progress::begin_step};
 
 /// The number of attempts before a backup fails.
 const TRIES: u32 = 3;
@@ -19,7 +19,8 @@ impl Engine {
     /// Makes a requested backup.
     pub(super) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
         let alert = format!("backup/{}", operation.name);
-        for attempt in 1..=TRIES {
+        let mut attempts = Attempts::default();
+        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
             let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
             else {
                 return self.finish(&mut operation, Err("the instance is gone".into())).await;
@@ -50,16 +51,7 @@ impl Engine {
                     return self.finish(&mut operation, Ok(())).await;
                 }
                 Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
-                Err(e) if passes(&e) && attempt < TRIES => {
-                    tracing::warn!(name = %operation.name, error = %e.message, "a backup failed; retrying");
-                    crate::progress::fail_step(&mut operation, &e.message);
-                    self.save(&operation).await?;
-                    let timing = &self.inner.settings.timing;
-                    let wait = backoff(attempt, timing.backup_again, timing.backoff_limit);
-                    if !self.pause(wait).await {
-                        return Ok(());
-                    }
-                }
+                Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
                     self.store().fire(&alert, &e.message).await?;
                     self.inner.alerts.wake();
