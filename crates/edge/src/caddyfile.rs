@@ -20,6 +20,7 @@ struct Caddyfile<'a> {
     page_policy: String,
     user_header: &'static str,
     unread: String,
+    connect_seconds: u64,
 }
 
 /// The Caddyfile for these settings.
@@ -43,6 +44,7 @@ pub fn render(settings: &EdgeSettings) -> Result<String, EdgeError> {
         page_policy,
         user_header: startclaw_openclaw::USER_HEADER,
         unread: UNREAD.to_string(),
+        connect_seconds: startclaw_engine::CONNECT_TIME.as_secs(),
     };
     Ok(text.render()? + "\n")
 }

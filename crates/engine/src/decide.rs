@@ -194,7 +194,7 @@ fn bring_up(inputs: &Inputs<'_>) -> Decision {
 
 /// What an exit needs before the next start.
 fn after_exit(inputs: &Inputs<'_>, container: &Container, exit: &Exit) -> Option<Decision> {
-    let damaged = exit.code == startclaw_openclaw::DAMAGED;
+    let damaged = startclaw_openclaw::is_damaged(exit.code, exit.oom_killed);
     let ours = inputs.saw_run || exit.at >= inputs.started_at || damaged;
     if ours && !is_counted(inputs.health, container, exit) {
         return Some(Decision::CountFailure(Failure {

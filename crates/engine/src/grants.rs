@@ -23,9 +23,11 @@ use crate::{Engine, EngineError};
 
 /// The interval of passes.
 const PASS_EVERY: Duration = Duration::from_secs(5);
-/// The longest time from an authorization to Caddy's connection: its `lb_try_duration`, and a
-/// second of tolerance. Then connections are closed once more.
-const CONNECTED: Duration = Duration::from_secs(3);
+/// How long Caddy tries to connect to an instance after an authorization (`lb_try_duration`).
+pub const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// The longest time from an authorization to Caddy's connection, with a second of tolerance. Then
+/// connections are closed once more.
+const CONNECTED: Duration = CONNECT_TIME.saturating_add(Duration::from_secs(1));
 /// How long the host may take to close the connections of one instance.
 const CUT: Duration = Duration::from_secs(10);
 /// Caddy closes a WebSocket after a day; after that there is nothing left to close.

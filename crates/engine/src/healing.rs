@@ -56,8 +56,8 @@ impl Work<'_> {
 
     /// Counts a container that exited unexpectedly, once.
     pub(super) async fn count(&mut self, failure: Failure) -> Result<Outcome, EngineError> {
-        let ending = startclaw_openclaw::ending(failure.code, failure.oom_killed);
-        let mut reason = self.state.ended_for.take().unwrap_or(ending.reason);
+        let ended = startclaw_openclaw::exit_reason(failure.code, failure.oom_killed);
+        let mut reason = self.state.ended_for.take().unwrap_or(ended);
         if let Some(why) = &self.unreadable {
             reason = format!("{reason}; {why}");
         }

@@ -45,7 +45,7 @@ pub use backup::{
     Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
 };
 pub use error::EngineError;
-pub use grants::{AccessGuard, Holder, Subject};
+pub use grants::{AccessGuard, CONNECT_TIME, Holder, Subject};
 pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};

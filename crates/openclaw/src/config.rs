@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
-use startclaw_model::{ModelProvider, Owner, ProviderKind, TelegramAccess};
+use startclaw_model::{ModelProvider, Owner, ProviderKind, SecretName, TelegramAccess};
 
 use crate::{
     GATEWAY_PORT, HOST_USER, SECRETS_FILE, SECRETS_PATH, USER_HEADER, WEBHOOK_PATH, WEBHOOK_PORT,
@@ -95,13 +95,16 @@ pub fn spec_basis(setup: &Setup) -> Result<Vec<u8>, ConfigError> {
 fn take_out_gone(config: &mut Value, setup: &Setup) {
     let mut gone = Vec::new();
     if !setup.has_api_key {
-        gone.push(secret("MODEL_API_KEY"));
+        gone.push(secret(&SecretName::model_api_key()));
     }
     if setup.telegram.is_none() {
-        gone.extend([secret("TELEGRAM_BOT_TOKEN"), secret("TELEGRAM_WEBHOOK_SECRET")]);
+        gone.extend([
+            secret(&SecretName::telegram_bot_token()),
+            secret(&SecretName::telegram_webhook_secret()),
+        ]);
         if let Some(channel) =
             config.pointer_mut("/channels/telegram").and_then(Value::as_object_mut)
-            && channel.get("botToken") == Some(&secret("TELEGRAM_BOT_TOKEN"))
+            && channel.get("botToken") == Some(&secret(&SecretName::telegram_bot_token()))
         {
             channel.insert("enabled".to_owned(), Value::Bool(false));
         }
@@ -122,7 +125,7 @@ fn remove_values(value: &mut Value, gone: &[Value]) {
 }
 
 /// A reference to one of our secrets.
-fn secret(name: &str) -> Value {
+fn secret(name: &SecretName) -> Value {
     json!({ "source": "file", "provider": SECRETS, "id": format!("/{name}") })
 }
 
@@ -175,7 +178,7 @@ fn ours(setup: &Setup) -> Value {
     {
         lay_over(
             &mut config,
-            json!({ "models": { "providers": { provider_name(provider): { "apiKey": secret("MODEL_API_KEY") } } } }),
+            json!({ "models": { "providers": { provider_name(provider): { "apiKey": secret(&SecretName::model_api_key()) } } } }),
         );
     }
     config
@@ -185,9 +188,9 @@ fn ours(setup: &Setup) -> Value {
 fn telegram_channel(setup: &Setup, telegram: &TelegramSetup) -> Value {
     let mut channel = json!({
         "enabled": true,
-        "botToken": secret("TELEGRAM_BOT_TOKEN"),
+        "botToken": secret(&SecretName::telegram_bot_token()),
         "webhookUrl": format!("{}{WEBHOOK_PATH}", setup.origin),
-        "webhookSecret": secret("TELEGRAM_WEBHOOK_SECRET"),
+        "webhookSecret": secret(&SecretName::telegram_webhook_secret()),
         "webhookHost": "0.0.0.0",
         "webhookPort": WEBHOOK_PORT,
         "webhookPath": WEBHOOK_PATH,

@@ -1,20 +1,17 @@
 //! OpenClaw's exit codes.
 
 /// Exit code of a damaged configuration or state.
-pub const DAMAGED: i64 = 78;
+const DAMAGED: i64 = 78;
 
-/// The cause of a container's exit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// The reason, for its owner.
-    pub reason: String,
-    /// Whether the repair command may help.
-    pub repairable: bool,
+/// Whether OpenClaw ended because its configuration or state is damaged, so that its repair command
+/// may help.
+pub const fn is_damaged(code: i64, oom_killed: bool) -> bool {
+    code == DAMAGED && !oom_killed
 }
 
-/// Interprets an exit code.
-pub fn ending(code: i64, oom_killed: bool) -> Ending {
-    let reason = match code {
+/// Why a container ended, for its owner.
+pub fn exit_reason(code: i64, oom_killed: bool) -> String {
+    match code {
         _ if oom_killed => "it ran out of memory: raise its memory_hard_mib".to_owned(),
         0 => "it exited (exit code 0)".to_owned(),
         DAMAGED => "its configuration or state is damaged (exit code 78)".to_owned(),
@@ -25,8 +22,7 @@ pub fn ending(code: i64, oom_killed: bool) -> Ending {
             .to_owned(),
         139 => "it crashed (segmentation fault)".to_owned(),
         code => format!("it ended with exit code {code}"),
-    };
-    Ending { reason, repairable: code == DAMAGED && !oom_killed }
+    }
 }
 
 #[cfg(test)]
@@ -35,9 +31,9 @@ mod tests {
 
     #[test]
     fn memory_goes_before_the_code_and_78_can_be_repaired() {
-        assert!(ending(137, true).reason.contains("memory"));
-        assert!(ending(78, false).repairable);
-        assert!(!ending(1, false).repairable);
-        assert!(ending(134, false).reason.contains("heap"));
+        assert!(exit_reason(137, true).contains("memory"));
+        assert!(is_damaged(78, false));
+        assert!(!is_damaged(1, false));
+        assert!(exit_reason(134, false).contains("heap"));
     }
 }

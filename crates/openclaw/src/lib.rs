@@ -14,7 +14,7 @@ pub mod telegram;
 
 pub use admin::AdminCall;
 pub use config::{ConfigError, Setup, TelegramSetup, configuration, spec_basis};
-pub use exit::{DAMAGED, Ending, ending};
+pub use exit::{exit_reason, is_damaged};
 pub use probe::has_started;
 pub use read::{CONFIG_DEPTH, CONFIG_LIMIT, CONFIG_VALUES};
 pub use scan::{Measure, measure};

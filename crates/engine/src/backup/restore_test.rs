@@ -178,7 +178,7 @@ impl Engine {
             }
             match seen.container.map(|c| c.state) {
                 Some(ContainerState::Exited(exit)) => {
-                    return Err(no_boot(openclaw::ending(exit.code, exit.oom_killed).reason));
+                    return Err(no_boot(openclaw::exit_reason(exit.code, exit.oom_killed)));
                 }
                 None => return Err(no_boot("its container was removed".into())),
                 Some(_) if begun.elapsed() >= timing.boot_limit => {
