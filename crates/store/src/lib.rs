@@ -125,3 +125,21 @@ pub(crate) fn make_private(path: &Path) -> Result<(), StoreError> {
     let file = opened.map_err(failed)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_is_written_while_somebody_writes_to_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("startclaw.db")).await.unwrap();
+        // It has the only connection for writing.
+        let writer = store.write.begin_with(IMMEDIATE).await.unwrap();
+        let copy = dir.path().join("copy.db");
+        let written = tokio::time::timeout(Duration::from_secs(10), store.write_copy(&copy)).await;
+        written.expect("it does not wait for the writer").unwrap();
+        drop(writer);
+        assert!(Store::open(&copy).await.unwrap().is_new().await.unwrap());
+    }
+}

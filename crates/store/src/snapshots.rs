@@ -246,12 +246,13 @@ impl Store {
         Ok(Some(desired))
     }
 
-    /// Writes a copy of the database into a new file that only its owner may read.
+    /// Writes a copy of the database into a new file that only its owner may read. Writes to the
+    /// database continue meanwhile.
     pub async fn write_copy(&self, file: &std::path::Path) -> Result<(), StoreError> {
         let path = file.to_str().ok_or_else(|| StoreError::Value("a path of no UTF-8".into()))?;
         // SQLite accepts an empty file.
         crate::make_private(file)?;
-        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.write).await?;
+        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.read).await?;
         Ok(())
     }
 }

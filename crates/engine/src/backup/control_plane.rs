@@ -60,7 +60,7 @@ impl Engine {
             Err(e) => Err(e),
         };
         // Its secrets are sealed, but the copy is removed anyway.
-        let _ = std::fs::remove_dir_all(&folder);
+        let _ = tokio::fs::remove_dir_all(&folder).await;
         match done {
             Ok(()) => {
                 self.store().resolve(ALERT).await?;
@@ -76,13 +76,12 @@ impl Engine {
     }
 
     async fn write_database(&self, folder: &std::path::Path) -> Result<(), BackupError> {
-        use std::os::unix::fs::DirBuilderExt;
         let wrong = |message: String| BackupError {
             kind: startclaw_backup::BackupErrorKind::Unavailable,
             message: format!("the database cannot be copied: {message}"),
         };
-        let _ = std::fs::remove_dir_all(folder);
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        let _ = tokio::fs::remove_dir_all(folder).await;
+        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
         made.map_err(|e| wrong(e.to_string()))?;
         let copied = self.store().write_copy(&folder.join(DATABASE)).await;
         copied.map_err(|e| wrong(e.to_string()))

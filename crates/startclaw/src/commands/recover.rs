@@ -145,12 +145,23 @@ async fn refuse_if_used(settings: &Settings) -> anyhow::Result<()> {
             return Err(Failure::new(Exit::Conflict, text).into());
         }
         for file in [&database, &key].into_iter().filter(|f| f.exists()) {
-            let mut aside = file.clone().into_os_string();
-            aside.push(".before-recover");
-            fs::rename(file, &aside)?;
+            fs::rename(file, free_name(file))?;
         }
     }
     Ok(())
+}
+
+/// A name beside `file` for it that no earlier recovery used.
+fn free_name(file: &Path) -> PathBuf {
+    let name = |n: u32| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".before-recover");
+        if n > 0 {
+            name.push(format!(".{n}"));
+        }
+        PathBuf::from(name)
+    };
+    (0..).map(name).find(|name| !name.exists()).unwrap_or_else(|| name(u32::MAX))
 }
 
 /// A restore would replace volumes that may be newer.
@@ -230,4 +241,22 @@ fn report(globals: &Globals, recovered: &[Recovered]) -> anyhow::Result<()> {
         "Control plane restored; {count} instances will be restored. Next: systemctl start startclaw"
     ))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_recovery_moved_aside_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("master.key");
+        for content in ["first", "second", "third"] {
+            fs::write(&file, content).unwrap();
+            fs::rename(&file, free_name(&file)).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(read("master.key.before-recover"), "first");
+        assert_eq!(read("master.key.before-recover.2"), "third");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures::StreamExt;
 use startclaw_edge::EdgeSettings;
 use startclaw_engine::Engine;
 use tokio::time::Instant;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often new names are checked. A boot takes six seconds.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
+/// How many are fetched at a time: one name whose DNS record is missing must not delay the others.
+const PARALLEL: usize = 8;
 /// The first wait after a failure; it doubles. Let's Encrypt allows five failures an hour.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// The longest wait after a failure.
@@ -34,19 +37,26 @@ pub async fn run(engine: Engine, settings: EdgeSettings, stop: CancellationToken
         }
         let hosts = hosts(&engine, &settings.domain).await;
         known.retain(|host, _| hosts.contains(host));
-        for host in hosts {
-            let due = match known.get(&host) {
-                None => true,
-                Some(Certificate::Served) => false,
-                Some(Certificate::Failed { next, .. }) => *next <= Instant::now(),
-            };
-            if due {
-                let before = known.remove(&host);
-                let now = tokio::select! {
-                    () = stop.cancelled() => return,
-                    now = fetch(&settings, &host, before) => now,
-                };
-                known.insert(host, now);
+        let is_due = |host: &String| match known.get(host) {
+            None => true,
+            Some(Certificate::Served) => false,
+            Some(Certificate::Failed { next, .. }) => *next <= Instant::now(),
+        };
+        let due: Vec<_> = hosts.into_iter().filter(is_due).collect();
+        let due: Vec<_> = due.into_iter().map(|host| (known.remove(&host), host)).collect();
+        let mut fetched = futures::stream::iter(due)
+            .map(|(before, host)| {
+                let settings = &settings;
+                async move { (fetch(settings, &host, before).await, host) }
+            })
+            .buffer_unordered(PARALLEL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                next = fetched.next() => match next {
+                    Some((now, host)) => drop(known.insert(host, now)),
+                    None => break,
+                },
             }
         }
     }
