@@ -32,6 +32,7 @@ async fn restore(
 ) -> Result<Operation, EngineError> {
     let request = RestoreRequest {
         name: name(text),
+        instance: None,
         snapshot: SnapshotChoice::Latest,
         as_name: as_name.map(name),
     };
@@ -355,8 +356,12 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
             }
             Fault::None
         }));
-        let request =
-            RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
+        let request = RestoreRequest {
+            name: name("alice"),
+            instance: None,
+            snapshot: SnapshotChoice::Latest,
+            as_name: None,
+        };
         let restore = engine.restore(&Actor::system(), request, None).await.unwrap();
         until("the volume is about to be made", async || begun.load(Ordering::SeqCst)).await;
         let gone = engine.deprovision(&Actor::system(), &name("alice"), policy, None).await;

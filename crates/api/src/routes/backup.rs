@@ -25,8 +25,8 @@ pub(crate) async fn backup(
     caller: Caller<Write>,
     Body(body): Body<NameBody>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&body.name)?;
-    Ok(accepted(caller.engine().backup(caller.actor(), &body.name).await?))
+    let of = caller.require_access(&body.name)?;
+    Ok(accepted(caller.engine().backup(caller.actor(), of).await?))
 }
 
 /// List the backups of an instance
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     caller: Caller<Read>,
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Backups>, Problem> {
-    caller.require_access(&query.name)?;
-    let found = caller.engine().backups(&query.name).await?;
+    let of = caller.require_access(&query.name)?;
+    let found = caller.engine().backups(of).await?;
     Ok(Json(Backups { backups: found.into_iter().map(Into::into).collect() }))
 }

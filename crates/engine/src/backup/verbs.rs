@@ -1,8 +1,8 @@
 //! The verbs of backups and restores.
 
 use startclaw_model::{
-    Actor, DeletionPolicy, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
-    Snapshot, SnapshotChoice, Timestamp,
+    Actor, DeletionPolicy, InstanceId, InstanceRef, Name, Operation, OperationKind, Owner,
+    Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
 
@@ -13,6 +13,8 @@ use crate::{Engine, EngineError};
 pub struct RestoreRequest {
     /// The instance of the snapshot: an existing one, or a deprovisioned one.
     pub name: Name,
+    /// If set, only the instance with this id, and none that has the name after it.
+    pub instance: Option<InstanceId>,
     pub snapshot: SnapshotChoice,
     /// Restore to a new instance of this name, instead of in place.
     pub as_name: Option<Name>,
@@ -35,21 +37,29 @@ impl Source {
 
 impl Engine {
     /// Requests a backup. If one is in progress, returns that one.
-    pub async fn backup(&self, actor: &Actor, name: &Name) -> Result<Operation, EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    pub async fn backup(
+        &self,
+        actor: &Actor,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Operation, EngineError> {
+        let of = of.into();
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         if instance.desired.volumes.awaits_restore() {
             return Err(EngineError::Conflict(
                 "the instance is being restored and has nothing to back up yet".into(),
             ));
         }
         let operation =
-            Operation::new(OperationKind::Backup, instance.id.clone(), name.clone(), actor.clone());
+            Operation::new(OperationKind::Backup, instance.id, instance.name, actor.clone());
         self.submit_job(operation).await
     }
 
     /// The snapshots of the instance of this name, or of the last removed one; newest first.
-    pub async fn backups(&self, name: &Name) -> Result<Vec<Snapshot>, EngineError> {
-        let source = self.source(name).await?;
+    pub async fn backups(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Vec<Snapshot>, EngineError> {
+        let source = self.source(of.into()).await?;
         Ok(self.store().snapshots(source.id()).await?)
     }
 
@@ -68,11 +78,11 @@ impl Engine {
         request: RestoreRequest,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        let RestoreRequest { name, snapshot, as_name } = request;
+        let RestoreRequest { name, instance, snapshot, as_name } = request;
         if let Some(before) = self.repeated(actor, &name, idempotency.clone()).await? {
             return Ok(before);
         }
-        let source = self.source(&name).await?;
+        let source = self.source(InstanceRef { name: &name, id: instance.as_ref() }).await?;
         let snapshots = self.store().snapshots(source.id()).await?;
         let chosen = snapshot.choose(&snapshots).ok_or_else(|| no_snapshot(&name, &snapshots))?;
         let idempotency = self.keyed(idempotency);
@@ -90,11 +100,12 @@ impl Engine {
     pub async fn undo_restore(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        let of = of.into();
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         self.check_replaced(&instance.id).await?;
         // A lost volume is not kept for another undo.
         let lost = self.lost_data(&instance).await.is_some();
@@ -113,25 +124,17 @@ impl Engine {
                 ))
             }
         };
-        self.change(
-            actor,
-            name,
-            OperationKind::Restore,
-            change,
-            Vec::new(),
-            Vec::new(),
-            idempotency,
-        )
-        .await
+        let (of, kind) = (InstanceRef::from(&instance), OperationKind::Restore);
+        self.change(actor, of, kind, change, Vec::new(), Vec::new(), idempotency).await
     }
 
-    /// Changes the deletion policy of an instance that is being removed.
+    /// Changes the deletion policy of an instance that is being removed; returns its id.
     pub(crate) async fn set_deletion_policy(
         &self,
-        name: &Name,
+        of: InstanceRef<'_>,
         policy: DeletionPolicy,
-    ) -> Result<(), EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    ) -> Result<InstanceId, EngineError> {
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         self.store()
             .amend(&instance.id, |desired| {
                 let open =
@@ -146,19 +149,21 @@ impl Engine {
             })
             .await?;
         self.inner.queue.push(&instance.id);
-        Ok(())
+        Ok(instance.id)
     }
 
-    async fn source(&self, name: &Name) -> Result<Source, EngineError> {
-        match self.store().instance(name).await {
+    async fn source(&self, of: InstanceRef<'_>) -> Result<Source, EngineError> {
+        let unknown = || EngineError::NoInstance(of.name.clone());
+        match self.store().instance(of).await {
             Ok(instance) => {
                 let found = self.store().instance_and_key(&instance.id).await?;
-                let (instance, key) = found.ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+                let (instance, key) = found.ok_or_else(unknown)?;
                 Ok(Source::Living(instance, key))
             }
             Err(StoreError::NoInstance) => {
-                let archive = self.store().archive(name).await?;
-                archive.map(Source::Gone).ok_or_else(|| EngineError::NoInstance(name.clone()))
+                let archive = self.store().archive(of.name).await?;
+                let archive = archive.filter(|archive| of.means(&archive.id));
+                archive.map(Source::Gone).ok_or_else(unknown)
             }
             Err(e) => Err(e.into()),
         }
