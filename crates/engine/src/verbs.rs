@@ -5,8 +5,8 @@ use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
     AccountId, Actor, Check, DeletionPolicy, Desired, Email, Event, EventKind, InstanceId,
-    InstanceRef, Name, Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName,
-    Timestamp, Volumes,
+    InstanceRef, Limits, Name, Operation, OperationKind, Owner, Presence, Profile, Secret,
+    SecretName, Timestamp, Volumes,
 };
 use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
 
@@ -37,6 +37,9 @@ impl Engine {
         request.check()?;
         if let Some(version) = &request.version {
             self.check_image(version).await?;
+        }
+        if let Some(limits) = &request.limits {
+            self.check_cpus(limits).await?;
         }
         let defaults = &self.inner.settings.instances;
         let id = InstanceId::new();
@@ -331,6 +334,22 @@ impl Engine {
             )),
             Ok(ImageState::Here | ImageState::Fetchable) | Err(_) => Ok(()),
         }
+    }
+
+    /// Rejects more CPUs than the host has: Docker refuses them too, but only when the container is
+    /// created. A host that does not measure its CPUs is no reason to reject them.
+    async fn check_cpus(&self, limits: &Limits) -> Result<(), EngineError> {
+        let cpus = match self.inner.host.admin().machine().await {
+            Ok(Some(machine)) if machine.cpus > 0 => machine.cpus,
+            _ => return Ok(()),
+        };
+        if limits.cpus > f64::from(cpus) {
+            return Err(EngineError::invalid(
+                "limits.cpus",
+                format!("cpus must not exceed {cpus}, the CPUs of this host"),
+            ));
+        }
+        Ok(())
     }
 
     /// Transfers an instance to an account; `false` when that is gone or pending deletion. All
