@@ -30,13 +30,24 @@ impl Accounts {
     /// Creates an invitation, for one address or for anyone with the link.
     ///
     /// # Errors
-    /// Internal errors only.
+    /// [`AccountError::Invalid`] when the address has an account: its invitation could not be used.
     pub async fn invite(
         &self,
         actor: &Actor,
         email: Option<Email>,
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
+        if let Some(email) = &email
+            && self.store().account_and_password(email).await?.is_some()
+        {
+            return Err(AccountError::invalid(
+                "email",
+                format!(
+                    "{email} has an account already; create a link to set its password instead: \
+                     startclaw accounts link {email}"
+                ),
+            ));
+        }
         let whom = email.as_ref().map_or("anyone with the link", Email::as_str);
         let what = format!("created an invitation for {whom}");
         let link = self.make_link(LinkKind::Invite, None, email, actor, life).await?;
