@@ -72,7 +72,8 @@ impl Store {
     }
 
     /// Deletes what is no longer needed: expired login tokens, links and certificate names,
-    /// idempotency keys older than a day, finished operations and events older than `history`.
+    /// idempotency keys older than a day, finished operations, events and resolved alerts older than
+    /// `history`.
     /// Sessions are deleted by [`Store::expire_sessions`].
     pub async fn collect_garbage(
         &self,
@@ -90,6 +91,7 @@ impl Store {
             ("DELETE FROM idempotency WHERE created_at < $1", day),
             ("DELETE FROM operations WHERE finished_at < $1", old),
             ("DELETE FROM events WHERE at < $1", old),
+            ("DELETE FROM past_alerts WHERE resolved_at < $1", old),
         ] {
             sqlx::query(statement).bind(before).execute(&mut *tx).await?;
         }

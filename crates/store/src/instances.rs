@@ -103,10 +103,15 @@ impl Store {
             secrets::put(&mut tx, &new.id, secret).await?;
         }
         // A restored instance is no longer archived.
-        sqlx::query("DELETE FROM archives WHERE instance_id = $1")
+        let archive = sqlx::query("DELETE FROM archives WHERE instance_id = $1 RETURNING purge")
             .bind(new.id.as_str())
-            .execute(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await?;
+        if let Some(archive) = archive
+            && archive.try_get::<i64, _>("purge")? != 0
+        {
+            return Err(StoreError::Conflict("its backups are being deleted"));
+        }
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
