@@ -72,10 +72,7 @@ impl Accounts {
                 continue;
             }
             let actor = Actor::account(id);
-            match engine
-                .deprovision(&actor, &instance.name, DeletionPolicy::FinalBackup, None)
-                .await
-            {
+            match engine.deprovision(&actor, &instance, DeletionPolicy::FinalBackup, None).await {
                 Ok(_) | Err(EngineError::NoInstance(_)) => {}
                 Err(e) => return Err(e.into()),
             }

@@ -34,6 +34,9 @@ pub enum AccountError {
     /// Sign-up is closed, or requires an invitation.
     #[error("sign-up is by invitation only; ask your administrator for an invitation")]
     Closed,
+    /// Sign-up begins with a mail.
+    #[error("sign-up begins with a link that is sent to your address; request one")]
+    ByMail,
     /// The link was used, has expired, or never existed.
     #[error("this link has expired or was already used; request a new one")]
     DeadLink,

@@ -32,6 +32,7 @@ pub use manage::AccountInfo;
 pub use passkeys::Ceremony;
 pub use sessions::{FreshSession, SESSION_LIFETIME, SignedIn};
 pub use settings::{AccountSettings, MailSettings, SignUp};
+pub use sign_up::was_asked_for;
 pub use startclaw_store::{AccountSession, Link, LinkKind, Passkey, Usage};
 pub use throttle::{Throttle, network_of};
 

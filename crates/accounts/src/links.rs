@@ -7,11 +7,13 @@ use startclaw_engine::{digest, random};
 use startclaw_model::{Account, AccountState, Actor, Email, Secret, Timestamp};
 use startclaw_store::{Link, LinkKind};
 
-use crate::{AccountError, Accounts, FreshSession, Origin, sign_in::admit};
+use crate::{AccountError, Accounts, FreshSession, Origin, sign_in::admit, sign_up::was_asked_for};
 
 /// Lifetime of a password link that is sent by mail, and of one that an admin hands over.
 const MAILED_LIFE: Duration = Duration::from_secs(3600);
 const HANDED_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Lifetime of a link to sign up.
+const SIGN_UP_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Lifetime of a confirmation link.
 const CONFIRM_LIFE: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -28,13 +30,24 @@ impl Accounts {
     /// Creates an invitation, for one address or for anyone with the link.
     ///
     /// # Errors
-    /// Internal errors only.
+    /// [`AccountError::Invalid`] when the address has an account: its invitation could not be used.
     pub async fn invite(
         &self,
         actor: &Actor,
         email: Option<Email>,
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
+        if let Some(email) = &email
+            && self.store().account_and_password(email).await?.is_some()
+        {
+            return Err(AccountError::invalid(
+                "email",
+                format!(
+                    "{email} has an account already; create a link to set its password instead: \
+                     startclaw accounts link {email}"
+                ),
+            ));
+        }
         let whom = email.as_ref().map_or("anyone with the link", Email::as_str);
         let what = format!("created an invitation for {whom}");
         let link = self.make_link(LinkKind::Invite, None, email, actor, life).await?;
@@ -42,12 +55,14 @@ impl Accounts {
         Ok(link)
     }
 
-    /// The valid invitations.
+    /// The valid invitations, without links to sign up that were sent by mail.
     ///
     /// # Errors
     /// Internal errors only.
     pub async fn invitations(&self) -> Result<Vec<Link>, AccountError> {
-        Ok(self.store().links(LinkKind::Invite, Timestamp::now()).await?)
+        let mut found = self.store().links(LinkKind::Invite, Timestamp::now()).await?;
+        found.retain(|link| !was_asked_for(link));
+        Ok(found)
     }
 
     /// Revokes an invitation.
@@ -119,6 +134,37 @@ impl Accounts {
             url = link.url.expose()
         );
         mailer.send(email, "Set a new password", text).await
+    }
+
+    /// Sends a link to sign up; or, to the address of an account, how to sign in.
+    pub(crate) async fn send_sign_up_link(&self, email: &Email) -> Result<(), AccountError> {
+        let Some(mailer) = &self.inner.mailer else { return Ok(()) };
+        let site = &self.inner.site;
+        let (subject, text) = match self.store().account_and_password(email).await? {
+            Some((account, _)) if account.state == AccountState::PendingDeletion => return Ok(()),
+            Some(_) => (
+                "You have an account already",
+                format!(
+                    "A new account for {email} was requested at {site}.\n\n\
+                     You have one already. Sign in:\n{site}/sign-in\n\n\
+                     Set a new password, if you have forgotten yours:\n{site}/reset\n\n\
+                     If you did not request it, ignore this mail: nothing was changed.\n"
+                ),
+            ),
+            None => {
+                let (kind, whom, actor) = (LinkKind::Invite, Some(email.clone()), Actor::system());
+                let link = self.make_link(kind, None, whom, &actor, SIGN_UP_LIFE).await?;
+                (
+                    "Create your account",
+                    format!(
+                        "Welcome to {site}.\n\nCreate your account here, within a day:\n{url}\n\n\
+                         If you did not sign up there, ignore this mail.\n",
+                        url = link.url.expose()
+                    ),
+                )
+            }
+        };
+        mailer.send(email, subject, text).await
     }
 
     /// Sends the link that confirms an address.

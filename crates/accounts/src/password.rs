@@ -80,7 +80,77 @@ pub(crate) fn check(password: &Secret) -> Result<(), AccountError> {
     if text.chars().all(|c| Some(c) == first) {
         return Err(AccountError::invalid("password", "a password must not repeat one character"));
     }
+    if is_common(text) {
+        return Err(AccountError::invalid(
+            "password",
+            "this is one of the first passwords that are guessed; use a few words",
+        ));
+    }
     Ok(())
+}
+
+/// The words that the most common passwords consist of, without digits and signs around them.
+const COMMON: [&str; 36] = [
+    "abc",
+    "abcdef",
+    "abcdefgh",
+    "abcdefghij",
+    "admin",
+    "administrator",
+    "asdf",
+    "asdfgh",
+    "asdfghjkl",
+    "baseball",
+    "changeme",
+    "default",
+    "dragon",
+    "football",
+    "iloveyou",
+    "iloveu",
+    "letmein",
+    "login",
+    "master",
+    "monkey",
+    "openclaw",
+    "pass",
+    "password",
+    "passwort",
+    "princess",
+    "qazwsx",
+    "qwert",
+    "qwerty",
+    "qwertyuiop",
+    "qwertz",
+    "secret",
+    "startclaw",
+    "sunshine",
+    "superman",
+    "trustno",
+    "welcome",
+];
+/// Digits in the order of a keyboard, forwards and back.
+const ROWS: [&str; 2] = ["01234567890123456789", "09876543210987654321"];
+
+/// Whether a password is among the most common ones: a common word, also twice or with digits and
+/// signs around it, or digits in order. It is no measure of strength: the limits of attempts make
+/// more than the first guesses take long.
+fn is_common(text: &str) -> bool {
+    let text = text.to_lowercase();
+    if ROWS.iter().any(|row| row.contains(&text)) {
+        return true;
+    }
+    // First the digits and signs around it: those of `p4ssw0rd2026` are letters only within.
+    let word = text.trim_matches(|c: char| !c.is_alphabetic());
+    let letters = |c| match c {
+        '@' | '4' => 'a',
+        '$' | '5' => 's',
+        '0' => 'o',
+        '1' => 'i',
+        '3' => 'e',
+        other => other,
+    };
+    let plain: String = word.chars().map(letters).collect();
+    !plain.is_empty() && COMMON.iter().any(|common| plain.replace(common, "").is_empty())
 }
 
 fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
@@ -112,9 +182,26 @@ mod tests {
 
     #[test]
     fn what_is_guessed_at_once_is_refused() {
-        for bad in ["", "short", "aaaaaaaaaaaa", &"x".repeat(300)] {
+        for bad in [
+            "",
+            "short",
+            "aaaaaaaaaaaa",
+            &"x".repeat(300),
+            "password12",
+            "Password123!",
+            "P@ssw0rd2026",
+            "passwordpassword",
+            "1234567890",
+            "9876543210",
+            "qwertyuiop",
+            "123startclaw",
+        ] {
             assert!(check(&Secret::new(bad)).is_err(), "{bad}");
         }
-        assert!(check(&Secret::new("four words in a row")).is_ok());
+        for good in
+            ["four words in a row", "passport of dragons", "8305172946", "quite another one"]
+        {
+            assert!(check(&Secret::new(good)).is_ok(), "{good}");
+        }
     }
 }

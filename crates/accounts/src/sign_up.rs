@@ -1,7 +1,7 @@
 //! Sign-up.
 
 use startclaw_engine::digest;
-use startclaw_model::{Account, AccountId, AccountState, Email, Secret, Timestamp};
+use startclaw_model::{Account, AccountId, AccountState, Actor, Email, Secret, Timestamp};
 use startclaw_store::LinkKind;
 
 use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
@@ -11,8 +11,9 @@ impl Accounts {
     /// does, and until then instances created for the address are not linked to the account.
     ///
     /// # Errors
-    /// [`AccountError::Closed`], [`AccountError::DeadLink`], [`AccountError::Invalid`],
-    /// [`AccountError::Slow`].
+    /// [`AccountError::Closed`], [`AccountError::ByMail`], [`AccountError::DeadLink`],
+    /// [`AccountError::Invalid`], [`AccountError::Slow`]. That an address is taken is said to
+    /// holders of an invitation; and where no mail is sent, because nothing else can be said.
     pub async fn sign_up(
         &self,
         email: &str,
@@ -26,6 +27,7 @@ impl Accounts {
         password::check(password)?;
         let invitation = match invite {
             Some(token) => Some(self.invitation(token).await?.ok_or(AccountError::DeadLink)?),
+            None if self.signs_up_by_mail() => return Err(AccountError::ByMail),
             None if self.settings().sign_up == SignUp::Open => None,
             None => return Err(AccountError::Closed),
         };
@@ -54,6 +56,35 @@ impl Accounts {
         self.open_session(account, origin).await
     }
 
+    /// Whether users without an invitation sign up by a link that is sent to their address.
+    pub fn signs_up_by_mail(&self) -> bool {
+        self.settings().sign_up == SignUp::Open && self.has_mail()
+    }
+
+    /// Sends a link with which to sign up to an address; or, if that has an account, how to sign
+    /// in. Response and response time are the same either way, because the mail is sent in the
+    /// background: only the owner of the address learns whether it has an account.
+    ///
+    /// # Errors
+    /// [`AccountError::Closed`], [`AccountError::Slow`] and [`AccountError::Invalid`]; none reveals
+    /// whether an account exists.
+    pub async fn ask_sign_up_link(&self, email: &str, origin: &Origin) -> Result<(), AccountError> {
+        let email =
+            Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
+        crate::manage::refuse_reserved(&email)?;
+        if !self.signs_up_by_mail() {
+            return Err(AccountError::Closed);
+        }
+        self.count_request(origin)?;
+        let accounts = self.clone();
+        tokio::spawn(async move {
+            if let Err(e) = accounts.send_sign_up_link(&email).await {
+                tracing::error!(error = ?e, "cannot send a link to sign up");
+            }
+        });
+        Ok(())
+    }
+
     /// The invitation of a token, if it is valid.
     ///
     /// # Errors
@@ -62,10 +93,20 @@ impl Accounts {
         &self,
         token: &str,
     ) -> Result<Option<startclaw_store::Link>, AccountError> {
-        if self.settings().sign_up == SignUp::Closed {
+        let sign_up = self.settings().sign_up;
+        if sign_up == SignUp::Closed {
             return Ok(None);
         }
         let link = self.store().link(&digest(token), Timestamp::now()).await?;
-        Ok(link.filter(|link| link.kind == LinkKind::Invite))
+        // One that was asked for by mail ends with open sign-up.
+        let valid = |link: &startclaw_store::Link| {
+            link.kind == LinkKind::Invite && (sign_up == SignUp::Open || !was_asked_for(link))
+        };
+        Ok(link.filter(valid))
     }
+}
+
+/// Whether a link to sign up was asked for by mail, and is no admin's invitation.
+pub fn was_asked_for(link: &startclaw_store::Link) -> bool {
+    link.created_by == Actor::system().as_str()
 }

@@ -15,7 +15,7 @@ use axum::{
 };
 use startclaw_accounts::{Accounts, network_of};
 use startclaw_engine::{AccessGuard, Engine, Holder, Subject};
-use startclaw_model::{Actor, Name, Principal, Scope, Scopes};
+use startclaw_model::{Actor, InstanceId, InstanceRef, Name, Principal, Scope, Scopes};
 use tokio::net::UnixListener;
 
 use crate::{
@@ -63,6 +63,8 @@ pub(crate) struct Caller<W> {
     shared: Shared,
     actor: Actor,
     scopes: Scopes,
+    /// The instance that its token is restricted to.
+    instance: Option<InstanceId>,
     wanted: PhantomData<fn() -> W>,
 }
 
@@ -102,20 +104,26 @@ impl<W> Caller<W> {
         Ok(self.engine().open_stream(holder, subject).await?)
     }
 
-    /// Rejects an instance that the caller has no access to, as if it did not exist.
-    pub(crate) fn require_access(&self, name: &Name) -> Result<(), Problem> {
-        if Principal::Token(self.scopes.clone()).can_access(name, None) {
-            Ok(())
-        } else {
-            let unseen = startclaw_engine::EngineError::NoInstance(name.clone());
-            Err(unseen.into())
+    /// The instance that a request is about. One that the caller has no access to is rejected as
+    /// if it did not exist. A restricted token gets the instance that it is for, and none that has
+    /// the name after it.
+    pub(crate) fn require_access<'a>(&'a self, name: &'a Name) -> Result<InstanceRef<'a>, Problem> {
+        let unseen = || startclaw_engine::EngineError::NoInstance(name.clone());
+        if !Principal::Token(self.scopes.clone()).can_access(name, None) {
+            return Err(unseen().into());
+        }
+        match &self.scopes.instance {
+            None => Ok(name.into()),
+            Some(_) => {
+                let id = self.instance.as_ref().ok_or_else(unseen)?;
+                Ok(InstanceRef { name, id: Some(id) })
+            }
         }
     }
 
-    /// The one instance of a restricted token. It covers the instance that has the name now, not
-    /// earlier ones of the same name.
-    pub(crate) const fn own(&self) -> Option<&Name> {
-        self.scopes.instance.as_ref()
+    /// The one instance of a restricted token.
+    pub(crate) fn own(&self) -> Result<Option<InstanceRef<'_>>, Problem> {
+        self.scopes.instance.as_ref().map(|name| self.require_access(name)).transpose()
     }
 
     /// The instance that a list is restricted to: the requested one, else the one of a restricted
@@ -143,8 +151,8 @@ impl<W: RequiredScope> FromRequestParts<Shared> for Caller<W> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
-        let (actor, scopes) = match shared.access {
-            Access::Socket => at_socket(parts)?,
+        let (actor, scopes, instance) = match shared.access {
+            Access::Socket => (at_socket(parts)?, Scopes::admin(), None),
             Access::Bearer => with_token(parts, shared).await?,
         };
         tracing::Span::current().record("actor", actor.as_str());
@@ -158,7 +166,7 @@ impl<W: RequiredScope> FromRequestParts<Shared> for Caller<W> {
                 Problem::new(Kind::Forbidden, detail).with(header::WWW_AUTHENTICATE, &challenge)
             );
         }
-        Ok(Self { shared: shared.clone(), actor, scopes, wanted: PhantomData })
+        Ok(Self { shared: shared.clone(), actor, scopes, instance, wanted: PhantomData })
     }
 }
 
@@ -170,7 +178,7 @@ const fn scope_name(scope: Scope) -> &'static str {
     }
 }
 
-fn at_socket(parts: &Parts) -> Result<(Actor, Scopes), Problem> {
+fn at_socket(parts: &Parts) -> Result<Actor, Problem> {
     let peer = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|info| info.0.uid);
     let uid = peer.ok_or_else(|| {
         Problem::new(
@@ -178,10 +186,13 @@ fn at_socket(parts: &Parts) -> Result<(Actor, Scopes), Problem> {
             "the kernel does not report the user of this socket connection",
         )
     })?;
-    Ok((Actor::socket(uid), Scopes::admin()))
+    Ok(Actor::socket(uid))
 }
 
-async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), Problem> {
+async fn with_token(
+    parts: &Parts,
+    shared: &Shared,
+) -> Result<(Actor, Scopes, Option<InstanceId>), Problem> {
     let Some(token) = bearer(&parts.headers) else {
         return Err(Problem::new(
             Kind::Unauthenticated,
@@ -209,7 +220,7 @@ async fn with_token(parts: &Parts, shared: &Shared) -> Result<(Actor, Scopes), P
         )
         .with(header::WWW_AUTHENTICATE, "Bearer realm=\"startclaw\", error=\"invalid_token\""));
     };
-    Ok((Actor::token(&known.id), known.scopes))
+    Ok((Actor::token(&known.id), known.scopes, known.instance))
 }
 
 /// The token in `Authorization: Bearer …`; `None` for anything else.

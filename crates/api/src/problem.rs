@@ -303,7 +303,9 @@ impl From<AccountError> for Problem {
             AccountError::Refused | AccountError::UnknownPasskey => {
                 Self::new(Kind::Unauthenticated, text)
             }
-            AccountError::Suspended | AccountError::Closed => Self::new(Kind::Forbidden, text),
+            AccountError::Suspended | AccountError::Closed | AccountError::ByMail => {
+                Self::new(Kind::Forbidden, text)
+            }
             AccountError::Slow { seconds } => Self::new(Kind::TooManyAttempts, text)
                 .with(header::RETRY_AFTER, &seconds.to_string()),
             AccountError::Busy => Self::new(Kind::Unavailable, text).with(header::RETRY_AFTER, "5"),

@@ -43,7 +43,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::deprovision::deprovision))
         .routes(routes!(routes::restart::restart))
         .routes(routes!(routes::backup::backup))
-        .routes(routes!(routes::backup::list))
+        .routes(routes!(routes::backup::list, routes::backup::purge))
         .routes(routes!(routes::restore::restore))
         .routes(routes!(routes::drill::drill))
         .routes(routes!(routes::status::status))
@@ -70,6 +70,7 @@ fn described() -> OpenApiRouter<Shared> {
             routes::invitations::revoke
         ))
         .routes(routes!(routes::events::events))
+        .routes(routes!(routes::alerts::alerts))
         .routes(routes!(routes::doctor::doctor))
         .routes(routes!(routes::metrics::metrics))
         .routes(routes!(routes::healthz::healthz))

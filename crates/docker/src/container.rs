@@ -5,11 +5,13 @@ use std::{collections::HashMap, time::Duration};
 use bollard::errors::Error;
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, EndpointIpamConfig,
-    EndpointSettings, NetworkingConfig, PortBinding,
+    EndpointSettings, HostConfig, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
+use startclaw_model::{Limits, Name};
 
 use super::names::{ROLE_DRILL, ROLE_INSTANCE};
 use super::profile::{CPU_LIFTED, cpu_quota, mib};
@@ -120,8 +122,33 @@ impl DockerHost {
                     spec.name
                 )))
             }
+            Err(Error::DockerResponseServerError { message, .. })
+                if address_is_taken(&message)
+                    && let Some(other) = self.renamed(spec).await? =>
+            {
+                Err(renamed_error(&what, &other, &name, &spec.name))
+            }
             Err(e) => Err(failed(what, e)),
         }
+    }
+
+    /// The instance's container under another name: somebody renamed it. It keeps the instance's
+    /// address and volume.
+    async fn renamed(&self, spec: &InstanceSpec) -> Result<Option<String>, HostError> {
+        let filter = self.names.filter_one(&spec.id);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        let listing = self.client.get().await?.list_containers(Some(options));
+        let containers = self.client.calls.run(Call::ListContainers, "", listing).await;
+        let containers = containers.map_err(|e| failed("list the containers", e))?;
+        let usual = self.names.object(spec);
+        Ok(containers
+            .into_iter()
+            .filter(|one| {
+                let role = one.labels.as_ref().and_then(|all| all.get(&self.names.role_label()));
+                role.is_some_and(|role| role == ROLE_INSTANCE)
+            })
+            .filter_map(|one| other_name(&one.names?, &usual))
+            .next())
     }
 
     pub(super) async fn limit_cpu(&self, spec: &InstanceSpec) -> Result<(), HostError> {
@@ -129,7 +156,12 @@ impl DockerHost {
     }
 
     pub(super) async fn apply_limits(&self, spec: &InstanceSpec) -> Result<(), HostError> {
-        self.set_limits(spec, cpu_quota(spec.limits.cpus), enforced_soft_mib(spec)).await
+        // Only what differs: a limit of memory cannot always be written while it is used up.
+        let container = self.container(spec).await?;
+        let host = container.and_then(|container| container.host_config).unwrap_or_default();
+        let other = changed_limits(&host, &spec.limits);
+        let soft = enforced_soft_mib(&spec.limits);
+        self.update_limits(spec, limits(cpu_quota(spec.limits.cpus), soft, other)).await
     }
 
     async fn set_limits(
@@ -138,12 +170,15 @@ impl DockerHost {
         cpu_quota: i64,
         soft_mib: u64,
     ) -> Result<(), HostError> {
+        self.update_limits(spec, limits(cpu_quota, soft_mib, ContainerUpdateBody::default())).await
+    }
+
+    async fn update_limits(
+        &self,
+        spec: &InstanceSpec,
+        body: ContainerUpdateBody,
+    ) -> Result<(), HostError> {
         let name = self.names.object(spec);
-        let body = ContainerUpdateBody {
-            cpu_quota: Some(cpu_quota),
-            memory_reservation: Some(mib(soft_mib)),
-            ..Default::default()
-        };
         let updating = self.client.get().await?.update_container(&name, body);
         let done = self.client.calls.run(Call::UpdateContainer, &name, updating).await;
         done.map_err(|e| failed(format!("set the limits of {name}"), e))
@@ -255,22 +290,129 @@ pub(super) fn status(container: &ContainerInspectResponse) -> Option<ContainerSt
     container.state.as_ref()?.status
 }
 
-/// The soft memory limit after the boot: always below the hard limit, which is set during the boot,
-/// so that both states can be distinguished.
-fn enforced_soft_mib(spec: &InstanceSpec) -> u64 {
-    spec.limits.memory_soft_mib.min(spec.limits.memory_hard_mib - 1)
+/// Whether Docker could not start a container because its address or port is taken.
+fn address_is_taken(message: &str) -> bool {
+    let text = message.to_lowercase();
+    text.contains("address already in use") || text.contains("port is already allocated")
 }
 
-/// Which limits are in force.
-pub(super) fn enforced(container: &ContainerInspectResponse, spec: &InstanceSpec) -> Enforced {
-    let soft = container.host_config.as_ref().and_then(|host| host.memory_reservation);
+/// The name among a container's `names` that is not the usual one.
+fn other_name(names: &[String], usual: &str) -> Option<String> {
+    let names = names.iter().map(|name| name.trim_start_matches('/'));
+    names.filter(|name| !name.contains('/')).find(|name| *name != usual).map(str::to_owned)
+}
+
+fn renamed_error(what: &str, other: &str, usual: &str, instance: &Name) -> HostError {
+    HostError::refused(format!(
+        "cannot {what}: the container {other} is of {instance} too, was renamed from {usual}, and has \
+         its address; remove it with: docker rm -f {other} (the data are in the volume and stay)"
+    ))
+}
+
+/// The soft memory limit after the boot: always below the hard limit, which is set during the boot,
+/// so that both states can be distinguished.
+fn enforced_soft_mib(limits: &Limits) -> u64 {
+    limits.memory_soft_mib.min(limits.memory_hard_mib - 1)
+}
+
+/// An update of these limits, and of those in `other`.
+fn limits(cpu_quota: i64, soft_mib: u64, other: ContainerUpdateBody) -> ContainerUpdateBody {
+    ContainerUpdateBody {
+        cpu_quota: Some(cpu_quota),
+        memory_reservation: Some(mib(soft_mib)),
+        ..other
+    }
+}
+
+/// The update of the limits that a container gets when it is created, as far as it has others:
+/// `docker update` can change them.
+fn changed_limits(host: &HostConfig, limits: &Limits) -> ContainerUpdateBody {
+    let (pids, memory) = (Some(i64::from(limits.pids)), Some(mib(limits.memory_hard_mib)));
+    let mut update = ContainerUpdateBody::default();
+    if host.pids_limit != pids {
+        update.pids_limit = pids;
+    }
+    if host.memory != memory || host.memory_swap != memory {
+        // Together, or Docker would refuse a limit above that of memory and swap.
+        (update.memory, update.memory_swap) = (memory, memory);
+    }
+    update
+}
+
+/// Which limits are in force. After a change by `docker update`, not all of them are.
+pub(super) fn enforced(container: &ContainerInspectResponse, limits: &Limits) -> Enforced {
+    let host = container.host_config.clone().unwrap_or_default();
+    let soft = host.memory_reservation == Some(mib(enforced_soft_mib(limits)));
+    let others = changed_limits(&host, limits) == ContainerUpdateBody::default();
     match quota(container) > 0 {
         false => Enforced::Nothing,
-        true if soft == Some(mib(enforced_soft_mib(spec))) => Enforced::All,
+        true if soft && others => Enforced::All,
         true => Enforced::Cpu,
     }
 }
 
 pub(super) fn quota(container: &ContainerInspectResponse) -> i64 {
     container.host_config.as_ref().and_then(|host| host.cpu_quota).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { memory_soft_mib: 512, memory_hard_mib: 2048, cpus: 0.5, pids: 512 };
+
+    /// A container that is live, changed by `change`.
+    fn live(change: impl FnOnce(&mut HostConfig)) -> ContainerInspectResponse {
+        let mut host = HostConfig {
+            cpu_quota: Some(cpu_quota(LIMITS.cpus)),
+            memory_reservation: Some(mib(512)),
+            memory: Some(mib(2048)),
+            memory_swap: Some(mib(2048)),
+            pids_limit: Some(512),
+            ..Default::default()
+        };
+        change(&mut host);
+        ContainerInspectResponse { host_config: Some(host), ..Default::default() }
+    }
+
+    #[test]
+    fn a_limit_that_docker_update_changed_is_put_back() {
+        assert_eq!(enforced(&live(|_| {}), &LIMITS), Enforced::All);
+        type Change = fn(&mut HostConfig);
+        let changes: [Change; 5] = [
+            |host| host.pids_limit = Some(10_000),
+            |host| host.pids_limit = None,
+            |host| host.memory = Some(mib(4096)),
+            |host| host.memory_swap = Some(-1),
+            |host| host.memory_reservation = Some(mib(2048)),
+        ];
+        for change in changes {
+            let container = live(change);
+            assert_eq!(enforced(&container, &LIMITS), Enforced::Cpu);
+            // What the update leaves out is as it is to be.
+            let host = container.host_config.unwrap();
+            let update = limits(1, 512, changed_limits(&host, &LIMITS));
+            assert_eq!(update.pids_limit.or(host.pids_limit), Some(512));
+            assert_eq!(update.memory.or(host.memory), Some(mib(2048)));
+            assert_eq!(update.memory_swap.or(host.memory_swap), Some(mib(2048)));
+            assert_eq!(update.memory_reservation, Some(mib(512)));
+        }
+        let booting = live(|host| host.cpu_quota = Some(CPU_LIFTED));
+        assert_eq!(enforced(&booting, &LIMITS), Enforced::Nothing);
+    }
+
+    #[test]
+    fn a_renamed_container_is_named_with_the_remedy() {
+        assert!(address_is_taken("Address already in use"));
+        assert!(address_is_taken("Bind for 127.0.0.1:18001 failed: port is already allocated"));
+        let names = ["/old-alice".to_owned()];
+        let other = other_name(&names, "startclaw-alice-1").unwrap();
+        assert_eq!(other_name(&names, "old-alice"), None);
+        let alice = Name::parse("alice").unwrap();
+        let error = renamed_error("start it", &other, "startclaw-alice-1", &alice).to_string();
+        for part in ["old-alice", "startclaw-alice-1", "docker rm -f old-alice"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::{
     names::ROLE_INSTANCE,
     rules::{self, Expected, Missing},
 };
-use startclaw_host::{HostError, HostFault};
+use startclaw_host::{HostError, HostFault, HostFaults};
 
 /// A container that ends takes its rules along, maybe between two questions of one look. What is
 /// missing in so many looks, this far apart, is missing.
@@ -39,9 +39,9 @@ pub(super) enum Unchecked {
 }
 
 impl DockerHost {
-    pub(super) async fn all_faults(&self) -> Vec<HostFault> {
+    pub(super) async fn all_faults(&self) -> HostFaults {
         let network = self.network_fault(true).await;
-        [self.hang_fault(), network.unwrap_or_default()].into_iter().flatten().collect()
+        faults(self.hang_fault(), network)
     }
 
     pub(super) fn hang_fault(&self) -> Option<HostFault> {
@@ -175,6 +175,18 @@ impl DockerHost {
     }
 }
 
+/// Rules that could not be checked may be gone.
+fn faults(hang: Option<HostFault>, network: Result<Option<HostFault>, Unchecked>) -> HostFaults {
+    let (network, unknown) = match network {
+        Ok(network) => (network, Vec::new()),
+        Err(Unchecked::Docker(e) | Unchecked::Kernel(e)) => {
+            tracing::debug!(error = %e.message, "Docker's firewall rules cannot be checked");
+            (None, vec![HostFault::NETWORK])
+        }
+    };
+    HostFaults { found: [hang, network].into_iter().flatten().collect(), unknown }
+}
+
 /// Whether systemd runs Docker as this unit and ends no container when it restarts it; the error
 /// says why not.
 async fn leaves_containers(unit: &str) -> Result<(), String> {
@@ -222,6 +234,16 @@ async fn saved(table: &str) -> Result<String, HostError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_checked_is_not_taken_for_whole() {
+        let away = || HostError::unavailable("iptables-save: resource temporarily unavailable");
+        for unchecked in [Unchecked::Docker(away()), Unchecked::Kernel(away())] {
+            let all = faults(None, Err(unchecked));
+            assert_eq!((all.found, all.unknown), (Vec::new(), vec![HostFault::NETWORK]));
+        }
+        assert_eq!(faults(None, Ok(None)), HostFaults::default());
+    }
 
     #[test]
     fn only_a_unit_that_leaves_containers_alone_is_restarted() {

@@ -54,7 +54,7 @@ pub use unfreeze::unfreeze_later;
 
 use self::{client::Client, firewall::Firewall, names::Names, secrets::Secrets};
 use startclaw_host::{
-    Convergence, Endpoints, Host, HostAdmin, HostError, HostEvent, HostFault, ImageState,
+    Convergence, Endpoints, Host, HostAdmin, HostError, HostEvent, HostFaults, ImageState,
     InstanceSpec, InventoryItem, LogRequest, MachineUsage, Observed, Probe, Request, StepReporter,
     Target, Usage, VolumeMount, objects::Step,
 };
@@ -320,7 +320,7 @@ impl HostAdmin for DockerHost {
         self.guard.ensure().await
     }
 
-    async fn faults(&self) -> Vec<HostFault> {
+    async fn faults(&self) -> HostFaults {
         self.all_faults().await
     }
 

@@ -77,7 +77,7 @@ impl DockerHost {
             text.and_then(|text| Timestamp::parse(&text)).filter(|at| at.as_millis() > 0)
         };
         let code = state.exit_code.unwrap_or_default();
-        let enforced = enforced(container, spec);
+        let enforced = enforced(container, &spec.limits);
         let booting = enforced == Enforced::Nothing
             && status(container) == Some(ContainerStateStatusEnum::RUNNING);
         Container {

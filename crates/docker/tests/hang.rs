@@ -110,7 +110,7 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
     assert!(seen.other_volumes_unknown && seen.container.is_none() && !seen.volume);
 
     let hanging = |faults: &[HostFault]| faults.iter().any(|fault| fault.key == HostFault::DOCKER);
-    let faults = host.faults().await;
+    let faults = host.faults().await.found;
     assert!(hanging(&faults), "{faults:?}");
     assert!(faults[0].detail.contains("docker volume ls"), "{faults:?}");
     let findings = host.diagnose("x/y:1").await;
@@ -123,5 +123,5 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
     host.inventory().await.unwrap();
     // `diagnose` has listed all volumes.
     assert!(host.diagnose("x/y:1").await.iter().all(|f| f.name != "docker calls"));
-    assert!(!hanging(&host.faults().await));
+    assert!(!hanging(&host.faults().await.found));
 }

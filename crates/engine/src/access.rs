@@ -12,7 +12,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use rand::RngCore;
 use sha2::{Digest, Sha256};
-use startclaw_model::{Actor, EventKind, InstanceId, Name, Scopes, Secret, Timestamp, is_label};
+use startclaw_model::{
+    Actor, EventKind, InstanceId, InstanceRef, Name, Scopes, Secret, Timestamp, is_label,
+};
 use startclaw_store::{NewToken, Session, StoredToken};
 
 use crate::{Engine, EngineError};
@@ -120,10 +122,12 @@ impl Engine {
     pub async fn create_login_token(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         account_session: Option<String>,
     ) -> Result<LoginToken, EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let of = of.into();
+        let name = of.name;
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(name, e))?;
         let value = random();
         let expires_at = Timestamp::now().plus(LOGIN_TOKEN_LIFETIME);
         let grant = Session {
@@ -215,9 +219,6 @@ impl Engine {
         if !is_label(label, 100) {
             return Err(EngineError::invalid("label", "a label has 1 to 100 visible characters"));
         }
-        if let Some(name) = &scopes.instance {
-            self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
-        }
         let value = format!("{TOKEN_PREFIX}{}", random());
         let new = NewToken {
             id: random()[..10].replace(['-', '_'], "x"),
@@ -226,7 +227,11 @@ impl Engine {
             scopes,
             expires_at: life.map(|d| Timestamp::now().plus(d)),
         };
-        let stored = self.store().add_token(&new).await?;
+        let stored =
+            self.store().add_token(&new).await.map_err(|e| match &new.scopes.instance {
+                Some(name) => EngineError::of(name, e),
+                None => e.into(),
+            })?;
         self.record(EventKind::Changed, None, actor, &format!("created token {}", new.id)).await;
         Ok(FreshToken { value: Secret::new(value), stored })
     }

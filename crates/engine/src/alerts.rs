@@ -4,7 +4,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
 use startclaw_model::{InstanceState, Name, Timestamp};
-use startclaw_store::Alert;
+use startclaw_store::{Alert, AlertRecord};
 use tokio::sync::Notify;
 
 use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
@@ -52,6 +52,11 @@ impl Engine {
     pub async fn alerts(&self) -> Result<Vec<Alert>, EngineError> {
         let all = self.store().alerts().await?;
         Ok(all.into_iter().filter(|t| t.resolved_at.is_none()).collect())
+    }
+
+    /// The newest alerts first, at most `limit`, with those that were resolved lately.
+    pub async fn recent_alerts(&self, limit: u32) -> Result<Vec<AlertRecord>, EngineError> {
+        Ok(self.store().recent_alerts(limit).await?)
     }
 
     /// Sends pending notifications until the engine stops.

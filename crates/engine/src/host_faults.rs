@@ -9,7 +9,11 @@ impl Engine {
     pub(crate) async fn check_host(self) {
         let faults = self.inner.host.admin().faults().await;
         for key in HostFault::KEYS {
-            let fault = faults.iter().find(|fault| fault.key == key);
+            // An alert stays as it is until it is known whether its fault lasts.
+            if faults.unknown.contains(&key) {
+                continue;
+            }
+            let fault = faults.found.iter().find(|fault| fault.key == key);
             if let Err(e) = self.tell_fault(key, fault).await {
                 tracing::warn!(error = %e, key, "cannot store an alert of the host");
             }

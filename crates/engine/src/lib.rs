@@ -41,8 +41,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use access::{FreshToken, LOGIN_TOKEN_LIFETIME, LoginToken, SESSION_LIFETIME, digest, random};
 pub use alerts::{NoopNotifier, Notifier};
 pub use backup::{
-    BackupSettings, CONTROL_PLANE, DATABASE, Recovered, Recovery, Repositories, RestoreRequest,
-    Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
+    BackupSettings, CONTROL_PLANE, DATABASE, PurgedBackups, Recovered, Recovery, Repositories,
+    RestoreRequest, Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
 };
 pub use error::EngineError;
 pub use grants::{AccessGuard, CONNECT_TIME, Holder, Subject};
@@ -50,7 +50,7 @@ pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
 pub use startclaw_openclaw::telegram::{PairingRequest, TelegramUser};
-pub use startclaw_store::{Alert, Idempotency, Session, StoredToken};
+pub use startclaw_store::{Alert, AlertRecord, Idempotency, Session, StoredToken};
 pub use status::{InstanceStatus, Route};
 pub use supervisor::Supervisor;
 pub use sweep::Dependencies;

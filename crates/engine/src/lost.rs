@@ -87,6 +87,7 @@ impl Work<'_> {
         self.state.restored_at = Some(now);
         let request = RestoreRequest {
             name: self.instance.name.clone(),
+            instance: Some(self.instance.id.clone()),
             snapshot: SnapshotChoice::Latest,
             as_name: None,
         };

@@ -2,8 +2,8 @@
 
 use futures::{Stream, StreamExt, stream};
 use startclaw_model::{
-    EventKind, Operation, OperationId, OperationState, OperationStep, StepName, StepState,
-    Timestamp,
+    EventKind, InstanceRef, Operation, OperationId, OperationState, OperationStep, StepName,
+    StepState, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -38,23 +38,23 @@ impl Engine {
         Ok(self.store().operations(name, limit).await?)
     }
 
-    /// The newest operations first, at most `limit`, of the instance that has this name now, and
-    /// not of earlier ones.
+    /// The newest operations first, at most `limit`, of the given instance, or of the one that has
+    /// this name now, and not of earlier ones.
     pub async fn own_operations(
         &self,
-        name: &startclaw_model::Name,
+        of: impl Into<InstanceRef<'_>>,
         limit: u32,
     ) -> Result<Vec<Operation>, EngineError> {
-        Ok(self.store().own_operations(name, limit).await?)
+        Ok(self.store().own_operations(of, limit).await?)
     }
 
-    /// One operation, if it is of the instance that has this name now.
+    /// One operation, if it is of the given instance, or of the one that has this name now.
     pub async fn own_operation(
         &self,
-        name: &startclaw_model::Name,
+        of: impl Into<InstanceRef<'_>>,
         id: &OperationId,
     ) -> Result<Operation, EngineError> {
-        let found = self.store().own_operation(name, id).await?;
+        let found = self.store().own_operation(of, id).await?;
         found.ok_or_else(|| EngineError::NoOperation(id.clone()))
     }
 

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use startclaw_host::Endpoints;
 use startclaw_model::{
-    AccountId, InstanceId, InstanceState, Limits, Name, OperationId, Owner, Profile, Timestamp,
+    AccountId, InstanceId, InstanceRef, InstanceState, Limits, Name, OperationId, Owner, Profile,
+    Timestamp,
 };
 
 /// Status of one instance.
@@ -42,6 +43,12 @@ pub struct InstanceStatus {
     pub last_backup: Option<Timestamp>,
     /// When it was requested.
     pub created_at: Timestamp,
+}
+
+impl<'a> From<&'a InstanceStatus> for InstanceRef<'a> {
+    fn from(status: &'a InstanceStatus) -> Self {
+        Self { name: &status.name, id: Some(&status.id) }
+    }
 }
 
 impl InstanceStatus {

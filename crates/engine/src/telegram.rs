@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use startclaw_host::Probe;
-use startclaw_model::{Actor, Check, EventKind, Instance, InstanceState, Name, Timestamp};
+use startclaw_model::{Actor, Check, EventKind, Instance, InstanceRef, InstanceState, Timestamp};
 use startclaw_openclaw::telegram::{self, Access, PairingRequest, TelegramUser};
 use startclaw_openclaw::{self as openclaw, AdminCall};
 
@@ -70,9 +70,11 @@ pub struct TelegramStatus {
 
 impl Engine {
     /// The status of an instance's bot, queried from the instance itself.
-    pub async fn telegram(&self, name: &Name) -> Result<TelegramStatus, EngineError> {
-        let entry =
-            self.inner.live.get(name).ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+    pub async fn telegram(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<TelegramStatus, EngineError> {
+        let entry = self.entry(of.into())?;
         let mut status = TelegramStatus {
             connection: TelegramConnection::None,
             open: None,
@@ -116,7 +118,7 @@ impl Engine {
     pub async fn approve_telegram(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         user: TelegramUser,
     ) -> Result<(), EngineError> {
         if user <= 0 {
@@ -125,15 +127,20 @@ impl Engine {
                 "invalid Telegram user id: it is a positive number, which the bot tells who writes to it",
             ));
         }
-        self.change_access(actor, name, &format!("approved the Telegram user {user}"), |o, a| {
+        let what = format!("approved the Telegram user {user}");
+        self.change_access(actor, of.into(), &what, |o, a| {
             (!a.allowed.contains(&user)).then(|| telegram::approve(o, a, user))
         })
         .await
     }
 
     /// Closes a bot that is open to every Telegram user; listed users keep access.
-    pub async fn close_telegram(&self, actor: &Actor, name: &Name) -> Result<(), EngineError> {
-        self.change_access(actor, name, "closed the Telegram bot to strangers", |o, a| {
+    pub async fn close_telegram(
+        &self,
+        actor: &Actor,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<(), EngineError> {
+        self.change_access(actor, of.into(), "closed the Telegram bot to strangers", |o, a| {
             (a.open || !a.pairing).then(|| telegram::close(o, a))
         })
         .await
@@ -144,11 +151,12 @@ impl Engine {
     async fn change_access(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: InstanceRef<'_>,
         what: &str,
         change: impl Fn(&str, &Access) -> Option<AdminCall> + Send + Sync,
     ) -> Result<(), EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let name = of.name;
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(name, e))?;
         if !instance.desired.profile.telegram {
             return Err(EngineError::Conflict(format!("{name} has no Telegram bot")));
         }

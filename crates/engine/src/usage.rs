@@ -11,7 +11,7 @@ use std::{
 };
 
 use startclaw_host::{HostError, MachineUsage, Usage};
-use startclaw_model::{InstanceId, Name, Timestamp};
+use startclaw_model::{InstanceId, InstanceRef, Timestamp};
 
 use crate::Engine;
 
@@ -158,8 +158,8 @@ impl History {
 impl Engine {
     /// The usage of an instance over the last six hours, oldest first, with one sample per minute
     /// while it ran; empty when the instance does not exist.
-    pub fn usage(&self, name: &Name) -> Vec<Sample> {
-        let Some(entry) = self.inner.live.get(name) else { return Vec::new() };
+    pub fn usage<'a>(&self, of: impl Into<InstanceRef<'a>>) -> Vec<Sample> {
+        let Ok(entry) = self.entry(of.into()) else { return Vec::new() };
         let inner = self.inner.history.lock();
         let ring = inner.instances.get(&entry.instance.id);
         ring.map(|ring| inner.samples(ring)).unwrap_or_default()

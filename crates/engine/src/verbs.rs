@@ -4,13 +4,15 @@
 use futures::stream::BoxStream;
 use startclaw_host::{ImageState, LogRequest};
 use startclaw_model::{
-    AccountId, Actor, Check, DeletionPolicy, Desired, Email, Event, EventKind, InstanceId, Name,
-    Operation, OperationKind, Owner, Presence, Profile, Secret, SecretName, Timestamp, Volumes,
+    AccountId, Actor, Check, DeletionPolicy, Desired, Email, Event, EventKind, InstanceId,
+    InstanceRef, Limits, Name, Operation, OperationKind, Owner, Presence, Profile, Secret,
+    SecretName, Timestamp, Volumes,
 };
 use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
 
 use crate::{
     Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route,
+    live::Entry,
     request::{check_secret, check_telegram_token},
     spec,
 };
@@ -35,6 +37,9 @@ impl Engine {
         request.check()?;
         if let Some(version) = &request.version {
             self.check_image(version).await?;
+        }
+        if let Some(limits) = &request.limits {
+            self.check_cpus(limits).await?;
         }
         let defaults = &self.inner.settings.instances;
         let id = InstanceId::new();
@@ -93,23 +98,15 @@ impl Engine {
     pub async fn restart(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         let change = |d: &mut Desired| {
             d.epoch += 1;
             Ok(())
         };
-        self.change(
-            actor,
-            name,
-            OperationKind::Restart,
-            change,
-            Vec::new(),
-            Vec::new(),
-            idempotency,
-        )
-        .await
+        let kind = OperationKind::Restart;
+        self.change(actor, of.into(), kind, change, Vec::new(), Vec::new(), idempotency).await
     }
 
     /// Requests the removal of an instance and its data, after the pre-delete step of `policy`. If
@@ -118,10 +115,11 @@ impl Engine {
     pub async fn deprovision(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         policy: DeletionPolicy,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        let of = of.into();
         let change = move |d: &mut Desired| {
             d.presence = Presence::Absent;
             d.deletion_policy = policy;
@@ -129,16 +127,17 @@ impl Engine {
         };
         let kind = OperationKind::Deprovision;
         let changed =
-            self.change(actor, name, kind, change, Vec::new(), Vec::new(), idempotency).await;
+            self.change(actor, of, kind, change, Vec::new(), Vec::new(), idempotency).await;
         self.enforce_access().await;
         match changed {
             Err(EngineError::Removing(_)) => {
-                self.set_deletion_policy(name, policy).await?;
-                let newest = self.store().operations(Some(name), 20).await?;
+                let id = self.set_deletion_policy(of, policy).await?;
+                let exactly = InstanceRef { id: Some(&id), ..of };
+                let newest = self.store().own_operations(exactly, 20).await?;
                 newest
                     .into_iter()
                     .find(|o| o.kind == OperationKind::Deprovision)
-                    .ok_or_else(|| EngineError::NoInstance(name.clone()))
+                    .ok_or_else(|| EngineError::NoInstance(of.name.clone()))
             }
             other => other,
         }
@@ -149,16 +148,17 @@ impl Engine {
     pub async fn set_secret(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         secret_name: SecretName,
         secret: Secret,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        let of = of.into();
         check_secret("value", &secret)?;
         if secret_name == SecretName::telegram_bot_token() {
             check_telegram_token("value", &secret)?;
         }
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         if secret_name == SecretName::model_api_key() && instance.desired.profile.provider.is_none()
         {
             return Err(EngineError::invalid(
@@ -168,7 +168,7 @@ impl Engine {
             ));
         }
         let Some((_, wrapped_key)) = self.store().instance_and_key(&instance.id).await? else {
-            return Err(EngineError::NoInstance(name.clone()));
+            return Err(EngineError::NoInstance(of.name.clone()));
         };
         let sealed = self.seal(&wrapped_key, &instance.id, secret_name.clone(), &secret)?;
         let change = move |d: &mut Desired| {
@@ -176,18 +176,21 @@ impl Engine {
             Ok(())
         };
         let kind = OperationKind::SetSecrets;
-        self.change(actor, name, kind, change, vec![sealed], Vec::new(), idempotency).await
+        // It is sealed with the key of this instance.
+        let of = InstanceRef::from(&instance);
+        self.change(actor, of, kind, change, vec![sealed], Vec::new(), idempotency).await
     }
 
     /// Removes a secret. Removing `TELEGRAM_BOT_TOKEN` disconnects Telegram.
     pub async fn remove_secret(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         secret_name: &SecretName,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        if let Some(before) = self.repeated(actor, name, idempotency.clone()).await? {
+        let of = of.into();
+        if let Some(before) = self.repeated(actor, of.name, idempotency.clone()).await? {
             return Ok(before);
         }
         if *secret_name == SecretName::telegram_webhook_secret() {
@@ -196,8 +199,10 @@ impl Engine {
                 "StartClaw made this secret itself and needs it; it cannot be removed",
             ));
         }
-        if !self.secrets(name).await?.iter().any(|s| s.name == *secret_name) {
-            return Err(EngineError::NoSecret(name.clone()));
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
+        let of = InstanceRef::from(&instance);
+        if !self.secrets(of).await?.iter().any(|s| s.name == *secret_name) {
+            return Err(EngineError::NoSecret(of.name.clone()));
         }
         let removed = vec![secret_name.clone()];
         let secret_name = secret_name.clone();
@@ -206,12 +211,16 @@ impl Engine {
             Ok(())
         };
         let kind = OperationKind::SetSecrets;
-        self.change(actor, name, kind, change, Vec::new(), removed, idempotency).await
+        self.change(actor, of, kind, change, Vec::new(), removed, idempotency).await
     }
 
     /// The secrets of an instance, without their values.
-    pub async fn secrets(&self, name: &Name) -> Result<Vec<SecretInfo>, EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    pub async fn secrets(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Vec<SecretInfo>, EngineError> {
+        let of = of.into();
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         let sealed = self.store().secrets(&instance.id).await?;
         Ok(sealed
             .into_iter()
@@ -220,9 +229,17 @@ impl Engine {
     }
 
     /// The status of one instance.
-    pub async fn status(&self, name: &Name) -> Result<InstanceStatus, EngineError> {
-        let entry = self.inner.live.get(name);
-        entry.map(|e| self.shown(&e)).ok_or_else(|| EngineError::NoInstance(name.clone()))
+    pub async fn status(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<InstanceStatus, EngineError> {
+        Ok(self.shown(&self.entry(of.into())?))
+    }
+
+    /// The meant instance in the live table.
+    pub(crate) fn entry(&self, of: InstanceRef<'_>) -> Result<Entry, EngineError> {
+        let found = self.inner.live.get(of.name).filter(|entry| of.means(&entry.instance.id));
+        found.ok_or_else(|| EngineError::NoInstance(of.name.clone()))
     }
 
     /// The status of all instances, by name.
@@ -246,11 +263,10 @@ impl Engine {
     /// The log of an instance's container.
     pub async fn logs(
         &self,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         request: LogRequest,
     ) -> Result<BoxStream<'static, Result<String, HostError>>, EngineError> {
-        let entry =
-            self.inner.live.get(name).ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+        let entry = self.entry(of.into())?;
         let lines = self.inner.host.logs(&entry.instance.id, request).await;
         lines.map_err(EngineError::HostUnavailable)
     }
@@ -260,10 +276,14 @@ impl Engine {
         Ok(self.store().events(name, limit).await?)
     }
 
-    /// The newest events first, at most `limit`, of the instance that has this name now, and not of
-    /// earlier ones.
-    pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, EngineError> {
-        Ok(self.store().own_events(name, limit).await?)
+    /// The newest events first, at most `limit`, of the given instance, or of the one that has this
+    /// name now, and not of earlier ones.
+    pub async fn own_events(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+        limit: u32,
+    ) -> Result<Vec<Event>, EngineError> {
+        Ok(self.store().own_events(of, limit).await?)
     }
 
     /// Runs the diagnostic checks of the host, the database, backups and bots.
@@ -316,11 +336,32 @@ impl Engine {
         }
     }
 
+    /// Rejects more CPUs than the host has: Docker refuses them too, but only when the container is
+    /// created. A host that does not measure its CPUs is no reason to reject them.
+    async fn check_cpus(&self, limits: &Limits) -> Result<(), EngineError> {
+        let cpus = match self.inner.host.admin().machine().await {
+            Ok(Some(machine)) if machine.cpus > 0 => machine.cpus,
+            _ => return Ok(()),
+        };
+        if limits.cpus > f64::from(cpus) {
+            return Err(EngineError::invalid(
+                "limits.cpus",
+                format!("cpus must not exceed {cpus}, the CPUs of this host"),
+            ));
+        }
+        Ok(())
+    }
+
     /// Transfers an instance to an account; `false` when that is gone or pending deletion. All
     /// access of the previous owner ends; the new owner also becomes the identity in OpenClaw, for
     /// which the container is replaced.
-    pub async fn transfer(&self, name: &Name, account: &AccountId) -> Result<bool, EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    pub async fn transfer(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+        account: &AccountId,
+    ) -> Result<bool, EngineError> {
+        let of = of.into();
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
             let Some(done) = engine.store().transfer(&id, &to).await? else { return Ok(false) };
@@ -377,7 +418,7 @@ impl Engine {
     pub(crate) async fn change(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: InstanceRef<'_>,
         kind: OperationKind,
         change: impl FnOnce(&mut Desired) -> Result<(), StoreError> + Send + 'static,
         secrets: Vec<SealedSecret>,
@@ -385,12 +426,13 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         // Before reading the instance: when a removal is repeated, it does not exist any more.
-        if let Some(before) = self.repeated(actor, name, idempotency.clone()).await? {
+        if let Some(before) = self.repeated(actor, of.name, idempotency.clone()).await? {
             return Ok(before);
         }
         let idempotency = self.keyed(idempotency);
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
-        let operation = Operation::new(kind, instance.id, name.clone(), actor.clone());
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
+        // From here on its id counts: the change is refused if it is gone by then.
+        let operation = Operation::new(kind, instance.id, instance.name, actor.clone());
         let what = format!("requested {}", kind.as_str());
         self.submit(operation, what, async move |engine, operation| {
             let key = idempotency.as_ref();
@@ -399,7 +441,7 @@ impl Engine {
         .await
     }
 
-    fn shown(&self, entry: &crate::live::Entry) -> InstanceStatus {
+    fn shown(&self, entry: &Entry) -> InstanceStatus {
         let instance = &entry.instance;
         let failing = entry.state != startclaw_model::InstanceState::Live;
         let health = &instance.health;

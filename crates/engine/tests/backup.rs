@@ -32,6 +32,7 @@ async fn restore(
 ) -> Result<Operation, EngineError> {
     let request = RestoreRequest {
         name: name(text),
+        instance: None,
         snapshot: SnapshotChoice::Latest,
         as_name: as_name.map(name),
     };
@@ -355,8 +356,12 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
             }
             Fault::None
         }));
-        let request =
-            RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
+        let request = RestoreRequest {
+            name: name("alice"),
+            instance: None,
+            snapshot: SnapshotChoice::Latest,
+            as_name: None,
+        };
         let restore = engine.restore(&Actor::system(), request, None).await.unwrap();
         until("the volume is about to be made", async || begun.load(Ordering::SeqCst)).await;
         let gone = engine.deprovision(&Actor::system(), &name("alice"), policy, None).await;
@@ -487,4 +492,45 @@ async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
     let bad = found(&engine).await;
     assert_eq!((bad.status, bad.detail.as_str()), (CheckStatus::Error, "the bucket is away"));
     assert!(bad.fix.is_some());
+}
+
+#[tokio::test]
+async fn the_backups_of_a_removed_instance_are_deleted_on_request() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let (who, alice) = (Actor::system(), name("alice"));
+    for _ in 0..2 {
+        provisioned(&engine, "alice").await;
+        let gone = engine.deprovision(&who, &alice, DeletionPolicy::FinalBackup, None).await;
+        assert_eq!(over(&engine, &gone.unwrap()).await.state, OperationState::Succeeded);
+    }
+    let refused = engine.purge_backups_of_removed(&who, &name("bob")).await;
+    assert!(matches!(refused, Err(EngineError::NoInstance(_))));
+
+    // What cannot be deleted now cannot be restored either, and is an alert.
+    machine.repositories.fail_by(|job: &Job| {
+        matches!(job.work, Work::Erase).then(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "the bucket is away".into(),
+        })
+    });
+    let done = engine.purge_backups_of_removed(&who, &alice).await.unwrap();
+    assert_eq!((done.deleted, done.pending), (0, 2));
+    assert!(matches!(engine.backups(&alice).await, Err(EngineError::NoInstance(_))));
+    assert!(engine.alerts().await.unwrap().iter().any(|a| a.key == "retention/alice"));
+
+    machine.repositories.heal();
+    let done = engine.purge_backups_of_removed(&who, &alice).await.unwrap();
+    assert_eq!((done.deleted, done.pending), (2, 0));
+    let again = engine.purge_backups_of_removed(&who, &alice).await;
+    assert!(matches!(again, Err(EngineError::NoInstance(_))));
+    assert!(engine.archived().await.unwrap().is_empty());
+
+    // The backups of an instance that is there go with it.
+    provisioned(&engine, "alice").await;
+    let backup = engine.backup(&who, &alice).await.unwrap();
+    assert_eq!(over(&engine, &backup).await.state, OperationState::Succeeded);
+    let refused = engine.purge_backups_of_removed(&who, &alice).await;
+    assert!(matches!(refused, Err(EngineError::Conflict(_))));
+    assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
 }

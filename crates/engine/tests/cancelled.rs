@@ -48,11 +48,11 @@ async fn ask(engine: &Engine, verb: usize) -> Result<Operation, EngineError> {
         3 => engine.backup(&who, &alice).await,
         4 => {
             let snapshot = SnapshotChoice::Latest;
-            let request = RestoreRequest { name: alice, snapshot, as_name: None };
+            let request = RestoreRequest { name: alice, instance: None, snapshot, as_name: None };
             engine.restore(&who, request, None).await
         }
         5 => engine.undo_restore(&who, &alice, None).await,
-        _ => engine.drill(&who, Some(&alice)).await,
+        _ => engine.drill(&who, Some((&alice).into())).await,
     }
 }
 

@@ -240,7 +240,7 @@ proptest! {
         machine.repositories.fail_by(repository_faults(on_repository, die.clone()));
         live_until(&machine, &die, async |engine| {
             if restore {
-                let request = RestoreRequest { name: alice.clone(), snapshot: SnapshotChoice::Latest, as_name: None };
+                let request = RestoreRequest { name: alice.clone(), instance: None, snapshot: SnapshotChoice::Latest, as_name: None };
                 engine.restore(&Actor::system(), request, None).await.unwrap();
             } else {
                 engine.backup(&Actor::system(), &alice).await.unwrap();

@@ -96,10 +96,10 @@ async fn without_a_backup_there_is_nothing_to_try() {
     let engine = machine.start().await;
     provisioned(&engine, "alice").await;
     for wanted in [None, Some(name("alice"))] {
-        let refused = engine.drill(&Actor::system(), wanted.as_ref()).await;
+        let refused = engine.drill(&Actor::system(), wanted.as_ref().map(Into::into)).await;
         assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
     }
-    let unknown = engine.drill(&Actor::system(), Some(&name("bob"))).await;
+    let unknown = engine.drill(&Actor::system(), Some((&name("bob")).into())).await;
     assert!(matches!(unknown, Err(EngineError::NoInstance(_))));
 }
 
@@ -178,7 +178,7 @@ async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
     let engine = ready(&machine).await;
     machine.host.state().next_behaviour = Behaviour::Hangs;
     let one = engine.drill(&Actor::system(), None).await.unwrap();
-    let other = engine.drill(&Actor::system(), Some(&name("alice"))).await.unwrap();
+    let other = engine.drill(&Actor::system(), Some((&name("alice")).into())).await.unwrap();
     assert_eq!(one.id, other.id);
     until("it boots", async || machine.host.state().ids().len() == 2).await;
     let alice = name("alice");

@@ -110,3 +110,21 @@ async fn a_step_that_hangs_and_then_works_is_done_and_the_request_succeeds() {
     becomes(&engine, "alice", InstanceState::Live).await;
     engine.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_alert_of_the_host_stays_while_it_is_unknown_whether_its_fault_lasts() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    hang(&machine, "alice", "observe", Duration::from_millis(1));
+    machine.host.announce(HostEvent::Instance(id));
+    told(&engine, "observe alice").await;
+    machine.host.state().unknown_faults.push(startclaw_host::HostFault::DOCKER);
+    machine.host.state().hangs.clear();
+    until("nothing hangs", async || check(&engine).await.is_none()).await;
+    let before = machine.host.state().fault_checks;
+    until("faults were looked for", async || machine.host.state().fault_checks >= before + 2).await;
+    assert!(alert(&engine).await.is_some());
+    machine.host.state().unknown_faults.clear();
+    until("the alert is resolved", async || alert(&engine).await.is_none()).await;
+}

@@ -29,8 +29,12 @@ fn remove_all(machine: &Machine, id: &InstanceId) {
 }
 
 async fn restored(engine: &Engine) -> OperationState {
-    let request =
-        RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
+    let request = RestoreRequest {
+        name: name("alice"),
+        instance: None,
+        snapshot: SnapshotChoice::Latest,
+        as_name: None,
+    };
     let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
     over(engine, &asked).await.state
 }

@@ -230,3 +230,25 @@ async fn a_token_is_good_until_it_is_revoked() {
     engine.revoke_token(&Actor::system(), &found.id).await.unwrap();
     assert!(engine.authenticate(token.value.expose()).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn no_instance_gets_more_cpus_than_the_host_has() {
+    let machine = Machine::new();
+    let engine = machine.start().await;
+    let with = |text: &str, cpus| ProvisionRequest {
+        limits: Some(startclaw_model::Limits { cpus, ..Default::default() }),
+        ..request(text)
+    };
+    let who = Actor::system();
+    // Not measured.
+    engine.provision(&who, with("alice", 99.0), None).await.unwrap();
+    machine.host.state().machine.cpus = 2;
+    match engine.provision(&who, with("bob", 2.5), None).await {
+        Err(EngineError::Invalid { field, message }) => {
+            assert_eq!(field, "limits.cpus");
+            assert!(message.contains("must not exceed 2"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    engine.provision(&who, with("bob", 2.0), None).await.unwrap();
+}

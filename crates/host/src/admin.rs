@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use startclaw_model::{Check, InstanceId};
 
-use crate::{HostError, HostFault, MachineUsage, Usage};
+use crate::{HostError, HostFaults, MachineUsage, Usage};
 
 /// Availability of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub trait HostAdmin: Send + Sync + 'static {
 
     /// Faults of the host that affect many instances, after an attempt to repair them, which may
     /// take minutes.
-    async fn faults(&self) -> Vec<HostFault>;
+    async fn faults(&self) -> HostFaults;
 
     /// Checks the requirements of instances on this host, including the image `image`.
     async fn diagnose(&self, image: &str) -> Vec<Check>;

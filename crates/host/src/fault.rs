@@ -11,6 +11,15 @@ pub struct HostFault {
     pub remedy: String,
 }
 
+/// The result of a look for faults.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostFaults {
+    /// The faults that were found.
+    pub found: Vec<HostFault>,
+    /// The keys of faults that could not be looked for: whether they last is unknown.
+    pub unknown: Vec<&'static str>,
+}
+
 impl HostFault {
     /// The key of a fault of the container runtime itself: it hangs, for example.
     pub const DOCKER: &'static str = "docker";

@@ -28,7 +28,7 @@ use startclaw_model::{InstanceId, Slot};
 pub use admin::{HostAdmin, ImageState};
 pub use converge::{Convergence, NoReport, StepReporter, Target};
 pub use error::{HostError, HostErrorKind};
-pub use fault::HostFault;
+pub use fault::{HostFault, HostFaults};
 pub use observed::{
     Container, ContainerState, Enforced, Exit, InventoryItem, Observed, Probe, excerpt,
 };

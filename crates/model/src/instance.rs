@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Desired, Health, Name, Slot, Timestamp, schema::describe_text};
+use crate::{AccountId, Desired, Health, Name, Operation, Slot, Timestamp, schema::describe_text};
 
 /// Identifies an instance permanently; a name can be reused after deprovision, an id cannot.
 #[derive(
@@ -29,6 +29,41 @@ impl InstanceId {
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// An instance as a request names it: whichever has the name, or exactly one. Where access was
+/// checked, it is the checked one: its name may belong to another person's instance by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceRef<'a> {
+    /// The name.
+    pub name: &'a Name,
+    /// If set, only the instance with this id is meant, and none that has the name after it.
+    pub id: Option<&'a InstanceId>,
+}
+
+impl InstanceRef<'_> {
+    /// Whether the instance with this id, which has the name, is meant.
+    pub fn means(&self, id: &InstanceId) -> bool {
+        self.id.is_none_or(|only| only == id)
+    }
+}
+
+impl<'a> From<&'a Name> for InstanceRef<'a> {
+    fn from(name: &'a Name) -> Self {
+        Self { name, id: None }
+    }
+}
+
+impl<'a> From<&'a Instance> for InstanceRef<'a> {
+    fn from(instance: &'a Instance) -> Self {
+        Self { name: &instance.name, id: Some(&instance.id) }
+    }
+}
+
+impl<'a> From<&'a Operation> for InstanceRef<'a> {
+    fn from(operation: &'a Operation) -> Self {
+        Self { name: &operation.name, id: Some(&operation.instance) }
     }
 }
 

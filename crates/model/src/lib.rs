@@ -28,7 +28,7 @@ pub use desired::{
     DeletionPolicy, Desired, Limits, LimitsError, Presence, Profile, TelegramAccess,
 };
 pub use event::{Actor, Event, EventKind};
-pub use instance::{Instance, InstanceId, Owner, OwnerError};
+pub use instance::{Instance, InstanceId, InstanceRef, Owner, OwnerError};
 pub use label::{is_label, is_visible};
 pub use name::{Name, NameError};
 pub use operation::{

@@ -26,9 +26,9 @@ pub use faults::{Fault, Faults, Hang};
 pub use state::{Behaviour, SimInstance, SimState};
 
 use startclaw_host::{
-    Convergence, Endpoints, Host, HostAdmin, HostError, HostEvent, HostFault, ImageState,
-    InstanceSpec, InventoryItem, LogRequest, MachineUsage, Observed, Probe, Request, StepReporter,
-    Target, Usage, VolumeMount,
+    Convergence, Endpoints, Host, HostAdmin, HostError, HostEvent, HostFault, HostFaults,
+    ImageState, InstanceSpec, InventoryItem, LogRequest, MachineUsage, Observed, Probe, Request,
+    StepReporter, Target, Usage, VolumeMount,
     objects::{Next, Step, next_step},
 };
 
@@ -289,8 +289,12 @@ impl HostAdmin for SimulatedHost {
         checks
     }
 
-    async fn faults(&self) -> Vec<HostFault> {
-        self.state().fault().into_iter().collect()
+    async fn faults(&self) -> HostFaults {
+        let mut state = self.state();
+        state.fault_checks += 1;
+        let unknown = state.unknown_faults.clone();
+        let known = |fault: &HostFault| !unknown.contains(&fault.key);
+        HostFaults { found: state.fault().into_iter().filter(known).collect(), unknown }
     }
 
     async fn usage(&self) -> Result<Vec<(InstanceId, Usage)>, HostError> {

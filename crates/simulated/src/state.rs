@@ -96,6 +96,10 @@ pub struct SimState {
     pub posted: Vec<String>,
     /// The calls that hang from now on.
     pub hangs: Vec<Hang>,
+    /// The keys of faults that cannot be looked for.
+    pub unknown_faults: Vec<&'static str>,
+    /// How often faults were looked for.
+    pub fault_checks: u32,
     /// What hung when it was called last.
     hanging: BTreeSet<String>,
 }

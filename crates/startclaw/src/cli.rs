@@ -73,7 +73,7 @@ pub enum Command {
     Restart(commands::restart::Restart),
     /// Back up one instance or all instances now
     Backup(commands::backup::Backup),
-    /// List the backups of an instance
+    /// List the backups of an instance, or delete those of a removed one
     Backups(commands::backup::Backups),
     /// Restore a backup in place or to a new instance
     Restore(commands::restore::Restore),
@@ -93,6 +93,8 @@ pub enum Command {
     Operations(commands::operations::Operations),
     /// List events (audit log), newest first
     Events(commands::events::Events),
+    /// List alerts, firing and resolved, newest first
+    Alerts(commands::alerts::Alerts),
     /// Set, list and remove the secrets of an instance
     #[command(subcommand)]
     Secrets(commands::secrets::Secrets),

@@ -30,6 +30,9 @@ pub struct StoredToken {
     pub label: String,
     /// What it may do.
     pub scopes: Scopes,
+    /// The instance that it is restricted to, when it was read: a token ends with its instance, and
+    /// says nothing about a later one of that name.
+    pub instance: Option<InstanceId>,
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
@@ -57,6 +60,7 @@ fn token(row: &SqliteRow) -> Result<StoredToken, StoreError> {
         id: row.try_get("id")?,
         label: row.try_get("label")?,
         scopes: row::json(row, "scopes")?,
+        instance: row.try_get::<Option<String>, _>("instance_id")?.map(InstanceId),
         created_at: row::time(row, "created_at")?,
         expires_at: row::maybe_time(row, "expires_at")?,
         last_used_at: row::maybe_time(row, "last_used_at")?,
@@ -95,38 +99,44 @@ macro_rules! held {
     };
 }
 
+/// Tokens, each with the id of the instance that it is restricted to.
+macro_rules! tokens {
+    ($rest:literal) => {
+        concat!(
+            "SELECT *, (SELECT id FROM instances WHERE name = tokens.instance) AS instance_id
+             FROM tokens ",
+            $rest
+        )
+    };
+}
+
 impl Store {
     /// Stores a token.
+    ///
+    /// # Errors
+    /// [`StoreError::NoInstance`]: else it would be good for the next instance of that name.
     pub async fn add_token(&self, new: &NewToken) -> Result<StoredToken, StoreError> {
-        let now = Timestamp::now();
-        sqlx::query(
+        let row = sqlx::query(
             "INSERT INTO tokens (id, hash, label, scopes, instance, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+             SELECT $1, $2, $3, $4, $5, $6, $7
+             WHERE $5 IS NULL OR EXISTS (SELECT 1 FROM instances WHERE name = $5)
+             RETURNING *, (SELECT id FROM instances WHERE name = $5) AS instance_id",
         )
         .bind(&new.id)
         .bind(&new.hash)
         .bind(&new.label)
         .bind(serde_json::to_string(&new.scopes)?)
         .bind(new.scopes.instance.as_ref().map(startclaw_model::Name::as_str))
-        .bind(now.as_millis())
+        .bind(Timestamp::now().as_millis())
         .bind(new.expires_at.map(Timestamp::as_millis))
-        .execute(&self.write)
+        .fetch_optional(&self.write)
         .await?;
-        Ok(StoredToken {
-            id: new.id.clone(),
-            label: new.label.clone(),
-            scopes: new.scopes.clone(),
-            created_at: now,
-            expires_at: new.expires_at,
-            last_used_at: None,
-        })
+        token(&row.ok_or(StoreError::NoInstance)?)
     }
 
     /// All tokens, oldest first.
     pub async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM tokens ORDER BY created_at, id")
-            .fetch_all(&self.read)
-            .await?;
+        let rows = sqlx::query(tokens!("ORDER BY created_at, id")).fetch_all(&self.read).await?;
         rows.iter().map(token).collect()
     }
 
@@ -136,13 +146,12 @@ impl Store {
         hash: &str,
         now: Timestamp,
     ) -> Result<Option<StoredToken>, StoreError> {
-        let row = sqlx::query(
-            "SELECT * FROM tokens WHERE hash = $1 AND (expires_at IS NULL OR expires_at > $2)",
-        )
-        .bind(hash)
-        .bind(now.as_millis())
-        .fetch_optional(&self.read)
-        .await?;
+        let row =
+            sqlx::query(tokens!("WHERE hash = $1 AND (expires_at IS NULL OR expires_at > $2)"))
+                .bind(hash)
+                .bind(now.as_millis())
+                .fetch_optional(&self.read)
+                .await?;
         row.as_ref().map(token).transpose()
     }
 
@@ -158,13 +167,11 @@ impl Store {
 
     /// The token with this id, if it has not ended.
     pub async fn token(&self, id: &str, now: Timestamp) -> Result<Option<StoredToken>, StoreError> {
-        let row = sqlx::query(
-            "SELECT * FROM tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)",
-        )
-        .bind(id)
-        .bind(now.as_millis())
-        .fetch_optional(&self.read)
-        .await?;
+        let row = sqlx::query(tokens!("WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2)"))
+            .bind(id)
+            .bind(now.as_millis())
+            .fetch_optional(&self.read)
+            .await?;
         row.as_ref().map(token).transpose()
     }
 

@@ -19,6 +19,18 @@ pub struct Alert {
     pub notified: bool,
 }
 
+/// An alert in the list of recent ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertRecord {
+    /// What it is about, such as `backup/alice`.
+    pub key: String,
+    pub detail: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was resolved.
+    pub resolved_at: Option<Timestamp>,
+}
+
 /// The stored state of the notification. A crash while it is sent leaves it unknown, and then it is
 /// sent again: better twice than never.
 mod notified {
@@ -34,6 +46,7 @@ impl Store {
     /// Fires an alert; `true` when it is new or its detail changed. One that fires again while the
     /// notification of its end is being sent becomes a new alert, so that it is notified again.
     pub async fn fire(&self, key: &str, detail: &str) -> Result<bool, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
         let done = sqlx::query(
             "INSERT INTO alerts (key, detail, since, resolved_at, notified) VALUES ($1, $2, $3, NULL, $4)
              ON CONFLICT (key) DO UPDATE SET resolved_at = NULL, detail = excluded.detail,
@@ -46,14 +59,34 @@ impl Store {
         .bind(Timestamp::now().as_millis())
         .bind(notified::NO)
         .bind(notified::RESOLVING)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
+        // Unless it became a new alert, it is not past.
+        sqlx::query(
+            "DELETE FROM past_alerts
+             WHERE key = $1 AND since = (SELECT since FROM alerts WHERE key = $1)",
+        )
+        .bind(key)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Resolves an alert; `true` when it existed. An alert without a sent notification is deleted.
     pub async fn resolve(&self, key: &str) -> Result<bool, StoreError> {
+        let now = Timestamp::now().as_millis();
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        sqlx::query(
+            "INSERT INTO past_alerts (key, detail, since, resolved_at)
+             SELECT key, detail, since, $2 FROM alerts WHERE key = $1 AND resolved_at IS NULL
+             ON CONFLICT (key, since) DO UPDATE SET
+                detail = excluded.detail, resolved_at = excluded.resolved_at",
+        )
+        .bind(key)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
         let forgotten = sqlx::query("DELETE FROM alerts WHERE key = $1 AND notified = $2")
             .bind(key)
             .bind(notified::NO)
@@ -63,7 +96,7 @@ impl Store {
             "UPDATE alerts SET resolved_at = $2 WHERE key = $1 AND resolved_at IS NULL",
         )
         .bind(key)
-        .bind(Timestamp::now().as_millis())
+        .bind(now)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -83,6 +116,29 @@ impl Store {
                     since: row::time(r, "since")?,
                     resolved_at: row::maybe_time(r, "resolved_at")?,
                     notified: state == notified::FIRED || state == notified::RESOLVING,
+                })
+            })
+            .collect()
+    }
+
+    /// The newest alerts first, at most `limit`: those that are firing, and those that were resolved
+    /// within the history that is kept.
+    pub async fn recent_alerts(&self, limit: u32) -> Result<Vec<AlertRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT key, detail, since, resolved_at FROM alerts WHERE resolved_at IS NULL
+             UNION ALL SELECT key, detail, since, resolved_at FROM past_alerts
+             ORDER BY since DESC, key LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|r| {
+                Ok(AlertRecord {
+                    key: r.try_get("key")?,
+                    detail: r.try_get("detail")?,
+                    since: row::time(r, "since")?,
+                    resolved_at: row::maybe_time(r, "resolved_at")?,
                 })
             })
             .collect()
@@ -171,6 +227,33 @@ mod tests {
         store.end_telling(&resolved, true).await.unwrap();
         let again = only(&store).await;
         assert!(!again.notified && again.resolved_at.is_none());
+    }
+
+    #[tokio::test]
+    async fn recent_alerts_are_those_that_fire_and_those_that_are_over_newest_first() {
+        let store = store().await;
+        store.fire("a", "down").await.unwrap();
+        assert!(store.resolve("a").await.unwrap());
+        assert!(store.alerts().await.unwrap().is_empty());
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        store.fire("b", "full").await.unwrap();
+        let shown = async |limit| -> Vec<(String, bool)> {
+            let all = store.recent_alerts(limit).await.unwrap();
+            all.into_iter().map(|a| (a.key, a.resolved_at.is_some())).collect()
+        };
+        assert_eq!(shown(50).await, [("b".to_owned(), false), ("a".to_owned(), true)]);
+        assert_eq!(shown(1).await, [("b".to_owned(), false)]);
+
+        // One that fires again before its end was notified is still the same.
+        let fired = only(&store).await;
+        store.begin_telling(&fired).await.unwrap();
+        store.end_telling(&fired, true).await.unwrap();
+        store.resolve("b").await.unwrap();
+        store.fire("b", "full").await.unwrap();
+        assert_eq!(shown(50).await, [("b".to_owned(), false), ("a".to_owned(), true)]);
+        let later = Timestamp::now().plus(std::time::Duration::from_secs(10));
+        store.collect_garbage(later, std::time::Duration::from_secs(1)).await.unwrap();
+        assert_eq!(shown(50).await, [("b".to_owned(), false)]);
     }
 
     #[tokio::test]

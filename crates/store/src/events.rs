@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use startclaw_model::{Event, InstanceId, Name, OperationId, Timestamp};
+use startclaw_model::{Event, InstanceId, InstanceRef, Name, OperationId, Timestamp};
 
 use crate::{IMMEDIATE, Store, StoreError, row};
 
@@ -50,22 +50,30 @@ impl Store {
         rows.iter().map(row::event).collect()
     }
 
-    /// The newest events first, at most `limit`, of the instance that has this name now: its owner
-    /// must not see events of an earlier instance of this name.
-    pub async fn own_events(&self, name: &Name, limit: u32) -> Result<Vec<Event>, StoreError> {
+    /// The newest events first, at most `limit`, of the given instance, or of the one that has this
+    /// name now: its owner must not see events of an earlier instance of this name.
+    pub async fn own_events(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let of = of.into();
         let rows = sqlx::query(
-            "SELECT * FROM events WHERE instance_id = (SELECT id FROM instances WHERE name = $1)
+            "SELECT * FROM events
+             WHERE instance_id = COALESCE($3, (SELECT id FROM instances WHERE name = $1))
              ORDER BY id DESC LIMIT $2",
         )
-        .bind(name.as_str())
+        .bind(of.name.as_str())
         .bind(i64::from(limit))
+        .bind(of.id.map(InstanceId::as_str))
         .fetch_all(&self.read)
         .await?;
         rows.iter().map(row::event).collect()
     }
 
     /// Deletes what is no longer needed: expired login tokens, links and certificate names,
-    /// idempotency keys older than a day, finished operations and events older than `history`.
+    /// idempotency keys older than a day, finished operations, events and resolved alerts older than
+    /// `history`.
     /// Sessions are deleted by [`Store::expire_sessions`].
     pub async fn collect_garbage(
         &self,
@@ -83,6 +91,7 @@ impl Store {
             ("DELETE FROM idempotency WHERE created_at < $1", day),
             ("DELETE FROM operations WHERE finished_at < $1", old),
             ("DELETE FROM events WHERE at < $1", old),
+            ("DELETE FROM past_alerts WHERE resolved_at < $1", old),
         ] {
             sqlx::query(statement).bind(before).execute(&mut *tx).await?;
         }

@@ -2,8 +2,8 @@
 
 use sqlx::{Row, SqliteConnection};
 use startclaw_model::{
-    AccountId, AccountState, Actor, Desired, Health, Instance, InstanceId, Name, Operation,
-    OperationId, Owner, Presence, Slot, Timestamp,
+    AccountId, AccountState, Actor, Desired, Health, Instance, InstanceId, InstanceRef, Name,
+    Operation, OperationId, Owner, Presence, Slot, Timestamp,
 };
 
 use crate::{
@@ -103,10 +103,15 @@ impl Store {
             secrets::put(&mut tx, &new.id, secret).await?;
         }
         // A restored instance is no longer archived.
-        sqlx::query("DELETE FROM archives WHERE instance_id = $1")
+        let archive = sqlx::query("DELETE FROM archives WHERE instance_id = $1 RETURNING purge")
             .bind(new.id.as_str())
-            .execute(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await?;
+        if let Some(archive) = archive
+            && archive.try_get::<i64, _>("purge")? != 0
+        {
+            return Err(StoreError::Conflict("its backups are being deleted"));
+        }
         operations::insert(&mut tx, operation).await?;
         remember(&mut tx, operation, idempotency).await?;
         tx.commit().await?;
@@ -171,10 +176,15 @@ impl Store {
         replayed(&mut connection, actor, idempotency).await
     }
 
-    /// One instance by its name.
-    pub async fn instance(&self, name: &Name) -> Result<Instance, StoreError> {
-        let row = sqlx::query("SELECT * FROM instances WHERE name = $1")
-            .bind(name.as_str())
+    /// One instance.
+    ///
+    /// # Errors
+    /// [`StoreError::NoInstance`], also when another instance has the name of the meant one.
+    pub async fn instance(&self, of: impl Into<InstanceRef<'_>>) -> Result<Instance, StoreError> {
+        let of = of.into();
+        let row = sqlx::query("SELECT * FROM instances WHERE name = $1 AND id = COALESCE($2, id)")
+            .bind(of.name.as_str())
+            .bind(of.id.map(InstanceId::as_str))
             .fetch_optional(&self.read)
             .await?
             .ok_or(StoreError::NoInstance)?;

@@ -28,7 +28,7 @@ use sqlx::{
 pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
 pub use accounts::{Transfer, Usage};
-pub use alerts::Alert;
+pub use alerts::{Alert, AlertRecord};
 pub use certificates::{Allowance, NameRate};
 pub use drills::Drill;
 pub use error::StoreError;

@@ -1,7 +1,9 @@
 //! Operations: requested changes and their progress.
 
 use sqlx::{Row as _, SqliteConnection};
-use startclaw_model::{InstanceId, Name, Operation, OperationId, SnapshotId, Timestamp};
+use startclaw_model::{
+    InstanceId, InstanceRef, Name, Operation, OperationId, SnapshotId, Timestamp,
+};
 
 use crate::{Store, StoreError, row};
 
@@ -74,36 +76,41 @@ impl Store {
         rows.iter().map(row::operation).collect()
     }
 
-    /// The newest operations first, at most `limit`, of the instance that has this name now.
+    /// The newest operations first, at most `limit`, of the given instance, or of the one that has
+    /// this name now.
     pub async fn own_operations(
         &self,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         limit: u32,
     ) -> Result<Vec<Operation>, StoreError> {
+        let of = of.into();
         let rows = sqlx::query(
             "SELECT * FROM operations
-             WHERE instance_id = (SELECT id FROM instances WHERE name = $1)
+             WHERE instance_id = COALESCE($3, (SELECT id FROM instances WHERE name = $1))
              ORDER BY id DESC LIMIT $2",
         )
-        .bind(name.as_str())
+        .bind(of.name.as_str())
         .bind(i64::from(limit))
+        .bind(of.id.map(InstanceId::as_str))
         .fetch_all(&self.read)
         .await?;
         rows.iter().map(row::operation).collect()
     }
 
-    /// One operation, if it is of the instance that has this name now.
+    /// One operation, if it is of the given instance, or of the one that has this name now.
     pub async fn own_operation(
         &self,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         id: &OperationId,
     ) -> Result<Option<Operation>, StoreError> {
+        let of = of.into();
         let row = sqlx::query(
-            "SELECT * FROM operations
-             WHERE id = $1 AND instance_id = (SELECT id FROM instances WHERE name = $2)",
+            "SELECT * FROM operations WHERE id = $1
+             AND instance_id = COALESCE($3, (SELECT id FROM instances WHERE name = $2))",
         )
         .bind(id.as_str())
-        .bind(name.as_str())
+        .bind(of.name.as_str())
+        .bind(of.id.map(InstanceId::as_str))
         .fetch_optional(&self.read)
         .await?;
         row.as_ref().map(row::operation).transpose()

@@ -35,6 +35,8 @@ pub struct Archive {
     pub secrets: Vec<SealedSecret>,
     /// When it was removed.
     pub removed_at: Timestamp,
+    /// Whether the deletion of its backups was requested.
+    pub purge: bool,
 }
 
 impl Store {
@@ -148,13 +150,14 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The last removed instance of this name.
+    /// The last removed instance of this name, if the deletion of its backups was not requested.
     pub async fn archive(&self, name: &Name) -> Result<Option<Archive>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM archives WHERE name = $1 ORDER BY removed_at DESC LIMIT 1")
-                .bind(name.as_str())
-                .fetch_optional(&self.read)
-                .await?;
+        let row = sqlx::query(
+            "SELECT * FROM archives WHERE name = $1 AND purge = 0 ORDER BY removed_at DESC LIMIT 1",
+        )
+        .bind(name.as_str())
+        .fetch_optional(&self.read)
+        .await?;
         row.as_ref().map(archive).transpose()
     }
 
@@ -164,6 +167,18 @@ impl Store {
             .fetch_all(&self.read)
             .await?;
         rows.iter().map(archive).collect()
+    }
+
+    /// Requests the deletion of the backups of all removed instances of this name; returns the ids
+    /// of those for which it is new. From here on they cannot be restored.
+    pub async fn request_purge(&self, name: &Name) -> Result<Vec<InstanceId>, StoreError> {
+        let rows = sqlx::query(
+            "UPDATE archives SET purge = 1 WHERE name = $1 AND purge = 0 RETURNING instance_id",
+        )
+        .bind(name.as_str())
+        .fetch_all(&self.write)
+        .await?;
+        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
     /// Deletes the archives of instances without snapshots.
@@ -311,6 +326,7 @@ fn archive(row: &SqliteRow) -> Result<Archive, StoreError> {
             })
             .collect(),
         removed_at: row::time(row, "removed_at")?,
+        purge: row.try_get::<i64, _>("purge")? != 0,
     })
 }
 

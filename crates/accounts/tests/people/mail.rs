@@ -25,7 +25,8 @@ async fn platform(server: &str) -> TestPlatform {
 async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it() {
     let server = Server::start(Way::Plain).await;
     let life = platform(&server.address).await.start().await;
-    let alice = life.sign_up("alice@example.com", None).await.unwrap();
+    let invitation = life.invitation(None).await;
+    let alice = life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
     assert!(alice.account.confirmed_at.is_none());
     let token = server.link("alice@example.com", "confirm").await;
     let letter = server.letters().remove(0);
@@ -44,6 +45,47 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
 }
 
 #[tokio::test]
+async fn only_the_owner_of_an_address_learns_from_a_sign_up_whether_it_has_an_account() {
+    let server = Server::start(Way::Plain).await;
+    let life = platform(&server.address).await.start().await;
+    life.person("alice@example.com").await;
+    for address in ["alice@example.com", "bob@example.com"] {
+        let answer = life.sign_up(address, None).await;
+        assert!(matches!(answer, Err(AccountError::ByMail)), "{address}");
+        life.accounts.ask_sign_up_link(address, &home()).await.unwrap();
+    }
+    let token = server.link("bob@example.com", "invite").await;
+    until("both mails are there", async || server.letters().len() == 2).await;
+    let letters = server.letters();
+    let of = |address: &str| letters.iter().find(|l| l.contains(&format!("<{address}>"))).unwrap();
+    assert!(of("alice@example.com").contains("You have an account already"));
+    assert!(!of("alice@example.com").contains("/invite/"));
+
+    // No admin made it, and it is for this address only.
+    assert!(life.accounts.invitations().await.unwrap().is_empty());
+    assert!(life.sign_up("carol@example.com", Some(&token)).await.is_err());
+    let bob = life.sign_up("bob@example.com", Some(&token)).await.unwrap();
+    assert!(bob.account.confirmed_at.is_some());
+    assert!(life.authenticate(&bob).await.is_some());
+}
+
+#[tokio::test]
+async fn a_link_to_sign_up_ends_with_open_sign_up() {
+    let server = Server::start(Way::Plain).await;
+    let mut platform = platform(&server.address).await;
+    let life = platform.start().await;
+    life.accounts.ask_sign_up_link("bob@example.com", &home()).await.unwrap();
+    let token = server.link("bob@example.com", "invite").await;
+    life.end().await;
+    platform.settings.sign_up = SignUp::Invite;
+    let life = platform.start().await;
+    let answer = life.sign_up("bob@example.com", Some(&token)).await;
+    assert!(matches!(answer, Err(AccountError::DeadLink)));
+    let asked = life.accounts.ask_sign_up_link("bob@example.com", &home()).await;
+    assert!(matches!(asked, Err(AccountError::Closed)));
+}
+
+#[tokio::test]
 async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
     let server = Server::start(Way::Plain).await;
     let life = platform(&server.address).await.start().await;
@@ -58,11 +100,12 @@ async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
 }
 
 #[tokio::test]
-async fn a_mail_server_that_is_away_keeps_nobody_from_signing_up() {
+async fn a_mail_server_that_is_away_keeps_nobody_with_an_invitation_from_signing_up() {
     // Nothing listens on this port.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let life = platform(&format!("smtp+plain://{gone}")).await.start().await;
-    let alice = life.sign_up("alice@example.com", None).await.unwrap();
+    let invitation = life.invitation(None).await;
+    let alice = life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
     assert!(life.authenticate(&alice).await.is_some());
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
 }
@@ -97,7 +140,9 @@ async fn over_tls(known: &Certificate) {
     };
     for way in [Way::StartTls(known.acceptor()), Way::Tls(known.acceptor())] {
         let server = Server::start(way).await;
-        life(&server).await.sign_up("alice@example.com", None).await.unwrap();
+        let life = life(&server).await;
+        let invitation = life.invitation(None).await;
+        life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
         server.link("alice@example.com", "confirm").await;
         // User name and password in AUTH PLAIN format.
         let letter = server.letters().remove(0);
@@ -108,7 +153,8 @@ async fn over_tls(known: &Certificate) {
     for way in [Way::StartTls(other.acceptor()), Way::Tls(other.acceptor()), Way::NoTls] {
         let server = Server::start(way).await;
         let life = life(&server).await;
-        life.sign_up("alice@example.com", None).await.unwrap();
+        let invitation = life.invitation(None).await;
+        life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
         until("the mail was tried", async || server.ended() > 0).await;
         assert_eq!(server.letters(), [""; 0]);
         assert!(!server.heard().contains("AUTH"), "a password in the clear: {}", server.heard());

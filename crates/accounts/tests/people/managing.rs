@@ -114,6 +114,7 @@ async fn a_copy_counts_like_any_instance() {
     .await;
     let copy = startclaw_engine::RestoreRequest {
         name: name("one"),
+        instance: None,
         snapshot: SnapshotChoice::Latest,
         as_name: Some(name("copy")),
     };

@@ -95,6 +95,21 @@ async fn an_invitation_for_one_address_is_for_no_other() {
 }
 
 #[tokio::test]
+async fn an_address_with_an_account_is_not_invited() {
+    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    life.person("alice@example.com").await;
+    let hour = std::time::Duration::from_secs(3600);
+    let refused = life.accounts.invite(&admin(), Some(email("Alice@example.com")), hour).await;
+    match refused {
+        Err(AccountError::Invalid { field: "email", message }) => {
+            assert!(message.contains("startclaw accounts link alice@example.com"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(life.accounts.invitations().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn an_invitation_can_be_taken_back() {
     let life = TestPlatform::new(SignUp::Invite).await.start().await;
     let invitation = life.invitation(None).await;

@@ -6,10 +6,10 @@ use startclaw_model::{Check, Event, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    ApproveTelegram, Backup, Backups, CheckList, CreateToken, DeprovisionQuery, Drill, Events,
-    EventsQuery, FreshToken, Instance, Instances, NameBody, NameQuery, NamedQuery, Operations,
-    OperationsQuery, Provision, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink,
-    Telegram, Token, TokenQuery, Tokens,
+    Alert, Alerts, AlertsQuery, ApproveTelegram, Backup, Backups, CheckList, CreateToken,
+    DeprovisionQuery, Drill, Events, EventsQuery, FreshToken, Instance, Instances, NameBody,
+    NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgedBackups, Restore,
+    SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Telegram, Token, TokenQuery, Tokens,
 };
 
 /// A new `Idempotency-Key`: a request that the network repeats is executed once.
@@ -118,6 +118,19 @@ impl Client {
         let query = EventsQuery { name: name.cloned(), limit };
         let found: Events = self.ask(self.request(Method::GET, "/events", &query)?).await?;
         Ok(found.events)
+    }
+
+    /// Alerts, newest first.
+    pub async fn alerts(&self, limit: Option<u32>) -> Result<Vec<Alert>, ClientError> {
+        let query = AlertsQuery { limit };
+        let found: Alerts = self.ask(self.request(Method::GET, "/alerts", &query)?).await?;
+        Ok(found.alerts)
+    }
+
+    /// Deletes the backups of the removed instances of this name.
+    pub async fn purge_backups(&self, name: &Name) -> Result<PurgedBackups, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        self.ask(self.request(Method::DELETE, "/backups", &query)?).await
     }
 
     /// The secrets of an instance, without values.

@@ -1,4 +1,4 @@
-//! `POST /backup` and `GET /backups`
+//! `POST /backup`, `GET /backups` and `DELETE /backups`
 
 use axum::Json;
 use startclaw_model::Operation;
@@ -8,7 +8,7 @@ use crate::{
     caller::{Caller, Read, Write},
     extract::{Body, Query},
     problem::Problem,
-    wire::{Backups, NameBody, NamedQuery},
+    wire::{Backups, NameBody, NamedQuery, PurgedBackups},
 };
 
 /// Back up an instance now
@@ -25,8 +25,8 @@ pub(crate) async fn backup(
     caller: Caller<Write>,
     Body(body): Body<NameBody>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&body.name)?;
-    Ok(accepted(caller.engine().backup(caller.actor(), &body.name).await?))
+    let of = caller.require_access(&body.name)?;
+    Ok(accepted(caller.engine().backup(caller.actor(), of).await?))
 }
 
 /// List the backups of an instance
@@ -42,7 +42,29 @@ pub(crate) async fn list(
     caller: Caller<Read>,
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Backups>, Problem> {
-    caller.require_access(&query.name)?;
-    let found = caller.engine().backups(&query.name).await?;
+    let of = caller.require_access(&query.name)?;
+    let found = caller.engine().backups(of).await?;
     Ok(Json(Backups { backups: found.into_iter().map(Into::into).collect() }))
+}
+
+/// Delete the backups of a removed instance
+///
+/// Of all removed instances of this name, which cannot be undone. It waits some seconds for it; if
+/// backups are still `pending` then, repeat the request, or leave it: it is retried daily. The
+/// backups of an instance that is there are deleted with it: `DELETE /deprovision` with `purge`.
+#[utoipa::path(
+    delete, path = "/backups", tag = "backups", operation_id = "purgeBackups",
+    params(NamedQuery),
+    responses((status = 200, description = "What was deleted.", body = PurgedBackups)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn purge(
+    caller: Caller<Write>,
+    Query(query): Query<NamedQuery>,
+) -> Result<Json<PurgedBackups>, Problem> {
+    caller.require_access(&query.name)?;
+    // A token for one instance ends with it, and others had the name before.
+    caller.require_global()?;
+    let engine = caller.engine();
+    Ok(Json(engine.purge_backups_of_removed(caller.actor(), &query.name).await?.into()))
 }

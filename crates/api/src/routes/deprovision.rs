@@ -27,8 +27,8 @@ pub(crate) async fn deprovision(
     key: Key,
     Query(query): Query<DeprovisionQuery>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&query.name)?;
+    let of = caller.require_access(&query.name)?;
     let promise = key.of("DELETE /deprovision", &query);
     let (actor, policy) = (caller.actor(), query.deletion_policy());
-    Ok(accepted(caller.engine().deprovision(actor, &query.name, policy, promise).await?))
+    Ok(accepted(caller.engine().deprovision(actor, of, policy, promise).await?))
 }

@@ -26,9 +26,12 @@ pub(crate) async fn drill(
     caller: Caller<Write>,
     Body(body): Body<Drill>,
 ) -> Result<Accepted, Problem> {
-    match &body.name {
-        Some(name) => caller.require_access(name)?,
-        None => caller.require_global()?,
-    }
-    Ok(accepted(caller.engine().drill(caller.actor(), body.name.as_ref()).await?))
+    let of = match &body.name {
+        Some(name) => Some(caller.require_access(name)?),
+        None => {
+            caller.require_global()?;
+            None
+        }
+    };
+    Ok(accepted(caller.engine().drill(caller.actor(), of).await?))
 }

@@ -25,7 +25,7 @@ pub(crate) async fn events(
 ) -> Result<Json<Events>, Problem> {
     let limit = limit(query.limit)?;
     let name = caller.filter(query.name)?;
-    let events = match caller.own() {
+    let events = match caller.own()? {
         Some(own) => caller.engine().own_events(own, limit).await?,
         None => caller.engine().events(name.as_ref(), limit).await?,
     };

@@ -30,16 +30,15 @@ pub(crate) async fn logs(
     Query(query): Query<LogsQuery>,
     permit: StreamPermit,
 ) -> Result<impl IntoResponse, Problem> {
-    caller.require_access(&query.name)?;
+    let of = caller.require_access(&query.name)?;
     let tail = match query.tail.unwrap_or(100) {
         n @ 0..=10_000 => n as usize,
         _ => return Err(Problem::field("tail", "tail must be between 0 and 10000")),
     };
-    let instance = caller.engine().status(&query.name).await?.id;
-    let guard = caller.open_stream(Subject::Instance(instance)).await?;
-    let lines =
-        caller.engine().logs(&query.name, LogRequest { tail, follow: query.follow }).await?;
-    let name = query.name;
+    let instance = caller.engine().status(of).await?;
+    let guard = caller.open_stream(Subject::Instance(instance.id.clone())).await?;
+    let lines = caller.engine().logs(&instance, LogRequest { tail, follow: query.follow }).await?;
+    let name = instance.name;
     let lines = permit.carry(guard, lines).map(move |line| match line {
         Ok(mut line) => {
             line.push('\n');

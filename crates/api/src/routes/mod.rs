@@ -1,6 +1,7 @@
 //! The routes, one file each: authenticate the caller, call the engine, format the response.
 
 pub(crate) mod accounts;
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod deprovision;
 pub(crate) mod doctor;

@@ -22,8 +22,8 @@ pub(crate) async fn open(
     caller: Caller<Write>,
     Body(body): Body<NameBody>,
 ) -> Result<(axum::http::StatusCode, Json<SignInLink>), Problem> {
-    caller.require_access(&body.name)?;
-    let ticket = caller.engine().create_login_token(caller.actor(), &body.name, None).await?;
+    let of = caller.require_access(&body.name)?;
+    let ticket = caller.engine().create_login_token(caller.actor(), of, None).await?;
     let link = SignInLink { url: SentSecret(ticket.link), expires_at: ticket.expires_at };
     Ok((axum::http::StatusCode::CREATED, Json(link)))
 }

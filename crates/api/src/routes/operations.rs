@@ -35,7 +35,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Operations>, Problem> {
     let limit = limit(query.limit)?;
     let name = caller.filter(query.name)?;
-    let operations = match caller.own() {
+    let operations = match caller.own()? {
         Some(own) => caller.engine().own_operations(own, limit).await?,
         None => caller.engine().operations(name.as_ref(), limit).await?,
     };
@@ -87,7 +87,7 @@ pub(crate) async fn watch(
 
 /// The operation, if the caller has access to its instance.
 async fn visible(caller: &Caller<Read>, id: &OperationId) -> Result<Operation, Problem> {
-    Ok(match caller.own() {
+    Ok(match caller.own()? {
         Some(own) => caller.engine().own_operation(own, id).await?,
         None => caller.engine().operation(id).await?,
     })

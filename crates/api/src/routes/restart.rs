@@ -25,7 +25,7 @@ pub(crate) async fn restart(
     key: Key,
     Body(body): Body<NameBody>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&body.name)?;
+    let of = caller.require_access(&body.name)?;
     let promise = key.of("POST /restart", &body);
-    Ok(accepted(caller.engine().restart(caller.actor(), &body.name, promise).await?))
+    Ok(accepted(caller.engine().restart(caller.actor(), of, promise).await?))
 }

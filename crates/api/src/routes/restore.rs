@@ -28,17 +28,17 @@ pub(crate) async fn restore(
     key: Key,
     Body(body): Body<Restore>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&body.name)?;
+    let of = caller.require_access(&body.name)?;
     if body.as_name.is_some() {
         // This creates a new instance, which a token of one instance may not.
         caller.require_global()?;
     }
     let promise = key.of("POST /restore", &body);
     let engine = caller.engine();
-    let Restore { name, snapshot, as_name, undo } = body;
+    let Restore { name, snapshot, as_name, undo } = &body;
     let operation = match (snapshot, undo) {
         (None, true) if as_name.is_none() => {
-            engine.undo_restore(caller.actor(), &name, promise).await?
+            engine.undo_restore(caller.actor(), of, promise).await?
         }
         (_, true) => {
             return Err(Problem::field("undo", "undo cannot be combined with snapshot or as"));
@@ -47,9 +47,14 @@ pub(crate) async fn restore(
             return Err(Problem::field("snapshot", "required: latest, a day, a time or an id"));
         }
         (Some(text), false) => {
-            let snapshot = SnapshotChoice::parse(&text)
+            let snapshot = SnapshotChoice::parse(text)
                 .map_err(|e| Problem::field("snapshot", e.to_string()))?;
-            let request = RestoreRequest { name, snapshot, as_name };
+            let request = RestoreRequest {
+                name: name.clone(),
+                instance: of.id.cloned(),
+                snapshot,
+                as_name: as_name.clone(),
+            };
             engine.restore(caller.actor(), request, promise).await?
         }
     };

@@ -24,8 +24,8 @@ pub(crate) async fn list(
     caller: Caller<Read>,
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Secrets>, Problem> {
-    caller.require_access(&query.name)?;
-    let found = caller.engine().secrets(&query.name).await?;
+    let of = caller.require_access(&query.name)?;
+    let found = caller.engine().secrets(of).await?;
     Ok(Json(Secrets { secrets: found.into_iter().map(Into::into).collect() }))
 }
 
@@ -44,11 +44,11 @@ pub(crate) async fn set(
     key: Key,
     Body(body): Body<SetSecret>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&body.name)?;
     let promise = key.of("PUT /secrets", &body);
     let SetSecret { name, secret, value } = body;
+    let of = caller.require_access(&name)?;
     let engine = caller.engine();
-    Ok(accepted(engine.set_secret(caller.actor(), &name, secret, value.0, promise).await?))
+    Ok(accepted(engine.set_secret(caller.actor(), of, secret, value.0, promise).await?))
 }
 
 /// Remove a secret of an instance
@@ -65,9 +65,8 @@ pub(crate) async fn remove(
     key: Key,
     Query(query): Query<SecretQuery>,
 ) -> Result<Accepted, Problem> {
-    caller.require_access(&query.name)?;
+    let of = caller.require_access(&query.name)?;
     let promise = key.of("DELETE /secrets", &query);
     let engine = caller.engine();
-    let (name, secret) = (&query.name, &query.secret);
-    Ok(accepted(engine.remove_secret(caller.actor(), name, secret, promise).await?))
+    Ok(accepted(engine.remove_secret(caller.actor(), of, &query.secret, promise).await?))
 }

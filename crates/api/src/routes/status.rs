@@ -24,9 +24,13 @@ pub(crate) async fn status(
     Query(query): Query<NameQuery>,
 ) -> Result<Json<Instances>, Problem> {
     let asked = query.name.is_some();
-    let found = match caller.filter(query.name)? {
+    let of = match &query.name {
+        Some(name) => Some(caller.require_access(name)?),
+        None => caller.own()?,
+    };
+    let found = match of {
         None => caller.engine().status_all().await?,
-        Some(name) => match caller.engine().status(&name).await {
+        Some(of) => match caller.engine().status(of).await {
             // The instance of the token is gone: an empty list, not an error.
             Err(EngineError::NoInstance(_)) if !asked => Vec::new(),
             one => vec![one?],

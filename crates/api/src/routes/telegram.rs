@@ -23,8 +23,8 @@ pub(crate) async fn show(
     caller: Caller<Read>,
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Telegram>, Problem> {
-    caller.require_access(&query.name)?;
-    Ok(Json(caller.engine().telegram(&query.name).await?.into()))
+    let of = caller.require_access(&query.name)?;
+    Ok(Json(caller.engine().telegram(of).await?.into()))
 }
 
 /// Approve a Telegram user
@@ -40,9 +40,9 @@ pub(crate) async fn approve(
     caller: Caller<Write>,
     Body(body): Body<ApproveTelegram>,
 ) -> Result<Json<Telegram>, Problem> {
-    caller.require_access(&body.name)?;
-    caller.engine().approve_telegram(caller.actor(), &body.name, body.user).await?;
-    Ok(Json(caller.engine().telegram(&body.name).await?.into()))
+    let of = caller.require_access(&body.name)?;
+    caller.engine().approve_telegram(caller.actor(), of, body.user).await?;
+    Ok(Json(caller.engine().telegram(of).await?.into()))
 }
 
 /// Close a bot that is open to every Telegram user
@@ -58,7 +58,7 @@ pub(crate) async fn close(
     caller: Caller<Write>,
     Body(body): Body<NameBody>,
 ) -> Result<Json<Telegram>, Problem> {
-    caller.require_access(&body.name)?;
-    caller.engine().close_telegram(caller.actor(), &body.name).await?;
-    Ok(Json(caller.engine().telegram(&body.name).await?.into()))
+    let of = caller.require_access(&body.name)?;
+    caller.engine().close_telegram(caller.actor(), of).await?;
+    Ok(Json(caller.engine().telegram(of).await?.into()))
 }

@@ -49,6 +49,21 @@ pub struct Backups {
     pub backups: Vec<Backup>,
 }
 
+/// The result of a deletion of backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgedBackups {
+    /// How many this request deleted.
+    pub deleted: u32,
+    /// How many are still to be deleted; they cannot be restored any more.
+    pub pending: u32,
+}
+
+impl From<startclaw_engine::PurgedBackups> for PurgedBackups {
+    fn from(done: startclaw_engine::PurgedBackups) -> Self {
+        Self { deleted: done.deleted, pending: done.pending }
+    }
+}
+
 /// What to restore, and where.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,8 @@
 //! Lists, and their query parameters.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{Check, Event, Name, Operation};
+use startclaw_engine::AlertRecord;
+use startclaw_model::{Check, Event, Name, Operation, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 
 /// Selects an instance, optionally.
@@ -90,6 +91,46 @@ pub struct OperationEvent {
 pub struct Events {
     /// The newest first.
     pub events: Vec<Event>,
+}
+
+/// Selects alerts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AlertsQuery {
+    /// At most this many, 1 to 1000; 50 when left out.
+    #[param(minimum = 1, maximum = 1000, nullable = false)]
+    pub limit: Option<u32>,
+}
+
+/// A condition that needs attention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alert {
+    /// What it is about.
+    #[schema(example = "backup/alice")]
+    pub key: String,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it was resolved; null while it is firing.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub resolved_at: Option<Timestamp>,
+}
+
+impl From<AlertRecord> for Alert {
+    fn from(alert: AlertRecord) -> Self {
+        let AlertRecord { key, detail, since, resolved_at } = alert;
+        Self { key, detail, since, resolved_at }
+    }
+}
+
+/// Alerts.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Alerts {
+    /// The newest first.
+    pub alerts: Vec<Alert>,
 }
 
 /// The results of all checks.

@@ -15,11 +15,11 @@ pub use account::{
     Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Invitation,
     InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Transfer, Usage,
 };
-pub use backup::{Backup, Backups, DeprovisionQuery, Drill, Restore};
+pub use backup::{Backup, Backups, DeprovisionQuery, Drill, PurgedBackups, Restore};
 pub use instance::{Instance, Instances};
 pub use list::{
-    CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery, OperationEvent, Operations,
-    OperationsQuery,
+    Alert, Alerts, AlertsQuery, CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery,
+    OperationEvent, Operations, OperationsQuery,
 };
 pub use provision::{NameBody, Provision, WantedLimits};
 pub use secret::{SecretInfo, SecretQuery, Secrets, SentSecret, SetSecret};

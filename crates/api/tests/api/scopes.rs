@@ -37,6 +37,7 @@ fn routes(operation: &str) -> Vec<Route> {
                 ("POST", "/restore") => ("", r#"{"name":"bob","undo":true}"#, true),
                 ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
                 ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),
+                ("DELETE", "/backups") => ("?name=bob", "", true),
                 ("DELETE", "/deprovision") => ("?name=bob", "", true),
                 (
                     "GET",
@@ -65,7 +66,8 @@ fn routes(operation: &str) -> Vec<Route> {
                 ("DELETE", "/tokens") => ("?id=abc", "", false),
                 (
                     "GET",
-                    "/tokens" | "/doctor" | "/metrics" | "/healthz" | "/docs" | "/openapi.json",
+                    "/alerts" | "/tokens" | "/doctor" | "/metrics" | "/healthz" | "/docs"
+                    | "/openapi.json",
                 ) => ("", "", false),
                 other => panic!("a route without a test: {other:?}"),
             };

@@ -11,6 +11,17 @@ use crate::test_platform::{TestPlatform, delete, get, post, send, with_body};
 const CANARY: &str = "sk-canary-9d1f";
 
 #[tokio::test]
+async fn alerts_are_listed_and_limited() {
+    let platform = TestPlatform::new().await;
+    let socket = platform.socket();
+    let none = get(&socket, "/alerts").await;
+    assert_eq!(none.json()["alerts"].as_array().unwrap().len(), 0, "{}", none.text);
+    get(&socket, "/alerts?limit=0").await.problem(422);
+    get(&socket, "/alerts?limit=1001").await.problem(422);
+    get(&socket, "/alerts?name=alice").await.problem(422);
+}
+
+#[tokio::test]
 async fn an_instance_lives_and_goes_and_its_secrets_never_show() {
     let platform = TestPlatform::new().await;
     let socket = platform.socket();

@@ -149,7 +149,7 @@ async fn a_flush_is_told_and_a_restart_of_docker_repairs_it_while_instances_run_
     let Some(docker) = OwnDocker::of(test, Init::Nobody) else { return };
     let w = World::new().await;
     let repairing = w.host(|settings| settings.restart_command = docker.restart_command());
-    assert_eq!(w.p.host.faults().await, []);
+    assert_eq!(w.p.host.faults().await.found, []);
     assert_eq!(w.rules().await.status, CheckStatus::Ok);
     let (mut idle, mut early, mut late) = (w.pair(), w.pair(), w.pair());
     for pair in [&mut idle, &mut early, &mut late] {
@@ -159,7 +159,7 @@ async fn a_flush_is_told_and_a_restart_of_docker_repairs_it_while_instances_run_
     run("nft", &["flush", "ruleset"]);
     println!("used at once, into and out of the instance: {:?}", echoes(&mut early));
     let begun = Instant::now();
-    let faults = w.p.host.faults().await;
+    let faults = w.p.host.faults().await.found;
     println!("detected in {:?}", begun.elapsed());
     let fault = network(&faults);
     println!("{}. Remedy: {}", fault.detail, fault.remedy);
@@ -186,15 +186,15 @@ async fn a_flush_is_told_and_a_restart_of_docker_repairs_it_while_instances_run_
     // Where a restart would end instances, or nobody is known to do it, there is none.
     docker.set_live_restore(false);
     let pid = docker.pid();
-    let faults = repairing.faults().await;
+    let faults = repairing.faults().await.found;
     assert!(network(&faults).detail.contains("without live-restore"), "{faults:?}");
     docker.set_live_restore(true);
-    let faults = w.host(default_restart).faults().await;
+    let faults = w.host(default_restart).faults().await.found;
     assert!(network(&faults).detail.contains("no systemd runs here"), "{faults:?}");
     assert_eq!(docker.pid(), pid);
 
     let begun = Instant::now();
-    assert_eq!(repairing.faults().await, []);
+    assert_eq!(repairing.faults().await.found, []);
     println!("repaired in {:?}", begun.elapsed());
     assert_ne!(docker.pid(), pid);
     w.assert_repaired().await;
@@ -206,17 +206,17 @@ async fn a_flush_is_told_and_a_restart_of_docker_repairs_it_while_instances_run_
     // Who flushes them again and again does not keep Docker restarting.
     let pid = docker.pid();
     run("nft", &["flush", "ruleset"]);
-    let faults = repairing.faults().await;
+    let faults = repairing.faults().await.found;
     assert!(network(&faults).detail.contains("within 10 minutes"), "{faults:?}");
     assert_eq!(docker.pid(), pid);
     docker.restart();
-    assert_eq!(repairing.faults().await, [], "the operator's restart repairs it");
+    assert_eq!(repairing.faults().await.found, [], "the operator's restart repairs it");
 
     // Forwarding is one setting, and is set at once.
     std::fs::write(FORWARDING, "0").unwrap();
     let check = w.rules().await;
     assert!(check.detail.contains("IPv4 forwarding"), "{check:?}");
-    assert_eq!(w.p.host.faults().await, []);
+    assert_eq!(w.p.host.faults().await.found, []);
     assert_eq!(std::fs::read_to_string(FORWARDING).unwrap().trim(), "1");
     w.p.host.ensure_firewall().await.unwrap();
     w.assert_repaired().await;
@@ -229,7 +229,7 @@ async fn where_systemd_runs_docker_a_flush_is_repaired_without_a_setting() {
     let Some(docker) = OwnDocker::of(test, Init::Systemd) else { return };
     let w = World::new().await;
     let host = w.host(default_restart);
-    assert_eq!(host.faults().await, []);
+    assert_eq!(host.faults().await.found, []);
     let mut idle = w.pair();
     for flush in [&["nft", "flush", "ruleset"][..], &["iptables", "-F"]] {
         // As Docker sets it where it was the one to turn forwarding on.
@@ -238,7 +238,7 @@ async fn where_systemd_runs_docker_a_flush_is_repaired_without_a_setting() {
         run(flush[0], &flush[1..]);
         let begun = Instant::now();
         // Each time with a new host, to which ten minutes have passed.
-        assert_eq!(w.host(default_restart).faults().await, [], "{flush:?}");
+        assert_eq!(w.host(default_restart).faults().await.found, [], "{flush:?}");
         println!("{flush:?} was repaired in {:?}", begun.elapsed());
         assert_ne!(docker.pid(), pid);
         w.p.host.ensure_firewall().await.unwrap();
@@ -253,7 +253,7 @@ async fn where_systemd_runs_docker_a_flush_is_repaired_without_a_setting() {
     run("systemctl", &["daemon-reload"]);
     let pid = docker.pid();
     run("nft", &["flush", "ruleset"]);
-    let faults = w.host(default_restart).faults().await;
+    let faults = w.host(default_restart).faults().await.found;
     assert!(network(&faults).detail.contains("KillMode"), "{faults:?}");
     assert_eq!(docker.pid(), pid);
     w.assert_untouched().await;

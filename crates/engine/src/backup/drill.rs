@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 
 use rand::seq::IndexedRandom;
 use startclaw_model::{
-    Actor, Check, Instance, InstanceId, InstanceState, Name, Operation, OperationKind, Presence,
-    Timestamp,
+    Actor, Check, Instance, InstanceId, InstanceRef, InstanceState, Operation, OperationKind,
+    Presence, Timestamp,
 };
 use startclaw_store::Drill;
 
@@ -28,13 +28,13 @@ impl Engine {
     pub async fn drill(
         &self,
         actor: &Actor,
-        name: Option<&Name>,
+        of: Option<InstanceRef<'_>>,
     ) -> Result<Operation, EngineError> {
         let stored = self.store().first_stored().await?;
-        let instance = match name {
-            Some(name) => {
-                let found = self.store().instance(name).await;
-                found.map_err(|e| EngineError::of(name, e))?
+        let instance = match of {
+            Some(of) => {
+                let found = self.store().instance(of).await;
+                found.map_err(|e| EngineError::of(of.name, e))?
             }
             None => self.choose(&stored).await?.ok_or_else(|| {
                 EngineError::Conflict(
@@ -81,7 +81,7 @@ impl Engine {
         if first.is_some_and(|first| is_due(now, settings, first, drills.first()))
             && let Some(instance) = self.choose(&stored).await?
         {
-            self.drill(&Actor::system(), Some(&instance.name)).await?;
+            self.drill(&Actor::system(), Some((&instance).into())).await?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ mod tests {
     fn drilled(when: &str, error: Option<&str>) -> Drill {
         Drill {
             instance: InstanceId("a".into()),
-            name: Name::parse("alice").unwrap(),
+            name: startclaw_model::Name::parse("alice").unwrap(),
             snapshot: None,
             at: at(when),
             error: error.map(str::to_owned),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use startclaw_backup::{BackupError, ReadData, Report, Repository, Work};
 use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName, Timestamp};
-use startclaw_store::Copy;
+use startclaw_store::{Archive, Copy};
 
 use super::finish;
 use crate::{Engine, EngineError};
@@ -83,29 +83,49 @@ impl Engine {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
             let newest = self.store().snapshots(&archive.id).await?.into_iter().next();
             let over = newest.is_none_or(|s| Timestamp::now().since(s.taken_at) > kept);
-            if !over {
+            if over || archive.purge {
+                self.erase_archive(&archive).await?;
+            } else {
                 self.apply_retention(&archive.id, &archive.name).await?;
-                continue;
-            }
-            let id = archive.id.as_str();
-            let mut erased = self.run(self.offsite_repository(id), Work::Erase).await;
-            if erased.is_ok() && self.inner.layout.has_bucket() {
-                erased = self.run(self.local_repository(id), Work::Erase).await;
-            }
-            match erased {
-                Ok(_) => {
-                    self.store().set_copies(&archive.id, Copy::Remote, &[]).await?;
-                    self.store().set_copies(&archive.id, Copy::Local, &[]).await?;
-                }
-                Err(e) => {
-                    tracing::warn!(name = %archive.name, error = %e.message, "cannot delete expired backups");
-                    let alert = format!("retention/{}", archive.name);
-                    self.store().fire(&alert, &e.message).await?;
-                    self.inner.alerts.wake();
-                }
             }
         }
         Ok(self.store().drop_empty_archives().await?)
+    }
+
+    /// Deletes the backups whose deletion was requested; what cannot be deleted now is retried daily.
+    pub(super) async fn purge_archives(&self) -> Result<(), EngineError> {
+        for archive in self.store().archives().await?.into_iter().filter(|a| a.purge) {
+            let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
+            // It may have been deleted before it was claimed.
+            let all = self.store().archives().await?;
+            if all.iter().any(|a| a.id == archive.id && a.purge) {
+                self.erase_archive(&archive).await?;
+            }
+        }
+        Ok(self.store().drop_empty_archives().await?)
+    }
+
+    /// Deletes all backups of a removed instance. A failure is an alert.
+    async fn erase_archive(&self, archive: &Archive) -> Result<(), EngineError> {
+        let id = archive.id.as_str();
+        let mut erased = self.run(self.offsite_repository(id), Work::Erase).await;
+        if erased.is_ok() && self.inner.layout.has_bucket() {
+            erased = self.run(self.local_repository(id), Work::Erase).await;
+        }
+        let alert = format!("retention/{}", archive.name);
+        match erased {
+            Ok(_) => {
+                self.store().set_copies(&archive.id, Copy::Remote, &[]).await?;
+                self.store().set_copies(&archive.id, Copy::Local, &[]).await?;
+                self.store().resolve(&alert).await?;
+            }
+            Err(e) => {
+                tracing::warn!(name = %archive.name, error = %e.message, "cannot delete the backups of a removed instance");
+                self.store().fire(&alert, &e.message).await?;
+            }
+        }
+        self.inner.alerts.wake();
+        Ok(())
     }
 
     /// Deletes expired snapshots of removed instances daily, until the engine stops.

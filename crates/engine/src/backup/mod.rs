@@ -30,7 +30,7 @@ pub(crate) use layout::RepositoryLayout;
 pub use recover::{Recovered, Recovery};
 pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
 pub use simulated::SimulatedRepositories;
-pub use verbs::RestoreRequest;
+pub use verbs::{PurgedBackups, RestoreRequest};
 
 /// Runs jobs on repositories: worker processes, or a simulation.
 #[async_trait]

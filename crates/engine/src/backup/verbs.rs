@@ -1,8 +1,10 @@
 //! The verbs of backups and restores.
 
+use std::time::Duration;
+
 use startclaw_model::{
-    Actor, DeletionPolicy, InstanceId, Name, Operation, OperationKind, Owner, Presence, SecretName,
-    Snapshot, SnapshotChoice, Timestamp,
+    Actor, DeletionPolicy, EventKind, InstanceId, InstanceRef, Name, Operation, OperationKind,
+    Owner, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
 
@@ -13,10 +15,24 @@ use crate::{Engine, EngineError};
 pub struct RestoreRequest {
     /// The instance of the snapshot: an existing one, or a deprovisioned one.
     pub name: Name,
+    /// If set, only the instance with this id, and none that has the name after it.
+    pub instance: Option<InstanceId>,
     pub snapshot: SnapshotChoice,
     /// Restore to a new instance of this name, instead of in place.
     pub as_name: Option<Name>,
 }
+
+/// The result of a deletion of backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgedBackups {
+    /// How many were deleted by this request.
+    pub deleted: u32,
+    /// How many are still to be deleted.
+    pub pending: u32,
+}
+
+/// How long a request waits for the deletion of backups: less than the limit of a response.
+const PURGE_WAIT: Duration = Duration::from_secs(8);
 
 /// The instance of the snapshots.
 enum Source {
@@ -35,21 +51,29 @@ impl Source {
 
 impl Engine {
     /// Requests a backup. If one is in progress, returns that one.
-    pub async fn backup(&self, actor: &Actor, name: &Name) -> Result<Operation, EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    pub async fn backup(
+        &self,
+        actor: &Actor,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Operation, EngineError> {
+        let of = of.into();
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         if instance.desired.volumes.awaits_restore() {
             return Err(EngineError::Conflict(
                 "the instance is being restored and has nothing to back up yet".into(),
             ));
         }
         let operation =
-            Operation::new(OperationKind::Backup, instance.id.clone(), name.clone(), actor.clone());
+            Operation::new(OperationKind::Backup, instance.id, instance.name, actor.clone());
         self.submit_job(operation).await
     }
 
     /// The snapshots of the instance of this name, or of the last removed one; newest first.
-    pub async fn backups(&self, name: &Name) -> Result<Vec<Snapshot>, EngineError> {
-        let source = self.source(name).await?;
+    pub async fn backups(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Vec<Snapshot>, EngineError> {
+        let source = self.source(of.into()).await?;
         Ok(self.store().snapshots(source.id()).await?)
     }
 
@@ -60,6 +84,52 @@ impl Engine {
         Ok(archives.into_iter().map(|a| (a.name, a.owner, a.removed_at)).collect())
     }
 
+    /// Deletes all backups of the removed instances of this name, which then cannot be restored.
+    /// Waits a while for it; what is left is deleted later. A repeated request waits again.
+    pub async fn purge_backups_of_removed(
+        &self,
+        actor: &Actor,
+        name: &Name,
+    ) -> Result<PurgedBackups, EngineError> {
+        let (engine, actor, of) = (self.clone(), actor.clone(), name.clone());
+        let work = self.detached(async move {
+            let before = engine.archived_snapshots(&of).await?;
+            let archives = engine.store().archives().await?;
+            if !archives.iter().any(|archive| archive.name == of) {
+                return Err(match engine.store().instance(&of).await {
+                    Ok(_) => EngineError::Conflict(format!(
+                        "{of} is not removed; to remove it with its backups: \
+                         startclaw deprovision {of} --purge"
+                    )),
+                    Err(e) => EngineError::of(&of, e),
+                });
+            }
+            for id in engine.store().request_purge(&of).await? {
+                let what = "requested the deletion of its backups";
+                engine.record(EventKind::Changed, Some((&id, &of)), &actor, what).await;
+            }
+            engine.purge_archives().await?;
+            let pending = engine.archived_snapshots(&of).await?;
+            Ok(PurgedBackups { deleted: before.saturating_sub(pending), pending })
+        });
+        match tokio::time::timeout(PURGE_WAIT, work).await {
+            Ok(done) => done,
+            // It continues.
+            Err(_) => {
+                Ok(PurgedBackups { deleted: 0, pending: self.archived_snapshots(name).await? })
+            }
+        }
+    }
+
+    /// The number of snapshots of all removed instances of this name.
+    async fn archived_snapshots(&self, name: &Name) -> Result<u32, EngineError> {
+        let mut count = 0;
+        for archive in self.store().archives().await?.iter().filter(|a| a.name == *name) {
+            count += self.store().snapshots(&archive.id).await?.len();
+        }
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     /// Requests a restore of a snapshot: in place, to a new instance, or of a deprovisioned
     /// instance.
     pub async fn restore(
@@ -68,11 +138,11 @@ impl Engine {
         request: RestoreRequest,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
-        let RestoreRequest { name, snapshot, as_name } = request;
+        let RestoreRequest { name, instance, snapshot, as_name } = request;
         if let Some(before) = self.repeated(actor, &name, idempotency.clone()).await? {
             return Ok(before);
         }
-        let source = self.source(&name).await?;
+        let source = self.source(InstanceRef { name: &name, id: instance.as_ref() }).await?;
         let snapshots = self.store().snapshots(source.id()).await?;
         let chosen = snapshot.choose(&snapshots).ok_or_else(|| no_snapshot(&name, &snapshots))?;
         let idempotency = self.keyed(idempotency);
@@ -90,11 +160,12 @@ impl Engine {
     pub async fn undo_restore(
         &self,
         actor: &Actor,
-        name: &Name,
+        of: impl Into<InstanceRef<'_>>,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
+        let of = of.into();
         let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         self.check_replaced(&instance.id).await?;
         // A lost volume is not kept for another undo.
         let lost = self.lost_data(&instance).await.is_some();
@@ -113,25 +184,17 @@ impl Engine {
                 ))
             }
         };
-        self.change(
-            actor,
-            name,
-            OperationKind::Restore,
-            change,
-            Vec::new(),
-            Vec::new(),
-            idempotency,
-        )
-        .await
+        let (of, kind) = (InstanceRef::from(&instance), OperationKind::Restore);
+        self.change(actor, of, kind, change, Vec::new(), Vec::new(), idempotency).await
     }
 
-    /// Changes the deletion policy of an instance that is being removed.
+    /// Changes the deletion policy of an instance that is being removed; returns its id.
     pub(crate) async fn set_deletion_policy(
         &self,
-        name: &Name,
+        of: InstanceRef<'_>,
         policy: DeletionPolicy,
-    ) -> Result<(), EngineError> {
-        let instance = self.store().instance(name).await.map_err(|e| EngineError::of(name, e))?;
+    ) -> Result<InstanceId, EngineError> {
+        let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         self.store()
             .amend(&instance.id, |desired| {
                 let open =
@@ -146,19 +209,21 @@ impl Engine {
             })
             .await?;
         self.inner.queue.push(&instance.id);
-        Ok(())
+        Ok(instance.id)
     }
 
-    async fn source(&self, name: &Name) -> Result<Source, EngineError> {
-        match self.store().instance(name).await {
+    async fn source(&self, of: InstanceRef<'_>) -> Result<Source, EngineError> {
+        let unknown = || EngineError::NoInstance(of.name.clone());
+        match self.store().instance(of).await {
             Ok(instance) => {
                 let found = self.store().instance_and_key(&instance.id).await?;
-                let (instance, key) = found.ok_or_else(|| EngineError::NoInstance(name.clone()))?;
+                let (instance, key) = found.ok_or_else(unknown)?;
                 Ok(Source::Living(instance, key))
             }
             Err(StoreError::NoInstance) => {
-                let archive = self.store().archive(name).await?;
-                archive.map(Source::Gone).ok_or_else(|| EngineError::NoInstance(name.clone()))
+                let archive = self.store().archive(of.name).await?;
+                let archive = archive.filter(|archive| of.means(&archive.id));
+                archive.map(Source::Gone).ok_or_else(unknown)
             }
             Err(e) => Err(e.into()),
         }

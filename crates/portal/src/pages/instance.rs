@@ -136,23 +136,23 @@ pub(crate) async fn charts(own: OwnedInstance) -> Response {
 /// session.
 pub(crate) async fn open(own: OwnedInstance) -> Answer {
     let session = Some(own.user.signed_in().session.hash.clone());
-    let ticket = own.engine().create_login_token(&own.user.actor(), own.name(), session).await;
+    let ticket = own.engine().create_login_token(&own.user.actor(), &own.instance, session).await;
     let ticket = ticket.map_err(|e| own.refuse(e))?;
     Ok(go(ticket.link.expose()))
 }
 
 pub(crate) async fn restart(own: OwnedInstance) -> Answer {
-    let asked = own.engine().restart(&own.user.actor(), own.name(), None).await;
+    let asked = own.engine().restart(&own.user.actor(), &own.instance, None).await;
     follow(&own, asked)
 }
 
 pub(crate) async fn backup(own: OwnedInstance) -> Answer {
-    let asked = own.engine().backup(&own.user.actor(), own.name()).await;
+    let asked = own.engine().backup(&own.user.actor(), &own.instance).await;
     follow(&own, asked)
 }
 
 pub(crate) async fn undo(own: OwnedInstance) -> Answer {
-    let asked = own.engine().undo_restore(&own.user.actor(), own.name(), None).await;
+    let asked = own.engine().undo_restore(&own.user.actor(), &own.instance, None).await;
     follow(&own, asked)
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn secrets(
         (Ok(_), None) => "paste the new key".to_owned(),
         (Ok(name), Some(value)) => {
             let actor = own.user.actor();
-            match own.engine().set_secret(&actor, own.name(), name, value, None).await {
+            match own.engine().set_secret(&actor, &own.instance, name, value, None).await {
                 Err(EngineError::Invalid { message, .. }) => message,
                 asked => return follow(&own, asked),
             }
@@ -189,9 +189,9 @@ async fn whole(
     notice: Option<Notice>,
     mistake: Option<(String, String)>,
 ) -> Result<InstancePage, Rejection> {
-    let (engine, name) = (own.engine(), own.name());
-    let events = engine.own_events(name, EVENTS).await.map_err(|e| own.refuse(e))?;
-    let snapshots = engine.backups(name).await.map_err(|e| own.refuse(e))?;
+    let engine = own.engine();
+    let events = engine.own_events(&own.instance, EVENTS).await.map_err(|e| own.refuse(e))?;
+    let snapshots = engine.backups(&own.instance).await.map_err(|e| own.refuse(e))?;
     let open = newest_open(own).await?;
     Ok(InstancePage {
         site: portal.site(Some(&own.user)),
@@ -279,7 +279,7 @@ fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
 
 /// The newest unfinished operation.
 async fn newest_open(own: &OwnedInstance) -> Result<Option<Operation>, Rejection> {
-    let all = own.engine().own_operations(own.name(), 5).await.map_err(|e| own.refuse(e))?;
+    let all = own.engine().own_operations(&own.instance, 5).await.map_err(|e| own.refuse(e))?;
     Ok(all.into_iter().find(|o| !o.state.is_over()))
 }
 
@@ -288,14 +288,14 @@ fn charts_of(own: &OwnedInstance) -> Vec<Chart> {
     let memory = u32::try_from(limits.memory_hard_mib).ok();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "256 CPUs at most")]
     let cpu = (limits.cpus * 1000.0) as u32;
-    chart::memory_and_cpu(&own.engine().usage(own.name()), memory, Some(cpu))
+    chart::memory_and_cpu(&own.engine().usage(&own.instance), memory, Some(cpu))
 }
 
 async fn secret_rows(
     own: &OwnedInstance,
     mistake: Option<(String, String)>,
 ) -> Result<Vec<SecretRow>, Rejection> {
-    let there = own.engine().secrets(own.name()).await.map_err(|e| own.refuse(e))?;
+    let there = own.engine().secrets(&own.instance).await.map_err(|e| own.refuse(e))?;
     let made_by_us = SecretName::telegram_webhook_secret();
     let mut names: Vec<SecretName> = Vec::new();
     if own.instance.profile.provider.is_some() {

@@ -37,7 +37,7 @@ struct Lines {
 
 pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: LINES, follow: false };
-    let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
+    let lines = own.engine().logs(&own.instance, request).await.map_err(|e| own.refuse(e))?;
     // If reading the log fails midway, the lines before the failure are shown.
     let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
     Ok(page(&Logs {
@@ -53,7 +53,7 @@ pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> An
 pub(crate) async fn stream(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: 0, follow: true };
     let guard = own.open_stream().await?;
-    let lines = own.engine().logs(own.name(), request).await.map_err(|e| own.refuse(e))?;
+    let lines = own.engine().logs(&own.instance, request).await.map_err(|e| own.refuse(e))?;
     let pieces = lines.ready_chunks(AT_ONCE).map(|chunk| {
         let lines: Vec<String> = chunk.into_iter().filter_map(Result::ok).collect();
         piece("lines", &Lines { lines }.render().unwrap_or_default())

@@ -72,7 +72,7 @@ struct StepProgressView {
 }
 
 pub(crate) async fn show(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
-    let state = own.engine().status(&own.operation.name).await.ok().map(|i| i.state);
+    let state = own.engine().status(&own.operation).await.ok().map(|i| i.state);
     Ok(page(&OperationPage {
         site: portal.site(Some(&own.user)),
         here: "instances",
@@ -93,7 +93,7 @@ pub(crate) async fn events(State(portal): State<Portal>, own: VisibleOperation) 
         async move {
             let newest = news.pop();
             let Some(operation) = newest else { return Vec::new() };
-            let state = engine.status(&operation.name).await.ok().map(|i| i.state);
+            let state = engine.status(&operation).await.ok().map(|i| i.state);
             let over = operation.state.is_over();
             let part = Steps { operation: view(&operation, state) };
             let mut pieces = vec![piece("progress", &part.render().unwrap_or_default())];

@@ -56,7 +56,7 @@ pub(crate) async fn remove(
         return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &render_form(&portal, &own, form)));
     }
     let policy = if forget { DeletionPolicy::Purge } else { DeletionPolicy::FinalBackup };
-    let asked = own.engine().deprovision(&own.user.actor(), own.name(), policy, None).await;
+    let asked = own.engine().deprovision(&own.user.actor(), &own.instance, policy, None).await;
     follow(&own, asked)
 }
 

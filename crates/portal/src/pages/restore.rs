@@ -47,6 +47,7 @@ pub(crate) async fn restore(own: OwnedInstance, Path((_, id)): Path<(String, Str
     let snapshot = find(&own, &id).await?;
     let request = RestoreRequest {
         name: own.name().clone(),
+        instance: Some(own.instance.id.clone()),
         snapshot: SnapshotChoice::Id(snapshot.id.to_string()),
         as_name: None,
     };
@@ -55,7 +56,7 @@ pub(crate) async fn restore(own: OwnedInstance, Path((_, id)): Path<(String, Str
 }
 
 async fn find(own: &OwnedInstance, id: &str) -> Result<Snapshot, Rejection> {
-    let all = own.engine().backups(own.name()).await.map_err(|e| own.refuse(e))?;
+    let all = own.engine().backups(&own.instance).await.map_err(|e| own.refuse(e))?;
     let found = all.into_iter().find(|s| s.id.as_str() == id);
     found.ok_or_else(|| own.refuse(RejectionKind::Nothing))
 }

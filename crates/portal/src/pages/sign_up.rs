@@ -27,6 +27,8 @@ struct SignUpPage {
     here: &'static str,
     notice: Option<Notice>,
     allowed: bool,
+    by_mail: bool,
+    sent: bool,
     form: SignUpForm,
 }
 
@@ -35,13 +37,15 @@ struct SignUpForm {
     email: Field,
     password: SecretField,
     invite: Option<String>,
+    invited: bool,
     email_fixed: bool,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct FormData {
     email: String,
-    password: Secret,
+    #[serde(default)]
+    password: Option<Secret>,
     invite: Option<String>,
 }
 
@@ -67,6 +71,7 @@ pub(crate) async fn invited(
         return Ok(page(&render_form(&portal, false, SignUpForm::default(), None)));
     };
     let form = SignUpForm {
+        invited: !startclaw_accounts::was_asked_for(&invitation),
         email_fixed: invitation.email.is_some(),
         email: Field::of(invitation.email.map(|e| e.to_string()).unwrap_or_default()),
         invite: Some(token),
@@ -82,9 +87,19 @@ pub(crate) async fn make(
 ) -> Answer {
     let accounts = visitor.accounts();
     let invite = sent.invite.as_deref().filter(|token| !token.is_empty());
-    let made = accounts.sign_up(&sent.email, &sent.password, invite, &visitor.origin).await;
+    let made = if invite.is_none() && accounts.signs_up_by_mail() {
+        accounts.ask_sign_up_link(&sent.email, &visitor.origin).await.map(|()| None)
+    } else {
+        let password = sent.password.unwrap_or_else(|| Secret::new(""));
+        accounts.sign_up(&sent.email, &password, invite, &visitor.origin).await.map(Some)
+    };
     let why = match made {
-        Ok(fresh) => return Ok(signed_in(&fresh, "/new")),
+        Ok(Some(fresh)) => return Ok(signed_in(&fresh, "/new")),
+        Ok(None) => {
+            // The same page for every address.
+            let form = SignUpForm { email: Field::of(sent.email), ..SignUpForm::default() };
+            return Ok(page(&SignUpPage { sent: true, ..render_form(&portal, true, form, None) }));
+        }
         Err(why) => why,
     };
     let mut form = SignUpForm {
@@ -116,5 +131,14 @@ fn render_form(
     form: SignUpForm,
     notice: Option<Notice>,
 ) -> SignUpPage {
-    SignUpPage { site: portal.site(None), here: "sign-up", notice, allowed, form }
+    let by_mail = form.invite.is_none() && portal.accounts.signs_up_by_mail();
+    SignUpPage {
+        site: portal.site(None),
+        here: "sign-up",
+        notice,
+        allowed,
+        by_mail,
+        sent: false,
+        form,
+    }
 }

@@ -69,12 +69,12 @@ pub(crate) async fn approve(
 ) -> Answer {
     // The engine rejects what is not a number with the same message as an invalid id.
     let user = sent.user.trim().parse().unwrap_or(0);
-    let done = own.engine().approve_telegram(&own.user.actor(), own.name(), user).await;
+    let done = own.engine().approve_telegram(&own.user.actor(), &own.instance, user).await;
     answer(&portal, &own, done, "approved").await
 }
 
 pub(crate) async fn close(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
-    let done = own.engine().close_telegram(&own.user.actor(), own.name()).await;
+    let done = own.engine().close_telegram(&own.user.actor(), &own.instance).await;
     answer(&portal, &own, done, "closed").await
 }
 
@@ -102,7 +102,7 @@ async fn whole(
     own: &OwnedInstance,
     notice: Option<Notice>,
 ) -> Result<TelegramPage, Rejection> {
-    let status = own.engine().telegram(own.name()).await.map_err(|e| own.refuse(e))?;
+    let status = own.engine().telegram(&own.instance).await.map_err(|e| own.refuse(e))?;
     let TelegramStatus { connection, open, allowed, requests } = status;
     let asking = (!requests.is_empty())
         .then(|| labels::counted(u64::try_from(requests.len()).unwrap_or(u64::MAX), "request"));

@@ -1,16 +1,26 @@
 //! `startclaw backup` and `startclaw backups`
 
-use clap::Args;
-use startclaw_api::{client::Client, wire};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use startclaw_api::{
+    client::{Cause, Client},
+    wire,
+};
 use startclaw_model::{Name, OperationState};
 
-use super::{name, wait};
+use super::{deprovision::confirm, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect,
     exit::{Exit, Failure},
     output::{self, Listing, Tint, ago},
 };
+
+/// The wait before a request for a deletion that takes long is repeated.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a deletion may make no progress: one repository may be large.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -79,16 +89,94 @@ impl Backup {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Backups {
     /// The instance, also one that was deprovisioned
+    #[arg(value_parser = name, required = true)]
+    name: Option<Name>,
+    #[command(subcommand)]
+    action: Option<BackupsAction>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupsAction {
+    /// Delete all backups of a deprovisioned instance
+    Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+struct Purge {
+    /// The deprovisioned instance
     #[arg(value_parser = name)]
     name: Name,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Purge {
+    async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let client = connect::client(globals)?;
+        if !self.yes {
+            // Also fails for an unknown instance before asking.
+            let count = client.backups(&self.name).await?.len();
+            let what = format!(
+                "deletes {count} backups of {}, and those of earlier instances of this name. \
+                 This cannot be undone.",
+                self.name
+            );
+            confirm(&self.name, &what)?;
+        }
+        let mut done = client.purge_backups(&self.name).await?;
+        let mut progress_at = Instant::now();
+        while done.pending > 0 && progress_at.elapsed() < PATIENCE {
+            let before = done;
+            tokio::time::sleep(AGAIN).await;
+            match client.purge_backups(&self.name).await {
+                Ok(next) => {
+                    done = wire::PurgedBackups {
+                        deleted: before.deleted + before.pending.saturating_sub(next.pending),
+                        pending: next.pending,
+                    };
+                }
+                // Nothing is left.
+                Err(e) if e.cause == Cause::NotFound => {
+                    let deleted = before.deleted + before.pending;
+                    done = wire::PurgedBackups { deleted, pending: 0 };
+                }
+                Err(e) => return Err(e.into()),
+            }
+            if done.pending < before.pending {
+                progress_at = Instant::now();
+            }
+        }
+        if globals.json {
+            output::json(&done)?;
+        }
+        if done.pending > 0 {
+            let text = format!(
+                "{} backups of {} are not deleted yet; they cannot be restored any more, and it is \
+                 retried daily: see startclaw alerts",
+                done.pending, self.name
+            );
+            return Err(Failure::new(Exit::Unavailable, text).into());
+        }
+        if !globals.json {
+            output::line(&format!("{} backups of {} are deleted", done.deleted, self.name))?;
+        }
+        Ok(())
+    }
 }
 
 impl Backups {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
+        let name = match (self.action, self.name) {
+            (Some(BackupsAction::Purge(purge)), _) => return purge.run(globals).await,
+            (None, Some(name)) => name,
+            (None, None) => unreachable!("clap requires one of them"),
+        };
         let client = connect::client(globals)?;
-        let backups = client.backups(&self.name).await?;
+        let backups = client.backups(&name).await?;
         if globals.json {
             return output::json(&wire::Backups { backups });
         }

@@ -3,7 +3,10 @@
 use std::io::{self, BufRead, Write};
 
 use clap::Args;
-use startclaw_api::wire;
+use startclaw_api::{
+    client::{Cause, ClientError},
+    wire,
+};
 use startclaw_model::Name;
 
 use super::{name, wait};
@@ -37,12 +40,15 @@ impl Deprovision {
         let client = connect::client(globals)?;
         if !self.yes {
             // Also fails for an unknown instance before asking.
-            client.status(Some(&self.name)).await?;
-            confirm(&self.name, self.what())?;
+            client.status(Some(&self.name)).await.map_err(|e| self.unknown(e))?;
+            confirm(&self.name, &format!("removes {} {}", self.name, self.what()))?;
         }
-        let query =
-            wire::DeprovisionQuery { name: self.name, backup: !self.no_backup, purge: self.purge };
-        let operation = client.deprovision(&query).await?;
+        let query = wire::DeprovisionQuery {
+            name: self.name.clone(),
+            backup: !self.no_backup,
+            purge: self.purge,
+        };
+        let operation = client.deprovision(&query).await.map_err(|e| self.unknown(e))?;
         wait::wait(globals, &client, operation, self.waiting, |operation| {
             let (name, took) = (&operation.name, wait::took(operation));
             output::line(&format!("{name} and its data are gone after {took}"))?;
@@ -52,6 +58,18 @@ impl Deprovision {
             Ok(())
         })
         .await
+    }
+
+    /// An error that names the other command, if the instance is removed and its backups are meant.
+    fn unknown(&self, e: ClientError) -> anyhow::Error {
+        if self.purge && e.cause == Cause::NotFound {
+            let text = format!(
+                "{e}; to delete the backups of a removed instance: startclaw backups purge {}",
+                self.name
+            );
+            return Failure::new(Exit::NotFound, text).into();
+        }
+        e.into()
     }
 
     /// What is removed, and whether it can be undone.
@@ -64,13 +82,14 @@ impl Deprovision {
     }
 }
 
-fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
+/// Has the operator type the name, before a command that `what` describes.
+pub fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
     if !secret_input::can_ask() {
-        let text = format!("this removes {name} {what} Confirm with --yes");
+        let text = format!("this {what} Confirm with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();
-    writeln!(stderr, "This removes {name} {what}")?;
+    writeln!(stderr, "This {what}")?;
     write!(stderr, "Type its name to continue: ")?;
     stderr.flush()?;
     let mut typed = String::new();

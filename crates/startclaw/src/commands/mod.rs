@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod accounts;
+pub mod alerts;
 pub mod backup;
 pub mod caddyfile;
 mod completions;
@@ -51,6 +52,7 @@ pub async fn run(globals: Globals, command: Command) -> anyhow::Result<()> {
         Command::Open(it) => it.run(g).await,
         Command::Operations(it) => it.run(g).await,
         Command::Events(it) => it.run(g).await,
+        Command::Alerts(it) => it.run(g).await,
         Command::Pairing(it) => it.run(g).await,
         Command::Secrets(it) => it.run(g).await,
         Command::Tokens(it) => it.run(g).await,

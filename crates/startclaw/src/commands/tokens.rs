@@ -1,6 +1,9 @@
 //! `startclaw tokens`
 
-use clap::{Args, Subcommand};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use startclaw_api::wire::{self, CreateToken};
 use startclaw_model::{Name, Scope};
 
@@ -29,7 +32,7 @@ pub struct Create {
     /// Label of the token
     label: String,
     /// Scopes: read, write or admin; `write` includes `read`, `admin` includes both
-    #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
+    #[arg(long, required = true, value_delimiter = ',', value_parser = scope())]
     scope: Vec<Scope>,
     /// Restrict the token to this instance
     #[arg(long, value_parser = name)]
@@ -39,8 +42,9 @@ pub struct Create {
     days: Option<u32>,
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    serde_json::from_value(text.into()).map_err(|_| "one of read, write, admin".to_owned())
+fn scope() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(["read", "write", "admin"])
+        .try_map(|text| serde_json::from_value::<Scope>(text.into()))
 }
 
 impl Tokens {

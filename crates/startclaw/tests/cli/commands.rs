@@ -41,6 +41,24 @@ fn an_instance_lives_and_goes() {
 }
 
 #[test]
+fn the_backups_of_an_instance_that_is_gone_are_deleted() {
+    let platform = TestPlatform::new();
+    platform.run(&["provision", "alice"]).ok();
+    let early = platform.run(&["backups", "purge", "alice", "--yes"]);
+    assert!(early.code == 6 && early.err.contains("deprovision alice --purge"), "{early:?}");
+    platform.run(&["deprovision", "alice", "--yes"]).ok();
+    let late = platform.run(&["deprovision", "alice", "--purge", "--yes"]);
+    assert!(late.code == 4 && late.err.contains("startclaw backups purge alice"), "{late:?}");
+    platform.run(&["backups", "alice"]).ok();
+    assert_eq!(platform.run(&["backups", "purge", "alice"]).code, 5, "it was not confirmed");
+    let purged = platform.run(&["backups", "purge", "alice", "--yes"]);
+    assert!(purged.ok().contains("backups of alice are deleted"), "{purged:?}");
+    assert_eq!(platform.run(&["backups", "alice"]).code, 4);
+    assert!(platform.run(&["alerts"]).ok().contains("No alerts."));
+    assert!(platform.run(&["alerts", "--json"]).json()["alerts"].is_array());
+}
+
+#[test]
 fn secrets_come_from_files_stdin_and_environment_and_are_never_printed() {
     let platform = TestPlatform::new();
     let key = platform.file("key", &format!("{CANARY}\n"));
