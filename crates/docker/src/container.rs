@@ -325,16 +325,17 @@ fn limits(cpu_quota: i64, soft_mib: u64, other: ContainerUpdateBody) -> Containe
 }
 
 /// The update of the limits that a container gets when it is created, as far as it has others:
-/// `docker update` can change them.
+/// `docker update` can change them. What the kernel does not support, Docker does not report, or
+/// reports as unlimited (swap): that is no change.
 fn changed_limits(host: &HostConfig, limits: &Limits) -> ContainerUpdateBody {
-    let (pids, memory) = (Some(i64::from(limits.pids)), Some(mib(limits.memory_hard_mib)));
+    let (pids, memory) = (i64::from(limits.pids), mib(limits.memory_hard_mib));
     let mut update = ContainerUpdateBody::default();
-    if host.pids_limit != pids {
-        update.pids_limit = pids;
+    if host.pids_limit.is_some_and(|present| present != pids) {
+        update.pids_limit = Some(pids);
     }
-    if host.memory != memory || host.memory_swap != memory {
+    if host.memory != Some(memory) || host.memory_swap.is_some_and(|all| all > memory) {
         // Together, or Docker would refuse a limit above that of memory and swap.
-        (update.memory, update.memory_swap) = (memory, memory);
+        (update.memory, update.memory_swap) = (Some(memory), Some(memory));
     }
     update
 }
@@ -382,9 +383,9 @@ mod tests {
         type Change = fn(&mut HostConfig);
         let changes: [Change; 5] = [
             |host| host.pids_limit = Some(10_000),
-            |host| host.pids_limit = None,
+            |host| host.pids_limit = Some(-1),
             |host| host.memory = Some(mib(4096)),
-            |host| host.memory_swap = Some(-1),
+            |host| host.memory_swap = Some(mib(4096)),
             |host| host.memory_reservation = Some(mib(2048)),
         ];
         for change in changes {
@@ -398,6 +399,9 @@ mod tests {
             assert_eq!(update.memory_swap.or(host.memory_swap), Some(mib(2048)));
             assert_eq!(update.memory_reservation, Some(mib(512)));
         }
+        // A kernel without these limits.
+        let without = live(|host| (host.pids_limit, host.memory_swap) = (None, Some(-1)));
+        assert_eq!(enforced(&without, &LIMITS), Enforced::All);
         let booting = live(|host| host.cpu_quota = Some(CPU_LIFTED));
         assert_eq!(enforced(&booting, &LIMITS), Enforced::Nothing);
     }

@@ -31,8 +31,12 @@ async fn a_job_that_waits_for_its_bucket_keeps_no_other_job_out() {
             message: "the bucket does not answer".into(),
         })
     });
-    let request =
-        RestoreRequest { name: name("alice"), snapshot: SnapshotChoice::Latest, as_name: None };
+    let request = RestoreRequest {
+        name: name("alice"),
+        instance: None,
+        snapshot: SnapshotChoice::Latest,
+        as_name: None,
+    };
     let waiting = engine.restore(&Actor::system(), request, None).await.unwrap();
     until("the restore waits for its next attempt", async || {
         let now = engine.operation(&waiting.id).await.unwrap();
