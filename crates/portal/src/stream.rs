@@ -17,10 +17,10 @@ pub(crate) fn stream(
     guard: AccessGuard,
     pieces: impl Stream<Item = Event> + Send + 'static,
 ) -> Response {
-    let Ok(place) = portal.streams.clone().try_acquire_owned() else {
+    let Some(place) = portal.stream_permit() else {
         return RejectionKind::Busy.page(portal, None);
     };
-    let stop = portal.settings.stop.clone();
+    let stop = portal.settings().stop.clone();
     let end = futures::future::select(Box::pin(stop.cancelled_owned()), Box::pin(guard.ended()));
     let pieces = pieces.take_until(end).map(move |event| {
         let _held = (&place, &guard);

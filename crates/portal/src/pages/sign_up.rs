@@ -1,20 +1,15 @@
 //! `/sign-up`, and `/invite/TOKEN`, the same form with an invitation.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::Path, http::StatusCode, response::Response};
 use serde::Deserialize;
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_model::Secret;
 
 use crate::{
-    Portal,
+    access::MaybeUser,
     answer::{Answer, go, page, page_with, signed_in},
     assets::Page as _,
-    auth::MaybeUser,
     error::sentence,
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
@@ -45,26 +40,20 @@ pub(crate) struct FormData {
     invite: Option<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+pub(crate) async fn show(visitor: MaybeUser) -> Response {
     if visitor.user().is_some() {
         return go("/instances");
     }
-    let allowed = portal.accounts.settings().sign_up == SignUp::Open;
-    page(&render_form(&portal, allowed, SignUpForm::default(), None))
+    let allowed = visitor.portal().sign_up() == SignUp::Open;
+    page(&render_form(&visitor, allowed, SignUpForm::default(), None))
 }
 
-pub(crate) async fn invited(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Path(token): Path<String>,
-) -> Answer {
+pub(crate) async fn invited(visitor: MaybeUser, Path(token): Path<String>) -> Answer {
     if visitor.user().is_some() {
         return Ok(go("/instances"));
     }
-    let found = visitor.accounts().invitation(&token).await;
-    let found = found.map_err(|e| portal.refuse(e, None))?;
-    let Some(invitation) = found else {
-        return Ok(page(&render_form(&portal, false, SignUpForm::default(), None)));
+    let Some(invitation) = visitor.invitation(&token).await? else {
+        return Ok(page(&render_form(&visitor, false, SignUpForm::default(), None)));
     };
     let form = SignUpForm {
         email_fixed: invitation.email.is_some(),
@@ -72,17 +61,12 @@ pub(crate) async fn invited(
         invite: Some(token),
         ..SignUpForm::default()
     };
-    Ok(page(&render_form(&portal, true, form, None)))
+    Ok(page(&render_form(&visitor, true, form, None)))
 }
 
-pub(crate) async fn make(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
-    let accounts = visitor.accounts();
+pub(crate) async fn make(visitor: MaybeUser, Sent(sent): Sent<FormData>) -> Answer {
     let invite = sent.invite.as_deref().filter(|token| !token.is_empty());
-    let made = accounts.sign_up(&sent.email, &sent.password, invite, &visitor.origin).await;
+    let made = visitor.sign_up(&sent.email, &sent.password, invite).await;
     let why = match made {
         Ok(fresh) => return Ok(signed_in(&fresh, "/new")),
         Err(why) => why,
@@ -105,16 +89,16 @@ pub(crate) async fn make(
             (StatusCode::TOO_MANY_REQUESTS, Some(Notice::bad(sentence(&why.to_string()))), true)
         }
         AccountError::Closed | AccountError::DeadLink => (StatusCode::FORBIDDEN, None, false),
-        _ => return Err(portal.refuse(why, None)),
+        _ => return Err(visitor.refuse(why)),
     };
-    Ok(page_with(status, &render_form(&portal, allowed, form, notice)))
+    Ok(page_with(status, &render_form(&visitor, allowed, form, notice)))
 }
 
 fn render_form(
-    portal: &Portal,
+    visitor: &MaybeUser,
     allowed: bool,
     form: SignUpForm,
     notice: Option<Notice>,
 ) -> SignUpPage {
-    SignUpPage { site: portal.site(None), here: "sign-up", notice, allowed, form }
+    SignUpPage { site: visitor.site(), here: "sign-up", notice, allowed, form }
 }
