@@ -69,7 +69,7 @@ pub(crate) async fn change(
     Sent(sent): Sent<FormData>,
 ) -> Answer {
     let account = admin.account(id).await?;
-    let me = admin.is(&account);
+    let (me, usual) = (admin.is(&account), admin.default_quota());
     let done = match what.as_str() {
         "suspend" if !me => {
             admin.suspend(&account, true).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn change(
             admin.set_admin(&account, false).await?;
             "admin"
         }
-        "quota" => match read(&sent, admin.default_quota()) {
+        "quota" => match read(&sent, account.quota.unwrap_or(usual), usual) {
             Ok(quota) => {
                 admin.set_quota(&account, quota).await?;
                 "quota"
@@ -118,22 +118,25 @@ async fn reset_link(admin: &Admin, account: Account) -> Answer {
     Ok(page(&whole(admin, account, form, None, Some(made)).await?))
 }
 
-/// Parses a quota; an empty field takes its default. Memory is in MB, data in GB. The default quota
-/// is `None`, so that it follows a change of the setting.
-fn read(sent: &FormData, default: Quota) -> Result<Option<Quota>, Box<QuotaForm>> {
+/// Parses a quota that replaces `present`; an empty field takes its default. Memory is in MB, data in
+/// GB. The default quota is `None`, so that it follows a change of the setting.
+fn read(sent: &FormData, present: Quota, default: Quota) -> Result<Option<Quota>, Box<QuotaForm>> {
     let mut form = QuotaForm::default();
     let instances = number(&sent.instances, default.instances.into(), 10_000, &mut form.instances);
     let memory = number(&sent.memory, default.memory_mib, 10_000_000, &mut form.memory);
-    // A default that is no whole number of GB is kept when it is sent back as shown.
-    let shown = default.disk_mib / 1024;
-    let disk = number(&sent.disk, shown, 1_000_000, &mut form.disk);
+    let disk = number(&sent.disk, default.disk_mib / 1024, 1_000_000, &mut form.disk);
     let (Some(instances), Some(memory), Some(disk)) = (instances, memory, disk) else {
         return Err(Box::new(form));
     };
     let quota = Quota {
         instances: u32::try_from(instances).unwrap_or(u32::MAX),
         memory_mib: memory,
-        disk_mib: if disk == shown { default.disk_mib } else { disk * 1024 },
+        // One that is no whole number of GB is kept when it is sent back as it was shown.
+        disk_mib: [present, default]
+            .iter()
+            .map(|quota| quota.disk_mib)
+            .find(|mib| mib / 1024 == disk)
+            .unwrap_or(disk * 1024),
     };
     Ok((quota != default).then_some(quota))
 }
