@@ -54,6 +54,23 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await page.locator("#key-answer .good").waitFor();
   seen.keyAnswer = await page.locator("#key-answer").innerText();
   await press(page, "Next");
+  // A reload keeps what is no secret, and asks for the key again; Back leads to the step before.
+  await page.reload();
+  seen.reloaded = {
+    step: await page.locator("[data-wizard-text]").innerText(),
+    provider: await page.locator('[name="provider"]:checked').inputValue(),
+    baseUrl: await field(page, "Server URL").inputValue(),
+    key: await field(page, "API key").inputValue(),
+    error: await page.locator("#key-error").innerText(),
+    stored: await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }, history.state, location.href])),
+  };
+  await field(page, "API key").fill(key);
+  await press(page, "Next");
+  await page.locator("#telegram").waitFor();
+  await page.goBack();
+  seen.backAt = await page.locator("[data-wizard-text]").innerText();
+  seen.backKey = (await field(page, "API key").inputValue()) === key;
+  await press(page, "Next");
   seen.steps.push(await page.locator("[data-wizard-text]").innerText());
   await field(page, "Bot token (optional)").fill(token);
   await field(page, "Bot token (optional)").blur();
@@ -85,9 +102,17 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   faults.splice(0, faults.length, ...faults.filter((fault) => !fault.startsWith(origin)));
   await outside({ say: "pelicans" });
 
-  // Manages it.
+  // Manages it. Without a connection the page says that it is not up to date, until it is again.
   const home = `${site}/instances/alice`;
   await page.goto(home);
+  const before = [...faults];
+  await context.setOffline(true);
+  await page.locator("#lost").waitFor();
+  seen.lost = await page.locator("#lost").innerText();
+  await context.setOffline(false);
+  await page.locator("#lost").waitFor({ state: "hidden" });
+  // Failed requests are in the console.
+  faults.splice(0, faults.length, ...before);
   await press(page, "Restart");
   seen.restart = await watchOperation(page, "restart");
   await follow(page, "Manage alice");

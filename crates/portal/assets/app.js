@@ -48,13 +48,46 @@ addEventListener("pageshow", () => $$("[aria-busy]").forEach((button) => button.
 const wizard = $("[data-wizard]");
 if (!wizard) $("[aria-invalid]")?.focus();
 
+// What was entered in a long form is kept across a reload and Back, in this tab until it is sent, without secrets: of those, only that there were some.
+const kept = (() => {
+  try {
+    return JSON.parse(sessionStorage.getItem("new"));
+  } catch {
+    return null; // The browser forbids it.
+  }
+})();
+if (!wizard && kept?.sent) sessionStorage.removeItem("new");
+
 // Steps of a long form, one at a time.
 if (wizard) {
+  const fields = $$("[data-keep]", wizard);
+  const secrets = $$("[data-secret]", wizard);
+  const needed = (secret) => secret.id !== "key" || !$('[name="provider"][value="none"]', wizard).checked;
+  const property = (field) => (/radio|checkbox/.test(field.type) ? "checked" : "value");
+  let again = [];
+  const keep = (sent = false) => {
+    again = again.filter((secret) => !secret.value);
+    const given = secrets.filter((s) => s.value || again.includes(s)).map((s) => s.id);
+    const values = fields.map((field) => field[property(field)]);
+    try {
+      sessionStorage.setItem("new", JSON.stringify({ values, given, sent }));
+    } catch {}
+  };
+  // Puts back what was kept. Returns the step to show: not one after a secret that has to be entered again.
+  const restore = (wanted) => {
+    if (kept?.values?.length !== fields.length) return 0;
+    fields.forEach((field, i) => (field[property(field)] = kept.values[i]));
+    again = secrets.filter((s) => kept.given.includes(s.id) && !s.value && needed(s));
+    for (const secret of again) {
+      $(`#${secret.id}-error`).textContent = "Enter it again: it was not kept, because it is secret.";
+    }
+    return Math.min(wanted, ...again.map((s) => steps.findIndex((step) => step.contains(s))));
+  };
   const steps = $$("[data-step]", wizard);
   const [back, next, submit] = ["back", "next", "submit"].map((b) => $(`[data-wizard-${b}]`, wizard));
   const last = steps.length - 1;
   const go = (to, focus = true) => {
-    at = to;
+    at = Math.min(to, last);
     steps.forEach((step, i) => show(step, i === at));
     show(back, at > 0);
     show(next, at < last);
@@ -64,10 +97,15 @@ if (wizard) {
     if (focus) $("legend", steps[at]).focus();
     scrollTo(0, 0);
   };
+  // Each step is an entry of the browser's history, so Back leads to the step before.
+  const move = (to) => {
+    history.pushState({ step: to, from: at }, "");
+    go(to);
+  };
   const forward = () => {
     const taken = $("#name-answer .bad", steps[at]);
     const input = $$("input", steps[at]).find((i) => taken || !i.checkValidity());
-    if (!input) return go(at + 1);
+    if (!input) return move(at + 1);
     if (!taken) $(`#${input.id}-error`).textContent = input.value ? input.title : input.dataset.missing;
     input.setAttribute("aria-invalid", "true");
     input.focus();
@@ -80,17 +118,25 @@ if (wizard) {
     const line = document.getElementById(`${target.id}-error`);
     if (line) line.textContent = "";
   });
-  let at = Math.max(0, steps.findIndex((step) => $("[aria-invalid]", step)));
-  back.addEventListener("click", () => go(at - 1));
+  const first = Math.max(0, steps.findIndex((step) => $("[aria-invalid]", step)));
+  let at = first;
+  addEventListener("popstate", ({ state }) => go(state?.step ?? (location.hash ? at : first)));
+  back.addEventListener("click", () => (history.state?.from === at - 1 ? history.back() : move(at - 1)));
+  wizard.addEventListener("input", () => keep());
   next.addEventListener("click", forward);
   wizard.addEventListener("submit", (event) => {
-    if (at === last) return;
+    if (at === last) return keep(true);
     event.preventDefault();
     event.stopPropagation();
     forward();
   });
   show($("[data-wizard-at]", wizard));
-  go(at, false);
+  // A rejected form comes with its values, and begins at the rejected step.
+  const rejected = $("[aria-invalid]", wizard) || $("#name").defaultValue;
+  go(rejected ? first : restore(history.state?.step ?? 0), false);
+  // The entry is of the step that it shows now.
+  if (history.state) history.replaceState({ step: at }, "");
+  if (rejected) keep();
   $("[aria-invalid]", steps[at])?.focus();
 }
 
@@ -147,9 +193,57 @@ for (const button of window.PublicKeyCredential ? $$("[data-passkey]") : []) {
   show(box);
 }
 
+// Parts with live data say when they are not up to date: from a failed request, or from a stream that broke or fell silent, to the next success.
+const SILENCE = 15_000;
+let lost = false;
+let silence;
+const connection = (up) => {
+  if (up !== lost || (!up && !$("[data-poll], [sse-connect]"))) return;
+  lost = !up;
+  document.documentElement.classList.toggle("not-live", lost);
+  show($("#lost"), lost);
+  say(lost ? $("#lost").textContent : $("[data-say]")?.dataset.say);
+};
+const hear = (source) => {
+  connection(true);
+  clearTimeout(silence);
+  // A dead connection gives no error: end it, and let the extension connect again.
+  silence = setTimeout(() => {
+    source.close();
+    source.onerror(new Event("error"));
+  }, SILENCE);
+};
+addEventListener("offline", () => connection(false));
+document.addEventListener("htmx:configRequest", ({ target, detail }) => {
+  if (target.matches("[data-poll]")) detail.timeout = SILENCE;
+});
+document.addEventListener("htmx:afterRequest", ({ target, detail }) => {
+  if (target.matches("[data-poll]") && detail.xhr.status) connection(detail.xhr.status < 500);
+});
+for (const failed of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(failed, ({ target }) => target.matches("[data-poll]") && connection(false));
+}
+const heard = new WeakSet();
+document.addEventListener("htmx:sseOpen", ({ detail: { source } }) => {
+  hear(source);
+  if (heard.has(source)) return;
+  heard.add(source);
+  for (const event of ["alive", "progress", "lines"]) source.addEventListener(event, () => hear(source));
+});
+document.addEventListener("htmx:sseClose", ({ target, detail }) => {
+  clearTimeout(silence);
+  // It is over: nothing on the page gets old any more.
+  if (detail.type === "message") target.removeAttribute("sse-connect");
+});
+document.addEventListener("htmx:sseError", () => {
+  clearTimeout(silence);
+  connection(false);
+});
+
 // Elapsed times, updated between two updates from the server.
 const seen = new WeakMap();
 const tick = () => {
+  if (lost) return;
   for (const element of $$("[data-elapsed]")) {
     if (!seen.has(element)) seen.set(element, performance.now() - Number(element.dataset.elapsed));
     const s = (performance.now() - seen.get(element)) / 1000;
@@ -163,7 +257,7 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const [part, focus, selection] = [event.target, document.activeElement, getSelection()];
   if (!part.matches("[data-poll]")) return;
   const reading = !selection.isCollapsed && part.contains(selection.anchorNode);
-  if (document.hidden || reading || (part.contains(focus) && !focus.id)) event.preventDefault();
+  if (document.hidden || (!lost && (reading || (part.contains(focus) && !focus.id)))) event.preventDefault();
 });
 let scrolled = [];
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
@@ -193,9 +287,9 @@ if (log) {
   const most = Number(log.dataset.log);
   const button = $("[data-log-pause]");
   const state = $("[data-log-state]");
-  let [held, paused, bottom, on] = [[], false, true, false];
+  let [held, paused, bottom, on, was] = [[], false, true, false, false];
   const note = () => {
-    const text = paused ? (held.length ? "New lines are waiting" : "Paused") : on ? "Live" : "Connecting…";
+    const text = paused ? (held.length ? "New lines are waiting" : "Paused") : on ? "Live" : was ? "Reconnecting…" : "Connecting…";
     if (state.textContent !== text) state.textContent = text;
   };
   const bound = () => {
@@ -214,6 +308,14 @@ if (log) {
   for (const name of ["Open", "Error", "Close"]) {
     log.addEventListener(`htmx:sse${name}`, () => ((on = name === "Open"), note()));
   }
+  // A stream begins with new lines: after a break, those between are missing.
+  log.addEventListener("htmx:sseOpen", () => {
+    const gap = "<span>(The connection was lost: lines may be missing here. Reload the page to see them.)</span>";
+    if (was && paused) held.push(gap);
+    else if (was) log.insertAdjacentHTML("beforeend", gap);
+    was = true;
+    bound();
+  });
   button.addEventListener("click", () => {
     paused = !paused;
     button.textContent = paused ? "Resume" : "Pause";

@@ -7,7 +7,7 @@ use axum::{
 };
 use startclaw_accounts::FreshSession;
 
-use crate::{Portal, auth::CurrentUser, cookie, error::RejectionKind, frame::Site};
+use crate::{Portal, access::CurrentUser, cookie, error::RejectionKind, frame::Site};
 
 /// What a handler returns.
 pub(crate) type Answer = Result<Response, Rejection>;

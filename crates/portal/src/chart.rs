@@ -20,16 +20,25 @@ pub(crate) fn memory_and_cpu(
     memory: Option<u32>,
     cpu: Option<u32>,
 ) -> Vec<Chart> {
+    let now = Timestamp::now();
+    let samples = shown(samples, now);
     let value = |sample: &Sample| sample.memory_mib;
     let memory = Drawing { title: "Memory", samples, value, limit: memory, write: mib };
     let value = |sample: &Sample| sample.cpu_thousandths;
     let cpu = Drawing { title: "CPU", samples, value, limit: cpu, write: cores };
-    let now = Timestamp::now();
     vec![memory.draw(now), cpu.draw(now)]
+}
+
+/// The samples within the time span of a chart. Older ones are kept when some were missed.
+fn shown(samples: &[Sample], now: Timestamp) -> &[Sample] {
+    let begin = now.as_millis() - SPAN;
+    let old = samples.partition_point(|sample| sample.at.as_millis() < begin);
+    &samples[old..]
 }
 
 struct Drawing<'a> {
     title: &'static str,
+    /// The samples within the time span, oldest first.
     samples: &'a [Sample],
     value: fn(&Sample) -> u32,
     /// A limit, in the same unit.
@@ -73,9 +82,6 @@ impl Drawing<'_> {
         let mut before = i64::MIN;
         for sample in self.samples {
             let at = sample.at.as_millis();
-            if at < begin {
-                continue;
-            }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of six hours are exact")]
             let x = (at - begin) as f64 / SPAN as f64 * WIDTH;
             let point = (x.min(WIDTH), height((self.value)(sample), top));
@@ -142,18 +148,19 @@ mod tests {
 
     fn drawing(samples: &[Sample], limit: Option<u32>) -> Chart {
         let value = |s: &Sample| s.memory_mib;
-        Drawing { title: "Memory", samples, value, limit, write: mib }
-            .draw(Timestamp::from_millis(SPAN * 2))
+        let now = Timestamp::from_millis(SPAN * 2);
+        let samples = shown(samples, now);
+        Drawing { title: "Memory", samples, value, limit, write: mib }.draw(now)
     }
 
     #[test]
-    fn a_gap_divides_a_line_and_what_is_too_old_is_not_drawn() {
-        let samples = [sample(400, 9), sample(360, 100), sample(359, 50), sample(0, 100)];
+    fn a_gap_divides_a_line_and_what_is_too_old_is_neither_drawn_nor_counted() {
+        let samples = [sample(400, 900), sample(360, 100), sample(359, 50), sample(0, 100)];
         let chart = drawing(&samples, Some(200));
         assert_eq!(chart.lines, ["0.0,60.0 1.7,90.0", "600.0,60.0"]);
         assert_eq!(chart.areas[1], "600.0,120 600.0,60.0 600.0,120");
         assert_eq!((chart.top.as_str(), chart.limit), ("200 MB", None));
-        assert!(chart.summary.ends_with("between 9 MB and 100 MB, 100 MB now."));
+        assert!(chart.summary.ends_with("between 50 MB and 100 MB, 100 MB now."));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::any::Any;
 
 use askama::Template;
 use axum::{
-    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,9 +12,9 @@ use startclaw_engine::EngineError;
 
 use crate::{
     Portal,
+    access::MaybeUser,
     answer::{Answer, page_with},
     assets::Page as _,
-    auth::MaybeUser,
     frame::{Notice, Site},
 };
 
@@ -189,12 +188,12 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{}{end}", characters.as_str())
 }
 
-pub(crate) async fn nothing(State(portal): State<Portal>, visitor: MaybeUser) -> Answer {
-    Err(portal.refuse(RejectionKind::Nothing, visitor.user()))
+pub(crate) async fn nothing(visitor: MaybeUser) -> Answer {
+    Err(visitor.refuse(RejectionKind::Nothing))
 }
 
-pub(crate) async fn wrong_method(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
-    let mut response = RejectionKind::Form.page(&portal, visitor.user().map(|p| p.signed_in()));
+pub(crate) async fn wrong_method(visitor: MaybeUser) -> Response {
+    let mut response = visitor.refuse(RejectionKind::Form).into_response();
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response
 }

@@ -23,11 +23,11 @@ pub(crate) struct Who {
 impl Site {
     pub fn of(portal: &Portal, who: Option<&SignedIn>) -> Self {
         Self {
-            domain: portal.settings.domain.clone(),
+            domain: portal.settings().domain.clone(),
             who: who
                 .map(|who| Who { email: who.account.email.to_string(), admin: who.account.admin }),
-            sign_up: portal.accounts.settings().sign_up.as_str(),
-            mail: portal.accounts.has_mail(),
+            sign_up: portal.sign_up().as_str(),
+            mail: portal.has_mail(),
         }
     }
 }

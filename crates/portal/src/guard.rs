@@ -56,7 +56,7 @@ fn is_change(method: &Method) -> bool {
 fn from_own_page(portal: &Portal, headers: &HeaderMap) -> bool {
     let own = headers
         .get(header::ORIGIN)
-        .is_some_and(|origin| origin.as_bytes() == portal.settings.site.as_bytes());
+        .is_some_and(|origin| origin.as_bytes() == portal.settings().site.as_bytes());
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     own && site.is_none_or(|site| site == b"same-origin")
 }
@@ -69,7 +69,7 @@ fn with_headers(portal: &Portal, mut response: Response, fixed: bool) -> Respons
         }
     }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, portal.policy.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, portal.policy());
     response
 }
 

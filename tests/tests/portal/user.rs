@@ -46,6 +46,15 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     assert_eq!(seen["name"], "alice", "names are lowercase");
     assert_eq!(seen["nameAnswer"], format!("alice.{} is free.", platform.domain()));
     assert_eq!(seen["keyAnswer"], "Key verified.");
+    let reloaded = &seen["reloaded"];
+    assert_eq!(reloaded["step"], "Step 2 of 3", "not past a key that is asked for again");
+    assert_eq!(reloaded["provider"], "custom");
+    assert_eq!((&reloaded["baseUrl"], &reloaded["key"]), (&json!(model.base_url()), &json!("")));
+    assert!(reloaded["error"].as_str().unwrap().contains("Enter it again"), "{reloaded:#}");
+    let stored = reloaded["stored"].as_str().unwrap();
+    assert!(stored.contains("alice") && !stored.contains("canary"), "no secret is kept: {stored}");
+    assert_eq!((&seen["backAt"], &seen["backKey"]), (&json!("Step 2 of 3"), &json!(true)));
+    assert_eq!(seen["lost"], "Connection lost. Reconnecting…");
     assert_eq!(seen["telegramAnswer"], "This is @claw_bot.");
     for what in ["provision", "restart", "backup", "restore"] {
         let way = &seen[what];

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     http::StatusCode,
 };
 use serde::Deserialize;
@@ -11,10 +11,9 @@ use startclaw_model::Secret;
 
 use super::{Done, instances::meters};
 use crate::{
-    Portal,
+    access::CurrentUser,
     answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::CurrentUser,
     error::sentence,
     form::{SecretField, Sent},
     frame::{Meter, Notice, Site},
@@ -64,29 +63,18 @@ pub(crate) struct Change {
     password: Secret,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Query(done): Query<Done>,
-) -> Answer {
-    Ok(page(&whole(&portal, &user, PasswordForm::default(), done.notice()).await?))
+pub(crate) async fn show(user: CurrentUser, Query(done): Query<Done>) -> Answer {
+    Ok(page(&whole(&user, PasswordForm::default(), done.notice()).await?))
 }
 
 pub(crate) async fn confirm(user: CurrentUser) -> Answer {
-    let account = &user.signed_in().account;
-    let sent = user.accounts().resend_confirmation(account, &user.origin).await;
-    sent.map_err(|e| user.refuse(e))?;
+    user.resend_confirmation().await?;
     Ok(go("/account?done=sent"))
 }
 
-pub(crate) async fn password(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Sent(sent): Sent<Change>,
-) -> Answer {
-    let (accounts, who) = (user.accounts(), user.signed_in());
+pub(crate) async fn password(user: CurrentUser, Sent(sent): Sent<Change>) -> Answer {
     let mut form = PasswordForm::default();
-    match accounts.confirm_password(&who.account, &sent.current).await {
+    match user.confirm_password(&sent.current).await {
         Ok(()) => {}
         Err(e @ (AccountError::Invalid { .. } | AccountError::Slow { .. })) => {
             form.current.error = Some(sentence(&e.to_string()));
@@ -94,8 +82,7 @@ pub(crate) async fn password(
         Err(e) => return Err(user.refuse(e)),
     }
     if form.current.error.is_none() {
-        let hash = who.session.hash.as_str();
-        match accounts.set_password(&who.account, &sent.password, Some(hash)).await {
+        match user.set_password(&sent.password).await {
             Ok(()) => return Ok(go("/account?done=password")),
             Err(AccountError::Invalid { message, .. }) => {
                 form.password.error = Some(sentence(&message));
@@ -103,42 +90,37 @@ pub(crate) async fn password(
             Err(e) => return Err(user.refuse(e)),
         }
     }
-    let page = whole(&portal, &user, form, None).await?;
+    let page = whole(&user, form, None).await?;
     Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
 pub(crate) async fn remove_passkey(user: CurrentUser, Path(id): Path<String>) -> Answer {
-    let removed = user.accounts().remove_passkey(user.signed_in(), &id).await;
-    removed.map_err(|e| user.refuse(e))?;
+    user.remove_passkey(&id).await?;
     Ok(go("/account?done=passkey-removed"))
 }
 
 pub(crate) async fn end_session(user: CurrentUser, Path(id): Path<String>) -> Answer {
-    let ended = user.accounts().end_session(user.signed_in(), &id).await;
-    ended.map_err(|e| user.refuse(e))?;
+    user.end_session(&id).await?;
     Ok(go("/account?done=ended"))
 }
 
 pub(crate) async fn end_others(user: CurrentUser) -> Answer {
-    let ended = user.accounts().end_other_sessions(user.signed_in()).await;
-    ended.map_err(|e| user.refuse(e))?;
+    user.end_other_sessions().await?;
     Ok(go("/account?done=ended"))
 }
 
 async fn whole(
-    portal: &Portal,
     user: &CurrentUser,
     form: PasswordForm,
     notice: Option<Notice>,
 ) -> Result<AccountPage, Rejection> {
-    let (accounts, who) = (user.accounts(), user.signed_in());
-    let failed = |e| user.refuse(e);
-    let passkeys = accounts.passkeys(&who.account.id).await.map_err(failed)?;
-    let sessions = accounts.sessions(&who.account.id).await.map_err(failed)?;
-    let info = accounts.info(who.account.clone()).await.map_err(failed)?;
+    let who = user.signed_in();
+    let passkeys = user.passkeys().await?;
+    let sessions = user.sessions().await?;
+    let info = user.info().await?;
     let never = || "never".to_owned();
     Ok(AccountPage {
-        site: portal.site(Some(user)),
+        site: user.site(),
         here: "account",
         notice,
         email: who.account.email.to_string(),

@@ -1,30 +1,19 @@
 //! `/confirm/TOKEN`: confirms an e-mail address. Opening the link does nothing yet, because mail
 //! filters open links too.
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::Path, http::StatusCode};
 use startclaw_accounts::LinkKind;
 
 use crate::{
-    Portal,
+    access::MaybeUser,
     answer::{Answer, go, page_with},
-    auth::MaybeUser,
-    error::{Button, Message, RejectionKind},
+    error::{Button, Message},
 };
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Path(token): Path<String>,
-) -> Answer {
-    let good = visitor.accounts().is_good(&token, LinkKind::Confirm).await;
-    if !good.map_err(|e| portal.refuse(e, visitor.user()))? {
-        return Err(portal.refuse(RejectionKind::DeadLink, visitor.user()));
-    }
+pub(crate) async fn show(visitor: MaybeUser, Path(token): Path<String>) -> Answer {
+    visitor.check_link(&token, LinkKind::Confirm).await?;
     let message = Message {
-        site: portal.site(visitor.user()),
+        site: visitor.site(),
         here: "",
         notice: None,
         title: "Confirm your address".into(),
@@ -35,12 +24,7 @@ pub(crate) async fn show(
     Ok(page_with(StatusCode::OK, &message))
 }
 
-pub(crate) async fn confirm(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Path(token): Path<String>,
-) -> Answer {
-    let done = visitor.accounts().confirm(&token).await;
-    done.map_err(|e| portal.refuse(e, visitor.user()))?;
+pub(crate) async fn confirm(visitor: MaybeUser, Path(token): Path<String>) -> Answer {
+    visitor.confirm_address(&token).await?;
     Ok(go(if visitor.user().is_some() { "/account?done=confirmed" } else { "/sign-in" }))
 }

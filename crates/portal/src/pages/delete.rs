@@ -1,19 +1,15 @@
 //! `/account/delete`: what is deleted, what is kept until when, and the password to confirm.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-};
+use axum::http::{StatusCode, header};
 use serde::Deserialize;
 use startclaw_accounts::AccountError;
 use startclaw_model::Secret;
 
 use crate::{
-    Portal,
+    access::CurrentUser,
     answer::{Answer, Rejection, page, page_with},
     assets::Page as _,
-    auth::CurrentUser,
     cookie,
     error::{Message, sentence},
     form::{SecretField, Sent},
@@ -43,46 +39,41 @@ pub(crate) struct FormData {
     password: Secret,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, user: CurrentUser) -> Answer {
-    Ok(page(&render_form(&portal, &user, DeleteForm::default()).await?))
+pub(crate) async fn show(user: CurrentUser) -> Answer {
+    Ok(page(&render_form(&user, DeleteForm::default()).await?))
 }
 
-pub(crate) async fn delete(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
-    let (accounts, account) = (user.accounts(), user.signed_in().account.clone());
-    let done = match accounts.confirm_password(&account, &sent.password).await {
-        Ok(()) => accounts.delete(&user.actor(), account).await,
+pub(crate) async fn delete(user: CurrentUser, Sent(sent): Sent<FormData>) -> Answer {
+    let done = match user.confirm_password(&sent.password).await {
+        Ok(()) => user.delete().await,
         Err(e) => Err(e),
     };
     match done {
-        Ok(()) => Ok(gone(&portal)),
+        Ok(()) => Ok(gone(&user)),
         Err(
             e
             @ (AccountError::Invalid { .. } | AccountError::Slow { .. } | AccountError::LastAdmin),
         ) => {
             let error = Some(sentence(&e.to_string()));
             let form = DeleteForm { password: SecretField { error } };
-            let page = render_form(&portal, &user, form).await?;
+            let page = render_form(&user, form).await?;
             Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
         }
         Err(e) => Err(user.refuse(e)),
     }
 }
 
-fn gone(portal: &Portal) -> axum::response::Response {
+fn gone(user: &CurrentUser) -> axum::response::Response {
     let mut response = page_with(
         StatusCode::OK,
         &Message {
-            site: portal.site(None),
+            site: user.portal().site(None),
             here: "",
             notice: None,
             title: "Your account is deleted".into(),
             lines: vec![format!(
                 "Your instances are being removed. Their final backups are kept for {} and then deleted.",
-                labels::counted(portal.settings.backup.keep_days.into(), "day")
+                labels::counted(user.settings().backup.keep_days.into(), "day")
             )],
             action: None,
             button: None,
@@ -94,19 +85,15 @@ fn gone(portal: &Portal) -> axum::response::Response {
     response
 }
 
-async fn render_form(
-    portal: &Portal,
-    user: &CurrentUser,
-    form: DeleteForm,
-) -> Result<Delete, Rejection> {
+async fn render_form(user: &CurrentUser, form: DeleteForm) -> Result<Delete, Rejection> {
     let instances = user.instances().await?;
     Ok(Delete {
-        site: portal.site(Some(user)),
+        site: user.site(),
         here: "account",
         notice: None,
-        email: user.signed_in().account.email.to_string(),
+        email: user.account().email.to_string(),
         instances: instances.iter().map(|i| i.name.to_string()).collect(),
-        kept: labels::counted(portal.settings.backup.keep_days.into(), "day"),
+        kept: labels::counted(user.settings().backup.keep_days.into(), "day"),
         form,
     })
 }

@@ -1,13 +1,12 @@
 //! `/`: the front page.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use crate::{
-    Portal,
+    access::MaybeUser,
     answer::{go, page},
     assets::Page as _,
-    auth::MaybeUser,
     frame::{Notice, Site},
 };
 
@@ -19,9 +18,9 @@ struct Front {
     notice: Option<Notice>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+pub(crate) async fn show(visitor: MaybeUser) -> Response {
     if visitor.user().is_some() {
         return go("/instances");
     }
-    page(&Front { site: portal.site(None), here: "front", notice: None })
+    page(&Front { site: visitor.site(), here: "front", notice: None })
 }

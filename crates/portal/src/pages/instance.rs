@@ -1,21 +1,16 @@
 //! `/instances/NAME`: the state of an instance, and its actions.
 
 use askama::Template;
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
-use startclaw_engine::{EngineError, InstanceStatus};
+use startclaw_engine::{BackupSettings, EngineError, InstanceStatus};
 use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
 
 use super::{Done, instances::host_of, operation};
 use crate::{
-    Portal,
+    access::OwnedInstance,
     answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::OwnedInstance,
     chart,
     error::sentence,
     form::Sent,
@@ -49,6 +44,7 @@ struct InstanceView {
     address: String,
     version: String,
     provider: &'static str,
+    has_provider: bool,
     telegram: &'static str,
     has_bot: bool,
     created: String,
@@ -114,18 +110,14 @@ pub(crate) struct NewSecret {
     value: Option<Secret>,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Query(done): Query<Done>,
-) -> Answer {
-    Ok(page(&whole(&portal, &own, done.notice(), None).await?))
+pub(crate) async fn show(own: OwnedInstance, Query(done): Query<Done>) -> Answer {
+    Ok(page(&whole(&own, done.notice(), None).await?))
 }
 
 /// Only the state; the page polls it every few seconds.
 pub(crate) async fn state(own: OwnedInstance) -> Answer {
-    let open = newest_open(&own).await?;
-    Ok(page(&StatePart { state: state_of(&own.instance, open.as_ref()) }))
+    let open = own.open_operation().await?;
+    Ok(page(&StatePart { state: state_of(own.status(), open.as_ref()) }))
 }
 
 pub(crate) async fn charts(own: OwnedInstance) -> Response {
@@ -135,45 +127,33 @@ pub(crate) async fn charts(own: OwnedInstance) -> Response {
 /// Opens the instance without another sign-in: redirects with a login token that ends with this
 /// session.
 pub(crate) async fn open(own: OwnedInstance) -> Answer {
-    let session = Some(own.user.signed_in().session.hash.clone());
-    let ticket = own.engine().create_login_token(&own.user.actor(), &own.instance, session).await;
-    let ticket = ticket.map_err(|e| own.refuse(e))?;
-    Ok(go(ticket.link.expose()))
+    let token = own.create_login_token().await?;
+    Ok(go(token.link.expose()))
 }
 
 pub(crate) async fn restart(own: OwnedInstance) -> Answer {
-    let asked = own.engine().restart(&own.user.actor(), &own.instance, None).await;
-    follow(&own, asked)
+    follow(&own, own.restart().await)
 }
 
 pub(crate) async fn backup(own: OwnedInstance) -> Answer {
-    let asked = own.engine().backup(&own.user.actor(), &own.instance).await;
-    follow(&own, asked)
+    follow(&own, own.back_up().await)
 }
 
 pub(crate) async fn undo(own: OwnedInstance) -> Answer {
-    let asked = own.engine().undo_restore(&own.user.actor(), &own.instance, None).await;
-    follow(&own, asked)
+    follow(&own, own.undo_restore().await)
 }
 
 /// Replaces a secret; its value is never shown.
-pub(crate) async fn secrets(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Sent(sent): Sent<NewSecret>,
-) -> Answer {
+pub(crate) async fn secrets(own: OwnedInstance, Sent(sent): Sent<NewSecret>) -> Answer {
     let mistake = match (SecretName::parse(&sent.secret), given(sent.value)) {
         (Err(e), _) => e.to_string(),
         (Ok(_), None) => "paste the new key".to_owned(),
-        (Ok(name), Some(value)) => {
-            let actor = own.user.actor();
-            match own.engine().set_secret(&actor, &own.instance, name, value, None).await {
-                Err(EngineError::Invalid { message, .. }) => message,
-                asked => return follow(&own, asked),
-            }
-        }
+        (Ok(name), Some(value)) => match own.set_secret(name, value).await {
+            Err(EngineError::Invalid { message, .. }) => message,
+            asked => return follow(&own, asked),
+        },
     };
-    let page = whole(&portal, &own, None, Some((sent.secret, sentence(&mistake)))).await?;
+    let page = whole(&own, None, Some((sent.secret, sentence(&mistake)))).await?;
     Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
@@ -184,27 +164,25 @@ pub(crate) fn follow(own: &OwnedInstance, asked: Result<Operation, EngineError>)
 }
 
 async fn whole(
-    portal: &Portal,
     own: &OwnedInstance,
     notice: Option<Notice>,
     mistake: Option<(String, String)>,
 ) -> Result<InstancePage, Rejection> {
-    let engine = own.engine();
-    let events = engine.own_events(&own.instance, EVENTS).await.map_err(|e| own.refuse(e))?;
-    let snapshots = engine.backups(&own.instance).await.map_err(|e| own.refuse(e))?;
-    let open = newest_open(own).await?;
+    let events = own.events(EVENTS).await?;
+    let snapshots = own.backups().await?;
+    let open = own.open_operation().await?;
     Ok(InstancePage {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice,
         instance: facts(own),
-        state: state_of(&own.instance, open.as_ref()),
+        state: state_of(own.status(), open.as_ref()),
         charts: charts_of(own),
         events: events.iter().map(|e| labels::event(e, false)).collect(),
         secrets: secret_rows(own, mistake).await?,
         snapshots: snapshots.iter().map(snapshot_row).collect(),
-        kept: kept(portal),
-        undo: own.instance.undo_until.map(|until| Undo {
+        kept: kept(&own.settings().backup),
+        undo: own.status().undo_until.map(|until| Undo {
             text: format!(
                 "A backup was restored. You can undo this until {}.",
                 labels::moment(until)
@@ -214,8 +192,8 @@ async fn whole(
 }
 
 fn facts(own: &OwnedInstance) -> InstanceView {
-    let instance = &own.instance;
-    let theirs = instance.account.as_ref() == Some(&own.user.signed_in().account.id);
+    let instance = own.status();
+    let theirs = instance.account.as_ref() == Some(&own.user().account().id);
     InstanceView {
         name: instance.name.to_string(),
         host: host_of(&instance.url),
@@ -227,8 +205,9 @@ fn facts(own: &OwnedInstance) -> InstanceView {
             Some(ProviderKind::Openrouter) => "OpenRouter",
             Some(ProviderKind::Google) => "Google",
             Some(ProviderKind::Custom) => "Custom (OpenAI-compatible)",
-            None => "none yet; set one up inside",
+            None => "set up in its Control UI",
         },
+        has_provider: instance.profile.provider.is_some(),
         telegram: if instance.profile.telegram { "token stored" } else { "not connected" },
         has_bot: instance.profile.telegram,
         created: labels::day(instance.created_at),
@@ -277,28 +256,22 @@ fn state_of(instance: &InstanceStatus, open: Option<&Operation>) -> StateView {
     }
 }
 
-/// The newest unfinished operation.
-async fn newest_open(own: &OwnedInstance) -> Result<Option<Operation>, Rejection> {
-    let all = own.engine().own_operations(&own.instance, 5).await.map_err(|e| own.refuse(e))?;
-    Ok(all.into_iter().find(|o| !o.state.is_over()))
-}
-
 fn charts_of(own: &OwnedInstance) -> Vec<Chart> {
-    let limits = own.instance.limits();
+    let limits = own.status().limits();
     let memory = u32::try_from(limits.memory_hard_mib).ok();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "256 CPUs at most")]
     let cpu = (limits.cpus * 1000.0) as u32;
-    chart::memory_and_cpu(&own.engine().usage(&own.instance), memory, Some(cpu))
+    chart::memory_and_cpu(&own.usage(), memory, Some(cpu))
 }
 
 async fn secret_rows(
     own: &OwnedInstance,
     mistake: Option<(String, String)>,
 ) -> Result<Vec<SecretRow>, Rejection> {
-    let there = own.engine().secrets(&own.instance).await.map_err(|e| own.refuse(e))?;
+    let there = own.secrets().await?;
     let made_by_us = SecretName::telegram_webhook_secret();
     let mut names: Vec<SecretName> = Vec::new();
-    if own.instance.profile.provider.is_some() {
+    if own.status().profile.provider.is_some() {
         names.push(SecretName::model_api_key());
     }
     names.push(SecretName::telegram_bot_token());
@@ -340,8 +313,7 @@ pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
     }
 }
 
-fn kept(portal: &Portal) -> String {
-    let backup = &portal.settings.backup;
+fn kept(backup: &BackupSettings) -> String {
     if !backup.nightly {
         return "Nightly backups are off; only manual backups are taken.".to_owned();
     }

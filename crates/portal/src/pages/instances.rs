@@ -1,17 +1,16 @@
 //! `/instances`: the user's instances.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use startclaw_accounts::AccountInfo;
 use startclaw_engine::InstanceStatus;
 use startclaw_model::InstanceState;
 
 use super::Done;
 use crate::{
-    Portal,
+    access::CurrentUser,
     answer::{Answer, page},
     assets::Page as _,
-    auth::CurrentUser,
     frame::{Meter, Notice, Site},
     labels,
 };
@@ -38,16 +37,11 @@ struct InstanceCard {
     operation: Option<String>,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Query(done): Query<Done>,
-) -> Answer {
-    let account = user.signed_in().account.clone();
-    let info = user.accounts().info(account).await.map_err(|e| user.refuse(e))?;
+pub(crate) async fn show(user: CurrentUser, Query(done): Query<Done>) -> Answer {
+    let info = user.info().await?;
     let instances = user.instances().await?;
     Ok(page(&Instances {
-        site: portal.site(Some(&user)),
+        site: user.site(),
         here: "instances",
         notice: done.notice(),
         instances: instances.iter().map(card).collect(),

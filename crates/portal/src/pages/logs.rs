@@ -1,15 +1,13 @@
 //! `/instances/NAME/logs`: the log, followed live.
 
 use askama::Template;
-use axum::extract::State;
 use futures::{StreamExt, TryStreamExt};
 use startclaw_engine::LogRequest;
 
 use crate::{
-    Portal,
+    access::OwnedInstance,
     answer::{Answer, page},
     assets::Page as _,
-    auth::OwnedInstance,
     frame::{Notice, Site},
     stream::{piece, stream as respond},
 };
@@ -35,13 +33,13 @@ struct Lines {
     lines: Vec<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
+pub(crate) async fn show(own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: LINES, follow: false };
-    let lines = own.engine().logs(&own.instance, request).await.map_err(|e| own.refuse(e))?;
+    let lines = own.logs(request).await?;
     // If reading the log fails midway, the lines before the failure are shown.
     let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
     Ok(page(&Logs {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
@@ -50,13 +48,13 @@ pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> An
 }
 
 /// Streams new lines.
-pub(crate) async fn stream(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
+pub(crate) async fn stream(own: OwnedInstance) -> Answer {
     let request = LogRequest { tail: 0, follow: true };
     let guard = own.open_stream().await?;
-    let lines = own.engine().logs(&own.instance, request).await.map_err(|e| own.refuse(e))?;
+    let lines = own.logs(request).await?;
     let pieces = lines.ready_chunks(AT_ONCE).map(|chunk| {
         let lines: Vec<String> = chunk.into_iter().filter_map(Result::ok).collect();
         piece("lines", &Lines { lines }.render().unwrap_or_default())
     });
-    Ok(respond(&portal, guard, pieces))
+    Ok(respond(own.user().portal(), guard, pieces))
 }

@@ -1,20 +1,15 @@
 //! `/new`: creates an instance, in three steps.
 
 use askama::Template;
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
-use startclaw_engine::{EngineError, ProvisionRequest};
+use startclaw_engine::EngineError;
 use startclaw_model::{ModelProvider, Name, ProviderKind, Secret, TelegramAccess};
 
 use crate::{
-    Portal,
-    answer::{Answer, go, page, page_with},
+    access::{CurrentUser, NewInstance},
+    answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::CurrentUser,
     check::KeyStatus,
     error::sentence,
     form::{Field, SecretField, Sent},
@@ -70,21 +65,17 @@ pub(crate) struct FormData {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct NewInstance {
+pub(crate) struct WantedName {
     #[serde(default)]
     name: String,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, user: CurrentUser) -> Answer {
+pub(crate) async fn show(user: CurrentUser) -> Answer {
     let form = NewForm { provider: Field::of("anthropic"), ..NewForm::default() };
-    Ok(page(&render_form(&portal, &user, form, None).await?))
+    Ok(page(&render_form(&user, form, None).await?))
 }
 
-pub(crate) async fn make(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
+pub(crate) async fn make(user: CurrentUser, Sent(sent): Sent<FormData>) -> Answer {
     let mut form = NewForm {
         name: Field::of(&sent.name),
         provider: Field::of(&sent.provider),
@@ -92,40 +83,34 @@ pub(crate) async fn make(
         base_url: Field::of(&sent.base_url),
         ..NewForm::default()
     };
-    let account = &user.signed_in().account;
-    if account.confirmed_at.is_none() && portal.accounts.has_mail() {
+    if user.must_confirm() {
         let text = "Confirm your address first: the link is in the mail that we sent you.";
-        let page = render_form(&portal, &user, form, Some(Notice::bad(text))).await?;
+        let page = render_form(&user, form, Some(Notice::bad(text))).await?;
         return Ok(page_with(StatusCode::FORBIDDEN, &page));
     }
     let name = match Name::parse(sent.name.trim()) {
         Ok(name) => name,
         Err(e) => {
             form.name.error = Some(sentence(&e.to_string()));
-            let page = render_form(&portal, &user, form, None).await?;
+            let page = render_form(&user, form, None).await?;
             return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
         }
     };
     let provider = sent.provider();
     let telegram_access = sent.access();
-    let request = ProvisionRequest {
+    let wanted = NewInstance {
         name,
-        owner: account.email.owner(),
-        account: Some(account.id.clone()),
         api_key: given(sent.key).filter(|_| provider.is_some()),
         provider,
         telegram_access,
         telegram_bot_token: given(sent.telegram),
-        version: None,
-        limits: None,
     };
-    let actor = user.actor();
-    match user.engine_for_new().provision(&actor, request, None).await {
+    match user.provision(wanted).await {
         Ok(operation) => Ok(go(&format!("/operations/{}", operation.id))),
         Err(e) => {
             let (status, notice) = place(&mut form, &e);
             let Some(status) = status else { return Err(user.refuse(e)) };
-            Ok(page_with(status, &render_form(&portal, &user, form, notice).await?))
+            Ok(page_with(status, &render_form(&user, form, notice).await?))
         }
     }
 }
@@ -194,15 +179,13 @@ pub(crate) fn given(secret: Option<Secret>) -> Option<Secret> {
 }
 
 async fn render_form(
-    portal: &Portal,
     user: &CurrentUser,
     form: NewForm,
     notice: Option<Notice>,
-) -> Result<New, crate::answer::Rejection> {
-    let account = user.signed_in().account.clone();
-    let info = user.accounts().info(account).await.map_err(|e| user.refuse(e))?;
+) -> Result<New, Rejection> {
+    let info = user.info().await?;
     Ok(New {
-        site: portal.site(Some(user)),
+        site: user.site(),
         here: "new",
         notice,
         full: info.usage.instances >= info.quota.instances,
@@ -212,11 +195,7 @@ async fn render_form(
 }
 
 /// Whether a name is available.
-pub(crate) async fn name(
-    State(portal): State<Portal>,
-    user: CurrentUser,
-    Query(wanted): Query<NewInstance>,
-) -> Response {
+pub(crate) async fn name(user: CurrentUser, Query(wanted): Query<WantedName>) -> Response {
     let text = wanted.name.trim();
     if text.is_empty() {
         return feedback("info", String::new());
@@ -225,18 +204,14 @@ pub(crate) async fn name(
         Ok(name) => name,
         Err(e) => return feedback("bad", sentence(&e.to_string())),
     };
-    if user.engine_for_new().route(name.as_str()).is_some() {
+    if user.is_taken(&name) {
         return feedback("bad", format!("{name} is taken."));
     }
-    feedback("good", format!("{name}.{} is free.", portal.settings.domain))
+    feedback("good", format!("{name}.{} is free.", user.settings().domain))
 }
 
 /// Whether a provider accepts a key.
-pub(crate) async fn key(
-    State(portal): State<Portal>,
-    _: CurrentUser,
-    Sent(sent): Sent<FormData>,
-) -> Response {
+pub(crate) async fn key(user: CurrentUser, Sent(sent): Sent<FormData>) -> Response {
     let provider = sent.provider();
     let (Some(provider), Some(key)) = (provider, given(sent.key)) else {
         return feedback("info", String::new());
@@ -244,7 +219,7 @@ pub(crate) async fn key(
     if provider.check().is_err() {
         return feedback("info", "Enter the address and the model to verify the key.".into());
     }
-    match portal.check.key(&provider, &key).await {
+    match user.check_key(&provider, &key).await {
         KeyStatus::Valid(_) => feedback("good", "Key verified.".into()),
         KeyStatus::Invalid(why) => feedback("bad", why.into()),
         KeyStatus::Unknown(why) => feedback("info", why.into()),
@@ -252,13 +227,9 @@ pub(crate) async fn key(
 }
 
 /// Whether Telegram knows a bot token.
-pub(crate) async fn telegram(
-    State(portal): State<Portal>,
-    _: CurrentUser,
-    Sent(sent): Sent<FormData>,
-) -> Response {
+pub(crate) async fn telegram(user: CurrentUser, Sent(sent): Sent<FormData>) -> Response {
     let Some(token) = given(sent.telegram) else { return feedback("info", String::new()) };
-    match portal.check.telegram(&token).await {
+    match user.check_bot(&token).await {
         KeyStatus::Valid(name) if name.is_empty() => feedback("good", "Token verified.".into()),
         KeyStatus::Valid(name) => feedback("good", format!("This is @{name}.")),
         KeyStatus::Invalid(why) => feedback("bad", why.into()),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::State;
 use futures::StreamExt;
 use startclaw_model::{
     Actor, InstanceState, Operation, OperationKind, OperationState, OperationStep, StepName,
@@ -11,10 +10,9 @@ use startclaw_model::{
 };
 
 use crate::{
-    Portal,
+    access::{CurrentUser, VisibleOperation},
     answer::{Answer, page},
     assets::Page as _,
-    auth::{CurrentUser, VisibleOperation},
     error::sentence,
     frame::{Notice, Site},
     labels,
@@ -71,41 +69,33 @@ struct StepProgressView {
     percent: Option<u64>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
-    let state = own.engine().status(&own.operation).await.ok().map(|i| i.state);
+pub(crate) async fn show(own: VisibleOperation) -> Answer {
+    let operation = own.operation();
+    let state = own.instance_state().await;
     Ok(page(&OperationPage {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice: None,
-        title: title(&own.operation),
-        asked: asked(&own.operation, &own.user),
-        operation: view(&own.operation, state),
+        title: title(operation),
+        asked: asked(operation, own.user()),
+        operation: view(operation, state),
     }))
 }
 
 /// Streams the steps until the operation is finished.
-pub(crate) async fn events(State(portal): State<Portal>, own: VisibleOperation) -> Answer {
-    let engine = own.engine().clone();
+pub(crate) async fn events(own: VisibleOperation) -> Answer {
     let guard = own.open_stream().await?;
-    let changes = engine.watch(&own.operation.id).await.map_err(|e| own.user.refuse(e))?;
-    let pieces = changes.ready_chunks(64).then(move |mut news| {
-        let engine = engine.clone();
-        async move {
-            let newest = news.pop();
-            let Some(operation) = newest else { return Vec::new() };
-            let state = engine.status(&operation).await.ok().map(|i| i.state);
-            let over = operation.state.is_over();
-            let part = Steps { operation: view(&operation, state) };
-            let mut pieces = vec![piece("progress", &part.render().unwrap_or_default())];
-            if over {
-                pieces.push(piece("end", "over"));
-            } else {
-                tokio::time::sleep(PACE).await;
-            }
-            pieces
+    let changes = own.changes().await?;
+    let pieces = changes.then(async |(operation, state)| {
+        let part = Steps { operation: view(&operation, state) };
+        let progress = piece("progress", &part.render().unwrap_or_default());
+        if operation.state.is_over() {
+            return vec![progress, piece("end", "over")];
         }
+        tokio::time::sleep(PACE).await;
+        vec![progress]
     });
-    Ok(stream(&portal, guard, pieces.flat_map(futures::stream::iter)))
+    Ok(stream(own.user().portal(), guard, pieces.flat_map(futures::stream::iter)))
 }
 
 /// The title of an operation.
@@ -127,7 +117,7 @@ fn asked(operation: &Operation, user: &CurrentUser) -> String {
         "by you"
     } else if operation.actor == Actor::system() {
         "by the nightly schedule"
-    } else if user.signed_in().account.admin {
+    } else if user.account().admin {
         // The owner, another admin, or an operator.
         "by another user"
     } else {

@@ -14,8 +14,8 @@ use webauthn_rs_proto::{PublicKeyCredential, RegisterPublicKeyCredential};
 use super::sign_in::Next;
 use crate::{
     Portal,
+    access::{CurrentUser, MaybeUser},
     answer::with_session,
-    auth::{CurrentUser, MaybeUser},
     cookie,
     error::sentence,
 };
@@ -68,7 +68,7 @@ fn unhex(text: &str) -> String {
 }
 
 pub(crate) async fn begin(user: CurrentUser, Body(label): Body<Label>) -> Response {
-    match user.accounts().begin_passkey(user.signed_in()).await {
+    match user.begin_passkey().await {
         Ok(ceremony) => began(&ceremony, &label.name),
         Err(e) => refused(&e),
     }
@@ -80,14 +80,14 @@ pub(crate) async fn finish(
     Body(answer): Body<RegisterPublicKeyCredential>,
 ) -> Response {
     let (id, label) = ceremony(&headers);
-    match user.accounts().finish_passkey(user.signed_in(), &id, &label, &answer).await {
+    match user.finish_passkey(&id, &label, &answer).await {
         Ok(()) => (StatusCode::CREATED, Json(json!({}))).into_response(),
         Err(e) => refused(&e),
     }
 }
 
 pub(crate) async fn begin_sign_in(visitor: MaybeUser, Body(_): Body<Value>) -> Response {
-    match visitor.accounts().begin_passkey_sign_in(&visitor.origin) {
+    match visitor.begin_passkey_sign_in() {
         Ok(ceremony) => began(&ceremony, ""),
         Err(e) => refused(&e),
     }
@@ -100,7 +100,7 @@ pub(crate) async fn finish_sign_in(
     Body(answer): Body<PublicKeyCredential>,
 ) -> Response {
     let (id, _) = ceremony(&headers);
-    match visitor.accounts().passkey_sign_in(&id, &answer, &visitor.origin).await {
+    match visitor.passkey_sign_in(&id, &answer).await {
         Ok(fresh) => with_session(Json(json!({ "next": next.path() })).into_response(), &fresh),
         Err(e) => refused(&e),
     }

@@ -1,16 +1,15 @@
 //! `/instances/NAME/remove`: removes an instance, confirmed by typing its name.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode};
+use axum::http::StatusCode;
 use serde::Deserialize;
 use startclaw_model::DeletionPolicy;
 
 use super::instance::follow;
 use crate::{
-    Portal,
+    access::OwnedInstance,
     answer::{Answer, page, page_with},
     assets::Page as _,
-    auth::OwnedInstance,
     form::{Field, Sent},
     frame::{Notice, Site},
     labels,
@@ -40,33 +39,28 @@ pub(crate) struct FormData {
     forget: Option<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
-    Ok(page(&render_form(&portal, &own, RemoveForm::default())))
+pub(crate) async fn show(own: OwnedInstance) -> Answer {
+    Ok(page(&render_form(&own, RemoveForm::default())))
 }
 
-pub(crate) async fn remove(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
+pub(crate) async fn remove(own: OwnedInstance, Sent(sent): Sent<FormData>) -> Answer {
     let forget = sent.forget.is_some();
     if sent.name.trim() != own.name().as_str() {
         let error = Some(format!("Type {} to confirm.", own.name()));
         let form = RemoveForm { name: Field { value: sent.name, error }, forget };
-        return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &render_form(&portal, &own, form)));
+        return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &render_form(&own, form)));
     }
     let policy = if forget { DeletionPolicy::Purge } else { DeletionPolicy::FinalBackup };
-    let asked = own.engine().deprovision(&own.user.actor(), &own.instance, policy, None).await;
-    follow(&own, asked)
+    follow(&own, own.deprovision(policy).await)
 }
 
-fn render_form(portal: &Portal, own: &OwnedInstance, form: RemoveForm) -> Remove {
+fn render_form(own: &OwnedInstance, form: RemoveForm) -> Remove {
     Remove {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
-        kept: labels::counted(portal.settings.backup.keep_days.into(), "day"),
+        kept: labels::counted(own.settings().backup.keep_days.into(), "day"),
         form,
     }
 }

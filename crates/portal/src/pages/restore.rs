@@ -1,16 +1,14 @@
 //! `/instances/NAME/restore/SNAPSHOT`: describes what a restore does, and requests it.
 
 use askama::Template;
-use axum::extract::{Path, State};
-use startclaw_engine::RestoreRequest;
-use startclaw_model::{Snapshot, SnapshotChoice};
+use axum::extract::Path;
+use startclaw_model::Snapshot;
 
 use super::instance::{SnapshotRow, follow, snapshot_row};
 use crate::{
-    Portal,
+    access::OwnedInstance,
     answer::{Answer, Rejection, page},
     assets::Page as _,
-    auth::OwnedInstance,
     error::RejectionKind,
     frame::{Notice, Site},
     labels,
@@ -27,36 +25,24 @@ struct Restore {
     undo_for: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Path((_, id)): Path<(String, String)>,
-) -> Answer {
+pub(crate) async fn show(own: OwnedInstance, Path((_, id)): Path<(String, String)>) -> Answer {
     let snapshot = find(&own, &id).await?;
     Ok(page(&Restore {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice: None,
         name: own.name().to_string(),
         snapshot: snapshot_row(&snapshot),
-        undo_for: labels::counted(portal.settings.backup.keep_replaced_hours.into(), "hour"),
+        undo_for: labels::counted(own.settings().backup.keep_replaced_hours.into(), "hour"),
     }))
 }
 
 pub(crate) async fn restore(own: OwnedInstance, Path((_, id)): Path<(String, String)>) -> Answer {
     let snapshot = find(&own, &id).await?;
-    let request = RestoreRequest {
-        name: own.name().clone(),
-        instance: Some(own.instance.id.clone()),
-        snapshot: SnapshotChoice::Id(snapshot.id.to_string()),
-        as_name: None,
-    };
-    let asked = own.engine().restore(&own.user.actor(), request, None).await;
-    follow(&own, asked)
+    follow(&own, own.restore(&snapshot.id).await)
 }
 
 async fn find(own: &OwnedInstance, id: &str) -> Result<Snapshot, Rejection> {
-    let all = own.engine().backups(&own.instance).await.map_err(|e| own.refuse(e))?;
-    let found = all.into_iter().find(|s| s.id.as_str() == id);
+    let found = own.backups().await?.into_iter().find(|s| s.id.as_str() == id);
     found.ok_or_else(|| own.refuse(RejectionKind::Nothing))
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Query, State},
+    extract::Query,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -11,10 +11,9 @@ use startclaw_accounts::AccountError;
 use startclaw_model::Secret;
 
 use crate::{
-    Portal,
+    access::{CurrentUser, MaybeUser},
     answer::{Answer, go, next_or_home, page, page_with, signed_in},
     assets::Page as _,
-    auth::{CurrentUser, MaybeUser},
     cookie,
     error::sentence,
     form::{Field, SecretField, Sent},
@@ -57,30 +56,24 @@ pub(crate) struct FormData {
     next: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Query(next): Query<Next>,
-) -> Response {
+pub(crate) async fn show(visitor: MaybeUser, Query(next): Query<Next>) -> Response {
     if visitor.user().is_some() {
         return go(&next.path());
     }
-    page(&render_form(&portal, String::new(), next.next, None))
+    page(&render_form(&visitor, String::new(), next.next, None))
 }
 
 pub(crate) async fn sign_in(
-    State(portal): State<Portal>,
     visitor: MaybeUser,
     headers: HeaderMap,
     Sent(form): Sent<FormData>,
 ) -> Answer {
-    let accounts = visitor.accounts();
     let device = cookie::read(&headers, cookie::DEVICE);
-    match accounts.sign_in(&form.email, &form.password, device, &visitor.origin).await {
+    match visitor.sign_in(&form.email, &form.password, device).await {
         Ok(fresh) => {
             // A new session replaces the old one, so that none is left behind.
             if let Some(old) = visitor.user() {
-                accounts.sign_out(old.signed_in()).await.map_err(|e| portal.refuse(e, None))?;
+                old.sign_out().await?;
             }
             Ok(signed_in(&fresh, &next_or_home(&form.next)))
         }
@@ -90,17 +83,16 @@ pub(crate) async fn sign_in(
                 _ => StatusCode::UNAUTHORIZED,
             };
             let notice = Some(Notice::bad(sentence(&e.to_string())));
-            Ok(page_with(status, &render_form(&portal, form.email, form.next, notice)))
+            Ok(page_with(status, &render_form(&visitor, form.email, form.next, notice)))
         }
-        Err(e) => Err(portal.refuse(e, None)),
+        Err(e) => Err(visitor.refuse(e)),
     }
 }
 
 /// Ends the session and the instance sessions opened from it, and clears what the browser stored
 /// for the portal.
 pub(crate) async fn sign_out(user: CurrentUser) -> Answer {
-    let ended = user.accounts().sign_out(user.signed_in()).await;
-    ended.map_err(|e| user.refuse(e))?;
+    user.sign_out().await?;
     let mut response = go("/");
     let headers = response.headers_mut();
     if let Some(gone) = cookie::clear(cookie::SESSION) {
@@ -110,9 +102,9 @@ pub(crate) async fn sign_out(user: CurrentUser) -> Answer {
     Ok(response)
 }
 
-fn render_form(portal: &Portal, email: String, next: String, notice: Option<Notice>) -> SignIn {
+fn render_form(visitor: &MaybeUser, email: String, next: String, notice: Option<Notice>) -> SignIn {
     SignIn {
-        site: portal.site(None),
+        site: visitor.site(),
         here: "sign-in",
         notice,
         form: SignInForm { email: Field::of(email), password: SecretField::default(), next },

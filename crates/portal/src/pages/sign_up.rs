@@ -1,20 +1,15 @@
 //! `/sign-up`, and `/invite/TOKEN`, the same form with an invitation.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::Path, http::StatusCode, response::Response};
 use serde::Deserialize;
 use startclaw_accounts::{AccountError, SignUp};
 use startclaw_model::Secret;
 
 use crate::{
-    Portal,
+    access::MaybeUser,
     answer::{Answer, go, page, page_with, signed_in},
     assets::Page as _,
-    auth::MaybeUser,
     error::sentence,
     form::{Field, SecretField, Sent},
     frame::{Notice, Site},
@@ -49,26 +44,20 @@ pub(crate) struct FormData {
     invite: Option<String>,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, visitor: MaybeUser) -> Response {
+pub(crate) async fn show(visitor: MaybeUser) -> Response {
     if visitor.user().is_some() {
         return go("/instances");
     }
-    let allowed = portal.accounts.settings().sign_up == SignUp::Open;
-    page(&render_form(&portal, allowed, SignUpForm::default(), None))
+    let allowed = visitor.portal().sign_up() == SignUp::Open;
+    page(&render_form(&visitor, allowed, SignUpForm::default(), None))
 }
 
-pub(crate) async fn invited(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Path(token): Path<String>,
-) -> Answer {
+pub(crate) async fn invited(visitor: MaybeUser, Path(token): Path<String>) -> Answer {
     if visitor.user().is_some() {
         return Ok(go("/instances"));
     }
-    let found = visitor.accounts().invitation(&token).await;
-    let found = found.map_err(|e| portal.refuse(e, None))?;
-    let Some(invitation) = found else {
-        return Ok(page(&render_form(&portal, false, SignUpForm::default(), None)));
+    let Some(invitation) = visitor.invitation(&token).await? else {
+        return Ok(page(&render_form(&visitor, false, SignUpForm::default(), None)));
     };
     let form = SignUpForm {
         invited: !startclaw_accounts::was_asked_for(&invitation),
@@ -77,28 +66,23 @@ pub(crate) async fn invited(
         invite: Some(token),
         ..SignUpForm::default()
     };
-    Ok(page(&render_form(&portal, true, form, None)))
+    Ok(page(&render_form(&visitor, true, form, None)))
 }
 
-pub(crate) async fn make(
-    State(portal): State<Portal>,
-    visitor: MaybeUser,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
-    let accounts = visitor.accounts();
+pub(crate) async fn make(visitor: MaybeUser, Sent(sent): Sent<FormData>) -> Answer {
     let invite = sent.invite.as_deref().filter(|token| !token.is_empty());
-    let made = if invite.is_none() && accounts.signs_up_by_mail() {
-        accounts.ask_sign_up_link(&sent.email, &visitor.origin).await.map(|()| None)
+    let made = if invite.is_none() && visitor.portal().signs_up_by_mail() {
+        visitor.request_sign_up_link(&sent.email).await.map(|()| None)
     } else {
         let password = sent.password.unwrap_or_else(|| Secret::new(""));
-        accounts.sign_up(&sent.email, &password, invite, &visitor.origin).await.map(Some)
+        visitor.sign_up(&sent.email, &password, invite).await.map(Some)
     };
     let why = match made {
         Ok(Some(fresh)) => return Ok(signed_in(&fresh, "/new")),
         Ok(None) => {
             // The same page for every address.
             let form = SignUpForm { email: Field::of(sent.email), ..SignUpForm::default() };
-            return Ok(page(&SignUpPage { sent: true, ..render_form(&portal, true, form, None) }));
+            return Ok(page(&SignUpPage { sent: true, ..render_form(&visitor, true, form, None) }));
         }
         Err(why) => why,
     };
@@ -120,20 +104,20 @@ pub(crate) async fn make(
             (StatusCode::TOO_MANY_REQUESTS, Some(Notice::bad(sentence(&why.to_string()))), true)
         }
         AccountError::Closed | AccountError::DeadLink => (StatusCode::FORBIDDEN, None, false),
-        _ => return Err(portal.refuse(why, None)),
+        _ => return Err(visitor.refuse(why)),
     };
-    Ok(page_with(status, &render_form(&portal, allowed, form, notice)))
+    Ok(page_with(status, &render_form(&visitor, allowed, form, notice)))
 }
 
 fn render_form(
-    portal: &Portal,
+    visitor: &MaybeUser,
     allowed: bool,
     form: SignUpForm,
     notice: Option<Notice>,
 ) -> SignUpPage {
-    let by_mail = form.invite.is_none() && portal.accounts.signs_up_by_mail();
+    let by_mail = form.invite.is_none() && visitor.portal().signs_up_by_mail();
     SignUpPage {
-        site: portal.site(None),
+        site: visitor.site(),
         here: "sign-up",
         notice,
         allowed,

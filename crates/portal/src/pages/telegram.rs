@@ -1,20 +1,16 @@
 //! `/instances/NAME/telegram`: the connection of the bot, its approved users, and access requests.
 
 use askama::Template;
-use axum::{
-    extract::{Query, State},
-    http::StatusCode,
-};
+use axum::{extract::Query, http::StatusCode};
 use serde::Deserialize;
 use startclaw_engine::{EngineError, TelegramConnection, TelegramStatus};
 use startclaw_model::Timestamp;
 
 use super::Done;
 use crate::{
-    Portal,
+    access::OwnedInstance,
     answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::OwnedInstance,
     error::sentence,
     form::Sent,
     frame::{Notice, Site},
@@ -54,32 +50,23 @@ pub(crate) struct Approve {
     user: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Query(done): Query<Done>,
-) -> Answer {
-    Ok(page(&whole(&portal, &own, done.notice()).await?))
+pub(crate) async fn show(own: OwnedInstance, Query(done): Query<Done>) -> Answer {
+    Ok(page(&whole(&own, done.notice()).await?))
 }
 
-pub(crate) async fn approve(
-    State(portal): State<Portal>,
-    own: OwnedInstance,
-    Sent(sent): Sent<Approve>,
-) -> Answer {
+pub(crate) async fn approve(own: OwnedInstance, Sent(sent): Sent<Approve>) -> Answer {
     // The engine rejects what is not a number with the same message as an invalid id.
     let user = sent.user.trim().parse().unwrap_or(0);
-    let done = own.engine().approve_telegram(&own.user.actor(), &own.instance, user).await;
-    answer(&portal, &own, done, "approved").await
+    let done = own.approve_telegram(user).await;
+    answer(&own, done, "approved").await
 }
 
-pub(crate) async fn close(State(portal): State<Portal>, own: OwnedInstance) -> Answer {
-    let done = own.engine().close_telegram(&own.user.actor(), &own.instance).await;
-    answer(&portal, &own, done, "closed").await
+pub(crate) async fn close(own: OwnedInstance) -> Answer {
+    let done = own.close_telegram().await;
+    answer(&own, done, "closed").await
 }
 
 async fn answer(
-    portal: &Portal,
     own: &OwnedInstance,
     result: Result<(), EngineError>,
     done: &'static str,
@@ -94,16 +81,11 @@ async fn answer(
         _ => return Err(own.refuse(error)),
     };
     let notice = Notice::bad(sentence(&error.to_string()));
-    Ok(page_with(status, &whole(portal, own, Some(notice)).await?))
+    Ok(page_with(status, &whole(own, Some(notice)).await?))
 }
 
-async fn whole(
-    portal: &Portal,
-    own: &OwnedInstance,
-    notice: Option<Notice>,
-) -> Result<TelegramPage, Rejection> {
-    let status = own.engine().telegram(&own.instance).await.map_err(|e| own.refuse(e))?;
-    let TelegramStatus { connection, open, allowed, requests } = status;
+async fn whole(own: &OwnedInstance, notice: Option<Notice>) -> Result<TelegramPage, Rejection> {
+    let TelegramStatus { connection, open, allowed, requests } = own.telegram().await?;
     let asking = (!requests.is_empty())
         .then(|| labels::counted(u64::try_from(requests.len()).unwrap_or(u64::MAX), "request"));
     let rows = requests.into_iter().map(|request| RequestRow {
@@ -118,7 +100,7 @@ async fn whole(
     });
     let shown: Vec<_> = allowed.iter().take(SHOWN).map(ToString::to_string).collect();
     Ok(TelegramPage {
-        site: portal.site(Some(&own.user)),
+        site: own.site(),
         here: "instances",
         notice,
         name: own.name().to_string(),

@@ -2,11 +2,11 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     http::StatusCode,
 };
 use serde::Deserialize;
-use startclaw_model::{Account, AccountId, Quota};
+use startclaw_model::{Account, Quota};
 
 use super::{
     accounts::{AdminAccount, row as account_row},
@@ -14,10 +14,9 @@ use super::{
     instances::{AdminInstance, row},
 };
 use crate::{
-    Portal,
+    access::Admin,
     answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::Admin,
     error::RejectionKind,
     form::{Field, Sent},
     frame::{CreatedLink, Meter, Notice, Site},
@@ -58,103 +57,105 @@ pub(crate) struct FormData {
     disk: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    admin: Admin,
-    Path(id): Path<String>,
-    Query(done): Query<Done>,
-) -> Answer {
-    let account = find(&admin, id).await?;
-    let form = quota_form(account.quota);
-    Ok(page(&whole(&portal, &admin, account, form, done.notice(), None).await?))
+pub(crate) async fn show(admin: Admin, Path(id): Path<String>, Query(done): Query<Done>) -> Answer {
+    let account = admin.account(id).await?;
+    let form = quota_form(account.quota.unwrap_or(admin.default_quota()));
+    Ok(page(&whole(&admin, account, form, done.notice(), None).await?))
 }
 
 pub(crate) async fn change(
-    State(portal): State<Portal>,
     admin: Admin,
     Path((id, what)): Path<(String, String)>,
     Sent(sent): Sent<FormData>,
 ) -> Answer {
-    let account = find(&admin, id).await?;
-    let (accounts, actor) = (admin.user.accounts(), admin.user.actor());
-    let me = account.id == admin.user.signed_in().account.id;
-    let back = |done: &str| format!("/admin/accounts/{}?done={done}", account.id);
-    let (changed, to) = match what.as_str() {
+    let account = admin.account(id).await?;
+    let (me, usual) = (admin.is(&account), admin.default_quota());
+    let done = match what.as_str() {
         "suspend" if !me => {
-            (accounts.suspend(&actor, account.clone(), true).await, back("suspended"))
+            admin.suspend(&account, true).await?;
+            "suspended"
         }
         "unsuspend" => {
-            (accounts.suspend(&actor, account.clone(), false).await, back("unsuspended"))
+            admin.suspend(&account, false).await?;
+            "unsuspended"
         }
-        "make-admin" => (accounts.set_admin(&actor, account.clone(), true).await, back("admin")),
+        "make-admin" => {
+            admin.set_admin(&account, true).await?;
+            "admin"
+        }
         "unmake-admin" if !me => {
-            (accounts.set_admin(&actor, account.clone(), false).await, back("admin"))
+            admin.set_admin(&account, false).await?;
+            "admin"
         }
-        "quota" => match read(&sent) {
-            Ok(quota) => (accounts.set_quota(&actor, account.clone(), quota).await, back("quota")),
+        "quota" => match read(&sent, account.quota.unwrap_or(usual), usual) {
+            Ok(quota) => {
+                admin.set_quota(&account, quota).await?;
+                "quota"
+            }
             Err(form) => {
-                let page = whole(&portal, &admin, account, *form, None, None).await?;
+                let page = whole(&admin, account, *form, None, None).await?;
                 return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
             }
         },
-        "reset-link" => {
-            let link = accounts.password_link(&actor, &account).await;
-            let link = link.map_err(|e| admin.refuse(e))?;
-            let made = CreatedLink {
-                title: "Link created".into(),
-                text: format!(
-                    "{} sets a new password with it, once, until {}. It is shown only now: copy it.",
-                    account.email,
-                    labels::moment(link.expires_at)
-                ),
-                url: link.url.expose().to_owned(),
-            };
-            let form = quota_form(account.quota);
-            return Ok(page(&whole(&portal, &admin, account, form, None, Some(made)).await?));
-        }
+        "reset-link" => return reset_link(&admin, account).await,
         _ => return Err(admin.refuse(RejectionKind::Nothing)),
     };
-    changed.map_err(|e| admin.refuse(e))?;
-    Ok(go(&to))
+    Ok(go(&format!("/admin/accounts/{}?done={done}", account.id)))
 }
 
-async fn find(admin: &Admin, id: String) -> Result<Account, Rejection> {
-    admin
-        .user
-        .accounts()
-        .get(&AccountId(id))
-        .await
-        .map_err(|_| admin.refuse(RejectionKind::Nothing))
-}
-
-/// Parses a quota. All fields empty: the default quota. Memory is in MB, data in GB.
-fn read(sent: &FormData) -> Result<Option<Quota>, Box<QuotaForm>> {
-    let texts = [&sent.instances, &sent.memory, &sent.disk].map(|text| text.trim());
-    if texts.iter().all(|text| text.is_empty()) {
-        return Ok(None);
-    }
-    let number = |text: &str, most: u64| {
-        let number = text.parse::<u64>().ok().filter(|n| *n <= most);
-        let error =
-            number.is_none().then(|| format!("A whole number up to {}.", labels::thousands(most)));
-        (number.unwrap_or(0), Field { value: text.to_owned(), error })
+async fn reset_link(admin: &Admin, account: Account) -> Answer {
+    let link = admin.password_link(&account).await?;
+    let made = CreatedLink {
+        title: "Link created".into(),
+        text: format!(
+            "{} sets a new password with it, once, until {}. It is shown only now: copy it.",
+            account.email,
+            labels::moment(link.expires_at)
+        ),
+        url: link.url.expose().to_owned(),
     };
-    let (instances, first) = number(texts[0], 10_000);
-    let (memory, second) = number(texts[1], 10_000_000);
-    let (disk, third) = number(texts[2], 1_000_000);
-    let form = QuotaForm { instances: first, memory: second, disk: third };
-    if [&form.instances, &form.memory, &form.disk].iter().any(|field| field.error.is_some()) {
+    let form = quota_form(account.quota.unwrap_or(admin.default_quota()));
+    Ok(page(&whole(admin, account, form, None, Some(made)).await?))
+}
+
+/// Parses a quota that replaces `present`; an empty field takes its default. Memory is in MB, data in
+/// GB. The default quota is `None`, so that it follows a change of the setting.
+fn read(sent: &FormData, present: Quota, default: Quota) -> Result<Option<Quota>, Box<QuotaForm>> {
+    let mut form = QuotaForm::default();
+    let instances = number(&sent.instances, default.instances.into(), 10_000, &mut form.instances);
+    let memory = number(&sent.memory, default.memory_mib, 10_000_000, &mut form.memory);
+    let disk = number(&sent.disk, default.disk_mib / 1024, 1_000_000, &mut form.disk);
+    let (Some(instances), Some(memory), Some(disk)) = (instances, memory, disk) else {
         return Err(Box::new(form));
-    }
-    Ok(Some(Quota {
+    };
+    let quota = Quota {
         instances: u32::try_from(instances).unwrap_or(u32::MAX),
         memory_mib: memory,
-        disk_mib: disk * 1024,
-    }))
+        // One that is no whole number of GB is kept when it is sent back as it was shown.
+        disk_mib: [present, default]
+            .iter()
+            .map(|quota| quota.disk_mib)
+            .find(|mib| mib / 1024 == disk)
+            .unwrap_or(disk * 1024),
+    };
+    Ok((quota != default).then_some(quota))
 }
 
-fn quota_form(quota: Option<Quota>) -> QuotaForm {
-    let Some(quota) = quota else { return QuotaForm::default() };
+/// The number in a text, `default` if it is empty; `None`, with an error in `field`, if it is none
+/// up to `most`.
+fn number(text: &str, default: u64, most: u64, field: &mut Field) -> Option<u64> {
+    let text = text.trim();
+    let number = match text {
+        "" => Some(default),
+        text => text.parse().ok().filter(|n| *n <= most),
+    };
+    let error =
+        number.is_none().then(|| format!("A whole number up to {}.", labels::thousands(most)));
+    *field = Field { value: text.to_owned(), error };
+    number
+}
+
+fn quota_form(quota: Quota) -> QuotaForm {
     QuotaForm {
         instances: Field::of(quota.instances.to_string()),
         memory: Field::of(quota.memory_mib.to_string()),
@@ -163,21 +164,20 @@ fn quota_form(quota: Option<Quota>) -> QuotaForm {
 }
 
 async fn whole(
-    portal: &Portal,
     admin: &Admin,
     account: Account,
     form: QuotaForm,
     notice: Option<Notice>,
     made_link: Option<CreatedLink>,
 ) -> Result<AccountPage, Rejection> {
-    let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
+    let all = admin.instances().await?;
     let own = all.iter().filter(|i| i.account.as_ref() == Some(&account.id));
-    let rows = own.map(|i| row(admin.engine(), i)).collect();
-    let me = account.id == admin.user.signed_in().account.id;
-    let info = admin.user.accounts().info(account).await.map_err(|e| admin.refuse(e))?;
-    let usual = admin.user.accounts().settings().quota;
+    let rows = own.map(|i| row(admin, i)).collect();
+    let me = admin.is(&account);
+    let info = admin.info(account).await?;
+    let usual = admin.default_quota();
     Ok(AccountPage {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "accounts",
         notice,
         alert_count: alerts(admin).await?,

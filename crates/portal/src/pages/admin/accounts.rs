@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use startclaw_accounts::AccountInfo;
 use startclaw_model::AccountState;
 
@@ -12,10 +12,9 @@ use super::{
     table::{Column, List, Table, TableQuery},
 };
 use crate::{
-    Portal,
+    access::Admin,
     answer::{Answer, page},
     assets::Page as _,
-    auth::Admin,
     frame::{Notice, Site},
     labels,
 };
@@ -55,14 +54,10 @@ pub(crate) struct AdminAccount {
     pub seen: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    admin: Admin,
-    Query(asked): Query<TableQuery>,
-) -> Answer {
-    let all = admin.user.accounts().all().await.map_err(|e| admin.refuse(e))?;
+pub(crate) async fn show(admin: Admin, Query(asked): Query<TableQuery>) -> Answer {
+    let all = admin.accounts().await?;
     Ok(page(&Accounts {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "accounts",
         notice: None,
         alert_count: alerts(&admin).await?,

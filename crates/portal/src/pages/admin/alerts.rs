@@ -1,15 +1,13 @@
 //! `/admin/alerts`: unresolved alerts, and recent events.
 
 use askama::Template;
-use axum::extract::State;
 use startclaw_engine::Alert;
 
 use super::alerts as count;
 use crate::{
-    Portal,
+    access::Admin,
     answer::{Answer, page},
     assets::Page as _,
-    auth::Admin,
     error::sentence,
     frame::{EventRow, Notice, Site},
     labels,
@@ -39,12 +37,12 @@ struct AlertRow {
     datetime: String,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
-    let there = admin.engine().alerts().await.map_err(|e| admin.refuse(e))?;
-    let events = admin.engine().events(None, EVENTS).await.map_err(|e| admin.refuse(e))?;
+pub(crate) async fn show(admin: Admin) -> Answer {
+    let there = admin.alerts().await?;
+    let events = admin.events(EVENTS).await?;
     let number = count(&admin).await?;
     Ok(page(&Alerts {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "alerts",
         notice: None,
         alert_count: number,

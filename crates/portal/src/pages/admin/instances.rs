@@ -1,8 +1,8 @@
 //! `/admin`: all instances.
 
 use askama::Template;
-use axum::extract::{Query, State};
-use startclaw_engine::{Engine, InstanceStatus};
+use axum::extract::Query;
+use startclaw_engine::InstanceStatus;
 use startclaw_model::{InstanceState, Timestamp};
 
 use super::{
@@ -10,10 +10,9 @@ use super::{
     table::{Column, List, Table, TableQuery},
 };
 use crate::{
-    Portal,
+    access::Admin,
     answer::{Answer, page},
     assets::Page as _,
-    auth::Admin,
     error::sentence,
     frame::{Notice, Site},
     labels,
@@ -73,19 +72,15 @@ pub(crate) struct AdminInstance {
     pub since: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    admin: Admin,
-    Query(asked): Query<TableQuery>,
-) -> Answer {
-    let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
+pub(crate) async fn show(admin: Admin, Query(asked): Query<TableQuery>) -> Answer {
+    let all = admin.instances().await?;
     Ok(page(&Instances {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "admin",
         notice: None,
         alert_count: alerts(&admin).await?,
         counts: counts(&asked, &all),
-        table: LIST.table(asked, all, |i| row(admin.engine(), i)),
+        table: LIST.table(asked, all, |i| row(&admin, i)),
     }))
 }
 
@@ -115,7 +110,7 @@ fn counts(asked: &TableQuery, all: &[InstanceStatus]) -> Vec<Count> {
     counts
 }
 
-pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
+pub(crate) fn row(admin: &Admin, instance: &InstanceStatus) -> AdminInstance {
     let (tone, state) = labels::state(instance.state);
     let now = Timestamp::now();
     let limit = instance.limits().memory_hard_mib;
@@ -126,7 +121,7 @@ pub(crate) fn row(engine: &Engine, instance: &InstanceStatus) -> AdminInstance {
         tone,
         state,
         remark: instance.reason.as_deref().map(sentence),
-        memory: match engine.usage(&instance.name).last() {
+        memory: match admin.usage(instance).last() {
             Some(now) => {
                 format!("{} of {}", labels::mib(now.memory_mib.into()), labels::mib(limit))
             }

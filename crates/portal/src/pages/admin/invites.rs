@@ -4,19 +4,18 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, Query},
     http::StatusCode,
 };
 use serde::Deserialize;
 use startclaw_accounts::Link;
-use startclaw_model::Email;
+use startclaw_model::{Actor, Email};
 
 use super::alerts;
 use crate::{
-    Portal,
+    access::{Admin, Names},
     answer::{Answer, Rejection, go, page, page_with},
     assets::Page as _,
-    auth::Admin,
     error::sentence,
     form::{Field, Sent},
     frame::{CreatedLink, Notice, Site},
@@ -60,20 +59,12 @@ pub(crate) struct FormData {
     days: String,
 }
 
-pub(crate) async fn show(
-    State(portal): State<Portal>,
-    admin: Admin,
-    Query(done): Query<Done>,
-) -> Answer {
+pub(crate) async fn show(admin: Admin, Query(done): Query<Done>) -> Answer {
     let form = InviteForm { email: Field::default(), days: Field::of("7") };
-    Ok(page(&whole(&portal, &admin, form, done.notice(), None).await?))
+    Ok(page(&whole(&admin, form, done.notice(), None).await?))
 }
 
-pub(crate) async fn make(
-    State(portal): State<Portal>,
-    admin: Admin,
-    Sent(sent): Sent<FormData>,
-) -> Answer {
+pub(crate) async fn make(admin: Admin, Sent(sent): Sent<FormData>) -> Answer {
     let mut form = InviteForm { email: Field::of(&sent.email), days: Field::of(&sent.days) };
     let email = match sent.email.trim() {
         "" => None,
@@ -90,13 +81,11 @@ pub(crate) async fn make(
         form.days.error = Some(format!("A whole number from 1 to {LONGEST}."));
     }
     let (Some(days), None) = (days, &form.email.error) else {
-        let page = whole(&portal, &admin, form, None, None).await?;
+        let page = whole(&admin, form, None, None).await?;
         return Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
     };
     let life = Duration::from_secs(days * 24 * 3600);
-    let actor = admin.user.actor();
-    let link = admin.user.accounts().invite(&actor, email.clone(), life).await;
-    let link = link.map_err(|e| admin.refuse(e))?;
+    let link = admin.invite(email.clone(), life).await?;
     let whom = email.map_or_else(|| "anyone with the link".to_owned(), |email| email.to_string());
     let made = CreatedLink {
         title: "Invitation created".into(),
@@ -107,39 +96,38 @@ pub(crate) async fn make(
         url: link.url.expose().to_owned(),
     };
     let form = InviteForm { email: Field::default(), days: Field::of("7") };
-    Ok(page(&whole(&portal, &admin, form, None, Some(made)).await?))
+    Ok(page(&whole(&admin, form, None, Some(made)).await?))
 }
 
 pub(crate) async fn revoke(admin: Admin, Path(id): Path<String>) -> Answer {
-    let revoked = admin.user.accounts().revoke_invitation(&admin.user.actor(), &id).await;
-    revoked.map_err(|e| admin.refuse(e))?;
+    admin.revoke_invitation(&id).await?;
     Ok(go("/admin/invites?done=revoked"))
 }
 
 async fn whole(
-    portal: &Portal,
     admin: &Admin,
     form: InviteForm,
     notice: Option<Notice>,
     made_link: Option<CreatedLink>,
 ) -> Result<Invites, Rejection> {
-    let open = admin.user.accounts().invitations().await.map_err(|e| admin.refuse(e))?;
+    let open = admin.invitations().await?;
+    let names = admin.names().await?;
     Ok(Invites {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "invites",
         notice,
         alert_count: alerts(admin).await?,
         form,
         made_link,
-        invites: open.into_iter().map(row).collect(),
+        invites: open.into_iter().map(|link| row(link, &names)).collect(),
     })
 }
 
-fn row(link: Link) -> InviteRow {
+fn row(link: Link, names: &Names) -> InviteRow {
     InviteRow {
         id: link.id,
         email: link.email.map(|email| email.to_string()),
-        by: link.created_by,
+        by: names.of(&Actor::stored(link.created_by)),
         made: labels::ago(link.created_at),
         expires: labels::moment(link.expires_at),
     }

@@ -1,15 +1,13 @@
 //! `/admin/machine`: resources of the host, and their use.
 
 use askama::Template;
-use axum::extract::State;
 use startclaw_engine::{Disk, MachineHistory};
 
 use super::alerts;
 use crate::{
-    Portal,
+    access::Admin,
     answer::{Answer, page},
     assets::Page as _,
-    auth::Admin,
     chart,
     frame::{Chart, Meter, Notice, Site},
     labels,
@@ -32,13 +30,13 @@ struct Fact {
     value: String,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
-    let all = admin.engine().status_all().await.map_err(|e| admin.refuse(e))?;
+pub(crate) async fn show(admin: Admin) -> Answer {
+    let all = admin.instances().await?;
     let promised: u64 = all.iter().map(|i| i.limits().memory_soft_mib).sum();
     let number = u64::try_from(all.len()).unwrap_or(u64::MAX);
-    let history = admin.engine().machine_usage();
+    let history = admin.machine_usage();
     Ok(page(&Machine {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "machine",
         notice: None,
         alert_count: alerts(&admin).await?,

@@ -9,10 +9,9 @@ pub(crate) mod machine;
 pub(crate) mod operations;
 mod table;
 
-use crate::{answer::Rejection, auth::Admin};
+use crate::{access::Admin, answer::Rejection};
 
 /// Number of unresolved alerts; shown beside the tab.
 async fn alerts(admin: &Admin) -> Result<u64, Rejection> {
-    let all = admin.engine().alerts().await.map_err(|e| admin.refuse(e))?;
-    Ok(u64::try_from(all.len()).unwrap_or(u64::MAX))
+    Ok(u64::try_from(admin.alerts().await?.len()).unwrap_or(u64::MAX))
 }

@@ -1,15 +1,13 @@
 //! `/admin/operations`: operations in progress, and failed ones.
 
 use askama::Template;
-use axum::extract::State;
 use startclaw_model::{Operation, OperationState};
 
 use super::alerts;
 use crate::{
-    Portal,
+    access::{Admin, Names},
     answer::{Answer, page},
     assets::Page as _,
-    auth::Admin,
     error::sentence,
     frame::{Notice, Site},
     labels,
@@ -42,27 +40,28 @@ struct AdminOperation {
     tone: &'static str,
 }
 
-pub(crate) async fn show(State(portal): State<Portal>, admin: Admin) -> Answer {
-    let newest = admin.engine().operations(None, LOOKED_AT).await.map_err(|e| admin.refuse(e))?;
+pub(crate) async fn show(admin: Admin) -> Answer {
+    let newest = admin.operations(LOOKED_AT).await?;
+    let names = admin.names().await?;
     let (open, over): (Vec<_>, Vec<_>) = newest.iter().partition(|o| !o.state.is_over());
     let failed = over.into_iter().filter(|o| o.state == OperationState::Failed).take(FAILED);
     Ok(page(&Operations {
-        site: portal.site(Some(&admin.user)),
+        site: admin.site(),
         here: "operations",
         notice: None,
         alert_count: alerts(&admin).await?,
-        failed: failed.map(row).collect(),
-        running: open.into_iter().map(row).collect(),
+        failed: failed.map(|o| row(o, &names)).collect(),
+        running: open.into_iter().map(|o| row(o, &names)).collect(),
     }))
 }
 
-fn row(operation: &Operation) -> AdminOperation {
+fn row(operation: &Operation, names: &Names) -> AdminOperation {
     let failed = operation.state == OperationState::Failed;
     AdminOperation {
         id: operation.id.to_string(),
         kind: title(operation),
         name: operation.name.to_string(),
-        who: operation.actor.to_string(),
+        who: names.of(&operation.actor),
         step: match &operation.error {
             Some(why) => sentence(why),
             None => step_label(operation),
