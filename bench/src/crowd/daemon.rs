@@ -8,13 +8,11 @@ use anyhow::Context;
 use axum::Router;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use startclaw_accounts::{AccountSettings, Accounts};
 use startclaw_api::{Access, Peer, Settings};
-use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
+use startclaw_engine::{Engine, Timing};
 use startclaw_model::InstanceState;
 use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+use startclaw_testkit::{TestDaemon, TestPlatform, patient_settings};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::UnixListener,
@@ -43,18 +41,16 @@ pub struct Arguments {
     capacity: u32,
 }
 
-/// The host: it outlives the daemon.
+/// What outlives the daemon.
 struct Machine {
     dir: PathBuf,
-    capacity: u32,
-    host: SimulatedHost,
+    platform: TestPlatform,
     recorder: PrometheusHandle,
 }
 
-/// One run of a daemon.
-struct TestDaemon {
-    engine: Engine,
-    store: Store,
+/// One run of a daemon with its API.
+struct Running {
+    daemon: TestDaemon,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -63,12 +59,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
         .install_recorder()?;
-    let machine = Machine {
-        host: SimulatedHost::new(arguments.capacity, BOOT),
-        dir: arguments.dir,
-        capacity: arguments.capacity,
-        recorder: recorder.clone(),
-    };
+    let host = SimulatedHost::new(arguments.capacity, BOOT);
+    let mut platform = TestPlatform::at(&arguments.dir, host, patient_settings());
+    platform.settings.timing = Timing::default();
+    // Real boots are limited because they take CPU; these take none.
+    platform.settings.instances.boots = arguments.capacity as usize;
+    let machine = Machine { dir: arguments.dir, platform, recorder: recorder.clone() };
     tokio::spawn(async move {
         loop {
             sleep(Duration::from_secs(5)).await;
@@ -81,14 +77,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     while let Some(line) = lines.next_line().await? {
         match line.split_once(' ').unwrap_or((&line, "")) {
             // Wait until this number of instances is live.
-            ("live", count) => all_live(&life.engine, count.parse()?).await,
+            ("live", count) => all_live(&life.daemon.engine, count.parse()?).await,
             // Start a new daemon on the same database and host, and wait until all are live again.
             ("restart", count) => {
                 life.end().await;
                 let begun = Instant::now();
                 life = machine.start().await?;
                 let started = begun.elapsed();
-                all_live(&life.engine, count.parse()?).await;
+                all_live(&life.daemon.engine, count.parse()?).await;
                 say(&json!({ "started": started, "live": begun.elapsed() }));
                 continue;
             }
@@ -105,47 +101,16 @@ fn say(value: &serde_json::Value) {
 }
 
 impl Machine {
-    async fn start(&self) -> anyhow::Result<TestDaemon> {
-        let store = Store::open(&self.dir.join("startclaw.db")).await?;
-        let vault = Vault::load(&self.dir.join("master.key"), true)?;
-        let settings = EngineSettings {
-            domain: "claws.test".into(),
-            quota: startclaw_model::Quota::default(),
-            backup: startclaw_engine::BackupSettings {
-                nightly: false,
-                folder: "/simulated".into(),
-                ..Default::default()
-            },
-            port_suffix: String::new(),
-            // Real boots are limited because they take CPU; these take none.
-            instances: InstanceSettings {
-                boots: self.capacity as usize,
-                ..InstanceSettings::default()
-            },
-            timing: Timing::default(),
-        };
-        let engine = Engine::start(
-            store.clone(),
-            vault,
-            startclaw_engine::Dependencies::simulated(self.host.clone()),
-            settings,
-        )
-        .await?;
+    async fn start(&self) -> anyhow::Result<Running> {
+        let daemon = self.platform.daemon().await;
         let stop = CancellationToken::new();
         let settings = Settings {
             metrics: Some(self.recorder.clone()),
             stop: stop.clone(),
             ..Settings::default()
         };
-        let accounts = Accounts::new(
-            store.clone(),
-            engine.clone(),
-            AccountSettings::default(),
-            "https://claws.test",
-        )
-        .map_err(anyhow::Error::msg)?;
-        let router: Router =
-            startclaw_api::router(engine.clone(), accounts, Access::Socket, settings);
+        let (engine, accounts) = (daemon.engine.clone(), daemon.accounts.clone());
+        let router: Router = startclaw_api::router(engine, accounts, Access::Socket, settings);
         let socket = self.dir.join("socket");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).context("cannot listen")?;
@@ -154,17 +119,18 @@ impl Machine {
         let serving = tokio::spawn(
             axum::serve(listener, service).with_graceful_shutdown(ended).into_future(),
         );
-        Ok(TestDaemon { engine, store, stop, serving })
+        Ok(Running { daemon, stop, serving })
     }
 }
 
-impl TestDaemon {
+impl Running {
     async fn end(self) {
         self.stop.cancel();
-        self.engine.shutdown().await;
+        let store = self.daemon.store.clone();
+        self.daemon.end().await;
         // It was stopped on purpose.
         let _ = self.serving.await;
-        self.store.close().await;
+        store.close().await;
     }
 }
 

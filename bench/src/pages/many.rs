@@ -2,26 +2,19 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::Context;
 use futures::{TryStreamExt, stream};
 use reqwest::{Client, header::COOKIE};
-use startclaw_accounts::{AccountSettings, Accounts, Origin};
-use startclaw_engine::{
-    BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
-    Timing,
-};
-use startclaw_model::{Actor, Email, Name, Owner, Secret};
+use startclaw_engine::{ProvisionRequest, Timing};
+use startclaw_model::{Actor, Email};
 use startclaw_portal::{Reach, Settings};
 use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+use startclaw_testkit::{TestDaemon, TestPlatform, request_for};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Made, Sizes};
 use crate::crowd;
 
-const SITE: &str = "https://claws.test";
 /// Maximum number of concurrent provision requests.
 const ASKERS: usize = 16;
 /// Boots on the simulated host take no time: they are not measured.
@@ -41,36 +34,24 @@ const PAGES: [(&str, &str); 9] = [
 ];
 
 pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(&folder.path().join("startclaw.db")).await?;
-    let vault = Vault::load(&folder.path().join("master.key"), true)?;
-    let backup =
-        BackupSettings { nightly: false, folder: "/simulated".into(), ..BackupSettings::default() };
-    let settings = EngineSettings {
-        domain: "claws.test".into(),
-        port_suffix: String::new(),
-        // Real boots are limited because they take CPU; these take none.
-        instances: InstanceSettings { boots: sizes.instances, ..InstanceSettings::default() },
-        quota: startclaw_model::Quota::default(),
-        backup: backup.clone(),
-        timing: Timing::default(),
-    };
     let host = SimulatedHost::new(u32::try_from(sizes.instances)?, BOOT);
-    let engine =
-        Engine::start(store.clone(), vault, Dependencies::simulated(host), settings).await?;
-    let accounts = Accounts::new(store, engine.clone(), AccountSettings::default(), SITE)
-        .map_err(anyhow::Error::msg)?;
-    let cookie = people(&engine, &accounts, sizes.instances).await?;
+    let mut platform = TestPlatform::patient().on(host);
+    platform.settings.timing = Timing::default();
+    // Real boots are limited because they take CPU; these take none.
+    platform.settings.instances.boots = sizes.instances;
+    let daemon = platform.daemon().await;
+    let cookie = people(&daemon, sizes.instances).await?;
 
     let stop = CancellationToken::new();
     let settings = Settings {
-        domain: "claws.test".into(),
-        site: SITE.into(),
-        backup,
+        domain: platform.settings.domain.clone(),
+        site: platform.site(),
+        backup: platform.settings.backup.clone(),
         reach: Reach::default(),
         stop: stop.clone(),
     };
-    let router = startclaw_portal::router(engine.clone(), accounts, settings);
+    let (engine, accounts) = (daemon.engine.clone(), daemon.accounts.clone());
+    let router = startclaw_portal::router(engine, accounts, settings);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let ended = stop.clone().cancelled_owned();
@@ -78,43 +59,32 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
         tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(ended).into_future());
     let made = ask(address, &cookie, sizes.requests).await;
     stop.cancel();
-    engine.shutdown().await;
+    daemon.end().await;
     // It was stopped on purpose.
     let _ = serving.await;
     made
 }
 
 /// Creates accounts with one instance each; returns the session cookie of one of them, an admin.
-async fn people(engine: &Engine, accounts: &Accounts, count: usize) -> anyhow::Result<String> {
-    let system = Actor::system();
+async fn people(daemon: &TestDaemon, count: usize) -> anyhow::Result<String> {
+    let (accounts, system) = (&daemon.accounts, Actor::system());
     stream::iter((0..count).map(anyhow::Ok))
         .try_for_each_concurrent(ASKERS, async |number| {
             let name = crowd::name(number);
             let email = Email::parse(&format!("{name}@example.com"))?;
             let (account, _) = accounts.create(&system, email, number == count / 2).await?;
             let request = ProvisionRequest {
-                name: Name::parse(&name)?,
-                owner: Owner::parse(account.email.as_str())?,
                 account: Some(account.id),
-                provider: None,
-                api_key: None,
-                telegram_bot_token: None,
-                telegram_access: startclaw_model::TelegramAccess::Pairing,
-                version: None,
-                limits: None,
+                ..request_for(&name, account.email.as_str())
             };
-            engine.provision(&system, request, None).await?;
+            daemon.engine.provision(&system, request, None).await?;
             Ok(())
         })
         .await?;
-    crowd::daemon::all_live(engine, count).await;
+    crowd::daemon::all_live(&daemon.engine, count).await;
     let email = Email::parse(&format!("{}@example.com", crowd::name(count / 2)))?;
     let admin = accounts.find(&email).await?;
-    let link = accounts.password_link(&system, &admin).await?;
-    let token = link.url.expose().rsplit('/').next().context("a link without an end")?.to_owned();
-    let origin = Origin { address: "127.0.0.1".parse()?, device: "bench".into() };
-    let password = Secret::new("four words in a row");
-    let session = accounts.set_password_by_link(&token, &password, &origin).await?;
+    let session = daemon.set_password(&accounts.password_link(&system, &admin).await?).await;
     Ok(format!("__Host-startclaw={}", session.value.expose()))
 }
 

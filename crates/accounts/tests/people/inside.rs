@@ -1,15 +1,13 @@
 //! Access to instances ends with the session, and when the user loses access to the instance.
 
-use startclaw_accounts::SignUp;
-
-use crate::test_platform::*;
+use startclaw_testkit::*;
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
 
 #[tokio::test]
 async fn leaving_the_account_leaves_the_instances_that_were_entered_from_it_at_once() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let (here, bob) = (life.person(ALICE).await, life.person(BOB).await);
     let there = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     life.live(&here.account, "alice").await;
@@ -41,8 +39,8 @@ async fn leaving_the_account_leaves_the_instances_that_were_entered_from_it_at_o
 
 #[tokio::test]
 async fn what_is_open_in_an_instance_ends_with_the_session_and_nothing_elsewhere_does() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let platform = TestPlatform::patient();
+    let life = platform.daemon().await;
     let (alice, bob) = (life.person(ALICE).await, life.person(BOB).await);
     life.live(&alice.account, "alice").await;
     life.live(&bob.account, "bob").await;
@@ -53,7 +51,7 @@ async fn what_is_open_in_an_instance_ends_with_the_session_and_nothing_elsewhere
         )
         .await;
     }
-    let slot = platform.store.instance(&name("alice")).await.unwrap().slot;
+    let slot = life.store.instance(&name("alice")).await.unwrap().slot;
     let ended = || platform.host.state().disconnected.clone();
     assert_eq!(ended(), []);
     let stays_out = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
@@ -75,7 +73,7 @@ async fn what_is_open_in_an_instance_ends_with_the_session_and_nothing_elsewhere
 
 #[tokio::test]
 async fn who_may_no_longer_see_an_instance_is_out_of_it() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let (alice, bob) = (life.person(ALICE).await, life.person(BOB).await);
     life.accounts.set_quota(&admin(), alice.account.clone(), Some(room_for(2))).await.unwrap();
     life.live(&alice.account, "shop").await;
@@ -101,7 +99,7 @@ async fn who_may_no_longer_see_an_instance_is_out_of_it() {
 
 #[tokio::test]
 async fn a_session_that_ends_while_it_is_looked_up_is_not_remembered() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let first = life.person(ALICE).await;
     life.live(&first.account, "alice").await;
     for round in 0..20_u64 {
@@ -123,8 +121,8 @@ async fn a_session_that_ends_while_it_is_looked_up_is_not_remembered() {
 
 #[tokio::test]
 async fn what_is_open_ends_also_when_whoever_signed_out_did_not_wait_for_it() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let platform = TestPlatform::patient();
+    let life = platform.daemon().await;
     let alice = life.person(ALICE).await;
     life.live(&alice.account, "alice").await;
     life.sign_in_to_instance(&alice, "alice").await;

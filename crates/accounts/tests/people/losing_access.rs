@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use startclaw_accounts::{AccountSession, SignUp, SignedIn};
+use startclaw_accounts::{AccountSession, SignedIn};
 use startclaw_engine::{AccessGuard, Holder, Subject, digest};
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceId, OperationKind, Scope, Scopes, Secret, Slot, Timestamp,
 };
-
-use crate::test_platform::*;
+use startclaw_testkit::*;
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -69,20 +68,20 @@ struct Stage {
 const SHORT: Duration = Duration::from_secs(4);
 
 async fn stage(way: Way, who: Who) -> Stage {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let platform = TestPlatform::patient();
+    let life = platform.daemon().await;
     let (alice, _) = (life.person(ALICE).await, life.person(BOB).await);
     let root = life.person(ROOT).await;
     life.accounts.set_admin(&admin(), root.account.clone(), true).await.unwrap();
     life.live(&alice.account, SHOP).await;
-    let stored = platform.store.instance(&name(SHOP)).await.unwrap();
+    let stored = life.store.instance(&name(SHOP)).await.unwrap();
     let (id, slot) = (stored.id, stored.slot);
     let (mut person, mut token) = (None, None);
     let (actor, session, holder) = match who {
         Who::Owner | Who::Admin => {
             let fresh = if who == Who::Owner { &alice } else { &root };
             let signed_in = if way == Way::SessionExpires {
-                expiring(&platform, &life, fresh.account.id.clone()).await
+                expiring(&life, fresh.account.id.clone()).await
             } else {
                 life.authenticate(fresh).await.unwrap()
             };
@@ -124,11 +123,7 @@ async fn stage(way: Way, who: Who) -> Stage {
     Stage { platform, life, id, slot, held, person, token }
 }
 
-async fn expiring(
-    platform: &TestPlatform,
-    life: &TestDaemon,
-    account: startclaw_model::AccountId,
-) -> SignedIn {
+async fn expiring(life: &TestDaemon, account: startclaw_model::AccountId) -> SignedIn {
     let now = Timestamp::now();
     let session = AccountSession {
         hash: digest("short"),
@@ -140,7 +135,7 @@ async fn expiring(
         seen_at: now,
         expires_at: now.plus(SHORT),
     };
-    assert!(platform.store.add_account_session(&session).await.unwrap());
+    assert!(life.store.add_account_session(&session).await.unwrap());
     life.accounts.authenticate("short", &home()).await.unwrap().unwrap()
 }
 
@@ -275,21 +270,21 @@ async fn a_loss_that_only_reached_the_database_is_enforced_by_the_running_daemon
     // As if the caller was dropped right after the commit.
     let owner = stage(Way::SignOut, Who::Owner).await;
     let account = owner.person.as_ref().unwrap().account.id.clone();
-    owner.platform.store.end_account_sessions(&account, None, None).await.unwrap();
+    owner.life.store.end_account_sessions(&account, None, None).await.unwrap();
     owner.check_lost("running", false).await;
 
     // As if the daemon crashed right after the commit.
     let guest = stage(Way::Transfer, Who::Guest).await;
     let bob = guest.life.accounts.find(&email(BOB)).await.unwrap();
     let Stage { platform, life, id, slot, .. } = guest;
+    let store = life.store.clone();
     life.end().await;
-    platform.store.transfer(&id, &bob.id).await.unwrap().unwrap();
+    store.transfer(&id, &bob.id).await.unwrap().unwrap();
     let before = platform.host.state().disconnected.len();
-    let next = platform.start().await;
+    let next = platform.daemon().await;
     until("it is cut", async || platform.host.state().disconnected.len() > before).await;
     assert_eq!(platform.host.state().disconnected.last(), Some(&slot));
-    until("it is noted as done", async || platform.store.disconnects().await.unwrap().is_empty())
-        .await;
+    until("it is noted as done", async || store.disconnects().await.unwrap().is_empty()).await;
     next.end().await;
 }
 

@@ -4,27 +4,25 @@ use std::{path::Path, process::Command};
 
 use startclaw_accounts::{AccountError, LinkKind, SignUp};
 use startclaw_model::Secret;
+use startclaw_testkit::{PASSWORD, TestPlatform, admin, home, name, request_for, until};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use crate::{
-    mail_server::{Certificate, Server, Way},
-    test_platform::{PASSWORD, TestPlatform, home, request, until},
-};
+use crate::mail_server::{Certificate, Server, Way};
 
 /// Set in the child process that trusts the server's certificate: the certificate's folder.
 const TRUSTED: &str = "STARTCLAW_TEST_TRUSTED";
 
-async fn platform(server: &str) -> TestPlatform {
-    let mut platform = TestPlatform::new(SignUp::Open).await;
-    platform.settings.mail.server = server.to_owned();
-    platform.settings.mail.from = "StartClaw <claws@claws.test>".to_owned();
+fn platform(server: &str) -> TestPlatform {
+    let mut platform = TestPlatform::patient().sign_up(SignUp::Open);
+    platform.accounts.mail.server = server.to_owned();
+    platform.accounts.mail.from = "StartClaw <claws@claws.test>".to_owned();
     platform
 }
 
 #[tokio::test]
 async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it() {
     let server = Server::start(Way::Plain).await;
-    let life = platform(&server.address).await.start().await;
+    let life = platform(&server.address).daemon().await;
     let invitation = life.invitation(None).await;
     let alice = life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
     assert!(alice.account.confirmed_at.is_none());
@@ -32,10 +30,10 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
     let letter = server.letters().remove(0);
     assert!(letter.contains("From: ") && letter.contains("Subject: Confirm your address"));
 
-    let theirs = async |name: &str| {
-        let asked = request(name, "alice@example.com");
-        life.engine.provision(&crate::test_platform::admin(), asked, None).await.unwrap();
-        life.engine.status(&crate::test_platform::name(name)).await.unwrap().account.is_some()
+    let theirs = async |text: &str| {
+        let asked = request_for(text, "alice@example.com");
+        life.engine.provision(&admin(), asked, None).await.unwrap();
+        life.engine.status(&name(text)).await.unwrap().account.is_some()
     };
     assert!(!theirs("before").await);
     assert!(life.accounts.is_good(&token, LinkKind::Confirm).await.unwrap());
@@ -88,7 +86,7 @@ async fn a_link_to_sign_up_ends_with_open_sign_up() {
 #[tokio::test]
 async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
     let server = Server::start(Way::Plain).await;
-    let life = platform(&server.address).await.start().await;
+    let life = platform(&server.address).daemon().await;
     life.person("alice@example.com").await;
     life.accounts.ask_password_link("nobody@example.com", &home()).await.unwrap();
     life.accounts.ask_password_link("alice@example.com", &home()).await.unwrap();
@@ -103,7 +101,7 @@ async fn a_forgotten_password_is_set_by_a_mail_that_only_the_owner_gets() {
 async fn a_mail_server_that_is_away_keeps_nobody_with_an_invitation_from_signing_up() {
     // Nothing listens on this port.
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let life = platform(&format!("smtp+plain://{gone}")).await.start().await;
+    let life = platform(&format!("smtp+plain://{gone}")).daemon().await;
     let invitation = life.invitation(None).await;
     let alice = life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
     assert!(life.authenticate(&alice).await.is_some());
@@ -133,10 +131,10 @@ async fn over_tls(known: &Certificate) {
     let password = folder.path().join("password");
     std::fs::write(&password, "the mail password\n").unwrap();
     let life = async |server: &Server| {
-        let mut platform = platform(&server.address).await;
-        platform.settings.mail.user = "claws".to_owned();
-        platform.settings.mail.password_file = password.clone();
-        platform.start().await
+        let mut platform = platform(&server.address);
+        platform.accounts.mail.user = "claws".to_owned();
+        platform.accounts.mail.password_file = password.clone();
+        platform.daemon().await
     };
     for way in [Way::StartTls(known.acceptor()), Way::Tls(known.acceptor())] {
         let server = Server::start(way).await;

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use startclaw_testkit::until;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -21,8 +22,6 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
-
-use crate::test_platform::until;
 
 /// The transport of a server.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! Accounts over an engine on a simulated host, with the database in memory.
+//! Accounts over an engine on a simulated host.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod inside;
@@ -9,4 +9,3 @@ mod managing;
 mod sign_up;
 mod signing_in;
 mod strangers;
-mod test_platform;

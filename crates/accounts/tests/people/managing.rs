@@ -5,8 +5,7 @@ use startclaw_engine::EngineError;
 use startclaw_host::objects::Step;
 use startclaw_model::{AccountState, Actor, Quota, SnapshotChoice};
 use startclaw_simulated::{Fault, Faults};
-
-use crate::test_platform::*;
+use startclaw_testkit::*;
 
 const ALICE: &str = "alice@example.com";
 
@@ -19,7 +18,7 @@ fn refused(answer: Result<startclaw_model::Operation, EngineError>) -> String {
 
 #[tokio::test]
 async fn the_last_admin_stays() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let root = life.admin("root@example.com").await;
     // A suspended admin and a user who is no admin do not count.
     let asleep = life.admin("asleep@example.com").await;
@@ -46,7 +45,7 @@ async fn the_last_admin_stays() {
 
 #[tokio::test]
 async fn an_operator_can_take_the_last_admin_away() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let root = life.admin("root@example.com").await;
     life.accounts.set_admin(&admin(), root.clone(), false).await.unwrap();
     assert!(!life.accounts.get(&root.id).await.unwrap().admin);
@@ -60,8 +59,7 @@ async fn an_operator_can_take_the_last_admin_away() {
 
 #[tokio::test]
 async fn a_quota_bounds_instances_memory_and_disk() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     let why = refused(life.provision(&alice, "two").await);
@@ -88,14 +86,14 @@ async fn a_quota_bounds_instances_memory_and_disk() {
     life.live(&alice, "two").await;
     refused(life.provision(&alice, "three").await);
     // The operator is not limited by quotas.
-    let given = life.engine.provision(&admin(), request("three", ALICE), None).await.unwrap();
+    let given = life.engine.provision(&admin(), request_for("three", ALICE), None).await.unwrap();
     assert_eq!(given.name.as_str(), "three");
     assert_eq!(life.accounts.info(alice).await.unwrap().usage.instances, 3);
 }
 
 #[tokio::test]
 async fn two_at_once_with_room_for_one_make_one() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await.account;
     let (one, two) = tokio::join!(life.provision(&alice, "one"), life.provision(&alice, "two"));
     assert_ne!(one.is_ok(), two.is_ok(), "{one:?} {two:?}");
@@ -104,7 +102,7 @@ async fn two_at_once_with_room_for_one_make_one() {
 
 #[tokio::test]
 async fn a_copy_counts_like_any_instance() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     let asked = life.engine.backup(&admin(), &name("one")).await.unwrap();
@@ -123,9 +121,9 @@ async fn a_copy_counts_like_any_instance() {
 
 #[tokio::test]
 async fn an_instance_is_given_to_an_account_that_stays() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await.account;
-    life.engine.provision(&admin(), request("shop", "somebody"), None).await.unwrap();
+    life.engine.provision(&admin(), request_for("shop", "somebody"), None).await.unwrap();
     assert!(life.engine.status(&name("shop")).await.unwrap().account.is_none());
     life.accounts.transfer(&admin(), &name("shop"), &alice).await.unwrap();
     assert_eq!(life.engine.status(&name("shop")).await.unwrap().account, Some(alice.id.clone()));
@@ -138,7 +136,7 @@ async fn an_instance_is_given_to_an_account_that_stays() {
     life.accounts.delete(&admin(), bob.clone()).await.unwrap();
     let given = life.accounts.transfer(&admin(), &name("shop"), &bob).await;
     assert!(matches!(given, Err(AccountError::Missing("account"))));
-    life.engine.provision(&admin(), request("late", "bob@example.com"), None).await.unwrap();
+    life.engine.provision(&admin(), request_for("late", "bob@example.com"), None).await.unwrap();
     assert!(life.engine.status(&name("late")).await.unwrap().account.is_none());
     let own = life.provision(&bob, "own").await;
     assert!(refused(own).contains("cannot make instances"));
@@ -146,8 +144,7 @@ async fn an_instance_is_given_to_an_account_that_stays() {
 
 #[tokio::test]
 async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_theirs() {
-    let platform = TestPlatform::new(SignUp::Open).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Open).daemon().await;
     let alice = life.person(ALICE).await.account;
     let not_sure = startclaw_model::Account {
         id: startclaw_model::AccountId::new(),
@@ -155,11 +152,11 @@ async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_
         confirmed_at: None,
         ..alice.clone()
     };
-    platform.store.add_account(&not_sure, None, None).await.unwrap();
+    life.store.add_account(&not_sure, None, None).await.unwrap();
     for (text, owner, account) in
         [("one", "Alice@example.com", Some(&alice.id)), ("two", "victim@example.com", None)]
     {
-        life.engine.provision(&admin(), request(text, owner), None).await.unwrap();
+        life.engine.provision(&admin(), request_for(text, owner), None).await.unwrap();
         let status = life.engine.status(&name(text)).await.unwrap();
         assert_eq!(status.account.as_ref(), account, "{owner}");
     }
@@ -167,13 +164,13 @@ async fn an_instance_belongs_to_the_account_of_its_owner_if_that_is_known_to_be_
 
 #[tokio::test]
 async fn a_deleted_account_goes_when_its_instances_are_gone() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let session = life.person(ALICE).await;
     let alice = session.account.clone();
     life.accounts.set_quota(&admin(), alice.clone(), Some(room_for(2))).await.unwrap();
     life.live(&alice, "one").await;
     life.live(&alice, "two").await;
-    life.engine.provision(&admin(), request("other", "bob"), None).await.unwrap();
+    life.engine.provision(&admin(), request_for("other", "bob"), None).await.unwrap();
 
     let me = Actor::account(&alice.id);
     life.accounts.delete(&me, alice.clone()).await.unwrap();
@@ -203,8 +200,8 @@ async fn a_deleted_account_goes_when_its_instances_are_gone() {
 
 #[tokio::test]
 async fn a_daemon_that_ends_over_it_goes_on_with_it() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let platform = TestPlatform::patient();
+    let life = platform.daemon().await;
     let alice = life.person(ALICE).await.account;
     life.live(&alice, "one").await;
     // The volume cannot be removed while this daemon runs.
@@ -223,7 +220,7 @@ async fn a_daemon_that_ends_over_it_goes_on_with_it() {
     life.end().await;
     platform.host.set_faults(Faults::default());
 
-    let next = platform.start().await;
+    let next = platform.daemon().await;
     next.delete_pending_accounts();
     until("the account is gone", async || next.accounts.get(&alice.id).await.is_err()).await;
     assert!(next.engine.status_all().await.unwrap().is_empty());

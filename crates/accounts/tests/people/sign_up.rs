@@ -2,8 +2,7 @@
 
 use startclaw_accounts::{AccountError, LinkKind, SignUp};
 use startclaw_model::Secret;
-
-use crate::test_platform::*;
+use startclaw_testkit::*;
 
 fn dead<T>(answer: Result<T, AccountError>) -> bool {
     matches!(answer, Err(AccountError::DeadLink))
@@ -19,7 +18,7 @@ fn field<T>(answer: Result<T, AccountError>) -> &'static str {
 
 #[tokio::test]
 async fn everybody_signs_up_where_it_is_open() {
-    let life = TestPlatform::new(SignUp::Open).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Open).daemon().await;
     let alice = life.sign_up(" Alice@Example.com ", None).await.unwrap();
     assert_eq!(alice.account.email.as_str(), "alice@example.com");
     assert!(!alice.account.admin);
@@ -33,7 +32,7 @@ async fn everybody_signs_up_where_it_is_open() {
 
 #[tokio::test]
 async fn an_invitation_is_needed_where_it_is_not_open() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     assert!(matches!(life.sign_up("bob@example.com", None).await, Err(AccountError::Closed)));
     assert!(dead(life.sign_up("bob@example.com", Some("guessed")).await));
     let invitation = life.invitation(None).await;
@@ -42,8 +41,7 @@ async fn an_invitation_is_needed_where_it_is_not_open() {
 
 #[tokio::test]
 async fn nobody_signs_up_where_it_is_closed() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let invitation = life.invitation(None).await;
     assert!(matches!(life.sign_up("bob@example.com", None).await, Err(AccountError::Closed)));
     assert!(dead(life.sign_up("bob@example.com", Some(&invitation)).await));
@@ -52,7 +50,7 @@ async fn nobody_signs_up_where_it_is_closed() {
 
 #[tokio::test]
 async fn an_invitation_makes_one_account() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let invitation = life.invitation(None).await;
     life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
     assert!(dead(life.sign_up("bob@example.com", Some(&invitation)).await));
@@ -61,7 +59,7 @@ async fn an_invitation_makes_one_account() {
 
 #[tokio::test]
 async fn an_invitation_that_is_used_twice_at_once_makes_one_account() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let invitation = life.invitation(None).await;
     let (alice, bob) = tokio::join!(
         life.sign_up("alice@example.com", Some(&invitation)),
@@ -73,7 +71,7 @@ async fn an_invitation_that_is_used_twice_at_once_makes_one_account() {
 
 #[tokio::test]
 async fn an_invitation_is_not_lost_when_the_address_is_taken_at_the_last_moment() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let (one, other) = (life.invitation(None).await, life.invitation(None).await);
     let (first, second) = tokio::join!(
         life.sign_up("alice@example.com", Some(&one)),
@@ -87,7 +85,7 @@ async fn an_invitation_is_not_lost_when_the_address_is_taken_at_the_last_moment(
 
 #[tokio::test]
 async fn an_invitation_for_one_address_is_for_no_other() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let invitation = life.invitation(Some("Alice@example.com")).await;
     assert_eq!(field(life.sign_up("mallory@example.com", Some(&invitation)).await), "email");
     let alice = life.sign_up("alice@example.com", Some(&invitation)).await.unwrap();
@@ -111,7 +109,7 @@ async fn an_address_with_an_account_is_not_invited() {
 
 #[tokio::test]
 async fn an_invitation_can_be_taken_back() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let invitation = life.invitation(None).await;
     let id = life.accounts.invitations().await.unwrap().remove(0).id;
     life.accounts.revoke_invitation(&admin(), &id).await.unwrap();
@@ -122,7 +120,7 @@ async fn an_invitation_can_be_taken_back() {
 
 #[tokio::test]
 async fn many_accounts_from_one_network_are_slowed_down() {
-    let life = TestPlatform::new(SignUp::Open).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Open).daemon().await;
     for n in 0..10 {
         let taken = life.sign_up(&format!("a{n}@example.com"), None).await;
         assert!(taken.is_ok());
@@ -136,7 +134,7 @@ async fn many_accounts_from_one_network_are_slowed_down() {
 
 #[tokio::test]
 async fn a_link_sets_a_password_once() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let (account, link) =
         life.accounts.create(&admin(), email("alice@example.com"), false).await.unwrap();
     let value = value_of(&link);
@@ -162,8 +160,7 @@ async fn a_link_sets_a_password_once() {
 
 #[tokio::test]
 async fn a_link_does_what_it_was_made_for_and_nothing_else() {
-    let platform = TestPlatform::new(SignUp::Invite).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let (account, link) =
         life.accounts.create(&admin(), email("alice@example.com"), false).await.unwrap();
     let password = Secret::new(PASSWORD);
@@ -178,7 +175,7 @@ async fn a_link_does_what_it_was_made_for_and_nothing_else() {
         created_at: startclaw_model::Timestamp::now(),
         expires_at: startclaw_model::Timestamp::now().plus(std::time::Duration::from_secs(60)),
     };
-    platform.store.add_link(&confirm).await.unwrap();
+    life.store.add_link(&confirm).await.unwrap();
     let invitation = life.invitation(None).await;
     for other in ["confirm-it", &invitation] {
         let set = life.accounts.set_password_by_link(other, &password, &home()).await;
@@ -202,8 +199,7 @@ async fn a_link_does_what_it_was_made_for_and_nothing_else() {
 
 #[tokio::test]
 async fn what_opens_something_is_not_in_the_database_or_in_events() {
-    let platform = TestPlatform::new(SignUp::Invite).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     let alice = life.person("alice@example.com").await;
     let invitation = life.invitation(None).await;
     let events = life.engine.events(None, 100).await.unwrap();

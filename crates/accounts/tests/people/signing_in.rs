@@ -1,9 +1,8 @@
 //! Passwords, sessions, and rate limits.
 
-use startclaw_accounts::{AccountError, SignUp};
+use startclaw_accounts::AccountError;
 use startclaw_model::{AccountState, Secret};
-
-use crate::test_platform::*;
+use startclaw_testkit::*;
 
 const ALICE: &str = "alice@example.com";
 const WRONG: &str = "not the password";
@@ -14,7 +13,7 @@ fn is_slow<T>(answer: &Result<T, AccountError>) -> bool {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_address_give_the_same_error() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     let fresh = life.accounts.create(&admin(), email("new@example.com"), false).await.unwrap().0;
     let wrong = life.sign_in(ALICE, WRONG, None, &home()).await.unwrap_err();
@@ -34,7 +33,7 @@ async fn a_wrong_password_and_an_unknown_address_give_the_same_error() {
 
 #[tokio::test]
 async fn asking_for_a_new_password_does_not_tell_who_has_an_account() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     for address in [ALICE, "nobody@example.com"] {
         assert!(life.accounts.ask_password_link(address, &home()).await.is_ok(), "{address}");
@@ -43,7 +42,7 @@ async fn asking_for_a_new_password_does_not_tell_who_has_an_account() {
 
 #[tokio::test]
 async fn strangers_who_guess_are_slowed_and_a_known_device_is_not() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await;
     for n in 0..10 {
         let stranger = from(&format!("198.51.100.{n}"));
@@ -69,7 +68,7 @@ async fn strangers_who_guess_are_slowed_and_a_known_device_is_not() {
 
 #[tokio::test]
 async fn the_mark_of_one_account_is_worth_nothing_for_another() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     let mallory = life.person("mallory@example.com").await;
     let mark = Some(mallory.device.expose());
@@ -83,7 +82,7 @@ async fn the_mark_of_one_account_is_worth_nothing_for_another() {
 
 #[tokio::test]
 async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     let guesses = (0..30_u8).map(|n| {
         let (life, stranger) = (&life, from(&format!("198.51.100.{n}")));
@@ -95,7 +94,7 @@ async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
 
 #[tokio::test]
 async fn one_network_that_guesses_everywhere_is_slowed_and_signing_in_costs_nothing() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     for n in 0..19 {
         let guess = life.sign_in(&format!("a{n}@example.com"), WRONG, None, &home()).await;
@@ -113,7 +112,7 @@ async fn one_network_that_guesses_everywhere_is_slowed_and_signing_in_costs_noth
 
 #[tokio::test]
 async fn a_suspended_account_cannot_be_entered_and_its_sessions_are_over() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let alice = life.person(ALICE).await;
     let account = life.accounts.find(&email(ALICE)).await.unwrap();
     let link = life.accounts.password_link(&admin(), &account).await.unwrap();
@@ -138,7 +137,7 @@ async fn a_suspended_account_cannot_be_entered_and_its_sessions_are_over() {
 
 #[tokio::test]
 async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     life.person(ALICE).await;
     let here = home();
     for _ in 0..5 {
@@ -162,7 +161,7 @@ async fn signing_in_does_not_undo_what_an_admin_does_at_that_moment() {
 
 #[tokio::test]
 async fn a_session_has_a_new_value_at_each_sign_in() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let first = life.person(ALICE).await;
     let second = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     assert_ne!(first.value.expose(), second.value.expose());
@@ -174,7 +173,7 @@ async fn a_session_has_a_new_value_at_each_sign_in() {
 
 #[tokio::test]
 async fn sessions_are_ended_one_by_one_and_only_by_whose_they_are() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let (phone, bob) = (life.person(ALICE).await, life.person("bob@example.com").await);
     let laptop = life.sign_in(ALICE, PASSWORD, None, &from("192.0.2.9")).await.unwrap();
     let (at_phone, at_laptop) =
@@ -191,7 +190,7 @@ async fn sessions_are_ended_one_by_one_and_only_by_whose_they_are() {
 
 #[tokio::test]
 async fn a_new_password_ends_the_other_sessions() {
-    let life = TestPlatform::new(SignUp::Closed).await.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let here = life.person(ALICE).await;
     let there = life.sign_in(ALICE, PASSWORD, None, &home()).await.unwrap();
     let me = life.authenticate(&here).await.unwrap();
@@ -208,8 +207,7 @@ async fn a_new_password_ends_the_other_sessions() {
 
 #[tokio::test]
 async fn a_passkey_with_the_id_of_somebody_elses_is_not_taken() {
-    let platform = TestPlatform::new(SignUp::Closed).await;
-    let life = platform.start().await;
+    let life = TestPlatform::patient().daemon().await;
     let (alice, mallory) = (life.person(ALICE).await, life.person("mallory@example.com").await);
     let key = |whose: &startclaw_model::Account, credential: &str| startclaw_store::Passkey {
         id: "credential".into(),
@@ -219,9 +217,9 @@ async fn a_passkey_with_the_id_of_somebody_elses_is_not_taken() {
         created_at: startclaw_model::Timestamp::now(),
         used_at: None,
     };
-    assert!(platform.store.add_passkey(&key(&alice.account, "alice's")).await.unwrap());
-    assert!(!platform.store.add_passkey(&key(&mallory.account, "mallory's")).await.unwrap());
-    assert!(!platform.store.passkey_used(&key(&mallory.account, "mallory's")).await.unwrap());
+    assert!(life.store.add_passkey(&key(&alice.account, "alice's")).await.unwrap());
+    assert!(!life.store.add_passkey(&key(&mallory.account, "mallory's")).await.unwrap());
+    assert!(!life.store.passkey_used(&key(&mallory.account, "mallory's")).await.unwrap());
     let kept = life.accounts.passkeys(&alice.account.id).await.unwrap();
     assert_eq!(kept[0].credential, "alice's");
     assert!(life.accounts.passkeys(&mallory.account.id).await.unwrap().is_empty());

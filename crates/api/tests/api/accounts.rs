@@ -6,6 +6,7 @@ use axum::{
 };
 use serde_json::json;
 use startclaw_model::Scope;
+use startclaw_testkit::until;
 
 use crate::test_platform::{TestPlatform, delete, get, name, post, send};
 
@@ -182,9 +183,7 @@ async fn a_deleted_account_goes_with_its_instances() {
     let stop = tokio_util::sync::CancellationToken::new();
     let seeing_off = tokio::spawn(platform.accounts.clone().delete_pending_accounts(stop.clone()));
     let asked = async || platform.engine.operations(Some(&name("bob")), 1).await.unwrap().remove(0);
-    while asked().await.kind.as_str() != "deprovision" {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("it is removed", async || asked().await.kind.as_str() == "deprovision").await;
     platform.done(asked().await.id.as_str()).await;
     stop.cancel();
     seeing_off.await.unwrap();

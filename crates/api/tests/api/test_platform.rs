@@ -10,13 +10,13 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
-use startclaw_accounts::{AccountSettings, Accounts};
+use startclaw_accounts::{Accounts, SignUp};
 use startclaw_api::{Access, Peer, Settings};
-use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
-use startclaw_model::{Actor, Name, OperationId, Scope, Scopes};
+use startclaw_engine::Engine;
+use startclaw_model::{Actor, OperationId, OperationState, Scope, Scopes};
 use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+pub use startclaw_testkit::name;
+use startclaw_testkit::{TestDaemon, over};
 use tower::ServiceExt;
 
 /// A platform with 20 slots that boots instances in a few milliseconds.
@@ -24,7 +24,7 @@ pub struct TestPlatform {
     pub engine: Engine,
     pub accounts: Accounts,
     pub settings: Settings,
-    _folder: tempfile::TempDir,
+    _daemon: TestDaemon,
 }
 
 /// A response.
@@ -72,33 +72,12 @@ impl TestPlatform {
 
     /// A platform on this host.
     pub async fn on(host: SimulatedHost) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
-        let store = Store::in_memory().await.unwrap();
-        let settings = EngineSettings {
-            domain: "claws.test".into(),
-            quota: startclaw_model::Quota::default(),
-            backup: startclaw_engine::BackupSettings {
-                nightly: false,
-                folder: "/simulated".into(),
-                ..Default::default()
-            },
-            port_suffix: ":8443".into(),
-            instances: InstanceSettings::default(),
-            timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
-        };
-        let engine = Engine::start(
-            store.clone(),
-            vault,
-            startclaw_engine::Dependencies::simulated(host),
-            settings,
-        )
-        .await
-        .unwrap();
-        let site = "https://claws.test:8443";
-        let accounts =
-            Accounts::new(store, engine.clone(), AccountSettings::default(), site).unwrap();
-        Self { engine, accounts, settings: Settings::default(), _folder: folder }
+        let mut platform =
+            startclaw_testkit::TestPlatform::patient().on(host).sign_up(SignUp::Invite);
+        platform.settings.port_suffix = ":8443".into();
+        let daemon = platform.daemon().await;
+        let (engine, accounts) = (daemon.engine.clone(), daemon.accounts.clone());
+        Self { engine, accounts, settings: Settings::default(), _daemon: daemon }
     }
 
     /// The router as served at the Unix socket.
@@ -137,20 +116,10 @@ impl TestPlatform {
 
     /// Waits until an operation is finished, and checks that it succeeded.
     pub async fn done(&self, id: &str) {
-        for _ in 0..2000 {
-            let now = self.engine.operation(&OperationId(id.to_owned())).await.unwrap();
-            if now.state.is_over() {
-                assert_eq!(now.state.as_str(), "succeeded", "{now:?}");
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("operation {id} does not end");
+        let operation = self.engine.operation(&OperationId(id.to_owned())).await.unwrap();
+        let done = over(&self.engine, &operation).await;
+        assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     }
-}
-
-pub fn name(text: &str) -> Name {
-    Name::parse(text).unwrap()
 }
 
 /// Sends a request and reads the whole response.

@@ -5,11 +5,9 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-/// How long any start may take.
-pub const LIMIT: Duration = Duration::from_secs(30);
+use startclaw_testkit::until_blocking;
 
 /// A program that is killed when it goes out of scope, also when the test panics.
 pub struct Program(Child);
@@ -46,14 +44,7 @@ pub fn bound(program: &str) -> Command {
 /// Waits until a port accepts connections.
 pub fn listens(port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    until(&format!("something listens at {address}"), || TcpStream::connect(address).is_ok());
-}
-
-/// Waits until a condition holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < LIMIT, "in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until_blocking(&format!("something listens at {address}"), || {
+        TcpStream::connect(address).is_ok()
+    });
 }

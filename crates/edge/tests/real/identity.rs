@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use startclaw_model::InstanceState;
+use startclaw_testkit::until_blocking;
 
-use crate::{children::until, stage::Stage, upstream::header};
+use crate::{stage::Stage, upstream::header};
 
 #[test]
 #[ignore = "uses real parts: script/test"]
@@ -103,7 +104,7 @@ fn the_session_never_reaches_the_instance() {
             .concat()
     };
     // Caddy logs a request after its response.
-    until("the last request is logged", || logs().contains("/telegram-webhook"));
+    until_blocking("the last request is logged", || logs().contains("/telegram-webhook"));
     assert!(!logs().contains(value), "the logs carry no session");
 }
 

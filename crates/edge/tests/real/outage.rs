@@ -6,8 +6,9 @@ use std::{
 };
 
 use startclaw_model::InstanceState;
+use startclaw_testkit::until_blocking;
 
-use crate::{children::until, client::Connection, stage::Stage, upstream::header};
+use crate::{client::Connection, stage::Stage, upstream::header};
 
 fn websocket(stage: &Stage, cookie: &str) -> Vec<u8> {
     stage.bytes(
@@ -165,6 +166,6 @@ fn when_nothing_comes_back_a_page_says_so_and_looks_again() {
         stage.send("demo", &format!("GET {link}"));
     }
     let log = |file| std::fs::read_to_string(stage.dir.path().join(file)).unwrap();
-    until("the request is logged", || log("access.log").contains("/confirm/-"));
+    until_blocking("the request is logged", || log("access.log").contains("/confirm/-"));
     assert!(!log("access.log").contains("canary") && !log("caddy.log").contains("canary"));
 }

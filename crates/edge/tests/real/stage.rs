@@ -8,16 +8,15 @@ use std::{
 
 use axum::{Router, http::HeaderMap, routing::get};
 use startclaw_edge::{EdgeSettings, client_address, render, router, with_api};
-use startclaw_engine::{Engine, EngineSettings, InstanceSettings, ProvisionRequest, Timing};
+use startclaw_engine::{Engine, ProvisionRequest};
 use startclaw_host::Endpoints;
-use startclaw_model::{Actor, InstanceState, Name, Owner, Secret, Slot};
+use startclaw_model::{Actor, InstanceState, Name, Secret, Slot};
 use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+use startclaw_testkit::{TestPlatform, patient_settings, request, until_blocking};
 use tokio::runtime::Runtime;
 
 use crate::{
-    children::{Program, bound, listens, until},
+    children::{Program, bound, listens},
     client::{Answer, Connection},
     upstream::Upstream,
 };
@@ -91,15 +90,8 @@ impl Stage {
     /// Provisions an instance and waits until it is in this state.
     pub fn provision(&self, name: &str, state: InstanceState) {
         let request = ProvisionRequest {
-            name: Name::parse(name).unwrap(),
-            owner: Owner::parse("alice@example.com").unwrap(),
-            account: None,
-            provider: None,
-            api_key: None,
             telegram_bot_token: Some(Secret::new("123456:ABC")),
-            telegram_access: startclaw_model::TelegramAccess::Pairing,
-            version: None,
-            limits: None,
+            ..request(name)
         };
         self.engine(async |engine| engine.provision(&Actor::system(), request, None).await)
             .unwrap();
@@ -107,7 +99,7 @@ impl Stage {
     }
 
     pub fn becomes(&self, name: &str, state: InstanceState) {
-        until(&format!("{name} is {}", state.as_str()), || {
+        until_blocking(&format!("{name} is {}", state.as_str()), || {
             self.engine(async |e| e.route(name).is_some_and(|r| r.state == state))
         });
     }
@@ -188,35 +180,10 @@ struct Daemon {
 impl Daemon {
     fn start(dir: &Path, host: &SimulatedHost, settings: &EdgeSettings) -> Self {
         let runtime = Runtime::new().unwrap();
-        let engine = runtime.block_on(async {
-            let store = Store::open(&dir.join("startclaw.db")).await.unwrap();
-            let vault = Vault::load(&dir.join("master.key"), true).unwrap();
-            let engine_settings = EngineSettings {
-                domain: settings.domain.clone(),
-                quota: startclaw_model::Quota::default(),
-                backup: startclaw_engine::BackupSettings {
-                    nightly: false,
-                    folder: "/simulated".into(),
-                    ..Default::default()
-                },
-                port_suffix: settings.port_suffix(),
-                instances: InstanceSettings::default(),
-                timing: Timing {
-                    boot_poll: Duration::from_millis(5),
-                    backoff_first: Duration::from_millis(5),
-                    backoff_limit: Duration::from_millis(20),
-                    ..Timing::default()
-                },
-            };
-            Engine::start(
-                store,
-                vault,
-                startclaw_engine::Dependencies::simulated(host.clone()),
-                engine_settings,
-            )
-            .await
-            .unwrap()
-        });
+        let mut platform = TestPlatform::at(dir, host.clone(), patient_settings());
+        platform.settings.domain.clone_from(&settings.domain);
+        platform.settings.port_suffix = settings.port_suffix();
+        let engine = runtime.block_on(platform.start());
         let api = Router::new().route("/whoami", get(whoami));
         let front = Router::new().route("/", get(async || "front"));
         let edge = router(engine.clone(), front, settings.clone());

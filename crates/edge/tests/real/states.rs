@@ -7,8 +7,9 @@ use std::{
 
 use startclaw_model::{Actor, CheckStatus, InstanceState, Name};
 use startclaw_simulated::Behaviour;
+use startclaw_testkit::until_blocking;
 
-use crate::{children::until, stage::Stage};
+use crate::stage::Stage;
 
 #[test]
 #[ignore = "uses real parts: script/test"]
@@ -87,8 +88,8 @@ fn only_names_that_exist_get_a_certificate_and_an_answer() {
             .await
         })
         .unwrap();
-    until("it is gone", || ask(&stage, "/ask?domain=demo.localhost") == 404);
-    until("its certificate leads nowhere", || {
+    until_blocking("it is gone", || ask(&stage, "/ask?domain=demo.localhost") == 404);
+    until_blocking("its certificate leads nowhere", || {
         stage.connect("demo.localhost").is_err()
             || matches!(stage.send("demo", "GET /").status, 404 | 410)
     });

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
@@ -12,22 +11,17 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use http_body_util::BodyExt;
-use startclaw_accounts::{AccountSettings, Accounts, SignUp};
-use startclaw_engine::{
-    BackupSettings, Dependencies, Engine, EngineSettings, InstanceSettings, ProvisionRequest,
-    Timing,
-};
-use startclaw_model::{Actor, Email, InstanceState, Name, Owner, Quota};
+use startclaw_accounts::{Accounts, SignUp};
+use startclaw_engine::Engine;
+use startclaw_model::{Account, Actor, InstanceState, Quota};
 use startclaw_portal::{Reach, Settings};
 use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+use startclaw_testkit::{LIMIT, TestDaemon, admin, becomes, email, request_for};
+pub use startclaw_testkit::{PASSWORD, until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub const SITE: &str = "https://claws.example:8443";
-pub const PASSWORD: &str = "four words in a row";
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A platform that boots instances in a few milliseconds; sign-up is open.
 pub struct TestPlatform {
@@ -35,7 +29,7 @@ pub struct TestPlatform {
     pub accounts: Accounts,
     pub host: SimulatedHost,
     pages: Router,
-    _folder: tempfile::TempDir,
+    _daemon: TestDaemon,
 }
 
 impl TestPlatform {
@@ -44,46 +38,22 @@ impl TestPlatform {
     }
 
     pub async fn with(sign_up: SignUp) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("startclaw.db")).await.unwrap();
-        let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
-        let ms = Duration::from_millis;
-        let backup =
-            BackupSettings { nightly: false, folder: "/simulated".into(), ..Default::default() };
-        let quota = Quota { instances: 2, memory_mib: 4096, disk_mib: 1024 };
-        let settings = EngineSettings {
-            domain: "claws.example".into(),
-            port_suffix: ":8443".into(),
-            instances: InstanceSettings { boots: 16, ..InstanceSettings::default() },
-            quota,
-            backup: backup.clone(),
-            timing: Timing {
-                boot_poll: ms(1),
-                backup_again: ms(5),
-                quiesce_again: ms(1),
-                ..Timing::default()
-            },
+        let mut platform = startclaw_testkit::TestPlatform::patient().sign_up(sign_up);
+        platform.settings.domain = "claws.example".into();
+        platform.settings.port_suffix = ":8443".into();
+        platform.accounts.quota = Quota { instances: 2, memory_mib: 4096, disk_mib: 1024 };
+        let daemon = platform.daemon().await;
+        daemon.delete_pending_accounts();
+        let (engine, accounts) = (daemon.engine.clone(), daemon.accounts.clone());
+        let settings = Settings {
+            domain: platform.settings.domain,
+            site: SITE.into(),
+            backup: platform.settings.backup,
+            reach: Reach::default(),
+            stop: CancellationToken::new(),
         };
-        let host = SimulatedHost::new(2000, ms(2));
-        let engine =
-            Engine::start(store.clone(), vault, Dependencies::simulated(host.clone()), settings)
-                .await
-                .unwrap();
-        let wanted = AccountSettings { sign_up, quota, ..AccountSettings::default() };
-        let accounts = Accounts::new(store, engine.clone(), wanted, SITE).unwrap();
-        tokio::spawn(accounts.clone().delete_pending_accounts(CancellationToken::new()));
-        let pages = startclaw_portal::router(
-            engine.clone(),
-            accounts.clone(),
-            Settings {
-                domain: "claws.example".into(),
-                site: SITE.into(),
-                backup,
-                reach: Reach::default(),
-                stop: CancellationToken::new(),
-            },
-        );
-        Self { engine, accounts, host, pages, _folder: folder }
+        let pages = startclaw_portal::router(engine.clone(), accounts.clone(), settings);
+        Self { engine, accounts, host: platform.host, pages, _daemon: daemon }
     }
 
     /// A browser without cookies.
@@ -110,42 +80,18 @@ impl TestPlatform {
 
     /// An instance created on the command line, for an owner without an account.
     pub async fn provision(&self, name: &str, owner: &str) {
-        let request = ProvisionRequest {
-            name: Name::parse(name).unwrap(),
-            owner: Owner::parse(owner).unwrap(),
-            account: None,
-            provider: None,
-            api_key: None,
-            telegram_bot_token: None,
-            telegram_access: startclaw_model::TelegramAccess::Pairing,
-            version: None,
-            limits: None,
-        };
-        self.engine.provision(&Actor::socket(0), request, None).await.unwrap();
+        let request = request_for(name, owner);
+        self.engine.provision(&admin(), request, None).await.unwrap();
     }
 
-    pub async fn account(&self, email: &str) -> startclaw_model::Account {
-        self.accounts.find(&Email::parse(email).unwrap()).await.unwrap()
+    pub async fn account(&self, address: &str) -> Account {
+        self.accounts.find(&email(address)).await.unwrap()
     }
 
     /// Waits until an instance is live.
     pub async fn live(&self, name: &str) {
-        let name = Name::parse(name).unwrap();
-        until("it is live", async || {
-            self.engine.status(&name).await.is_ok_and(|s| s.state == InstanceState::Live)
-        })
-        .await;
+        becomes(&self.engine, name, InstanceState::Live).await;
     }
-}
-
-/// Waits until a condition holds.
-pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 /// The response of a page.

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use startclaw_testkit::until_blocking;
+
 use crate::test_platform::{TestPlatform, startclaw};
 
 const CANARY: &str = "sk-canary-4711";
@@ -166,13 +168,9 @@ fn accounts_are_made_changed_and_deleted() {
         gone.ok().contains("its 2 instances are removed first, after a final backup of each"),
         "{gone:?}"
     );
-    for _ in 0..1000 {
-        if !platform.run(&["accounts", "list"]).ok().contains(alice) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert!(!platform.run(&["accounts", "list"]).ok().contains(alice));
+    until_blocking("the account is gone", || {
+        !platform.run(&["accounts", "list"]).ok().contains(alice)
+    });
     assert!(platform.run(&["status"]).ok().contains("No instances yet"));
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use startclaw_testkit::until_blocking;
+
 use crate::test_platform::{CommandOutput, away_from_here, startclaw, text};
 
 struct Daemon {
@@ -51,11 +53,7 @@ impl Daemon {
 
     fn start_again(&mut self) {
         self.child = Some(self.serve());
-        let began = Instant::now();
-        while self.ask(&["status"]).code != 0 {
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until_blocking("it starts", || self.ask(&["status"]).code == 0);
     }
 
     /// Without CAP_NET_ADMIN, so that a test cannot touch this host's firewall: the daemon logs the
@@ -153,19 +151,24 @@ fn what_was_begun_goes_on_after_a_restart_and_who_waits_is_told() {
     assert_eq!(made["name"], "alice");
     // The operation waits for Docker, which never answers: the stream is open when the daemon
     // stops.
-    let mut waiting = daemon.command(&["restart", "alice"]).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let errors = daemon.at("errors");
+    let mut restart = daemon.command(&["restart", "alice"]);
+    restart.stderr(std::fs::File::create(&errors).unwrap());
+    let mut waiting = restart.spawn().unwrap();
+    let is_told = |what: &str| {
+        until_blocking(what, || std::fs::read_to_string(&errors).unwrap().contains(what));
+    };
+    is_told("queued");
     let said = daemon.stop();
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.err.contains("stopped"), "{said:?}");
-    std::thread::sleep(Duration::from_millis(500));
+    is_told("waiting for it to come back");
 
     daemon.start_again();
     let operations = daemon.ask(&["operations", "--json"]).json();
     assert_eq!(operations["operations"][1]["id"], made["id"], "the operation is kept");
     waiting.kill().unwrap();
-    let waited: CommandOutput = waiting.wait_with_output().unwrap().into();
-    assert!(waited.err.contains("waiting for it to come back"), "{waited:?}");
+    waiting.wait().unwrap();
 }
 
 #[test]

@@ -4,22 +4,18 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
-use startclaw_accounts::{AccountSettings, Accounts};
+use startclaw_accounts::SignUp;
 use startclaw_api::{Access, Peer, Settings};
-use startclaw_engine::{Engine, EngineSettings, InstanceSettings, Timing};
-use startclaw_simulated::SimulatedHost;
-use startclaw_store::Store;
-use startclaw_vault::Vault;
+use startclaw_testkit::TestDaemon;
 use tokio::{net::UnixListener, runtime::Runtime};
-use tokio_util::sync::CancellationToken;
 
 /// A platform in memory that listens on a Unix socket.
 pub struct TestPlatform {
     pub folder: tempfile::TempDir,
+    _daemon: TestDaemon,
     _runtime: Runtime,
 }
 
@@ -76,48 +72,19 @@ impl TestPlatform {
     pub fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let listener = {
-            let _inside = runtime.enter();
-            UnixListener::bind(folder.path().join("startclaw.sock")).unwrap()
-        };
-        let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
-        runtime.block_on(async {
-            let settings = EngineSettings {
-                domain: "claws.test".into(),
-                quota: startclaw_model::Quota::default(),
-                backup: startclaw_engine::BackupSettings {
-                    nightly: false,
-                    folder: "/simulated".into(),
-                    ..Default::default()
-                },
-                port_suffix: String::new(),
-                instances: InstanceSettings::default(),
-                timing: Timing { boot_poll: Duration::from_millis(2), ..Timing::default() },
-            };
-            let store = Store::in_memory().await.unwrap();
-            let host = SimulatedHost::new(20, Duration::from_millis(5));
-            let engine = Engine::start(
-                store.clone(),
-                vault,
-                startclaw_engine::Dependencies::simulated(host),
-                settings,
-            )
-            .await
-            .unwrap();
-            let accounts = Accounts::new(
-                store,
-                engine.clone(),
-                AccountSettings::default(),
-                "https://claws.test",
-            )
-            .unwrap();
-            tokio::spawn(accounts.clone().delete_pending_accounts(CancellationToken::new()));
+        let daemon = runtime.block_on(async {
+            let platform = startclaw_testkit::TestPlatform::patient().sign_up(SignUp::Invite);
+            let daemon = platform.daemon().await;
+            daemon.delete_pending_accounts();
+            let (engine, accounts) = (daemon.engine.clone(), daemon.accounts.clone());
             let router =
                 startclaw_api::router(engine, accounts, Access::Socket, Settings::default());
             let service = router.into_make_service_with_connect_info::<Peer>();
+            let listener = UnixListener::bind(folder.path().join("startclaw.sock")).unwrap();
             tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+            daemon
         });
-        Self { folder, _runtime: runtime }
+        Self { folder, _daemon: daemon, _runtime: runtime }
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -1,7 +1,4 @@
 //! A caller that is dropped at any await of any verb: what was stored is carried out.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::{pin::pin, task::Context, time::Duration};
 
@@ -11,7 +8,7 @@ use startclaw_model::{
     SnapshotChoice,
 };
 use startclaw_store::Idempotency;
-use support::*;
+use startclaw_testkit::*;
 
 /// More polls than any verb needs.
 const POLLS: u32 = 60;
@@ -58,8 +55,8 @@ async fn ask(engine: &Engine, verb: usize) -> Result<Operation, EngineError> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_whose_caller_is_dropped_is_carried_out() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let first = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
     over(&engine, &first).await;
@@ -74,8 +71,8 @@ async fn a_request_whose_caller_is_dropped_is_carried_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provision_whose_caller_is_dropped_is_seen_and_comes_up() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     for n in 0..POLLS {
         let text = format!("n{n}");
         dropped_after(n, engine.provision(&Actor::system(), request(&text), None)).await;
@@ -100,10 +97,10 @@ async fn a_provision_whose_caller_is_dropped_is_seen_and_comes_up() {
 /// wake-up.
 #[tokio::test]
 async fn the_sweep_finds_what_nobody_woke_the_loop_for() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    let store = machine.database().await;
+    let store = platform.database().await;
     let alice = store.instance(&name("alice")).await.unwrap();
     let kind = startclaw_model::OperationKind::Restart;
     let asked = Operation::new(kind, alice.id.clone(), alice.name.clone(), Actor::system());

@@ -1,28 +1,25 @@
 //! Usage of instances and of the host, on a simulated host.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
 use startclaw_engine::{Disk, MachineUsage};
 use startclaw_host::Usage;
 use startclaw_model::{Actor, DeletionPolicy};
-use support::*;
+use startclaw_testkit::*;
 
 #[tokio::test]
 async fn what_an_instance_uses_is_seen_while_it_is_there() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let id = engine.status(&name("alice")).await.unwrap().id;
     let used = Usage { memory: 300 << 20, cpu: Duration::from_secs(1) };
-    machine.host.state().instance(&id).usage = used;
+    platform.host.state().instance(&id).usage = used;
     let seen = || engine.usage(&name("alice"));
     until("it is seen", async || seen().last().is_some_and(|s| s.memory_mib == 300)).await;
 
     // CPU usage of more than a thousandth of a core at the next sample.
-    machine.host.state().instance(&id).usage.cpu += Duration::from_secs(1);
+    platform.host.state().instance(&id).usage.cpu += Duration::from_secs(1);
     until("it is busy", async || seen().iter().any(|s| s.cpu_thousandths > 0)).await;
     until("it is idle", async || seen().last().is_some_and(|s| s.cpu_thousandths == 0)).await;
     assert!(seen().is_sorted_by_key(|s| s.at), "oldest first");
@@ -39,7 +36,7 @@ async fn what_an_instance_uses_is_seen_while_it_is_there() {
 
 #[tokio::test]
 async fn the_machine_is_seen_with_its_disks() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let disk = Disk { total: 100 << 30, available: 40 << 30 };
     let now = MachineUsage {
         memory_total: 8 << 30,
@@ -49,8 +46,8 @@ async fn the_machine_is_seen_with_its_disks() {
         data: None,
         instances: Some(disk),
     };
-    machine.host.state().machine = now;
-    let engine = machine.start().await;
+    platform.host.state().machine = now;
+    let engine = platform.start().await;
     until("it is seen", async || engine.machine_usage().samples.len() > 1).await;
     let seen = engine.machine_usage();
     assert_eq!(seen.now, Some(now));

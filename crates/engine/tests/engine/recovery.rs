@@ -1,14 +1,11 @@
 //! The host is lost, and the platform is recovered on another one.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::{Engine, EngineSettings, Recovered};
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceState, OperationKind, OperationState, StepName,
 };
-use support::*;
+use startclaw_testkit::*;
 
 fn with_bucket() -> EngineSettings {
     let mut settings = settings();
@@ -16,20 +13,15 @@ fn with_bucket() -> EngineSettings {
     settings
 }
 
-async fn backed_up(engine: &Engine, text: &str) {
-    let asked = engine.backup(&Actor::system(), &name(text)).await.unwrap();
-    assert_eq!(over(engine, &asked).await.state, OperationState::Succeeded);
-}
-
 /// The host is lost while the daemon runs; returns the next host and the recovered instances.
 async fn recovered(
-    machine: Machine,
+    platform: TestPlatform,
     engine: Engine,
     settings: &EngineSettings,
-) -> (Machine, Vec<Recovered>) {
+) -> (TestPlatform, Vec<Recovered>) {
     engine.shutdown().await;
     drop(engine);
-    let next = machine.lost().await;
+    let next = platform.lost().await;
     let store = next.database().await;
     let all = next.recovery(settings).restore_snapshots(&store, |_| {}).await.unwrap();
     store.close().await;
@@ -38,8 +30,8 @@ async fn recovered(
 
 #[tokio::test]
 async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_still_be_had() {
-    let (machine, settings) = (Machine::new(), with_bucket());
-    let engine = machine.start_with(settings.clone()).await;
+    let (platform, settings) = (TestPlatform::new(), with_bucket());
+    let engine = platform.start_with(settings.clone()).await;
     for text in ["alice", "bob", "carol", "dave"] {
         provisioned(&engine, text).await;
     }
@@ -53,7 +45,7 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
         .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
 
-    let (next, all) = recovered(machine, engine, &settings).await;
+    let (next, all) = recovered(platform, engine, &settings).await;
     let names: Vec<_> = all.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob", "carol"]);
     assert_eq!(all[0].snapshot.as_ref(), Some(&newest.id));
@@ -76,17 +68,17 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
 
 #[tokio::test]
 async fn what_was_under_way_when_the_machine_was_lost_is_over() {
-    let (machine, settings) = (Machine::new(), with_bucket());
-    let engine = machine.start_with(settings.clone()).await;
+    let (platform, settings) = (TestPlatform::new(), with_bucket());
+    let engine = platform.start_with(settings.clone()).await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
-    machine
+    platform
         .repositories
         .fail_by(move |job| matches!(job.work, Work::Take { .. } | Work::Copy { .. }).then(away));
     let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
-    machine.repositories.heal();
-    let (next, _) = recovered(machine, engine, &settings).await;
+    platform.repositories.heal();
+    let (next, _) = recovered(platform, engine, &settings).await;
     let engine = next.start_with(settings).await;
     let done = over(&engine, &asked).await;
     if done.state == OperationState::Failed {
@@ -97,11 +89,11 @@ async fn what_was_under_way_when_the_machine_was_lost_is_over() {
 
 #[tokio::test]
 async fn an_instance_that_has_nothing_else_waits_for_a_bucket_for_as_long_as_it_is_away() {
-    let (machine, settings) = (Machine::new(), with_bucket());
-    let engine = machine.start_with(settings.clone()).await;
+    let (platform, settings) = (TestPlatform::new(), with_bucket());
+    let engine = platform.start_with(settings.clone()).await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
-    let (next, _) = recovered(machine, engine, &settings).await;
+    let (next, _) = recovered(platform, engine, &settings).await;
     let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
     next.repositories.fail_by(move |job| matches!(job.work, Work::Restore { .. }).then(away));
     let engine = next.start_with(settings).await;

@@ -1,7 +1,4 @@
 //! A call to the host that hangs for one instance: the others are looked after, and it is told.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
@@ -9,10 +6,10 @@ use startclaw_engine::Engine;
 use startclaw_host::HostEvent;
 use startclaw_model::{Actor, CheckStatus, DeletionPolicy, InstanceState, OperationState};
 use startclaw_simulated::Hang;
-use support::*;
+use startclaw_testkit::*;
 
-fn hang(machine: &Machine, text: &str, call: &'static str, limit: Duration) {
-    machine.host.state().hangs.push(Hang { name: text.to_owned(), call, limit });
+fn hang(platform: &TestPlatform, text: &str, call: &'static str, limit: Duration) {
+    platform.host.state().hangs.push(Hang { name: text.to_owned(), call, limit });
 }
 
 /// What doctor says of calls that hang.
@@ -35,15 +32,16 @@ async fn told(engine: &Engine, what: &str) {
 }
 
 /// All that the engine does for an instance.
-async fn is_looked_after(machine: &Machine, engine: &Engine, text: &str) {
+async fn is_looked_after(platform: &TestPlatform, engine: &Engine, text: &str) {
     let id = provisioned(engine, text).await.instance;
-    let starts = machine.host.state().instance(&id).starts;
-    machine.host.state().end(&id, 1, false);
-    machine.host.announce(HostEvent::Instance(id.clone()));
-    until("it is started again", async || machine.host.state().instance(&id).starts > starts).await;
+    let starts = platform.host.state().instance(&id).starts;
+    platform.host.state().end(&id, 1, false);
+    platform.host.announce(HostEvent::Instance(id.clone()));
+    until("it is started again", async || platform.host.state().instance(&id).starts > starts)
+        .await;
     becomes(engine, text, InstanceState::Live).await;
-    machine.host.state().instance(&id).network = false;
-    until("it has a network", async || machine.host.state().instance(&id).network).await;
+    platform.host.state().instance(&id).network = false;
+    until("it has a network", async || platform.host.state().instance(&id).network).await;
     becomes(engine, text, InstanceState::Live).await;
     let who = Actor::system();
     let backup = engine.backup(&who, &name(text)).await.unwrap();
@@ -55,13 +53,13 @@ async fn is_looked_after(machine: &Machine, engine: &Engine, text: &str) {
 #[tokio::test]
 async fn a_call_that_never_returns_holds_its_own_instance_only() {
     for call in ["observe", "volume", "network", "container", "start", "apply-limits"] {
-        let machine = Machine::new();
-        let engine = machine.start().await;
-        hang(&machine, "alice", call, Duration::MAX);
+        let platform = TestPlatform::new();
+        let engine = platform.start().await;
+        hang(&platform, "alice", call, Duration::MAX);
         let who = Actor::system();
         let asked = engine.provision(&who, request("alice"), None).await.unwrap();
         told(&engine, &format!("{call} alice")).await;
-        is_looked_after(&machine, &engine, "bob").await;
+        is_looked_after(&platform, &engine, "bob").await;
         let open = engine.operation(&asked.id).await.unwrap();
         assert!(!open.state.is_over(), "{call}: {open:?}");
         // Whoever asks for more of it is answered.
@@ -72,40 +70,40 @@ async fn a_call_that_never_returns_holds_its_own_instance_only() {
 
 #[tokio::test]
 async fn what_hangs_is_told_as_long_as_it_does_and_no_instance_is_restarted_for_it() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    hang(&machine, "alice", "observe", Duration::from_millis(20));
+    hang(&platform, "alice", "observe", Duration::from_millis(20));
     let reason = async || engine.status(&name("alice")).await.unwrap().reason;
-    machine.host.announce(HostEvent::Instance(id.clone()));
+    platform.host.announce(HostEvent::Instance(id.clone()));
     until("status tells it", async || {
         reason().await.is_some_and(|r| r.contains("observe alice hangs"))
     })
     .await;
     told(&engine, "observe alice").await;
-    is_looked_after(&machine, &engine, "bob").await;
+    is_looked_after(&platform, &engine, "bob").await;
 
-    machine.host.state().hangs.clear();
+    platform.host.state().hangs.clear();
     until("status tells no more", async || reason().await.is_none()).await;
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the alert is resolved", async || alert(&engine).await.is_none()).await;
     assert_eq!(check(&engine).await, None);
     assert_eq!(engine.status(&name("alice")).await.unwrap().failures, 0);
-    assert_eq!(machine.host.state().instance(&id).starts, 1);
+    assert_eq!(platform.host.state().instance(&id).starts, 1);
     engine.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_step_that_hangs_and_then_works_is_done_and_the_request_succeeds() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
-    hang(&machine, "alice", "start", Duration::from_millis(20));
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    hang(&platform, "alice", "start", Duration::from_millis(20));
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     told(&engine, "start alice").await;
-    is_looked_after(&machine, &engine, "bob").await;
+    is_looked_after(&platform, &engine, "bob").await;
     let status = engine.status(&name("alice")).await.unwrap();
     assert_eq!((status.failures, status.state), (0, InstanceState::Starting));
-    machine.host.state().hangs.clear();
+    platform.host.state().hangs.clear();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     becomes(&engine, "alice", InstanceState::Live).await;
     engine.shutdown().await;
@@ -113,7 +111,7 @@ async fn a_step_that_hangs_and_then_works_is_done_and_the_request_succeeds() {
 
 #[tokio::test]
 async fn an_alert_of_the_host_stays_while_it_is_unknown_whether_its_fault_lasts() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let engine = machine.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     hang(&machine, "alice", "observe", Duration::from_millis(1));

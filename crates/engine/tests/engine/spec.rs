@@ -1,8 +1,5 @@
 //! The spec of an existing container never changes without need: another digest replaces the
 //! container of every tenant at the next start.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use startclaw_model::{
     Actor, DeletionPolicy, Desired, InstanceId, InstanceState, Limits, ModelProvider, Operation,
@@ -10,7 +7,7 @@ use startclaw_model::{
     Volumes,
 };
 use startclaw_store::NewInstance;
-use support::*;
+use startclaw_testkit::*;
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -85,9 +82,10 @@ fn connected() -> Desired {
 
 /// The specs of the containers that the engine creates for these, in the slots from 0.
 async fn specs(all: [Desired; 3]) -> Vec<String> {
-    let machine = Machine::new();
-    let store = machine.database().await;
-    let vault = machine.vault();
+    let mut platform = TestPlatform::new();
+    platform.settings.domain = "example.com".into();
+    let store = platform.database().await;
+    let vault = platform.vault();
     let mut ids = Vec::new();
     for (n, mut desired) in all.into_iter().enumerate() {
         // The simulated host has no volume yet.
@@ -110,11 +108,11 @@ async fn specs(all: [Desired; 3]) -> Vec<String> {
         ids.push(id);
     }
     store.close().await;
-    let engine = machine.start().await;
+    let engine = platform.start().await;
     for name in NAMES {
         becomes(&engine, name, InstanceState::Live).await;
     }
-    let mut world = machine.host.state();
+    let mut world = platform.host.state();
     ids.iter().map(|id| world.instance(id).container.clone().unwrap().digest).collect()
 }
 

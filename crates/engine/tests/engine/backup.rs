@@ -1,7 +1,4 @@
 //! Backups and restores on a simulated host with repositories in memory.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::{
     Arc,
@@ -16,14 +13,7 @@ use startclaw_model::{
     SnapshotChoice,
 };
 use startclaw_simulated::{Behaviour, Fault, Faults, SimInstance};
-use support::*;
-
-async fn backed_up(engine: &Engine, text: &str) -> Operation {
-    let asked = engine.backup(&Actor::socket(0), &name(text)).await.unwrap();
-    let done = over(engine, &asked).await;
-    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-    done
-}
+use startclaw_testkit::*;
 
 async fn restore(
     engine: &Engine,
@@ -50,26 +40,22 @@ fn away() -> BackupError {
     BackupError { kind: BackupErrorKind::Unavailable, message: "the bucket is away".into() }
 }
 
-fn steps(operation: &Operation) -> Vec<&str> {
-    operation.steps.iter().map(|s| s.name.as_str()).collect()
-}
-
-fn only(machine: &Machine) -> InstanceId {
-    let ids = machine.host.state().ids();
+fn only(platform: &TestPlatform) -> InstanceId {
+    let ids = platform.host.state().ids();
     assert_eq!(ids.len(), 1, "{ids:?}");
     ids[0].clone()
 }
 
 /// The state of the only instance.
-fn thing(machine: &Machine) -> SimInstance {
-    let id = only(machine);
-    machine.host.state().instance(&id).clone()
+fn thing(platform: &TestPlatform) -> SimInstance {
+    let id = only(platform);
+    platform.host.state().instance(&id).clone()
 }
 
 #[tokio::test]
 async fn a_backup_freezes_the_instance_for_a_moment_and_leaves_it_live() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let done = backed_up(&engine, "alice").await;
     assert_eq!(steps(&done), ["scan", "quiesce", "freeze", "commit"]);
@@ -81,7 +67,7 @@ async fn a_backup_freezes_the_instance_for_a_moment_and_leaves_it_live() {
         (status.state, status.last_backup),
         (InstanceState::Live, Some(backups[0].taken_at))
     );
-    let thing = thing(&machine);
+    let thing = thing(&platform);
     assert!(thing.frozen_at.is_some(), "it was frozen");
     assert_eq!(thing.container.unwrap().state, ContainerState::Running);
     assert_eq!(thing.starts, 1);
@@ -89,8 +75,8 @@ async fn a_backup_freezes_the_instance_for_a_moment_and_leaves_it_live() {
 
 #[tokio::test]
 async fn two_backups_asked_at_once_are_one() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let alice = name("alice");
     let one = engine.backup(&Actor::system(), &alice).await.unwrap();
@@ -102,8 +88,8 @@ async fn two_backups_asked_at_once_are_one() {
 
 #[tokio::test]
 async fn a_restore_that_is_asked_during_a_backup_comes_after_it_and_both_succeed() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let backup = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
@@ -118,9 +104,9 @@ async fn a_restore_that_is_asked_during_a_backup_comes_after_it_and_both_succeed
 
 #[tokio::test]
 async fn an_instance_that_does_not_run_is_backed_up_too() {
-    let machine = Machine::new();
-    machine.host.state().next_behaviour = Behaviour::Exits(1);
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    platform.host.state().next_behaviour = Behaviour::Exits(1);
+    let engine = platform.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     over(&engine, &asked).await;
     becomes(&engine, "alice", InstanceState::Failing).await;
@@ -129,10 +115,10 @@ async fn an_instance_that_does_not_run_is_backed_up_too() {
 
 #[tokio::test]
 async fn a_backup_that_fails_for_good_says_why_and_fires_an_alert_that_the_next_resolves() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    machine.repositories.fail_by(|_| {
+    platform.repositories.fail_by(|_| {
         Some(BackupError {
             kind: BackupErrorKind::Unreadable,
             message: "cannot read workspace/x".into(),
@@ -144,17 +130,17 @@ async fn a_backup_that_fails_for_good_says_why_and_fires_an_alert_that_the_next_
     assert_eq!(failed.error.as_deref(), Some("cannot read workspace/x"));
     let alerts = engine.alerts().await.unwrap();
     assert_eq!(alerts[0].key, "backup/alice");
-    machine.repositories.heal();
+    platform.repositories.heal();
     backed_up(&engine, "alice").await;
     assert!(engine.alerts().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
-    let machine = Machine::new();
-    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    let platform = TestPlatform::new();
+    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
     let id = provisioned(&engine, "alice").await.instance;
-    machine.repositories.fail_by(|job: &Job| {
+    platform.repositories.fail_by(|job: &Job| {
         matches!(job.work, Work::Copy { .. }).then(|| BackupError {
             kind: BackupErrorKind::Damaged,
             message: "a pack is missing".into(),
@@ -164,17 +150,17 @@ async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
     let alerts = engine.alerts().await.unwrap();
     assert_eq!(alerts[0].key, format!("upload/{id}"));
     assert!(alerts.len() == 1 && alerts[0].detail.contains("alice"), "{alerts:?}");
-    machine.repositories.heal();
+    platform.repositories.heal();
     backed_up(&engine, "alice").await;
     assert!(engine.alerts().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
-    let machine = Machine::new();
-    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    let platform = TestPlatform::new();
+    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
     provisioned(&engine, "alice").await;
-    machine.repositories.fail_by(|job: &Job| matches!(job.work, Work::Copy { .. }).then(away));
+    platform.repositories.fail_by(|job: &Job| matches!(job.work, Work::Copy { .. }).then(away));
     for _ in 0..3 {
         backed_up(&engine, "alice").await;
     }
@@ -182,7 +168,7 @@ async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
     assert_eq!(backups.len(), 3);
     assert!(backups.iter().all(|b| b.local && !b.remote));
     assert_eq!(engine.alerts().await.unwrap()[0].key, "bucket");
-    machine.repositories.heal();
+    platform.repositories.heal();
     backed_up(&engine, "alice").await;
     let backups = engine.backups(&name("alice")).await.unwrap();
     assert_eq!(backups.len(), 4);
@@ -191,35 +177,35 @@ async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
 
 #[tokio::test]
 async fn a_restore_moves_to_a_new_volume_keeps_the_old_one_and_can_be_undone() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
-    let id = only(&machine);
+    let id = only(&platform);
     let done = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     becomes(&engine, "alice", InstanceState::Live).await;
-    let thing = machine.host.state().instance(&id).clone();
+    let thing = platform.host.state().instance(&id).clone();
     assert_eq!(thing.mounted, 1);
     assert_eq!(thing.volumes.keys().copied().collect::<Vec<_>>(), [0, 1]);
 
     let undone = engine.undo_restore(&Actor::system(), &name("alice"), None).await.unwrap();
     assert_eq!(over(&engine, &undone).await.state, OperationState::Succeeded);
-    assert_eq!(machine.host.state().instance(&id).mounted, 0);
+    assert_eq!(platform.host.state().instance(&id).mounted, 0);
 }
 
 #[tokio::test]
 async fn a_replaced_volume_goes_when_its_time_is_over() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let mut settings = settings();
     settings.backup.keep_replaced_hours = 0;
-    let engine = machine.start_with(settings).await;
+    let engine = platform.start_with(settings).await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     restore(&engine, "alice", None).await.unwrap();
-    let id = only(&machine);
+    let id = only(&platform);
     until("the old volume is gone", async || {
-        machine.host.state().instance(&id).volumes.keys().copied().collect::<Vec<_>>() == [1]
+        platform.host.state().instance(&id).volumes.keys().copied().collect::<Vec<_>>() == [1]
     })
     .await;
     becomes(&engine, "alice", InstanceState::Live).await;
@@ -229,15 +215,15 @@ async fn a_replaced_volume_goes_when_its_time_is_over() {
 
 #[tokio::test]
 async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_was() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
-    let id = only(&machine);
+    let id = only(&platform);
     // It starts on its first volume only.
-    let host = machine.host.clone();
+    let host = platform.host.clone();
     let seen = id.clone();
-    machine.host.set_faults(Faults::by(move |_, step| {
+    platform.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
             // The host's state is not locked while faults are chosen.
             let mut world = host.state();
@@ -253,7 +239,7 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
     assert!(why.contains("continues on the previous one"), "{why}");
     becomes(&engine, "alice", InstanceState::Live).await;
     until("the volume that was no good is gone", async || {
-        let world = &mut machine.host.state();
+        let world = &mut platform.host.state();
         let thing = world.instance(&id);
         thing.mounted == 0 && thing.volumes.len() == 1
     })
@@ -262,11 +248,11 @@ async fn an_instance_that_does_not_come_up_on_what_was_restored_goes_on_as_it_wa
 
 #[tokio::test]
 async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
-    machine.repositories.fail_by(|job: &Job| {
+    platform.repositories.fail_by(|job: &Job| {
         matches!(job.work, Work::Restore { .. }).then(|| BackupError {
             kind: BackupErrorKind::Damaged,
             message: "pack 5e is missing".into(),
@@ -274,14 +260,14 @@ async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
     });
     let failed = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(failed.error.as_deref(), Some("pack 5e is missing"));
-    let id = only(&machine);
+    let id = only(&platform);
     until("the half-filled volume is gone", async || {
-        machine.host.state().instance(&id).volumes.len() == 1
+        platform.host.state().instance(&id).volumes.len() == 1
     })
     .await;
-    let thing = machine.host.state().instance(&id).clone();
+    let thing = platform.host.state().instance(&id).clone();
     assert_eq!((thing.starts, thing.mounted), (1, 0), "it was not disturbed");
-    machine.repositories.heal();
+    platform.repositories.heal();
     assert_eq!(
         restore(&engine, "alice", None).await.unwrap().state,
         OperationState::Succeeded,
@@ -291,13 +277,13 @@ async fn a_restore_that_cannot_be_read_leaves_the_instance_alone() {
 
 #[tokio::test]
 async fn a_copy_is_an_instance_of_its_own_beside_the_original() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let done = restore(&engine, "alice", Some("alice-2")).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-    assert_eq!(machine.host.state().ids().len(), 2);
+    assert_eq!(platform.host.state().ids().len(), 2);
     for text in ["alice", "alice-2"] {
         becomes(&engine, text, InstanceState::Live).await;
     }
@@ -307,10 +293,10 @@ async fn a_copy_is_an_instance_of_its_own_beside_the_original() {
 
 #[tokio::test]
 async fn deprovision_takes_a_last_backup_and_the_instance_can_come_back_as_itself() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    let id = only(&machine);
+    let id = only(&platform);
     let alice = name("alice");
     let gone = engine
         .deprovision(&Actor::system(), &alice, DeletionPolicy::FinalBackup, None)
@@ -318,18 +304,18 @@ async fn deprovision_takes_a_last_backup_and_the_instance_can_come_back_as_itsel
         .unwrap();
     let gone = over(&engine, &gone).await;
     assert_eq!(gone.state, OperationState::Succeeded, "{gone:?}");
-    assert!(gone.snapshot.is_some() && machine.host.state().ids().is_empty());
+    assert!(gone.snapshot.is_some() && platform.host.state().ids().is_empty());
     assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
     let done = restore(&engine, "alice", None).await.unwrap();
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
-    assert_eq!(only(&machine), id, "it has the same id, and so its key and its backups");
+    assert_eq!(only(&platform), id, "it has the same id, and so its key and its backups");
     assert_eq!(engine.backups(&alice).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_purge_forgets_the_backups_too() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let alice = name("alice");
@@ -343,13 +329,13 @@ async fn a_purge_forgets_the_backups_too() {
 #[tokio::test]
 async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation() {
     for policy in [DeletionPolicy::None, DeletionPolicy::Purge] {
-        let machine = Machine::new();
-        let engine = machine.start().await;
+        let platform = TestPlatform::new();
+        let engine = platform.start().await;
         provisioned(&engine, "alice").await;
         backed_up(&engine, "alice").await;
         let begun = Arc::new(AtomicBool::new(false));
         let tell = begun.clone();
-        machine.host.set_faults(Faults::by(move |_, step| {
+        platform.host.set_faults(Faults::by(move |_, step| {
             if matches!(step, Some(Step::CreateVolume)) && !tell.swap(true, Ordering::SeqCst) {
                 // Longer than a removal takes.
                 return Fault::Lag(std::time::Duration::from_millis(500));
@@ -369,18 +355,18 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
         assert_eq!(over(&engine, &restore).await.state, OperationState::Failed);
         // The shutdown waits for the jobs.
         engine.shutdown().await;
-        assert_eq!(machine.host.state().ids(), [], "{policy:?}");
-        let store = machine.database().await;
+        assert_eq!(platform.host.state().ids(), [], "{policy:?}");
+        let store = platform.database().await;
         assert_eq!(store.instances_with_open_operations().await.unwrap(), []);
     }
 }
 
 #[tokio::test]
 async fn a_last_backup_that_fails_keeps_the_data_until_somebody_does_without() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    machine.repositories.fail_by(|_| Some(away()));
+    platform.repositories.fail_by(|_| Some(away()));
     let alice = name("alice");
     let gone = engine
         .deprovision(&Actor::system(), &alice, DeletionPolicy::FinalBackup, None)
@@ -391,27 +377,27 @@ async fn a_last_backup_that_fails_keeps_the_data_until_somebody_does_without() {
         steps.iter().any(|s| s.detail.as_ref().is_some_and(|d| d.contains("--no-backup")))
     })
     .await;
-    assert_eq!(thing(&machine).volumes.len(), 1);
+    assert_eq!(thing(&platform).volumes.len(), 1);
     engine.deprovision(&Actor::system(), &alice, DeletionPolicy::None, None).await.unwrap();
     assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
-    assert!(machine.host.state().ids().is_empty());
+    assert!(platform.host.state().ids().is_empty());
 }
 
 #[tokio::test]
 async fn a_daemon_that_dies_while_an_instance_is_frozen_leaves_it_live_and_the_backup_is_made() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let died = Arc::new(AtomicBool::new(false));
     let (tell, calls) = (died.clone(), Arc::new(AtomicU32::new(0)));
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let life = life.unwrap();
-    let host = machine.host.clone();
+    let host = platform.host.clone();
     let (engine, asked) = {
-        let machine = &machine;
+        let platform = &platform;
         std::thread::scope(|scope| {
             scope
                 .spawn(|| {
                     life.block_on(async {
-                        let engine = machine.start().await;
+                        let engine = platform.start().await;
                         provisioned(&engine, "alice").await;
                         host.set_faults(Faults::by(move |_, step| {
                             if matches!(step, Some(Step::PauseContainer { .. })) {
@@ -432,24 +418,24 @@ async fn a_daemon_that_dies_while_an_instance_is_frozen_leaves_it_live_and_the_b
     };
     drop(engine);
     life.shutdown_background();
-    machine.host.set_faults(Faults::none());
-    let engine = machine.start().await;
+    platform.host.set_faults(Faults::none());
+    let engine = platform.start().await;
     let done = over(&engine, &asked).await;
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     becomes(&engine, "alice", InstanceState::Live).await;
-    let thing = thing(&machine);
+    let thing = thing(&platform);
     assert_eq!(thing.container.unwrap().state, ContainerState::Running);
     assert_eq!(thing.starts, 1);
 }
 
 #[tokio::test]
 async fn an_instance_that_went_on_too_early_is_backed_up_again() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    let id = only(&machine);
-    let (host, first) = (machine.host.clone(), Arc::new(AtomicBool::new(true)));
-    machine.host.set_faults(Faults::by(move |_, step| {
+    let id = only(&platform);
+    let (host, first) = (platform.host.clone(), Arc::new(AtomicBool::new(true)));
+    platform.host.set_faults(Faults::by(move |_, step| {
         // As the watchdog does, just before we do.
         if matches!(step, Some(Step::ResumeContainer)) && first.swap(false, Ordering::SeqCst) {
             let mut world = host.state();
@@ -464,8 +450,8 @@ async fn an_instance_that_went_on_too_early_is_backed_up_again() {
 
 #[tokio::test]
 async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let none = restore(&engine, "alice", None).await;
     assert!(matches!(none, Err(EngineError::Invalid { ref field, .. }) if field == "snapshot"));
@@ -475,20 +461,20 @@ async fn what_there_is_no_backup_of_is_said_with_what_there_is() {
 
 #[tokio::test]
 async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let found = async |engine: &Engine| {
         engine.diagnose().await.into_iter().find(|f| f.name == "backups").unwrap()
     };
-    let engine = machine.start().await;
+    let engine = platform.start().await;
     assert_eq!(
         found(&engine).await.status,
         CheckStatus::Warning,
         "the disk is lost with the machine"
     );
     engine.shutdown().await;
-    let engine = machine.start_with(settings_with("gs://bucket/prefix")).await;
+    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
     assert_eq!(found(&engine).await.status, CheckStatus::Ok);
-    machine.repositories.fail_by(|_| Some(away()));
+    platform.repositories.fail_by(|_| Some(away()));
     let bad = found(&engine).await;
     assert_eq!((bad.status, bad.detail.as_str()), (CheckStatus::Error, "the bucket is away"));
     assert!(bad.fix.is_some());
@@ -496,7 +482,7 @@ async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
 
 #[tokio::test]
 async fn the_backups_of_a_removed_instance_are_deleted_on_request() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let engine = machine.start().await;
     let (who, alice) = (Actor::system(), name("alice"));
     for _ in 0..2 {

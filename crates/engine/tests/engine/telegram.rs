@@ -1,7 +1,4 @@
 //! Access to a bot: approved users only, unless it was opened on purpose.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use serde_json::{Value, json};
 use startclaw_engine::{Engine, EngineError, ProvisionRequest, TelegramConnection};
@@ -9,7 +6,7 @@ use startclaw_model::{
     Actor, CheckStatus, EventKind, InstanceId, InstanceState, Secret, TelegramAccess, Timestamp,
 };
 use startclaw_simulated::Behaviour;
-use support::*;
+use startclaw_testkit::*;
 
 fn with_bot(text: &str, access: TelegramAccess) -> ProvisionRequest {
     ProvisionRequest {
@@ -19,8 +16,8 @@ fn with_bot(text: &str, access: TelegramAccess) -> ProvisionRequest {
     }
 }
 
-fn channel(machine: &Machine, id: &InstanceId) -> Value {
-    let config = machine.host.state().instance(id).config().unwrap();
+fn channel(platform: &TestPlatform, id: &InstanceId) -> Value {
+    let config = platform.host.state().instance(id).config().unwrap();
     let config: Value = serde_json::from_slice(&config).unwrap();
     config["channels"]["telegram"].clone()
 }
@@ -55,8 +52,8 @@ async fn live_bot(engine: &Engine) {
 
 #[tokio::test]
 async fn the_state_of_a_bot_is_what_its_gateway_says() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     live_bot(&engine).await;
     let pairing = json!({ "dmPolicy": "pairing", "allowFrom": ["7"] });
     let old = Timestamp::from_millis(Timestamp::now().as_millis() - 2 * 3_600_000);
@@ -77,7 +74,7 @@ async fn the_state_of_a_bot_is_what_its_gateway_says() {
         ),
         (json!({}), TelegramConnection::Unverified),
     ] {
-        machine.host.state().answers = answers(&status, &pairing, &log);
+        platform.host.state().answers = answers(&status, &pairing, &log);
         let found = engine.telegram(&name("alice")).await.unwrap();
         assert_eq!(found.connection, connection);
         assert_eq!((found.open, found.allowed.as_slice()), (Some(false), &[7][..]));
@@ -88,18 +85,18 @@ async fn the_state_of_a_bot_is_what_its_gateway_says() {
 
 #[tokio::test]
 async fn an_approval_is_a_change_of_the_running_configuration() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     live_bot(&engine).await;
     let alice = name("alice");
     let set = |telegram: &Value, done: bool| {
         let mut all = answers(&json!({}), telegram, &[]);
         all.push((r#""method":"config.patch""#, json!({ "ok": done }).to_string()));
-        machine.host.state().answers = all;
-        machine.host.state().posted.clear();
+        platform.host.state().answers = all;
+        platform.host.state().posted.clear();
     };
     let patches = || {
-        let posted = machine.host.state().posted.clone();
+        let posted = platform.host.state().posted.clone();
         let patch = |body: &String| {
             let body: Value = serde_json::from_str(body).unwrap();
             let raw = body["params"]["raw"].as_str()?;
@@ -132,8 +129,8 @@ async fn an_approval_is_a_change_of_the_running_configuration() {
 
 #[tokio::test]
 async fn the_doctor_names_open_bots_and_claims_nothing_of_those_that_do_not_answer() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     live_bot(&engine).await;
     let check = async || {
         let all = engine.diagnose().await;
@@ -142,7 +139,7 @@ async fn the_doctor_names_open_bots_and_claims_nothing_of_those_that_do_not_answ
     let silent = check().await;
     assert!(silent.detail.contains("1 of 1 did not answer"), "{silent:?}");
     let open = json!({ "dmPolicy": "open", "allowFrom": ["*"] });
-    machine.host.state().answers = answers(&json!({}), &open, &[]);
+    platform.host.state().answers = answers(&json!({}), &open, &[]);
     let found = check().await;
     assert_eq!(found.status, CheckStatus::Warning);
     assert!(found.detail.contains("alice"), "{found:?}");
@@ -151,18 +148,18 @@ async fn the_doctor_names_open_bots_and_claims_nothing_of_those_that_do_not_answ
 
 #[tokio::test]
 async fn a_new_bot_asks_for_approval_unless_it_was_opened_by_choice() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     for (text, access, policy) in
         [("alice", TelegramAccess::Pairing, "pairing"), ("bob", TelegramAccess::Open, "open")]
     {
         let asked = engine.provision(&Actor::system(), with_bot(text, access), None).await.unwrap();
         let id = over(&engine, &asked).await.instance;
-        assert_eq!(channel(&machine, &id)["dmPolicy"], policy);
+        assert_eq!(channel(&platform, &id)["dmPolicy"], policy);
         let restart = engine.restart(&Actor::system(), &name(text), None).await.unwrap();
         over(&engine, &restart).await;
-        assert_eq!(channel(&machine, &id)["dmPolicy"], policy, "its owner decides from then on");
-        assert_eq!(machine.host.state().instance(&id).starts, 2, "no start without a request");
+        assert_eq!(channel(&platform, &id)["dmPolicy"], policy, "its owner decides from then on");
+        assert_eq!(platform.host.state().instance(&id).starts, 2, "no start without a request");
         let status = engine.telegram(&name(text)).await.unwrap();
         assert_eq!(status.connection, TelegramConnection::Unverified, "a token alone says nothing");
     }
@@ -173,32 +170,32 @@ async fn a_new_bot_asks_for_approval_unless_it_was_opened_by_choice() {
 
 #[tokio::test]
 async fn a_configuration_that_is_made_anew_is_never_open() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let open = with_bot("alice", TelegramAccess::Open);
     let asked = engine.provision(&Actor::system(), open, None).await.unwrap();
     let id = over(&engine, &asked).await.instance;
-    assert_eq!(channel(&machine, &id)["allowFrom"], json!(["*"]));
+    assert_eq!(channel(&platform, &id)["allowFrom"], json!(["*"]));
     {
-        let mut world = machine.host.state();
+        let mut world = platform.host.state();
         world.instance(&id).volumes.insert(0, Some("{ not json".into()));
         world.instance(&id).behaviour = Behaviour::Exits(78);
         world.end(&id, 78, false);
     }
     until("a readable configuration is there", async || {
-        machine.host.state().instance(&id).config().is_some_and(|c| c.starts_with(b"{\n"))
+        platform.host.state().instance(&id).config().is_some_and(|c| c.starts_with(b"{\n"))
     })
     .await;
-    assert_eq!(channel(&machine, &id)["dmPolicy"], "pairing");
-    assert!(channel(&machine, &id).get("allowFrom").is_none());
-    machine.host.state().instance(&id).behaviour = Behaviour::Healthy;
+    assert_eq!(channel(&platform, &id)["dmPolicy"], "pairing");
+    assert!(channel(&platform, &id).get("allowFrom").is_none());
+    platform.host.state().instance(&id).behaviour = Behaviour::Healthy;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
 #[tokio::test]
 async fn an_approval_names_what_is_wrong_with_it() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let actor = Actor::system();
     let refused = engine.approve_telegram(&actor, &name("alice"), 0).await.unwrap_err();

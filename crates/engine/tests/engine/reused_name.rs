@@ -1,7 +1,4 @@
 //! A verb acts on the instance that access was checked for, and not on one that got its name since.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use startclaw_engine::{EngineError, LogRequest, RestoreRequest};
 use startclaw_model::{
@@ -9,7 +6,7 @@ use startclaw_model::{
     SnapshotChoice,
 };
 use startclaw_store::StoreError;
-use support::*;
+use startclaw_testkit::*;
 
 fn unknown<T>(answer: Result<T, EngineError>) -> bool {
     matches!(answer, Err(EngineError::NoInstance(_)))
@@ -17,7 +14,7 @@ fn unknown<T>(answer: Result<T, EngineError>) -> bool {
 
 #[tokio::test]
 async fn no_verb_hits_the_next_instance_of_a_name() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let engine = machine.start().await;
     let who = Actor::system();
     provisioned(&engine, "alice").await;
@@ -71,7 +68,7 @@ fn unknown_operation<T>(answer: Result<T, EngineError>) -> bool {
 
 #[tokio::test]
 async fn a_token_names_its_instance_and_is_not_made_for_a_name_that_nothing_has() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let engine = machine.start().await;
     let done = provisioned(&engine, "alice").await;
     let scopes = |of: &str| {

@@ -1,18 +1,15 @@
 //! Attempts of jobs, and the pauses between them.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::RestoreRequest;
 use startclaw_model::{Actor, OperationState, SnapshotChoice, StepState};
-use support::*;
+use startclaw_testkit::*;
 
 #[tokio::test]
 async fn a_job_that_waits_for_its_bucket_keeps_no_other_job_out() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let mut settings = settings();
     settings.backup.side_by_side = 1;
     // Longer than the test.

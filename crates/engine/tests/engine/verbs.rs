@@ -1,7 +1,4 @@
 //! The verbs of the engine, and their effects.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
 use startclaw_model::{
@@ -9,12 +6,12 @@ use startclaw_model::{
     ProviderKind, Secret, SecretName,
 };
 use startclaw_simulated::Behaviour;
-use support::*;
+use startclaw_testkit::*;
 
 #[tokio::test]
 async fn a_provision_makes_volume_config_and_container_in_this_order_and_ends_live() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let done = provisioned(&engine, "alice").await;
     let steps: Vec<_> = done.steps.iter().map(|s| s.name.as_str()).collect();
     let at = |step| steps.iter().position(|s| *s == step).unwrap_or_else(|| panic!("{steps:?}"));
@@ -22,19 +19,19 @@ async fn a_provision_makes_volume_config_and_container_in_this_order_and_ends_li
     assert!(at("container") < at("start") && at("start") < at("live"));
     let status = engine.status(&name("alice")).await.unwrap();
     assert_eq!(status.state, InstanceState::Live);
-    assert_eq!(status.url, "https://alice.example.com");
+    assert_eq!(status.url, "https://alice.claws.test");
     assert!(engine.route("alice").is_some() && engine.route("bob").is_none());
 }
 
 #[tokio::test]
 async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let done = provisioned(&engine, "alice").await;
-    let before = machine.host.state().instance(&done.instance).clone();
+    let before = platform.host.state().instance(&done.instance).clone();
     let asked = engine.restart(&Actor::system(), &name("alice"), None).await.unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
-    let after = machine.host.state().instance(&done.instance).clone();
+    let after = platform.host.state().instance(&done.instance).clone();
     assert_eq!(after.starts, before.starts + 1);
     assert_ne!(after.container.unwrap().digest, before.container.unwrap().digest);
     assert!(!after.volumes.is_empty());
@@ -42,15 +39,15 @@ async fn a_restart_replaces_the_container_once_and_keeps_the_data() {
 
 #[tokio::test]
 async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let first = provisioned(&engine, "alice").await;
     let asked = engine
         .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
         .await
         .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
-    assert!(machine.host.state().instance(&first.instance).is_gone());
+    assert!(platform.host.state().instance(&first.instance).is_gone());
     assert!(matches!(engine.status(&name("alice")).await, Err(EngineError::NoInstance(_))));
     let second = provisioned(&engine, "alice").await;
     assert_ne!(first.instance, second.instance);
@@ -58,9 +55,9 @@ async fn a_deprovision_leaves_nothing_and_the_name_is_free_at_once() {
 
 #[tokio::test]
 async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
-    let machine = Machine::new();
-    machine.host.state().next_behaviour = Behaviour::Hangs;
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    platform.host.state().next_behaviour = Behaviour::Hangs;
+    let engine = platform.start().await;
     let provision = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     becomes(&engine, "alice", InstanceState::Starting).await;
     let remove = engine
@@ -74,17 +71,17 @@ async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
     assert_eq!(remove.id, again.id);
     assert_eq!(over(&engine, &remove).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &provision).await.state, OperationState::Failed);
-    assert!(machine.host.state().ids().is_empty());
+    assert!(platform.host.state().ids().is_empty());
 }
 
 #[tokio::test]
 async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let taken = engine.provision(&Actor::system(), request("alice"), None).await;
     assert!(matches!(taken, Err(EngineError::NameTaken(_))));
-    machine.host.state().missing_images.insert("startclaw/openclaw:1.0.0".into());
+    platform.host.state().missing_images.insert("startclaw/openclaw:1.0.0".into());
     let custom = ModelProvider { kind: ProviderKind::Custom, model: None, base_url: None };
     for (bad, field) in [
         (ProvisionRequest { provider: Some(custom), ..request("bob") }, "provider.base_url"),
@@ -101,28 +98,28 @@ async fn a_name_is_taken_once_and_bad_input_makes_nothing() {
             other => panic!("{field}: {other:?}"),
         }
     }
-    assert_eq!(machine.host.state().ids().len(), 1);
+    assert_eq!(platform.host.state().ids().len(), 1);
     assert_eq!(engine.status_all().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn without_its_image_a_provision_fails_with_the_reason() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let image = format!("startclaw/openclaw:{}", startclaw_openclaw::VERSION);
-    machine.host.state().missing_images.insert(image);
-    let engine = machine.start().await;
+    platform.host.state().missing_images.insert(image);
+    let engine = platform.start().await;
     let asked = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     let done = over(&engine, &asked).await;
     assert_eq!(done.state, OperationState::Failed);
     assert!(done.error.unwrap().contains("there is no image"));
-    machine.host.state().missing_images.clear();
+    platform.host.state().missing_images.clear();
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
 #[tokio::test]
 async fn the_same_request_with_the_same_key_is_one_operation() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let key = |hash: &str| Some(Idempotency { key: "k1".into(), request_hash: hash.into() });
     let actor = Actor::system();
     let first = engine.provision(&actor, request("alice"), key("h1")).await.unwrap();
@@ -131,13 +128,13 @@ async fn the_same_request_with_the_same_key_is_one_operation() {
     let other = engine.provision(&actor, request("bob"), key("h2")).await;
     assert!(matches!(other, Err(EngineError::KeyReused)));
     over(&engine, &first).await;
-    assert_eq!(machine.host.state().ids().len(), 1);
+    assert_eq!(platform.host.state().ids().len(), 1);
 }
 
 #[tokio::test]
 async fn a_removal_that_is_repeated_with_its_key_is_the_same_one() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let key = || Some(Idempotency { key: "k".into(), request_hash: "h".into() });
     let first = engine
@@ -159,8 +156,8 @@ async fn a_removal_that_is_repeated_with_its_key_is_the_same_one() {
 #[tokio::test]
 async fn a_token_of_an_instance_does_not_open_the_next_one_of_that_name() {
     use startclaw_model::{Scope, Scopes};
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     let scopes = Scopes::new(vec![Scope::Write], Some(name("alice"))).unwrap();
     let token = engine.create_token(&Actor::system(), "alice's", scopes, None).await.unwrap();
@@ -175,8 +172,8 @@ async fn a_token_of_an_instance_does_not_open_the_next_one_of_that_name() {
 
 #[tokio::test]
 async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let done = provisioned(&engine, "alice").await;
     let token = Secret::new("123456:canary-AAE");
     let set = engine
@@ -185,12 +182,12 @@ async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
         .unwrap();
     assert_eq!(set.kind, OperationKind::SetSecrets);
     assert_eq!(over(&engine, &set).await.state, OperationState::Succeeded);
-    let thing = machine.host.state().instance(&done.instance).clone();
+    let thing = platform.host.state().instance(&done.instance).clone();
     assert_eq!(thing.secrets, Some(2));
     assert_eq!(thing.starts, 2);
     let config = String::from_utf8(thing.config().unwrap().to_vec()).unwrap();
     assert!(config.contains("telegram") && !config.contains("canary"));
-    let stored = machine.stored_bytes();
+    let stored = platform.stored_bytes();
     assert!(!stored.windows(6).any(|w| w == b"canary"));
     let names: Vec<_> = engine.secrets(&name("alice")).await.unwrap();
     assert!(names.iter().any(|s| s.name == SecretName::telegram_bot_token()));
@@ -201,8 +198,8 @@ async fn changed_secrets_reach_a_fresh_container_and_rest_sealed() {
 
 #[tokio::test]
 async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let alice = provisioned(&engine, "alice").await.instance;
     let bob = provisioned(&engine, "bob").await.instance;
     let token = engine.create_login_token(&Actor::system(), &name("alice"), None).await.unwrap();
@@ -220,8 +217,8 @@ async fn a_ticket_works_once_in_its_own_instance_and_a_session_can_be_ended() {
 #[tokio::test]
 async fn a_token_is_good_until_it_is_revoked() {
     use startclaw_model::{Scope, Scopes};
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let scopes = Scopes::new(vec![Scope::Read], None).unwrap();
     let token = engine.create_token(&Actor::system(), "site", scopes, None).await.unwrap();
     let found = engine.authenticate(token.value.expose()).await.unwrap().unwrap();
@@ -233,7 +230,7 @@ async fn a_token_is_good_until_it_is_revoked() {
 
 #[tokio::test]
 async fn no_instance_gets_more_cpus_than_the_host_has() {
-    let machine = Machine::new();
+    let machine = TestPlatform::new();
     let engine = machine.start().await;
     let with = |text: &str, cpus| ProvisionRequest {
         limits: Some(startclaw_model::Limits { cpus, ..Default::default() }),

@@ -1,8 +1,5 @@
 //! The daemon crashes at any point of any operation, and the next one completes it: nothing leaks,
 //! nothing is done twice.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::{
     sync::{
@@ -21,7 +18,7 @@ use startclaw_model::{
     StepName,
 };
 use startclaw_simulated::{Fault, Faults};
-use support::*;
+use startclaw_testkit::*;
 use tokio::runtime::{Builder, Runtime};
 
 /// The runtime of one daemon. Dropping it ends every task at once, as a kill does.
@@ -88,7 +85,7 @@ fn faults(mishaps: Vec<(u64, Mishap)>, die: Arc<AtomicBool>) -> Faults {
 
 /// Runs `ask`, and restarts the daemon after crashes until `done` holds.
 fn live_until(
-    machine: &Machine,
+    platform: &TestPlatform,
     die: &AtomicBool,
     ask: impl AsyncFn(&startclaw_engine::Engine),
     done: impl AsyncFn(&startclaw_engine::Engine) -> bool,
@@ -97,7 +94,7 @@ fn live_until(
     for _ in 0..20 {
         let runtime = life();
         let finished = runtime.block_on(async {
-            let engine = machine.start().await;
+            let engine = platform.start().await;
             if !asked {
                 ask(&engine).await;
                 asked = true;
@@ -137,22 +134,22 @@ proptest! {
         second in prop::collection::vec((0u64..9, any_mishap()), 0..4),
         verb in prop_oneof![Just(Verb::Restart), Just(Verb::SetSecret), Just(Verb::Deprovision)],
     ) {
-        let machine = Machine::new();
+        let platform = TestPlatform::new();
         let die = Arc::new(AtomicBool::new(false));
         let alice = name("alice");
 
-        machine.host.set_faults(faults(first, die.clone()));
-        live_until(&machine, &die, async |engine| {
+        platform.host.set_faults(faults(first, die.clone()));
+        live_until(&platform, &die, async |engine| {
             engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
         }, async |engine| all_over(engine).await
             && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
-        let ids = machine.host.state().ids();
+        let ids = platform.host.state().ids();
         prop_assert_eq!(ids.len(), 1);
-        let thing = machine.host.state().instance(&ids[0]).clone();
+        let thing = platform.host.state().instance(&ids[0]).clone();
         prop_assert_eq!(thing.starts, 1, "it was started once");
 
-        machine.host.set_faults(faults(second, die.clone()));
-        live_until(&machine, &die, async |engine| {
+        platform.host.set_faults(faults(second, die.clone()));
+        live_until(&platform, &die, async |engine| {
             match verb {
                 Verb::Restart => engine.restart(&Actor::system(), &alice, None).await.unwrap(),
                 Verb::SetSecret => {
@@ -165,10 +162,10 @@ proptest! {
             Verb::Restart | Verb::SetSecret => engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live),
             Verb::Deprovision => engine.status(&alice).await.is_err(),
         });
-        let left = machine.host.state().ids();
+        let left = platform.host.state().ids();
         match verb {
             Verb::Restart | Verb::SetSecret => {
-                let thing = machine.host.state().instance(&ids[0]).clone();
+                let thing = platform.host.state().instance(&ids[0]).clone();
                 prop_assert_eq!(left.len(), 1);
                 prop_assert_eq!(thing.starts, 2, "it was started once more");
                 let container = thing.container.unwrap();
@@ -177,7 +174,7 @@ proptest! {
             Verb::Deprovision => prop_assert!(left.is_empty(), "{:?}", left),
         }
         let states = life().block_on(async {
-            let engine = machine.start().await;
+            let engine = platform.start().await;
             engine.operations(None, 10).await.unwrap()
         });
         prop_assert_eq!(states.len(), 2);
@@ -224,21 +221,21 @@ proptest! {
         if bucket {
             settings.backup.destination = "gs://bucket/prefix".into();
         }
-        let mut machine = Machine::new();
-        machine.settings = settings;
+        let mut platform = TestPlatform::new();
+        platform.settings = settings;
         let die = Arc::new(AtomicBool::new(false));
         let alice = name("alice");
         life().block_on(async {
-            let engine = machine.start().await;
+            let engine = platform.start().await;
             provisioned(&engine, "alice").await;
             let first = engine.backup(&Actor::system(), &alice).await.unwrap();
             assert_eq!(over(&engine, &first).await.state, OperationState::Succeeded);
             engine.shutdown().await;
         });
 
-        machine.host.set_faults(faults(on_host, die.clone()));
-        machine.repositories.fail_by(repository_faults(on_repository, die.clone()));
-        live_until(&machine, &die, async |engine| {
+        platform.host.set_faults(faults(on_host, die.clone()));
+        platform.repositories.fail_by(repository_faults(on_repository, die.clone()));
+        live_until(&platform, &die, async |engine| {
             if restore {
                 let request = RestoreRequest { name: alice.clone(), instance: None, snapshot: SnapshotChoice::Latest, as_name: None };
                 engine.restore(&Actor::system(), request, None).await.unwrap();
@@ -248,14 +245,14 @@ proptest! {
         }, async |engine| all_over(engine).await
             && engine.status(&alice).await.is_ok_and(|s| s.state == InstanceState::Live));
 
-        let ids = machine.host.state().ids();
+        let ids = platform.host.state().ids();
         prop_assert_eq!(ids.len(), 1);
         let (last, backups) = life().block_on(async {
-            let engine = machine.start().await;
+            let engine = platform.start().await;
             let last = engine.operations(Some(&alice), 1).await.unwrap().remove(0);
             (last, engine.backups(&alice).await.unwrap())
         });
-        let thing = machine.host.state().instance(&ids[0]).clone();
+        let thing = platform.host.state().instance(&ids[0]).clone();
         let container = thing.container.unwrap();
         prop_assert_eq!(container.state, ContainerState::Running);
         prop_assert!(thing.volumes.contains_key(&thing.mounted));
@@ -285,20 +282,20 @@ fn cases() -> u32 {
 fn a_crash_before_and_after_every_step_of_a_provision() {
     for number in 0..8 {
         for mishap in [Mishap::Crash, Mishap::CrashAfter] {
-            let machine = Machine::new();
+            let platform = TestPlatform::new();
             let die = Arc::new(AtomicBool::new(false));
-            machine.host.set_faults(faults(vec![(number, mishap)], die.clone()));
+            platform.host.set_faults(faults(vec![(number, mishap)], die.clone()));
             live_until(
-                &machine,
+                &platform,
                 &die,
                 async |engine| {
                     engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
                 },
                 all_over,
             );
-            let ids = machine.host.state().ids();
+            let ids = platform.host.state().ids();
             assert_eq!(ids.len(), 1);
-            assert_eq!(machine.host.state().instance(&ids[0]).starts, 1, "{number} {mishap:?}");
+            assert_eq!(platform.host.state().instance(&ids[0]).starts, 1, "{number} {mishap:?}");
         }
     }
 }
@@ -306,15 +303,15 @@ fn a_crash_before_and_after_every_step_of_a_provision() {
 #[test]
 fn the_steps_that_were_crashed_at_are_all_there_are() {
     use StepName::{ApplyLimits, Config, Container, Network, Secrets, Start, Volume};
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = seen.clone();
-    machine.host.set_faults(Faults::by(move |_, step: Option<&Step>| {
+    platform.host.set_faults(Faults::by(move |_, step: Option<&Step>| {
         log.lock().unwrap().extend(step.map(Step::name));
         Fault::None
     }));
     life().block_on(async {
-        let engine = machine.start().await;
+        let engine = platform.start().await;
         provisioned(&engine, "alice").await;
     });
     assert_eq!(

@@ -1,14 +1,9 @@
 //! A background task that ends stops the engine, so that the daemon is restarted.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::Arc;
 
 use startclaw_engine::{Dependencies, Engine, Notifier};
-use startclaw_simulated::SimulatedHost;
-use startclaw_vault::Vault;
-use support::{Machine, settings, until};
+use startclaw_testkit::{TestPlatform, settings, until};
 
 struct Panics;
 
@@ -21,15 +16,13 @@ impl Notifier for Panics {
 
 #[tokio::test]
 async fn a_loop_that_panics_is_told_by_the_health_check_and_ends_the_engine() {
-    let machine = Machine::new();
-    let store = machine.database().await;
-    let folder = tempfile::tempdir().unwrap();
-    let vault = Vault::load(&folder.path().join("master.key"), true).unwrap();
+    let platform = TestPlatform::new();
+    let store = platform.database().await;
     let outside = Dependencies {
         notifier: Arc::new(Panics),
-        ..Dependencies::simulated(SimulatedHost::new(10, std::time::Duration::ZERO))
+        ..Dependencies::simulated(platform.host.clone())
     };
-    let engine = Engine::start(store.clone(), vault, outside, settings()).await.unwrap();
+    let engine = Engine::start(store.clone(), platform.vault(), outside, settings()).await.unwrap();
     assert!(engine.ping().await.is_ok());
 
     store.fire("bucket", "it does not answer").await.unwrap();
@@ -43,7 +36,7 @@ async fn a_loop_that_panics_is_told_by_the_health_check_and_ends_the_engine() {
 
 #[tokio::test]
 async fn an_engine_that_is_told_to_stop_has_lost_no_task() {
-    let engine = Machine::new().start().await;
+    let engine = TestPlatform::new().start().await;
     engine.shutdown().await;
     assert_eq!(engine.ended(), None);
 }

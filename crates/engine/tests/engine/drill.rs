@@ -1,7 +1,4 @@
 //! Drills on a simulated host with repositories in memory.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use std::sync::{
     Arc,
@@ -16,14 +13,13 @@ use startclaw_model::{
     OperationState, StepName,
 };
 use startclaw_simulated::{Behaviour, Fault, Faults, SimInstance};
-use support::*;
+use startclaw_testkit::*;
 
 /// An engine with an instance `alice` that has a backup.
-async fn ready(machine: &Machine) -> Engine {
-    let engine = machine.start().await;
+async fn ready(platform: &TestPlatform) -> Engine {
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
-    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
-    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    backed_up(&engine, "alice").await;
     engine
 }
 
@@ -32,21 +28,17 @@ async fn drilled(engine: &Engine) -> Operation {
     over(engine, &asked).await
 }
 
-fn steps(operation: &Operation) -> Vec<&str> {
-    operation.steps.iter().map(|s| s.name.as_str()).collect()
-}
-
-fn alice(machine: &Machine) -> (InstanceId, SimInstance) {
-    let mut world = machine.host.state();
+fn alice(platform: &TestPlatform) -> (InstanceId, SimInstance) {
+    let mut world = platform.host.state();
     let id = world.ids().into_iter().find(|id| !id.as_str().starts_with("drill-")).unwrap();
     let thing = world.instance(&id).clone();
     (id, thing)
 }
 
 /// Waits until the test instance is removed, and alice is unchanged.
-async fn only_alice(machine: &Machine) {
-    until("nothing of the drill is left", async || machine.host.state().ids().len() == 1).await;
-    let (_, thing) = alice(machine);
+async fn only_alice(platform: &TestPlatform) {
+    until("nothing of the drill is left", async || platform.host.state().ids().len() == 1).await;
+    let (_, thing) = alice(platform);
     assert_eq!((thing.starts, thing.mounted, thing.volumes.len()), (1, 0, 1));
 }
 
@@ -57,12 +49,12 @@ async fn finding(engine: &Engine) -> (CheckStatus, String) {
 
 #[tokio::test]
 async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
-    let machine = Machine::new();
-    let engine = ready(&machine).await;
+    let platform = TestPlatform::new();
+    let engine = ready(&platform).await;
     assert!(finding(&engine).await.1.contains("no backup was tested yet"));
-    let (id, _) = alice(&machine);
-    let host = machine.host.clone();
-    machine.host.set_faults(Faults::by(move |_, step| {
+    let (id, _) = alice(&platform);
+    let host = platform.host.clone();
+    platform.host.set_faults(Faults::by(move |_, step| {
         if matches!(step, Some(Step::StartContainer)) {
             let mut world = host.state();
             let living = world.instance(&id);
@@ -79,7 +71,7 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
     assert_eq!(done.steps[2].detail.as_deref(), Some("1 are good"));
     let newest = engine.backups(&name("alice")).await.unwrap()[0].id.clone();
     assert_eq!(done.snapshot, Some(newest));
-    only_alice(&machine).await;
+    only_alice(&platform).await;
     let (verdict, detail) = finding(&engine).await;
     assert_eq!(verdict, CheckStatus::Ok);
     assert!(detail.starts_with("alice started on its backup at"), "{detail}");
@@ -92,8 +84,8 @@ async fn a_drill_tries_the_newest_backup_beside_the_living_instance() {
 
 #[tokio::test]
 async fn without_a_backup_there_is_nothing_to_try() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     for wanted in [None, Some(name("alice"))] {
         let refused = engine.drill(&Actor::system(), wanted.as_ref().map(Into::into)).await;
@@ -105,9 +97,9 @@ async fn without_a_backup_there_is_nothing_to_try() {
 
 #[tokio::test]
 async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() {
-    let machine = Machine::new();
-    let engine = ready(&machine).await;
-    machine.repositories.fail_by(|job: &Job| {
+    let platform = TestPlatform::new();
+    let engine = ready(&platform).await;
+    platform.repositories.fail_by(|job: &Job| {
         matches!(job.work, Work::CheckDatabases { .. }).then(|| BackupError {
             kind: BackupErrorKind::Damaged,
             message: "damaged databases: state/openclaw.sqlite (wrong # of entries)".into(),
@@ -116,7 +108,7 @@ async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() 
     let failed = drilled(&engine).await;
     assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
     assert!(failed.error.unwrap().contains("state/openclaw.sqlite"));
-    only_alice(&machine).await;
+    only_alice(&platform).await;
     let alerts = engine.alerts().await.unwrap();
     assert_eq!(alerts[0].key, "drill/alice");
     let (verdict, detail) = finding(&engine).await;
@@ -124,10 +116,10 @@ async fn a_damaged_database_fails_the_drill_and_is_an_alert_until_one_is_good() 
 
     // It survives a restart of the daemon.
     engine.shutdown().await;
-    let engine = machine.start().await;
+    let engine = platform.start().await;
     becomes(&engine, "alice", InstanceState::Live).await;
     assert_eq!(finding(&engine).await.0, CheckStatus::Error);
-    machine.repositories.heal();
+    platform.repositories.heal();
     assert_eq!(drilled(&engine).await.state, OperationState::Succeeded);
     assert!(engine.alerts().await.unwrap().is_empty());
     assert_eq!(finding(&engine).await.0, CheckStatus::Ok);
@@ -139,9 +131,9 @@ async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() 
         (Behaviour::Exits(1), "does not start on the restored data"),
         (Behaviour::Hangs, "did not start within"),
     ] {
-        let machine = Machine::new();
-        let engine = ready(&machine).await;
-        machine.host.state().next_behaviour = behaviour;
+        let platform = TestPlatform::new();
+        let engine = ready(&platform).await;
+        platform.host.state().next_behaviour = behaviour;
         let failed = drilled(&engine).await;
         assert_eq!(failed.state, OperationState::Failed, "{failed:?}");
         assert!(failed.error.as_ref().unwrap().contains(why), "{failed:?}");
@@ -149,17 +141,17 @@ async fn a_boot_that_fails_or_never_ends_fails_the_drill_and_not_the_instance() 
         assert_eq!(boot.name, StepName::Boot);
         assert!(boot.detail.as_ref().unwrap().contains("start 0"), "with its log: {boot:?}");
         assert_eq!(engine.alerts().await.unwrap()[0].key, "drill/alice");
-        only_alice(&machine).await;
+        only_alice(&platform).await;
         becomes(&engine, "alice", InstanceState::Live).await;
     }
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_away_for_a_moment_only_delays_a_drill() {
-    let machine = Machine::new();
-    let engine = ready(&machine).await;
+    let platform = TestPlatform::new();
+    let engine = ready(&platform).await;
     let first = AtomicBool::new(true);
-    machine.repositories.fail_by(move |job: &Job| {
+    platform.repositories.fail_by(move |job: &Job| {
         let fails = matches!(job.work, Work::Restore { .. }) && first.swap(false, Ordering::SeqCst);
         fails.then(|| BackupError {
             kind: BackupErrorKind::Unavailable,
@@ -169,30 +161,30 @@ async fn a_bucket_that_is_away_for_a_moment_only_delays_a_drill() {
     let done = drilled(&engine).await;
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
     assert_eq!(steps(&done).iter().filter(|s| **s == "restore").count(), 2);
-    only_alice(&machine).await;
+    only_alice(&platform).await;
 }
 
 #[tokio::test]
 async fn two_drills_asked_at_once_are_one_and_a_removal_ends_it() {
-    let machine = Machine::new();
-    let engine = ready(&machine).await;
-    machine.host.state().next_behaviour = Behaviour::Hangs;
+    let platform = TestPlatform::new();
+    let engine = ready(&platform).await;
+    platform.host.state().next_behaviour = Behaviour::Hangs;
     let one = engine.drill(&Actor::system(), None).await.unwrap();
     let other = engine.drill(&Actor::system(), Some((&name("alice")).into())).await.unwrap();
     assert_eq!(one.id, other.id);
-    until("it boots", async || machine.host.state().ids().len() == 2).await;
+    until("it boots", async || platform.host.state().ids().len() == 2).await;
     let alice = name("alice");
     let gone =
         engine.deprovision(&Actor::system(), &alice, DeletionPolicy::None, None).await.unwrap();
     assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &one).await.state, OperationState::Failed);
-    until("nothing is left", async || machine.host.state().ids().is_empty()).await;
+    until("nothing is left", async || platform.host.state().ids().is_empty()).await;
     let drill = engine.operation(&one.id).await.unwrap();
     assert_eq!(drill.error.as_deref(), Some("the instance was deprovisioned meanwhile"));
 }
 
 /// A daemon that crashes at `step` of a drill; returns the operation that it leaves open.
-fn dies_at(machine: &Machine, step: StepName, fault: Fault) -> Operation {
+fn dies_at(platform: &TestPlatform, step: StepName, fault: Fault) -> Operation {
     let life = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let life = life.unwrap();
     let died = Arc::new(AtomicBool::new(false));
@@ -200,8 +192,8 @@ fn dies_at(machine: &Machine, step: StepName, fault: Fault) -> Operation {
     let (engine, asked) = std::thread::scope(|scope| {
         let living = scope.spawn(|| {
             life.block_on(async {
-                let engine = ready(machine).await;
-                machine.host.set_faults(Faults::by(move |_, now| {
+                let engine = ready(platform).await;
+                platform.host.set_faults(Faults::by(move |_, now| {
                     if now.is_some_and(|now| now.name() == step) {
                         tell.store(true, Ordering::SeqCst);
                         return fault;
@@ -217,7 +209,7 @@ fn dies_at(machine: &Machine, step: StepName, fault: Fault) -> Operation {
     });
     drop(engine);
     life.shutdown_background();
-    machine.host.set_faults(Faults::none());
+    platform.host.set_faults(Faults::none());
     asked
 }
 
@@ -234,12 +226,12 @@ async fn a_daemon_that_dies_at_any_step_leaves_nothing_and_the_drill_is_done() {
         StepName::RemoveVolume,
     ] {
         for fault in [Fault::HangBefore, Fault::HangAfter] {
-            let machine = Machine::new();
-            let asked = dies_at(&machine, step, fault);
-            let engine = machine.start().await;
+            let platform = TestPlatform::new();
+            let asked = dies_at(&platform, step, fault);
+            let engine = platform.start().await;
             let done = over(&engine, &asked).await;
             assert_eq!(done.state, OperationState::Succeeded, "{step} {fault:?}: {done:?}");
-            only_alice(&machine).await;
+            only_alice(&platform).await;
             engine.shutdown().await;
         }
     }
@@ -247,17 +239,17 @@ async fn a_daemon_that_dies_at_any_step_leaves_nothing_and_the_drill_is_done() {
 
 #[tokio::test]
 async fn what_a_drill_left_behind_is_cleared_away_when_its_instance_is_gone() {
-    let machine = Machine::new();
-    dies_at(&machine, StepName::Start, Fault::HangAfter);
-    let (id, _) = alice(&machine);
-    let store = machine.database().await;
+    let platform = TestPlatform::new();
+    dies_at(&platform, StepName::Start, Fault::HangAfter);
+    let (id, _) = alice(&platform);
+    let store = platform.database().await;
     store.forget(&id, &[]).await.unwrap();
     store.close().await;
     {
-        let mut world = machine.host.state();
+        let mut world = platform.host.state();
         *world.instance(&id) = SimInstance::default();
         assert_eq!(world.ids().len(), 1, "the drill's container, volume and secrets");
     }
-    let _engine = machine.start().await;
-    until("they are gone", async || machine.host.state().ids().is_empty()).await;
+    let _engine = platform.start().await;
+    until("they are gone", async || platform.host.state().ids().is_empty()).await;
 }

@@ -1,31 +1,27 @@
 //! Lost data: never replaced by an empty volume, and reported at once.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
 
 use startclaw_engine::{Engine, RestoreRequest};
 use startclaw_host::HostEvent;
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceId, InstanceState, OperationState, SnapshotChoice,
 };
-use support::*;
+use startclaw_testkit::*;
 
 /// A live instance with one backup.
-async fn backed_up(engine: &Engine) -> InstanceId {
+async fn with_backup(engine: &Engine) -> InstanceId {
     let id = provisioned(engine, "alice").await.instance;
-    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
-    assert_eq!(over(engine, &asked).await.state, OperationState::Succeeded);
+    backed_up(engine, "alice").await;
     id
 }
 
 /// Does what `docker rm -f` and `docker volume rm` do.
-fn remove_all(machine: &Machine, id: &InstanceId) {
-    let mut world = machine.host.state();
+fn remove_all(platform: &TestPlatform, id: &InstanceId) {
+    let mut world = platform.host.state();
     let thing = world.instance(id);
     thing.container = None;
     thing.volumes.clear();
     drop(world);
-    machine.host.announce(HostEvent::Instance(id.clone()));
+    platform.host.announce(HostEvent::Instance(id.clone()));
 }
 
 async fn restored(engine: &Engine) -> OperationState {
@@ -50,11 +46,11 @@ async fn losses(engine: &Engine) -> usize {
 
 #[tokio::test]
 async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
-    let id = backed_up(&engine).await;
-    let starts = machine.host.state().instance(&id).starts;
-    remove_all(&machine, &id);
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    let id = with_backup(&engine).await;
+    let starts = platform.host.state().instance(&id).starts;
+    remove_all(&platform, &id);
     becomes(&engine, "alice", InstanceState::Failing).await;
     let why = reason(&engine).await;
     assert!(why.contains("its data are gone") && why.contains("alice.v0"), "{why}");
@@ -70,10 +66,10 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
 
     // A new daemon reports the same, without a second event.
     engine.shutdown().await;
-    let engine = machine.start().await;
+    let engine = platform.start().await;
     becomes(&engine, "alice", InstanceState::Failing).await;
     assert_eq!(losses(&engine).await, 1);
-    let thing = machine.host.state().instance(&id).clone();
+    let thing = platform.host.state().instance(&id).clone();
     assert!(thing.volumes.is_empty() && thing.container.is_none() && thing.starts == starts);
 
     assert_eq!(restored(&engine).await, OperationState::Succeeded);
@@ -85,48 +81,48 @@ async fn an_instance_whose_volume_is_gone_stays_down_until_a_restore() {
 
 #[tokio::test]
 async fn a_volume_that_was_emptied_is_lost_too_and_one_that_comes_back_is_used_again() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
-    let id = backed_up(&engine).await;
-    machine.host.state().instance(&id).emptied = true;
-    machine.host.state().end(&id, 1, false);
-    machine.host.announce(HostEvent::Instance(id.clone()));
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    let id = with_backup(&engine).await;
+    platform.host.state().instance(&id).emptied = true;
+    platform.host.state().end(&id, 1, false);
+    platform.host.announce(HostEvent::Instance(id.clone()));
     until("it is said", async || reason(&engine).await.contains("is empty")).await;
-    machine.host.state().instance(&id).emptied = false;
+    platform.host.state().instance(&id).emptied = false;
     becomes(&engine, "alice", InstanceState::Live).await;
 
-    let volumes = machine.host.state().instance(&id).volumes.clone();
-    remove_all(&machine, &id);
+    let volumes = platform.host.state().instance(&id).volumes.clone();
+    remove_all(&platform, &id);
     until("it is said", async || reason(&engine).await.contains("is missing")).await;
-    machine.host.state().instance(&id).volumes = volumes;
+    platform.host.state().instance(&id).volumes = volumes;
     becomes(&engine, "alice", InstanceState::Live).await;
 }
 
 #[tokio::test]
 async fn a_crash_loop_hides_no_loss() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let mut settings = settings();
     settings.timing.backoff_first = std::time::Duration::from_secs(3600);
     settings.timing.backoff_limit = std::time::Duration::from_secs(3600);
-    let engine = machine.start_with(settings).await;
-    let id = backed_up(&engine).await;
-    machine.host.state().end(&id, 1, false);
-    machine.host.announce(HostEvent::Instance(id.clone()));
+    let engine = platform.start_with(settings).await;
+    let id = with_backup(&engine).await;
+    platform.host.state().end(&id, 1, false);
+    platform.host.announce(HostEvent::Instance(id.clone()));
     until("it failed", async || engine.status(&name("alice")).await.unwrap().failures > 0).await;
-    remove_all(&machine, &id);
+    remove_all(&platform, &id);
     until("it is said", async || reason(&engine).await.contains("data are gone")).await;
 }
 
 #[tokio::test]
 async fn a_setting_restores_the_newest_backup_automatically() {
-    let machine = Machine::new();
+    let platform = TestPlatform::new();
     let mut settings = settings();
     settings.instances.restore_lost_volume = true;
-    let engine = machine.start_with(settings).await;
-    let id = backed_up(&engine).await;
-    remove_all(&machine, &id);
+    let engine = platform.start_with(settings).await;
+    let id = with_backup(&engine).await;
+    remove_all(&platform, &id);
     until("its volume is filled again", async || {
-        machine.host.state().instance(&id).volumes.contains_key(&1)
+        platform.host.state().instance(&id).volumes.contains_key(&1)
     })
     .await;
     becomes(&engine, "alice", InstanceState::Live).await;
@@ -135,10 +131,10 @@ async fn a_setting_restores_the_newest_backup_automatically() {
 
 #[tokio::test]
 async fn one_without_a_backup_is_told_so_and_can_be_removed_without_an_empty_last_backup() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
     let id = provisioned(&engine, "alice").await.instance;
-    remove_all(&machine, &id);
+    remove_all(&platform, &id);
     until("it is said", async || reason(&engine).await.contains("there is no backup")).await;
     let asked = engine
         .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
@@ -150,11 +146,11 @@ async fn one_without_a_backup_is_told_so_and_can_be_removed_without_an_empty_las
 
 #[tokio::test]
 async fn the_loss_of_the_volume_before_a_restore_is_told() {
-    let machine = Machine::new();
-    let engine = machine.start().await;
-    let id = backed_up(&engine).await;
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    let id = with_backup(&engine).await;
     assert_eq!(restored(&engine).await, OperationState::Succeeded);
-    machine.host.state().instance(&id).volumes.remove(&0);
+    platform.host.state().instance(&id).volumes.remove(&0);
     until("it is reported", async || {
         let events = engine.events(Some(&name("alice")), 100).await.unwrap();
         events.iter().any(|e| e.detail.contains("cannot be undone"))

@@ -1,0 +1,19 @@
+//! The engine on a simulated host.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod attempts;
+mod backup;
+mod cancelled;
+mod crash;
+mod drill;
+mod hanging_call;
+mod healing;
+mod hostile;
+mod lost;
+mod recovery;
+mod reused_name;
+mod spec;
+mod supervision;
+mod telegram;
+mod usage;
+mod verbs;
