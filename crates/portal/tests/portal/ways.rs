@@ -250,3 +250,20 @@ async fn an_admin_looks_after_everybody() {
     let own = format!("/admin/accounts/{}/unmake-admin", me.id);
     assert_eq!(admin.post(&own, &[]).await.status, 404, "an admin does not lock itself out");
 }
+
+#[tokio::test]
+async fn an_operation_of_a_removed_instance_is_not_about_a_later_one_with_its_name() {
+    let platform = TestPlatform::new().await;
+    let alice = platform.person("alice@example.com").await;
+    alice.post("/new", &[("name", "claw")]).await;
+    platform.live("claw").await;
+    let removal = alice.post("/instances/claw/remove", &[("name", "claw")]).await;
+    let removal = removal.location().to_owned();
+    alice.get(&format!("{removal}/events")).await.has("Done");
+    let bob = platform.person("bob@example.com").await;
+    assert_eq!(bob.post("/new", &[("name", "claw")]).await.status, 303);
+    platform.live("claw").await;
+    let page = alice.get(&removal).await;
+    page.has("Removing claw");
+    assert!(!page.text.contains("href=\"/instances/claw\""), "it is bob's");
+}
