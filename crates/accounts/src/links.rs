@@ -7,7 +7,11 @@ use startclaw_engine::{digest, random};
 use startclaw_model::{Account, AccountState, Actor, Email, Secret, Timestamp};
 use startclaw_store::{Link, LinkKind};
 
-use crate::{AccountError, Accounts, FreshSession, Origin, sign_in::admit, sign_up::was_asked_for};
+use crate::{
+    AccountError, Accounts, FreshSession, Origin,
+    sign_in::admit,
+    sign_up::{ASKED_FOR, was_asked_for},
+};
 
 /// Lifetime of a password link that is sent by mail, and of one that an admin hands over.
 const MAILED_LIFE: Duration = Duration::from_secs(3600);
@@ -152,7 +156,7 @@ impl Accounts {
                 ),
             ),
             None => {
-                let (kind, whom, actor) = (LinkKind::Invite, Some(email.clone()), Actor::system());
+                let (kind, whom, actor) = (LinkKind::Invite, Some(email.clone()), ASKED_FOR);
                 let link = self.make_link(kind, None, whom, &actor, SIGN_UP_LIFE).await?;
                 (
                     "Create your account",
@@ -267,7 +271,7 @@ impl Accounts {
         kind: LinkKind,
         account: Option<&Account>,
         email: Option<Email>,
-        actor: &Actor,
+        actor: &(dyn std::fmt::Display + Sync),
         life: Duration,
     ) -> Result<FreshLink, AccountError> {
         let (value, now) = (random(), Timestamp::now());

@@ -1,7 +1,7 @@
 //! Sign-up.
 
 use startclaw_engine::digest;
-use startclaw_model::{Account, AccountId, AccountState, Actor, Email, Secret, Timestamp};
+use startclaw_model::{Account, AccountId, AccountState, Email, Secret, Timestamp};
 use startclaw_store::LinkKind;
 
 use crate::{AccountError, Accounts, FreshSession, Origin, SignUp, password};
@@ -106,7 +106,10 @@ impl Accounts {
     }
 }
 
+/// The creator of a link to sign up that was asked for by mail.
+pub(crate) const ASKED_FOR: &str = "sign-up";
+
 /// Whether a link to sign up was asked for by mail, and is no admin's invitation.
 pub fn was_asked_for(link: &startclaw_store::Link) -> bool {
-    link.created_by == Actor::system().as_str()
+    link.created_by == ASKED_FOR
 }
