@@ -45,7 +45,7 @@ async fn an_address_is_confirmed_by_mail_and_only_then_gets_what_is_made_for_it(
 #[tokio::test]
 async fn only_the_owner_of_an_address_learns_from_a_sign_up_whether_it_has_an_account() {
     let server = Server::start(Way::Plain).await;
-    let life = platform(&server.address).await.start().await;
+    let life = platform(&server.address).daemon().await;
     life.person("alice@example.com").await;
     for address in ["alice@example.com", "bob@example.com"] {
         let answer = life.sign_up(address, None).await;
@@ -70,13 +70,13 @@ async fn only_the_owner_of_an_address_learns_from_a_sign_up_whether_it_has_an_ac
 #[tokio::test]
 async fn a_link_to_sign_up_ends_with_open_sign_up() {
     let server = Server::start(Way::Plain).await;
-    let mut platform = platform(&server.address).await;
-    let life = platform.start().await;
+    let mut platform = platform(&server.address);
+    let life = platform.daemon().await;
     life.accounts.ask_sign_up_link("bob@example.com", &home()).await.unwrap();
     let token = server.link("bob@example.com", "invite").await;
     life.end().await;
-    platform.settings.sign_up = SignUp::Invite;
-    let life = platform.start().await;
+    platform.accounts.sign_up = SignUp::Invite;
+    let life = platform.daemon().await;
     let answer = life.sign_up("bob@example.com", Some(&token)).await;
     assert!(matches!(answer, Err(AccountError::DeadLink)));
     let asked = life.accounts.ask_sign_up_link("bob@example.com", &home()).await;

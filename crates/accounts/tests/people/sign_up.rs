@@ -94,7 +94,7 @@ async fn an_invitation_for_one_address_is_for_no_other() {
 
 #[tokio::test]
 async fn an_address_with_an_account_is_not_invited() {
-    let life = TestPlatform::new(SignUp::Invite).await.start().await;
+    let life = TestPlatform::patient().sign_up(SignUp::Invite).daemon().await;
     life.person("alice@example.com").await;
     let hour = std::time::Duration::from_secs(3600);
     let refused = life.accounts.invite(&admin(), Some(email("Alice@example.com")), hour).await;
