@@ -28,7 +28,7 @@ impl Default for AccountSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignUp {
-    /// Anyone.
+    /// Anyone; with `accounts.mail` by a link that is sent to their address.
     Open,
     /// Holders of an invitation (`startclaw accounts invite`).
     Invite,

@@ -1,6 +1,10 @@
 //! Checks that all data of the snapshots is there.
 
-use std::collections::BTreeSet;
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
 use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rustic};
 
@@ -8,6 +12,8 @@ use crate::{BackupError, BackupErrorKind, ReadData};
 
 /// How many errors are reported.
 const NAMED: usize = 3;
+/// How often a check is begun again because rustic's threads did not end in time.
+const RETRIES: u32 = 5;
 
 /// Checks the repository; returns how many bytes of stored data were read.
 pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, BackupError> {
@@ -15,7 +21,8 @@ pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, B
     if let ReadData::Part { n, of } = read {
         options = options.read_data_subset(ReadSubsetOption::IdSubSet((n, of.max(1))));
     }
-    let results = rustic.check(options).map_err(|e| BackupError::of("check the repository", &e))?;
+    let results = patiently(|| rustic.check(options));
+    let results = results.map_err(|e| BackupError::of("check the repository", &e))?;
     if results.is_ok().is_err() {
         let found: BTreeSet<String> =
             results.0.iter().map(|(_, error)| error.to_string()).collect();
@@ -29,4 +36,53 @@ pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, B
         return Err(BackupError::new(BackupErrorKind::Damaged, text));
     }
     Ok(0)
+}
+
+/// rustic gives its threads 100 ms to release the index and panics after that. On a busy machine
+/// that is too short, and says nothing about the repository.
+fn patiently<T>(work: impl Fn() -> T) -> T {
+    for _ in 0..RETRIES {
+        match catch_unwind(AssertUnwindSafe(&work)) {
+            Ok(done) => return done,
+            Err(panic) if text_of(panic.as_ref()).is_some_and(is_index_in_use) => {}
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+    work()
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied())
+}
+
+/// Whether a panic means that rustic's threads did not release the index in time.
+pub(crate) fn is_index_in_use(panic: &str) -> bool {
+    panic.starts_with("index still in use")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_check_whose_threads_end_late_is_done_again_and_no_other_one() {
+        let runs = Cell::new(0);
+        let fails = |times: u32, why: &'static str| {
+            runs.set(0);
+            let work = || {
+                runs.set(runs.get() + 1);
+                assert!(runs.get() > times, "{why}");
+                "done"
+            };
+            catch_unwind(AssertUnwindSafe(|| patiently(work)))
+        };
+        assert_eq!(fails(3, "index still in use: Index").ok(), Some("done"));
+        assert_eq!(runs.get(), 4);
+        assert!(fails(100, "index still in use").is_err());
+        assert_eq!(runs.get(), RETRIES + 1);
+        assert!(fails(100, "a pack is missing").is_err());
+        assert_eq!(runs.get(), 1);
+    }
 }

