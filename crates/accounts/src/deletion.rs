@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use startclaw_engine::EngineError;
-use startclaw_model::{Account, AccountId, AccountState, Actor, DeletionPolicy, InstanceState};
+use startclaw_model::{Account, AccountId, AccountState, Actor, DeletionPolicy, Presence};
 use tokio_util::sync::CancellationToken;
 
 use crate::{AccountError, Accounts};
@@ -66,9 +66,10 @@ impl Accounts {
 
     async fn remove_instances(&self, id: &AccountId) -> Result<(), AccountError> {
         let engine = &self.inner.engine;
-        for instance in engine.status_all().await? {
+        // From the database: an instance may have been transferred a moment ago.
+        for instance in self.store().instances().await? {
             let theirs = instance.account.as_ref() == Some(id);
-            if !theirs || instance.state == InstanceState::Removing {
+            if !theirs || instance.desired.presence == Presence::Absent {
                 continue;
             }
             let actor = Actor::account(id);

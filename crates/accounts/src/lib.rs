@@ -24,7 +24,7 @@ use std::{
 
 use startclaw_engine::Engine;
 use startclaw_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub use error::AccountError;
 pub use links::FreshLink;
@@ -47,6 +47,11 @@ const BY_DEVICE: (u32, Duration) = (10, Duration::from_secs(900));
 const CEREMONIES: (u32, Duration) = (100, Duration::from_secs(300));
 /// Accounts created, and links requested, from one network.
 const REQUESTS: (u32, Duration) = (10, Duration::from_secs(3600));
+/// Mails that anybody can request for one address, and the window.
+const MAILS: (u32, Duration) = (3, Duration::from_secs(3600));
+/// Mails that anybody can request and that are being sent. A slow mail server must not pile up
+/// connections.
+const SENDING: usize = 16;
 
 /// The origin of a request.
 #[derive(Debug, Clone)]
@@ -76,6 +81,8 @@ struct Inner {
     by_strangers: Throttle<String>,
     by_device: Throttle<String>,
     asked: Throttle<IpAddr>,
+    mailed: Throttle<String>,
+    sending: Semaphore,
     ceremonies: Throttle<IpAddr>,
     /// Wakes the deletion loop.
     deletion_requested: Notify,
@@ -107,6 +114,8 @@ impl Accounts {
                 by_strangers: Throttle::new(BY_STRANGERS.0, BY_STRANGERS.1),
                 by_device: Throttle::new(BY_DEVICE.0, BY_DEVICE.1),
                 asked: Throttle::new(REQUESTS.0, REQUESTS.1),
+                mailed: Throttle::new(MAILS.0, MAILS.1),
+                sending: Semaphore::new(SENDING),
                 ceremonies: Throttle::new(CEREMONIES.0, CEREMONIES.1),
                 deletion_requested: Notify::new(),
             }),

@@ -1,7 +1,7 @@
 //! One-time links: confirm an address, set a password, invite a user. They are sent by mail, or
 //! handed over by an admin.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use startclaw_engine::{digest, random};
 use startclaw_model::{Account, AccountState, Actor, Email, Secret, Timestamp};
@@ -111,16 +111,40 @@ impl Accounts {
         let email =
             Email::parse(email).map_err(|e| AccountError::invalid("email", e.to_string()))?;
         self.count_request(origin)?;
-        let accounts = self.clone();
-        tokio::spawn(async move {
-            if let Err(e) = accounts.send_password_link(&email).await {
-                tracing::error!(error = ?e, "cannot send a link to set a password");
-            }
-        });
+        self.send_requested(email, Self::send_password_link);
         Ok(())
     }
 
-    async fn send_password_link(&self, email: &Email) -> Result<(), AccountError> {
+    /// Sends a mail that anybody can request for any address. The caller does not learn whether
+    /// there is one, and neither does a limit show in the response.
+    pub(crate) fn send_requested<F>(
+        &self,
+        email: Email,
+        send: impl FnOnce(Self, Email) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), AccountError>> + Send,
+    {
+        let accounts = self.clone();
+        tokio::spawn(async move {
+            let (key, now) = (email.to_string(), Instant::now());
+            let inner = &accounts.inner;
+            let Ok(_sending) = inner.sending.try_acquire() else {
+                tracing::warn!("too many mails are requested at once; one is not sent");
+                return;
+            };
+            if inner.mailed.pause(&key, now).is_some() {
+                tracing::warn!("too many mails were requested for one address; one is not sent");
+                return;
+            }
+            inner.mailed.failed(key, now);
+            if let Err(e) = send(accounts.clone(), email).await {
+                tracing::error!(error = ?e, "cannot send a requested mail");
+            }
+        });
+    }
+
+    async fn send_password_link(self, email: Email) -> Result<(), AccountError> {
+        let email = &email;
         let Some(mailer) = &self.inner.mailer else { return Ok(()) };
         let Some((account, _)) = self.store().account_and_password(email).await? else {
             return Ok(());
@@ -141,7 +165,8 @@ impl Accounts {
     }
 
     /// Sends a link to sign up; or, to the address of an account, how to sign in.
-    pub(crate) async fn send_sign_up_link(&self, email: &Email) -> Result<(), AccountError> {
+    pub(crate) async fn send_sign_up_link(self, email: Email) -> Result<(), AccountError> {
+        let email = &email;
         let Some(mailer) = &self.inner.mailer else { return Ok(()) };
         let site = &self.inner.site;
         let (subject, text) = match self.store().account_and_password(email).await? {

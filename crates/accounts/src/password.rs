@@ -128,6 +128,8 @@ const COMMON: [&str; 36] = [
     "trustno",
     "welcome",
 ];
+/// More digits and signs than these around a common word are no common password.
+const AROUND: usize = 6;
 /// Digits in the order of a keyboard, forwards and back.
 const ROWS: [&str; 2] = ["01234567890123456789", "09876543210987654321"];
 
@@ -141,6 +143,9 @@ fn is_common(text: &str) -> bool {
     }
     // First the digits and signs around it: those of `p4ssw0rd2026` are letters only within.
     let word = text.trim_matches(|c: char| !c.is_alphabetic());
+    if text.chars().count() - word.chars().count() > AROUND {
+        return false;
+    }
     let letters = |c| match c {
         '@' | '4' => 'a',
         '$' | '5' => 's',

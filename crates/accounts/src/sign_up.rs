@@ -76,12 +76,7 @@ impl Accounts {
             return Err(AccountError::Closed);
         }
         self.count_request(origin)?;
-        let accounts = self.clone();
-        tokio::spawn(async move {
-            if let Err(e) = accounts.send_sign_up_link(&email).await {
-                tracing::error!(error = ?e, "cannot send a link to sign up");
-            }
-        });
+        self.send_requested(email, Self::send_sign_up_link);
         Ok(())
     }
 

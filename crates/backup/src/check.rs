@@ -4,6 +4,7 @@ use std::{
     any::Any,
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Duration,
 };
 
 use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rustic};
@@ -14,6 +15,7 @@ use crate::{BackupError, BackupErrorKind, ReadData};
 const NAMED: usize = 3;
 /// How often a check is begun again because rustic's threads did not end in time.
 const RETRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Checks the repository; returns how many bytes of stored data were read.
 pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, BackupError> {
@@ -44,7 +46,10 @@ fn patiently<T>(work: impl Fn() -> T) -> T {
     for _ in 0..RETRIES {
         match catch_unwind(AssertUnwindSafe(&work)) {
             Ok(done) => return done,
-            Err(panic) if text_of(panic.as_ref()).is_some_and(is_index_in_use) => {}
+            Err(panic) if text_of(panic.as_ref()).is_some_and(is_index_in_use) => {
+                drop(panic);
+                std::thread::sleep(PAUSE);
+            }
             Err(panic) => resume_unwind(panic),
         }
     }

@@ -340,16 +340,21 @@ fn changed_limits(host: &HostConfig, limits: &Limits) -> ContainerUpdateBody {
     update
 }
 
-/// Which limits are in force. After a change by `docker update`, not all of them are.
+/// Which limits are in force.
 pub(super) fn enforced(container: &ContainerInspectResponse, limits: &Limits) -> Enforced {
-    let host = container.host_config.clone().unwrap_or_default();
-    let soft = host.memory_reservation == Some(mib(enforced_soft_mib(limits)));
-    let others = changed_limits(&host, limits) == ContainerUpdateBody::default();
+    let soft = container.host_config.as_ref().and_then(|host| host.memory_reservation);
     match quota(container) > 0 {
         false => Enforced::Nothing,
-        true if soft && others => Enforced::All,
+        true if soft == Some(mib(enforced_soft_mib(limits))) => Enforced::All,
         true => Enforced::Cpu,
     }
+}
+
+/// Whether `docker update` gave it another limit than specified.
+pub(super) fn limits_changed(container: &ContainerInspectResponse, limits: &Limits) -> bool {
+    let host = container.host_config.clone().unwrap_or_default();
+    let cpus = quota(container) > 0 && quota(container) != cpu_quota(limits.cpus);
+    cpus || changed_limits(&host, limits) != ContainerUpdateBody::default()
 }
 
 pub(super) fn quota(container: &ContainerInspectResponse) -> i64 {
@@ -379,18 +384,21 @@ mod tests {
 
     #[test]
     fn a_limit_that_docker_update_changed_is_put_back() {
-        assert_eq!(enforced(&live(|_| {}), &LIMITS), Enforced::All);
+        let same = live(|_| {});
+        assert!(enforced(&same, &LIMITS) == Enforced::All && !limits_changed(&same, &LIMITS));
         type Change = fn(&mut HostConfig);
         let changes: [Change; 5] = [
             |host| host.pids_limit = Some(10_000),
             |host| host.pids_limit = Some(-1),
             |host| host.memory = Some(mib(4096)),
             |host| host.memory_swap = Some(mib(4096)),
-            |host| host.memory_reservation = Some(mib(2048)),
+            |host| host.cpu_quota = Some(cpu_quota(8.0)),
         ];
         for change in changes {
             let container = live(change);
-            assert_eq!(enforced(&container, &LIMITS), Enforced::Cpu);
+            // It has booted all the same.
+            assert_eq!(enforced(&container, &LIMITS), Enforced::All);
+            assert!(limits_changed(&container, &LIMITS));
             // What the update leaves out is as it is to be.
             let host = container.host_config.unwrap();
             let update = limits(1, 512, changed_limits(&host, &LIMITS));
@@ -401,7 +409,7 @@ mod tests {
         }
         // A kernel without these limits.
         let without = live(|host| (host.pids_limit, host.memory_swap) = (None, Some(-1)));
-        assert_eq!(enforced(&without, &LIMITS), Enforced::All);
+        assert!(!limits_changed(&without, &LIMITS));
         let booting = live(|host| host.cpu_quota = Some(CPU_LIFTED));
         assert_eq!(enforced(&booting, &LIMITS), Enforced::Nothing);
     }

@@ -12,7 +12,7 @@ use startclaw_model::{InstanceId, Timestamp};
 
 use super::calls::Call;
 use super::client::{blocking, failed};
-use super::container::{enforced, label, status};
+use super::container::{enforced, label, limits_changed, status};
 use super::names::ROLE_REPAIR;
 use super::{DockerHost, usage, volume};
 use startclaw_host::{
@@ -41,7 +41,10 @@ impl DockerHost {
 
         let probe = async {
             match self.address(spec.slot) {
-                _ if running && spec.isolated => self.ask_inside(spec).await,
+                // A test instance that accepts nothing must still be removed.
+                _ if running && spec.isolated => {
+                    Ok(self.ask_inside(spec).await.unwrap_or(Probe::Silent))
+                }
                 Some(_) if running => self.ask_published(spec).await,
                 _ => Ok(Probe::NotAsked),
             }
@@ -97,6 +100,7 @@ impl DockerHost {
             },
             digest: label(container, &self.names.spec_label()).unwrap_or_default().to_owned(),
             enforced,
+            limits_changed: limits_changed(container, &spec.limits),
             cpu_used: booting.then(|| usage::cpu_of(container.id.as_deref()?)).flatten(),
             started_at: time(state.started_at),
         }

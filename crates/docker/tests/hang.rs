@@ -11,8 +11,8 @@ use std::{
 };
 
 use startclaw_docker::{DockerHost, DockerSettings};
-use startclaw_host::{Host, HostAdmin, HostFault, InstanceSpec, Workload};
-use startclaw_model::{CheckStatus, InstanceId, Limits, Name, Slot};
+use startclaw_host::{Host, HostAdmin, HostFault, sample_spec};
+use startclaw_model::CheckStatus;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -52,37 +52,6 @@ async fn serve(mut stream: UnixStream, hangs: Arc<AtomicBool>) {
     }
 }
 
-fn spec() -> InstanceSpec {
-    InstanceSpec {
-        id: InstanceId::new(),
-        name: Name::parse("alice").unwrap(),
-        slot: Slot(0),
-        volume: 0,
-        volume_holds_data: false,
-        kept_volumes: Vec::new(),
-        isolated: false,
-        image: "x/y:1".to_owned(),
-        limits: Limits { memory_soft_mib: 64, memory_hard_mib: 256, cpus: 0.5, pids: 100 },
-        digest: "spec".to_owned(),
-        config: None,
-        secrets_revision: 1,
-        secrets: Vec::new(),
-        workload: Workload {
-            command: Vec::new(),
-            env: Vec::new(),
-            volume_path: "/data".to_owned(),
-            config_file: "c.json".to_owned(),
-            secrets_path: "/secrets".to_owned(),
-            scratch: Vec::new(),
-            gateway_port: 1,
-            webhook_port: 2,
-            probe_path: "/".to_owned(),
-            stop_grace: Duration::from_secs(1),
-            repair_command: Vec::new(),
-        },
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -101,7 +70,7 @@ async fn a_docker_that_does_not_list_volumes_stops_no_observation_and_is_told() 
         ..Default::default()
     };
     let host = DockerHost::new(settings, 8787).unwrap();
-    let spec = spec();
+    let spec = sample_spec("alice", 0);
 
     // The deadline of the call applies, not the 120 s of the connection.
     let begun = Instant::now();

@@ -155,6 +155,7 @@ impl Engine {
             let over = match kind {
                 "instance" | "backup" | "drill" => !lives,
                 "check" | "retention" => !lives && !archived.contains(&name),
+                "purge" => !archived.contains(&name),
                 _ => false,
             };
             if over && about != CONTROL_PLANE {

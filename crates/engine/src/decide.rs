@@ -19,6 +19,8 @@ pub(crate) struct Inputs<'a> {
     pub deletion_policy: DeletionPolicy,
     /// The wanted digest of its container.
     pub digest: &'a str,
+    /// The wanted revision of its secrets.
+    pub secrets_revision: u64,
     /// Whether the configuration file is unreadable.
     pub unreadable: bool,
     /// The observed state.
@@ -194,6 +196,10 @@ fn bring_up(inputs: &Inputs<'_>) -> Decision {
 
 /// What an exit needs before the next start.
 fn after_exit(inputs: &Inputs<'_>, container: &Container, exit: &Exit) -> Option<Decision> {
+    if !inputs.observed.volume || !inputs.observed.network {
+        // The host stopped it: its container must be created again.
+        return None;
+    }
     let damaged = startclaw_openclaw::is_damaged(exit.code, exit.oom_killed);
     let ours = inputs.saw_run || exit.at >= inputs.started_at || damaged;
     if ours && !is_counted(inputs.health, container, exit) {
@@ -204,7 +210,10 @@ fn after_exit(inputs: &Inputs<'_>, container: &Container, exit: &Exit) -> Option
             oom_killed: exit.oom_killed,
         }));
     }
-    if !damaged || !inputs.observed.volume {
+    // The repair needs the secrets and a volume that its user can read, and is run only once.
+    let ready =
+        inputs.observed.volume_ready && inputs.observed.secrets == Some(inputs.secrets_revision);
+    if !damaged || !ready {
         return None;
     }
     if !inputs.health.repaired {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use proptest::prelude::*;
-use startclaw_host::{Convergence, Host, InstanceSpec, NoReport, Workload};
-use startclaw_model::{InstanceId, Limits, Name, Slot, StepName};
+use startclaw_host::{Convergence, Host, InstanceSpec, NoReport, sample_spec};
+use startclaw_model::StepName;
 use startclaw_simulated::{SimInstance, SimulatedHost};
 
 use super::*;
@@ -26,32 +26,11 @@ const VOLUMES: Volumes = Volumes {
 
 fn spec() -> InstanceSpec {
     InstanceSpec {
-        id: InstanceId("1".into()),
-        name: Name::parse("alice").unwrap(),
-        slot: Slot(0),
-        volume: 0,
         volume_holds_data: VOLUMES.holds_data(),
         kept_volumes: VOLUMES.kept(),
-        isolated: false,
-        image: "image:1".into(),
-        limits: Limits::default(),
         digest: DIGEST.into(),
-        config: None,
         secrets_revision: REVISION,
-        secrets: Vec::new(),
-        workload: Workload {
-            command: Vec::new(),
-            env: Vec::new(),
-            volume_path: "/data".into(),
-            config_file: "c.json".into(),
-            secrets_path: "/run/secrets".into(),
-            scratch: Vec::new(),
-            gateway_port: 1,
-            webhook_port: 2,
-            probe_path: "/startupz".into(),
-            stop_grace: Duration::from_secs(1),
-            repair_command: Vec::new(),
-        },
+        ..sample_spec("alice", 0)
     }
 }
 
@@ -78,6 +57,7 @@ fn any_container() -> impl Strategy<Value = Container> {
             state,
             digest: digest.into(),
             enforced,
+            limits_changed: false,
             cpu_used: None,
         },
     )
@@ -157,6 +137,7 @@ impl Case {
             volumes: &self.volumes,
             deletion_policy: self.deletion_policy,
             digest: DIGEST,
+            secrets_revision: REVISION,
             unreadable: self.unreadable,
             observed: &self.observed,
             health: &self.health,
@@ -297,6 +278,7 @@ fn running(enforced: Enforced, started_at: i64) -> Observed {
             state: ContainerState::Running,
             digest: DIGEST.into(),
             enforced,
+            limits_changed: false,
             cpu_used: None,
             started_at: Some(at(started_at)),
         }),
@@ -411,6 +393,24 @@ fn an_end_is_counted_once_also_when_the_clock_was_set_back() {
     assert!(!counts(&before, false), "it ended before this daemon began");
     let counted = Health { failed_run: Some(at(2000)), ..before };
     assert!(!counts(&counted, true));
+}
+
+#[test]
+fn a_repair_waits_for_what_it_needs_and_a_stop_of_ours_is_no_failure() {
+    let exit = Exit { code: 78, oom_killed: false, at: at(300) };
+    let mut damaged = running(Enforced::All, 200);
+    damaged.container.as_mut().unwrap().state = ContainerState::Exited(exit);
+    let counted = Health { failed_run: Some(at(200)), ..Health::default() };
+    let decide = |observed: Observed, health: &Health| {
+        let case = Case { health: health.clone(), saw_run: true, ..Case::at(&observed, at(400)) };
+        case.decide()
+    };
+    let prepare = Decision::Converge(Target::Stopped, Then::Start);
+    assert_eq!(decide(damaged.clone(), &counted), Decision::Repair);
+    assert_eq!(decide(Observed { secrets: None, ..damaged.clone() }, &counted), prepare);
+    assert_eq!(decide(Observed { volume_ready: false, ..damaged.clone() }, &counted), prepare);
+    let alone = Observed { network: false, ..damaged };
+    assert_eq!(decide(alone, &Health::default()), prepare);
 }
 
 #[test]

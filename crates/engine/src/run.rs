@@ -87,6 +87,7 @@ mod tests {
             state,
             digest: String::new(),
             enforced: Enforced::Nothing,
+            limits_changed: false,
             cpu_used: None,
             started_at: Some(at(started_at)),
         }

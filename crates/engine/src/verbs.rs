@@ -365,13 +365,14 @@ impl Engine {
         let (engine, to, id) = (self.clone(), account.clone(), instance.id);
         self.detached(async move {
             let Some(done) = engine.store().transfer(&id, &to).await? else { return Ok(false) };
+            // First, because pages and routes check ownership against what is shown; but an error
+            // must not keep the access of the previous owner.
+            let shown = engine.refresh(&id, None).await;
             if done.changed {
-                // Before the call that can fail: both read the database themselves.
                 engine.inner.queue.push(&id);
                 engine.enforce_access().await;
             }
-            engine.refresh(&id, None).await?;
-            Ok(true)
+            shown.map(|()| true)
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use startclaw_host::{
-    Convergence, Endpoints, Enforced, HostError, Observed, Probe, StepReporter, Target,
+    Container, Convergence, Endpoints, Enforced, HostError, Observed, Probe, StepReporter, Target,
 };
 use startclaw_model::{
     Actor, Desired, EventKind, Health, InstanceState, Presence, StepName, TelegramAccess, Timestamp,
@@ -32,9 +32,18 @@ impl StepReporter for Work<'_> {
         if step == StepName::Container {
             self.record_loss().await;
         }
+        if step != StepName::Start {
+            // The preparation may take minutes, for which no other boot waits.
+            self.release_boot();
+        }
         self.show(InstanceState::Starting);
         self.current = Some(step);
     }
+}
+
+/// Whether all limits were applied, which ends a boot.
+fn has_booted(observed: &Observed) -> bool {
+    observed.container.as_ref().is_some_and(|c| c.enforced == Enforced::All)
 }
 
 /// Whether the instance boots, or is about to.
@@ -75,6 +84,7 @@ impl Work<'_> {
             volumes: &self.instance.desired.volumes,
             deletion_policy: self.instance.desired.deletion_policy,
             digest: &self.spec.digest,
+            secrets_revision: self.spec.secrets_revision,
             unreadable: self.unreadable.is_some(),
             observed: &observed,
             health: &self.instance.health,
@@ -116,11 +126,12 @@ impl Work<'_> {
         then: Then,
         observed: &Observed,
     ) -> Result<Outcome, EngineError> {
-        match self.step_towards(target, observed).await? {
-            Ok(Convergence::Step(_)) => {
-                self.release_boot();
-                Ok(Outcome::AtOnce)
-            }
+        let done = self.step_towards(target, observed).await;
+        if !matches!(done, Ok(Ok(Convergence::Done))) {
+            self.release_boot();
+        }
+        match done? {
+            Ok(Convergence::Step(_)) => Ok(Outcome::AtOnce),
             Ok(Convergence::Waiting(why)) => {
                 let wait = self.engine.inner.settings.timing.probe_every;
                 self.wait(wait, Waiting::Host(why)).await
@@ -138,6 +149,11 @@ impl Work<'_> {
                 }
                 Then::Gone => self.gone().await,
             },
+            Err(e) if then == Then::Live && has_booted(observed) => {
+                // It answers. Limits that somebody changed cannot always be put back while it runs.
+                tracing::warn!(name = %self.instance.name, error = %e, "cannot put its limits back");
+                self.converged().await
+            }
             Err(e) => self.host_failed(e).await,
         }
     }
@@ -150,7 +166,9 @@ impl Work<'_> {
     ) -> Result<Result<Convergence, HostError>, EngineError> {
         let mut spec = self.spec.clone();
         let present = self.instance.desired.presence == Presence::Present;
-        if present && observed.secrets != Some(spec.secrets_revision) {
+        let alive = observed.container.as_ref().is_some_and(Container::is_alive);
+        let only_stops = target == Target::Stopped && alive;
+        if present && !only_stops && observed.secrets != Some(spec.secrets_revision) {
             spec.secrets = self.engine.secret_files(&self.instance, &self.wrapped_key).await?;
         }
         let begun = Instant::now();

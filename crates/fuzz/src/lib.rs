@@ -4,14 +4,16 @@
 use serde_json::Value;
 use startclaw_model::{ModelProvider, Owner, ProviderKind};
 use startclaw_openclaw::{
-    CONFIG_DEPTH, CONFIG_LIMIT, Setup, TelegramSetup, configuration, measure,
+    CONFIG_DEPTH, CONFIG_LIMIT, Setup, TelegramSetup, configuration, has_started, measure, suspend,
+    telegram,
 };
 
 /// Runs one input; a panic is a finding.
 pub type Target = fn(&[u8]);
 
-/// Every target, by its name.
-pub const TARGETS: [(&str, Target); 2] = [("config", config), ("scan", scan)];
+/// Every target: its name, the folder of its seeds, and the function.
+pub const TARGETS: [(&str, &str, Target); 3] =
+    [("config", "config", config), ("scan", "config", scan), ("answers", "answers", answers)];
 
 fn setup(full: bool) -> Option<Setup> {
     Some(Setup {
@@ -61,6 +63,24 @@ pub fn scan(data: &[u8]) {
     assert!(values <= found.values, "{values} values, measured {}", found.values);
     // Of two equal keys only the second value is left.
     assert!(depth <= found.depth, "{depth} deep, measured {}", found.depth);
+}
+
+/// Interprets a body as every answer that an instance gives to the platform: what is shown of it is
+/// short and has no control characters.
+pub fn answers(data: &[u8]) {
+    let body = String::from_utf8_lossy(data);
+    for status in [200, 503] {
+        let _ = has_started(status, &body);
+        let _ = suspend::understand(status, &body);
+        let _ = telegram::is_done(status, &body);
+    }
+    let _ = telegram::understand_connection(&body);
+    let access = telegram::understand_access(&body);
+    assert!(access.is_none_or(|access| access.allowed.iter().all(|user| *user > 0)));
+    for request in telegram::understand_requests(&body) {
+        assert!(request.user > 0 && request.name.chars().count() <= 64, "{request:?}");
+        assert!(!request.name.chars().any(char::is_control), "{request:?}");
+    }
 }
 
 fn shape(value: &Value) -> (usize, usize) {

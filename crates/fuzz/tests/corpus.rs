@@ -38,6 +38,13 @@ const WORDS: &[&str] = &[
     "telegram",
     "botToken",
     "enabled",
+    "payload",
+    "suspensionId",
+    "channelAccounts",
+    "allowFrom",
+    "lines",
+    "senderUserId",
+    "18446744073709551616",
 ];
 
 /// xorshift64: the same numbers in each run.
@@ -78,17 +85,21 @@ fn mutated(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     data
 }
 
+fn seeds_in(folder: &str) -> Vec<Vec<u8>> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(folder);
+    let files = std::fs::read_dir(corpus).unwrap();
+    let mut seeds: Vec<_> =
+        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    seeds.push(b"[".repeat(20_000));
+    seeds
+}
+
 #[test]
 fn no_target_breaks_its_rules_or_overflows_a_small_stack() {
     let runs = std::env::var("STARTCLAW_FUZZ_RUNS").map_or(5_000, |n| n.parse().unwrap());
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
-    let mut seeds: Vec<Vec<u8>> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
-        .collect();
-    seeds.push(b"[".repeat(20_000));
     let work = move || {
-        for (name, target) in TARGETS {
+        for (name, seeds, target) in TARGETS {
+            let seeds = seeds_in(seeds);
             let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
             seeds.iter().for_each(|seed| target(seed));
             for run in 0..runs {

@@ -305,7 +305,8 @@ async fn an_aborted_step_is_taken_again(case: &Case<'_>) {
                 case.reach(BOOTING).await;
             }
             for _ in 0..STEPS {
-                let step = case.step(target);
+                let (seen, mut log) = (case.observe().await, Log::default());
+                let step = case.host.converge(&case.spec, target, &seen, &mut log);
                 let done = tokio::time::timeout(Duration::from_millis(time), step).await;
                 if matches!(done, Ok(Ok(Convergence::Done))) {
                     break;

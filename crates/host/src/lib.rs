@@ -15,6 +15,8 @@ mod usage;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+mod sample;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,6 +34,8 @@ pub use fault::{HostFault, HostFaults};
 pub use observed::{
     Container, ContainerState, Enforced, Exit, InventoryItem, Observed, Probe, excerpt,
 };
+#[cfg(any(test, feature = "conformance"))]
+pub use sample::sample_spec;
 pub use spec::{InstanceSpec, SecretFile, Workload};
 pub use usage::{Disk, MachineUsage, Usage};
 

@@ -190,6 +190,9 @@ fn keep_running(spec: &InstanceSpec, start: Option<Enforced>, container: &Contai
             with_config(spec, Next::Take(Step::StartContainer))
         }
         ContainerState::Paused => Next::Take(Step::ResumeContainer),
+        ContainerState::Running if limits == Enforced::All && container.limits_changed => {
+            Next::Take(Step::ApplyLimits)
+        }
         ContainerState::Running if container.enforced >= limits => Next::Done,
         ContainerState::Running if limits == Enforced::Cpu => Next::Take(Step::ApplyCpuLimit),
         ContainerState::Running => Next::Take(Step::ApplyLimits),

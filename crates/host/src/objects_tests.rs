@@ -4,44 +4,30 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use startclaw_model::{InstanceId, Limits, Name, Slot};
 
 use super::*;
-use crate::{Exit, Workload};
+use crate::{Exit, sample_spec};
 
 fn spec() -> InstanceSpec {
     InstanceSpec {
-        id: InstanceId("1".into()),
-        name: Name::parse("alice").unwrap(),
-        slot: Slot(0),
         volume: 1,
         volume_holds_data: true,
         kept_volumes: vec![1, 2],
-        isolated: false,
-        image: "image:1".into(),
-        limits: Limits::default(),
         digest: "new".into(),
-        config: None,
         secrets_revision: 3,
-        secrets: Vec::new(),
-        workload: Workload {
-            command: Vec::new(),
-            env: Vec::new(),
-            volume_path: "/data".into(),
-            config_file: "c.json".into(),
-            secrets_path: "/run/secrets".into(),
-            scratch: Vec::new(),
-            gateway_port: 1,
-            webhook_port: 2,
-            probe_path: "/".into(),
-            stop_grace: Duration::from_secs(1),
-            repair_command: Vec::new(),
-        },
+        ..sample_spec("alice", 0)
     }
 }
 
 fn container(state: ContainerState, digest: &str, enforced: Enforced) -> Option<Container> {
-    Some(Container { state, digest: digest.into(), enforced, cpu_used: None, started_at: None })
+    Some(Container {
+        state,
+        digest: digest.into(),
+        enforced,
+        limits_changed: false,
+        cpu_used: None,
+        started_at: None,
+    })
 }
 
 /// Everything exists but the container.
@@ -78,6 +64,18 @@ fn limits_are_tightened_during_a_run_and_never_lifted() {
             next_step(&spec(), Target::Running(wanted), &Observed { container, ..prepared() });
         assert_eq!(next, step.map_or(Next::Done, Next::Take), "{is:?} {wanted:?}");
     }
+}
+
+#[test]
+fn limits_that_somebody_changed_are_applied_again_when_it_has_booted() {
+    let mut seen = Observed {
+        container: container(ContainerState::Running, "new", Enforced::All),
+        ..prepared()
+    };
+    seen.container.as_mut().unwrap().limits_changed = true;
+    let booted = next_step(&spec(), Target::Running(Enforced::All), &seen);
+    assert_eq!(booted, Next::Take(Step::ApplyLimits));
+    assert_eq!(next_step(&spec(), RUNNING, &seen), Next::Done);
 }
 
 #[test]

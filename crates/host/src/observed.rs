@@ -45,6 +45,8 @@ pub struct Container {
     pub digest: String,
     /// Which of its limits are in force.
     pub enforced: Enforced,
+    /// Whether a limit is another one than specified: somebody changed it while it runs.
+    pub limits_changed: bool,
     /// CPU time since its start, of all cores together. Read only while the CPU limit is lifted;
     /// also `None` when it is unknown.
     pub cpu_used: Option<Duration>,

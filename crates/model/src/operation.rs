@@ -113,7 +113,8 @@ pub enum StepState {
 /// One step of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperationStep {
-    /// What is done.
+    /// What is done. Later versions may have other names.
+    #[schema(value_type = String)]
     pub name: StepName,
     /// How far it is.
     pub state: StepState,

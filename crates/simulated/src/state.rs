@@ -289,13 +289,17 @@ impl SimInstance {
                     state: ContainerState::Created,
                     digest: spec.digest.clone(),
                     enforced: Enforced::Nothing,
+                    limits_changed: false,
                     cpu_used: None,
                     started_at: None,
                 });
             }
             Step::StartContainer => self.start(now)?,
             Step::ApplyCpuLimit => self.on_container(|c| c.enforced = Enforced::Cpu),
-            Step::ApplyLimits => self.on_container(|c| c.enforced = Enforced::All),
+            Step::ApplyLimits => self.on_container(|c| {
+                c.enforced = Enforced::All;
+                c.limits_changed = false;
+            }),
             Step::PauseContainer { at_most } => {
                 if self.container.as_ref().is_some_and(|c| c.state == ContainerState::Running) {
                     self.on_container(|c| c.state = ContainerState::Paused);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use startclaw_host::{Host, InstanceSpec, Workload, conformance::Subject};
-use startclaw_model::{InstanceId, Limits, Name, Slot};
+use startclaw_host::{Host, InstanceSpec, conformance::Subject, sample_spec};
 use startclaw_simulated::SimulatedHost;
 
 struct Simulated(SimulatedHost);
@@ -16,34 +15,7 @@ impl Subject for Simulated {
     }
 
     fn spec(&self, name: &str, slot: u32) -> InstanceSpec {
-        InstanceSpec {
-            id: InstanceId::new(),
-            name: Name::parse(name).expect("a name"),
-            slot: Slot(slot),
-            volume: 0,
-            volume_holds_data: false,
-            kept_volumes: vec![0, 1],
-            isolated: false,
-            image: "image:1".into(),
-            limits: Limits::default(),
-            digest: "digest".into(),
-            config: None,
-            secrets_revision: 1,
-            secrets: Vec::new(),
-            workload: Workload {
-                command: Vec::new(),
-                env: Vec::new(),
-                volume_path: "/data".into(),
-                config_file: "c.json".into(),
-                secrets_path: "/run/secrets".into(),
-                scratch: Vec::new(),
-                gateway_port: 1,
-                webhook_port: 2,
-                probe_path: "/".into(),
-                stop_grace: Duration::from_secs(1),
-                repair_command: Vec::new(),
-            },
-        }
+        sample_spec(name, slot)
     }
 
     async fn lose_volume(&self, spec: &InstanceSpec) {

@@ -68,6 +68,22 @@ async fn only_the_owner_of_an_address_learns_from_a_sign_up_whether_it_has_an_ac
 }
 
 #[tokio::test]
+async fn one_address_gets_few_mails_however_often_they_are_requested() {
+    let server = Server::start(Way::Plain).await;
+    let life = platform(&server.address).daemon().await;
+    let count = |address: &str| {
+        server.letters().iter().filter(|l| l.contains(&format!("<{address}>"))).count()
+    };
+    for _ in 0..6 {
+        life.accounts.ask_sign_up_link("bob@example.com", &home()).await.unwrap();
+    }
+    until("the first mails are there", async || count("bob@example.com") == 3).await;
+    life.accounts.ask_sign_up_link("carol@example.com", &home()).await.unwrap();
+    until("another address gets its own", async || count("carol@example.com") == 1).await;
+    assert_eq!(count("bob@example.com"), 3);
+}
+
+#[tokio::test]
 async fn a_link_to_sign_up_ends_with_open_sign_up() {
     let server = Server::start(Way::Plain).await;
     let mut platform = platform(&server.address);

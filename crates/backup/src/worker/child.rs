@@ -78,7 +78,8 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
     let panicked: Arc<Mutex<Option<String>>> = Arc::default();
     let note = panicked.clone();
     std::panic::set_hook(Box::new(move |info| {
-        let text = info.payload_as_str().unwrap_or("without a word").to_owned();
+        // Some contain a whole index.
+        let text = info.payload_as_str().unwrap_or("without a word").chars().take(600).collect();
         let mut noted = note.lock().unwrap_or_else(PoisonError::into_inner);
         // The first is the cause of others, unless its work was begun again.
         if noted.as_deref().is_none_or(is_index_in_use) {

@@ -81,6 +81,7 @@ impl Engine {
         let kept = Duration::from_secs(u64::from(settings.keep_days) * 24 * 3600);
         for archive in self.store().archives().await? {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
+            let Some(archive) = self.unused_archive(&archive.id).await? else { continue };
             let newest = self.store().snapshots(&archive.id).await?.into_iter().next();
             let over = newest.is_none_or(|s| Timestamp::now().since(s.taken_at) > kept);
             if over || archive.purge {
@@ -96,13 +97,21 @@ impl Engine {
     pub(super) async fn purge_archives(&self) -> Result<(), EngineError> {
         for archive in self.store().archives().await?.into_iter().filter(|a| a.purge) {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
-            // It may have been deleted before it was claimed.
-            let all = self.store().archives().await?;
-            if all.iter().any(|a| a.id == archive.id && a.purge) {
+            if let Some(archive) = self.unused_archive(&archive.id).await?.filter(|a| a.purge) {
                 self.erase_archive(&archive).await?;
             }
         }
         Ok(self.store().drop_empty_archives().await?)
+    }
+
+    /// The archive of this instance as it is now, after it was claimed: the instance may have been
+    /// restored since. `None` also while another instance is restored from it.
+    async fn unused_archive(&self, id: &InstanceId) -> Result<Option<Archive>, EngineError> {
+        let jobs = self.store().open_jobs().await?;
+        if jobs.iter().any(|job| job.source.as_ref() == Some(id)) {
+            return Ok(None);
+        }
+        Ok(self.store().archives().await?.into_iter().find(|archive| archive.id == *id))
     }
 
     /// Deletes all backups of a removed instance. A failure is an alert.
@@ -112,7 +121,8 @@ impl Engine {
         if erased.is_ok() && self.inner.layout.has_bucket() {
             erased = self.run(self.local_repository(id), Work::Erase).await;
         }
-        let alert = format!("retention/{}", archive.name);
+        // An instance that has the name now has its own alerts.
+        let alert = format!("purge/{}/{id}", archive.name);
         match erased {
             Ok(_) => {
                 self.store().set_copies(&archive.id, Copy::Remote, &[]).await?;

@@ -13,13 +13,14 @@ use crate::{Engine, EngineError, progress::fail_step};
 impl Engine {
     /// Runs the pre-delete step, after the container is gone and before the volume is removed.
     pub(super) async fn run_pre_delete(&self, id: &InstanceId) -> Result<(), EngineError> {
+        // First: the policy may be changed while this waits.
+        let Some(room) = self.job_room().await else { return Ok(()) };
         let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
         if instance.desired.presence != Presence::Absent {
             return Ok(());
         }
         let open = self.store().open_operations(id).await?;
         let mut operation = open.into_iter().find(|o| o.kind == OperationKind::Deprovision);
-        let Some(room) = self.job_room().await else { return Ok(()) };
         let done = match instance.desired.deletion_policy {
             DeletionPolicy::None => Ok(()),
             DeletionPolicy::FinalBackup => {

@@ -5,6 +5,8 @@
 //! Its objects belong to a test instance that is not in the database, so the reconcile loop never
 //! takes them for those of the real one. The sweep removes them after a crash.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
 use startclaw_host::{
@@ -36,6 +38,11 @@ const PLACEHOLDER: &str = "1:placeholder-for-a-drill";
 const LINES: usize = 10;
 /// The interval of boot checks, as a multiple of that of a normal boot, which users wait for.
 const POLLS_PER_CHECK: u32 = 5;
+
+/// More steps than a test instance takes.
+const STEPS: u32 = 30;
+/// The wait until Docker tells which volumes there are.
+const POLL: Duration = Duration::from_secs(1);
 
 fn test_instance_id(of: &InstanceId) -> InstanceId {
     InstanceId(format!("{MARK}{of}"))
@@ -199,7 +206,7 @@ impl Engine {
         let setup = spec::setup(&self.inner.settings, instance, &endpoints);
         let mut spec = spec.clone();
         let target = Target::Running(Enforced::Nothing);
-        loop {
+        for _ in 0..STEPS {
             let seen = self.inner.host.observe(&spec).await.map_err(unavailable)?;
             // An unreadable file is left to OpenClaw.
             spec.config = openclaw::configuration(seen.config.as_deref(), &setup)
@@ -210,12 +217,11 @@ impl Engine {
                 // Not again, if it ends at once.
                 Ok(Convergence::Step(StepName::Start) | Convergence::Done) => return Ok(()),
                 Ok(Convergence::Step(_)) => {}
-                Ok(Convergence::Waiting(why)) => {
-                    return Err(unavailable(HostError::unavailable(why)));
-                }
+                Ok(Convergence::Waiting(_)) => tokio::time::sleep(POLL).await,
                 Err(e) => return Err(unavailable(e)),
             }
         }
+        Err(unavailable(HostError::unavailable("the test instance does not converge")))
     }
 
     /// The secrets file with a placeholder for each secret.
@@ -271,17 +277,16 @@ impl Engine {
     /// Removes the test instance; the volume last, because the sweep finds leftovers by it.
     async fn remove_test_instance(&self, spec: &InstanceSpec) -> Result<(), BackupError> {
         let target = Target::Absent { keep_volumes: false };
-        loop {
+        for _ in 0..STEPS {
             let seen = self.inner.host.observe(spec).await.map_err(unavailable)?;
             match self.inner.host.converge(spec, target, &seen, &mut NoReport).await {
                 Ok(Convergence::Done) => return Ok(()),
                 Ok(Convergence::Step(_)) => {}
-                Ok(Convergence::Waiting(why)) => {
-                    return Err(unavailable(HostError::unavailable(why)));
-                }
+                Ok(Convergence::Waiting(_)) => tokio::time::sleep(POLL).await,
                 Err(e) => return Err(unavailable(e)),
             }
         }
+        Err(unavailable(HostError::unavailable("the test instance does not converge")))
     }
 
     /// Removes a test instance whose restore test does not run any more; `false` when the found

@@ -99,8 +99,7 @@ impl Engine {
             if !archives.iter().any(|archive| archive.name == of) {
                 return Err(match engine.store().instance(&of).await {
                     Ok(_) => EngineError::Conflict(format!(
-                        "{of} is not removed; to remove it with its backups: \
-                         startclaw deprovision {of} --purge"
+                        "{of} exists, and backups of an existing instance are deleted only with it"
                     )),
                     Err(e) => EngineError::of(&of, e),
                 });

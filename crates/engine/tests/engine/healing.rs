@@ -1,6 +1,11 @@
 //! Failures are repaired without a request.
 
-use startclaw_host::{ContainerState, Enforced, HostEvent};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use startclaw_host::{ContainerState, Enforced, HostEvent, objects::Step};
 use startclaw_model::{Actor, InstanceState, OperationState, Timestamp};
 use startclaw_simulated::{Behaviour, Fault, Faults};
 use startclaw_testkit::*;
@@ -39,6 +44,43 @@ async fn a_container_or_network_that_somebody_removed_is_made_again_without_a_wo
     platform.host.state().instance(&id).network = false;
     until("it has a network", async || platform.host.state().instance(&id).network).await;
     becomes(&engine, "alice", InstanceState::Live).await;
+    let status = engine.status(&name("alice")).await.unwrap();
+    assert_eq!(status.failures, 0, "that we stopped it is no failure of it: {status:?}");
+}
+
+#[tokio::test]
+async fn limits_that_somebody_changed_are_put_back_and_an_instance_stays_live_if_they_cannot_be() {
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    let change = || {
+        if let Some(container) = &mut platform.host.state().instance(&id).container {
+            container.limits_changed = true;
+        }
+        platform.host.announce(HostEvent::Instance(id.clone()));
+    };
+    let changed = || {
+        let mut state = platform.host.state();
+        state.instance(&id).container.as_ref().is_some_and(|c| c.limits_changed)
+    };
+    change();
+    until("they are put back", async || !changed()).await;
+
+    let tried = Arc::new(AtomicU32::new(0));
+    let count = tried.clone();
+    platform.host.set_faults(Faults::by(move |_, step| match step {
+        Some(Step::ApplyLimits) => {
+            count.fetch_add(1, Ordering::SeqCst);
+            Fault::FailBefore
+        }
+        _ => Fault::None,
+    }));
+    change();
+    until("it was tried", async || tried.load(Ordering::SeqCst) > 0).await;
+    becomes(&engine, "alice", InstanceState::Live).await;
+    assert!(changed());
+    let status = engine.status(&name("alice")).await.unwrap();
+    assert_eq!(status.failures, 0, "{status:?}");
 }
 
 #[tokio::test]

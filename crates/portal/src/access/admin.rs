@@ -36,7 +36,7 @@ impl Admin {
 
     /// The usage of an instance over the last hours, oldest first.
     pub fn usage(&self, instance: &InstanceStatus) -> Vec<Sample> {
-        self.user.engine().usage(&instance.name)
+        self.user.engine().usage(instance)
     }
 
     /// The usage of the host over the last hours, and its resources.

@@ -93,6 +93,9 @@ impl CurrentUser {
 
     /// Requests a new instance of this user.
     pub async fn provision(&self, new: NewInstance) -> Result<Operation, EngineError> {
+        if self.must_confirm() {
+            return Err(EngineError::Conflict("confirm your address first".to_owned()));
+        }
         let account = self.account();
         let request = ProvisionRequest {
             name: new.name,

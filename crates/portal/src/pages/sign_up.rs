@@ -86,9 +86,15 @@ pub(crate) async fn make(visitor: MaybeUser, Sent(sent): Sent<FormData>) -> Answ
         }
         Err(why) => why,
     };
+    let invitation = match invite {
+        Some(token) => visitor.invitation(token).await?,
+        None => None,
+    };
     let mut form = SignUpForm {
         email: Field::of(sent.email),
         invite: invite.map(str::to_owned),
+        invited: invitation.as_ref().is_some_and(|i| !startclaw_accounts::was_asked_for(i)),
+        email_fixed: invitation.is_some_and(|i| i.email.is_some()),
         ..SignUpForm::default()
     };
     let (status, notice, allowed) = match &why {

@@ -118,11 +118,9 @@ impl Purge {
     async fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let client = connect::client(globals)?;
         if !self.yes {
-            // Also fails for an unknown instance before asking.
-            let count = client.backups(&self.name).await?.len();
             let what = format!(
-                "deletes {count} backups of {}, and those of earlier instances of this name. \
-                 This cannot be undone.",
+                "deletes all backups of removed instances with the name {}, and none of an existing \
+                 one. This cannot be undone.",
                 self.name
             );
             confirm(&self.name, &what)?;
@@ -139,8 +137,8 @@ impl Purge {
                         pending: next.pending,
                     };
                 }
-                // Nothing is left.
-                Err(e) if e.cause == Cause::NotFound => {
+                // Nothing is left of removed instances.
+                Err(e) if matches!(e.cause, Cause::NotFound | Cause::Conflict) => {
                     let deleted = before.deleted + before.pending;
                     done = wire::PurgedBackups { deleted, pending: 0 };
                 }
