@@ -1,11 +1,12 @@
 //! The verbs of the engine, and their effects.
 
 use startclaw_engine::{EngineError, Idempotency, ProvisionRequest};
+use startclaw_host::objects::Step;
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceState, ModelProvider, OperationKind, OperationState,
     ProviderKind, Secret, SecretName,
 };
-use startclaw_simulated::Behaviour;
+use startclaw_simulated::{Behaviour, Fault, Faults};
 use startclaw_testkit::*;
 
 #[tokio::test]
@@ -60,6 +61,11 @@ async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
     let engine = platform.start().await;
     let provision = engine.provision(&Actor::system(), request("alice"), None).await.unwrap();
     becomes(&engine, "alice", InstanceState::Starting).await;
+    // It is not over before it is asked for again.
+    platform.host.set_faults(Faults::by(|_, step| match step {
+        Some(Step::RemoveVolume) => Fault::FailBefore,
+        _ => Fault::None,
+    }));
     let remove = engine
         .deprovision(&Actor::system(), &name("alice"), DeletionPolicy::FinalBackup, None)
         .await
@@ -69,6 +75,7 @@ async fn a_deprovision_during_a_provision_wins_and_the_provision_says_so() {
         .await
         .unwrap();
     assert_eq!(remove.id, again.id);
+    platform.host.set_faults(Faults::none());
     assert_eq!(over(&engine, &remove).await.state, OperationState::Succeeded);
     assert_eq!(over(&engine, &provision).await.state, OperationState::Failed);
     assert!(platform.host.state().ids().is_empty());

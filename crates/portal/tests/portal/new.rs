@@ -15,7 +15,8 @@ async fn what_is_entered_is_kept_without_the_secrets() {
         names.dedup();
         names
     };
-    let kept = ["name", "provider", "base_url", "model", "telegram_open"];
+    // Not the choice to open the bot to everybody.
+    let kept = ["name", "provider", "base_url", "model"];
     assert_eq!(marked("data-keep"), kept);
     assert_eq!(marked("data-secret"), ["key", "telegram"]);
     assert_eq!(marked("type=\"password\""), ["key", "telegram"]);
