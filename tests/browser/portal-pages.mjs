@@ -58,6 +58,9 @@ drive(async ({ site, password, people, person }) => {
     for (const name of pages) {
       const [path, become] = name.split(", ");
       const reach = async (page) => {
+        // A form that was begun in this tab would continue.
+        if (page.url().startsWith(site)) await page.evaluate(() => sessionStorage.clear());
+        await page.goto("about:blank");
         await page.goto(site + path);
         if (become) await BECOMES[become](page);
       };

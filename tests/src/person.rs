@@ -29,7 +29,16 @@ impl Person {
 
     /// Creates an admin account, as an operator does, and sets its password.
     pub async fn admin(platform: &Platform, email: &str) -> Self {
-        let made = platform.json(&["accounts", "create", email, "--admin", "--json"]).await;
+        Self::created(platform, &["accounts", "create", email, "--admin", "--json"], email).await
+    }
+
+    /// Creates an account, as an operator does, and sets its password.
+    pub async fn user(platform: &Platform, email: &str) -> Self {
+        Self::created(platform, &["accounts", "create", email, "--json"], email).await
+    }
+
+    async fn created(platform: &Platform, command: &[&str], email: &str) -> Self {
+        let made = platform.json(command).await;
         let link = made["link"]["url"].as_str().expect("a link");
         let path = link.strip_prefix(&platform.site()).expect("a link to the pages");
         let nobody = Self::nobody(platform);
