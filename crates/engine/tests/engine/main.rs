@@ -1,6 +1,7 @@
 //! The engine on a simulated host.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod archives;
 mod attempts;
 mod backup;
 mod cancelled;
