@@ -46,7 +46,7 @@ pub async fn measure(sizes: Sizes) -> anyhow::Result<Vec<Made>> {
     let settings = Settings {
         domain: platform.settings.domain.clone(),
         site: platform.site(),
-        backup: platform.settings.backup.clone(),
+        backup: platform.backups.clone(),
         reach: Reach::default(),
         stop: stop.clone(),
     };

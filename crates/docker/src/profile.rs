@@ -34,8 +34,7 @@ impl DockerHost {
         ContainerCreateBody {
             image: Some(spec.image.clone()),
             user: Some(format!("{uid}:{uid}")),
-            // It must never change: the owner lease of the state directory is bound to it.
-            hostname: Some(spec.name.as_str().to_owned()),
+            hostname: Some(spec.workload.hostname.clone()),
             env: Some(spec.workload.env.iter().map(|(k, v)| format!("{k}={v}")).collect()),
             labels: Some(labels),
             // We probe over HTTP. Docker's health check would start a process in the container each

@@ -3,15 +3,17 @@
 use std::{sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
-use startclaw_model::{InstanceState, Name, Timestamp};
+use startclaw_model::{CONTROL_PLANE, InstanceState, Name, Timestamp};
 use startclaw_store::{Alert, AlertRecord};
 use tokio::sync::Notify;
 
-use crate::{CONTROL_PLANE, Engine, EngineError, decide::backoff};
+use crate::{Engine, EngineError, decide::backoff};
 
 /// The first wait after a failed notification, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
+/// Characters of a notification. Discord takes at most 2000.
+const LONGEST_TEXT: usize = 1500;
 
 /// Receives notifications of alerts.
 #[async_trait]
@@ -90,6 +92,7 @@ impl Engine {
         let all = self.store().alerts().await.map_err(|e| e.to_string())?;
         let there = all.iter().filter(|t| t.resolved_at.is_none()).count();
         metrics::gauge!("startclaw_alerts").set(u32::try_from(there).unwrap_or(u32::MAX));
+        let mut failed = Ok(());
         for alert in &all {
             let Some(text) = message(alert) else { continue };
             // Recorded before sending, which takes seconds: if the alert is resolved meanwhile,
@@ -99,9 +102,10 @@ impl Engine {
             }
             let sent = self.inner.notifier.notify(&text).await;
             let noted = self.store().end_telling(alert, sent.is_ok()).await;
-            sent.and(noted.map_err(|e| e.to_string()))?;
+            // One that the receiver refuses does not keep the others back.
+            failed = failed.and(sent).and(noted.map_err(|e| e.to_string()));
         }
-        Ok(())
+        failed
     }
 
     /// Fires and resolves the alerts that follow from the current state. They are compared with the
@@ -174,14 +178,32 @@ pub(crate) fn instance_key(name: &Name) -> String {
 /// The text of the notification; `None` if none is pending.
 fn message(alert: &Alert) -> Option<String> {
     let Alert { key, detail, since, resolved_at, notified } = alert;
-    match resolved_at {
-        None if *notified => None,
-        None => Some(format!("StartClaw: {key}: {detail}")),
+    let text = match resolved_at {
+        None if *notified => return None,
+        None => format!("StartClaw: {key}: {detail}"),
         Some(over) => {
             let lasted = over.since(*since).as_secs() / 60;
-            Some(format!("StartClaw: {key}: over after {lasted} min ({detail})"))
+            format!("StartClaw: {key}: over after {lasted} min ({detail})")
         }
+    };
+    Some(presentable(&text))
+}
+
+/// The text on one line, without control characters, and not longer than receivers take: it may
+/// contain names of tenants' files.
+fn presentable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() || is_invisible(c) { ' ' } else { c };
+    if text.chars().count() <= LONGEST_TEXT {
+        return text.chars().map(plain).collect();
     }
+    let kept = text.chars().take(LONGEST_TEXT).map(plain);
+    kept.chain("… (all of it: startclaw alerts)".chars()).collect()
+}
+
+/// Whether a character changes how the others are shown: line separators, and marks of the
+/// direction of writing.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -204,5 +226,14 @@ mod tests {
         assert_eq!(message(&Alert { notified: true, ..came.clone() }), None);
         let over = Alert { notified: true, resolved_at: Some(at(600_000)), ..came };
         assert_eq!(message(&over).unwrap(), "StartClaw: bucket: over after 10 min (it is away)");
+    }
+
+    #[test]
+    fn a_file_name_of_a_tenant_cannot_pretend_to_be_another_alert() {
+        let text = presentable("cannot read a\nStartClaw: bucket: over\u{2028}\u{202e}x\r\0");
+        assert_eq!(text, "cannot read a StartClaw: bucket: over  x  ");
+        let long = presentable(&"ä".repeat(5000));
+        assert!(long.chars().count() < 1600 && long.ends_with("startclaw alerts)"), "{long}");
+        assert_eq!(presentable(&"ä".repeat(1500)).chars().count(), 1500);
     }
 }

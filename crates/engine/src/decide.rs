@@ -280,12 +280,13 @@ fn boot(inputs: &Inputs<'_>, container: &Container) -> Decision {
     Decision::Converge(Target::Running(limits), Then::Wait(timing.boot_poll, Waiting::Boot))
 }
 
-pub(crate) fn has_started(probe: &Probe) -> bool {
+/// Whether an instance answers that OpenClaw has started.
+pub fn has_started(probe: &Probe) -> bool {
     matches!(probe, Probe::Answer { status, body } if startclaw_openclaw::has_started(*status, body))
 }
 
 /// The wait after the `failures`-th consecutive failure: doubles up to the limit.
-pub(crate) fn backoff(failures: u32, first: Duration, limit: Duration) -> Duration {
+pub fn backoff(failures: u32, first: Duration, limit: Duration) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);
     first.saturating_mul(1 << doublings).min(limit)
 }

@@ -16,6 +16,7 @@ const VOLUMES: Volumes = Volumes {
     current: 0,
     last: 2,
     filling: None,
+    earlier: None,
     replaced: Some(startclaw_model::Replaced {
         generation: 2,
         until: Timestamp::from_millis(0),

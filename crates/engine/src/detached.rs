@@ -39,6 +39,6 @@ pub(crate) struct WakeOnDrop {
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         self.engine.inner.queue.push(&self.id);
-        self.engine.inner.jobs.wake();
+        self.engine.inner.job_service.wake();
     }
 }

@@ -73,16 +73,18 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A field of a request is invalid.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), message: message.into() }
     }
 
-    pub(crate) fn inside(e: impl std::error::Error + Send + Sync + 'static) -> Self {
+    /// Wraps an internal error.
+    pub fn inside(e: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Inside(Box::new(e))
     }
 
     /// Converts an error of a change of the instance `name`.
-    pub(crate) fn of(name: &Name, e: StoreError) -> Self {
+    pub fn of(name: &Name, e: StoreError) -> Self {
         match e {
             StoreError::NameTaken => Self::NameTaken(name.clone()),
             StoreError::NoInstance => Self::NoInstance(name.clone()),

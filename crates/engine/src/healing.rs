@@ -9,7 +9,6 @@ use startclaw_model::{
 use crate::{
     EngineError,
     decide::{Failure, backoff, has_started},
-    progress::fail_step,
     reconcile::{Outcome, Work},
 };
 
@@ -89,7 +88,7 @@ impl Work<'_> {
         tracing::warn!(name = %self.instance.name, failures, "{reason}");
         metrics::counter!("startclaw_failures_total").increment(1);
         if let Some(operation) = self.open.first_mut() {
-            fail_step(operation, &reason);
+            operation.fail_step(&reason);
             self.engine.save(operation).await?;
         }
         // An event for the first failure of its kind, and for the one that makes it failing; the

@@ -3,7 +3,7 @@
 
 mod access;
 mod alerts;
-mod backup;
+mod backup_requests;
 mod boot_limiter;
 mod decide;
 mod detached;
@@ -11,6 +11,7 @@ mod error;
 mod grants;
 mod healing;
 mod host_faults;
+mod jobs;
 mod live;
 mod lost;
 mod progress;
@@ -40,12 +41,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use access::{FreshToken, LOGIN_TOKEN_LIFETIME, LoginToken, SESSION_LIFETIME, digest, random};
 pub use alerts::{NoopNotifier, Notifier};
-pub use backup::{
-    BackupSettings, CONTROL_PLANE, DATABASE, PurgedBackups, Recovered, Recovery, Repositories,
-    RestoreRequest, Session as RepositorySession, SimulatedRepositories, TimeOfDay, TimeOfDayError,
-};
+pub use backup_requests::{PurgedBackups, RestoreRequest};
+pub use decide::{backoff, has_started};
 pub use error::EngineError;
 pub use grants::{AccessGuard, CONNECT_TIME, Holder, Subject};
+pub use jobs::{JobContext, JobService, NoJobs};
+pub use live::Entry as LiveEntry;
+pub use queue::InstanceLock;
+pub use reconcile::REMOVED;
 pub use request::{ProvisionRequest, is_reserved};
 pub use settings::{EngineSettings, InstanceSettings, Timing};
 pub use startclaw_host::{Disk, HostError, LogRequest, MachineUsage};
@@ -78,10 +81,7 @@ struct Inner {
     /// When this engine started.
     started_at: Timestamp,
     boot_limiter: boot_limiter::BootLimiter,
-    layout: backup::RepositoryLayout,
-    repositories: Arc<dyn Repositories>,
-    jobs: backup::Jobs,
-    control_plane: backup::ControlPlane,
+    job_service: Arc<dyn JobService>,
     notifier: Arc<dyn Notifier>,
     alerts: alerts::Alerts,
     history: usage::History,

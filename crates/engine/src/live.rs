@@ -13,7 +13,7 @@ use startclaw_model::{
 
 /// One instance.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub instance: Arc<Instance>,
     pub endpoints: Endpoints,
     pub state: InstanceState,

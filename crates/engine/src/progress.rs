@@ -1,10 +1,7 @@
 //! Progress of operations: steps are stored, and subscribers are notified.
 
 use futures::{Stream, StreamExt, stream};
-use startclaw_model::{
-    EventKind, InstanceRef, Operation, OperationId, OperationState, OperationStep, StepName,
-    StepState, Timestamp,
-};
+use startclaw_model::{EventKind, InstanceRef, Operation, OperationId};
 use tokio::sync::broadcast;
 
 use crate::{Engine, EngineError};
@@ -97,7 +94,7 @@ impl Engine {
         operation: &mut Operation,
         outcome: Result<(), String>,
     ) -> Result<(), EngineError> {
-        close(operation, outcome);
+        operation.close(outcome);
         if self.store().save_operation(operation).await? {
             self.publish_finished(operation).await;
         }
@@ -119,58 +116,6 @@ impl Engine {
         tracing::info!(name = %operation.name, operation = %operation.id, "{detail}");
         let about = Some((&operation.instance, &operation.name));
         self.record(EventKind::Finished, about, &operation.actor, &detail).await;
-    }
-}
-
-/// Sets the outcome of an operation.
-pub(crate) fn close(operation: &mut Operation, outcome: Result<(), String>) {
-    let now = Timestamp::now();
-    close_step(operation, if outcome.is_ok() { StepState::Done } else { StepState::Failed });
-    operation.started_at.get_or_insert(now);
-    operation.finished_at = Some(now);
-    operation.state =
-        if outcome.is_ok() { OperationState::Succeeded } else { OperationState::Failed };
-    operation.error = outcome.err();
-}
-
-/// Begins a step and ends the previous one. Returns `false` when the same step is running already,
-/// such as the wait for the boot.
-pub(crate) fn begin_step(operation: &mut Operation, name: StepName) -> bool {
-    if operation.steps.last().is_some_and(|s| s.name == name && s.state == StepState::Running) {
-        return false;
-    }
-    close_step(operation, StepState::Done);
-    let now = Timestamp::now();
-    operation.state = OperationState::Running;
-    operation.started_at.get_or_insert(now);
-    operation.steps.push(OperationStep {
-        name,
-        state: StepState::Running,
-        started_at: now,
-        finished_at: None,
-        detail: None,
-        progress: None,
-    });
-    true
-}
-
-/// Marks the current step as failed; it will be retried.
-pub(crate) fn fail_step(operation: &mut Operation, why: &str) {
-    if let Some(step) = operation.steps.last_mut()
-        && step.state == StepState::Running
-    {
-        step.detail = Some(why.to_owned());
-    }
-    close_step(operation, StepState::Failed);
-}
-
-fn close_step(operation: &mut Operation, state: StepState) {
-    if let Some(step) = operation.steps.last_mut()
-        && step.state == StepState::Running
-    {
-        step.state = state;
-        step.progress = None;
-        step.finished_at = Some(Timestamp::now());
     }
 }
 

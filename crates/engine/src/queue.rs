@@ -158,7 +158,7 @@ impl Queue {
 }
 
 /// The lock of an instance, which no worker handles meanwhile.
-pub(crate) struct InstanceLock<'a> {
+pub struct InstanceLock<'a> {
     queue: &'a Queue,
     id: InstanceId,
 }

@@ -238,7 +238,7 @@ fn is_ours(operation: &Operation, instance: &Instance) -> bool {
 }
 
 /// The error of an operation whose instance is removed before it is over.
-pub(crate) const REMOVED: &str = "the instance was deprovisioned meanwhile";
+pub const REMOVED: &str = "the instance was deprovisioned meanwhile";
 
 /// How an operation ends when its instance is gone.
 pub(super) fn outcome_of_removal(kind: OperationKind) -> Result<(), String> {

@@ -17,8 +17,8 @@ pub struct EngineSettings {
     pub instances: InstanceSettings,
     /// What an account may have that has no quota of its own.
     pub quota: Quota,
-    /// When and where backups are made.
-    pub backup: crate::BackupSettings,
+    /// How long a volume that a restore replaced is kept for `restore --undo`.
+    pub keep_replaced: Duration,
     /// How long things take.
     pub timing: Timing,
 }

@@ -67,6 +67,7 @@ pub(crate) fn workload() -> Workload {
     Workload {
         command: openclaw::COMMAND.iter().map(|&s| s.to_owned()).collect(),
         env: openclaw::ENV.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        hostname: openclaw::HOSTNAME.to_owned(),
         volume_path: openclaw::HOME.to_owned(),
         config_file: openclaw::CONFIG_FILE.to_owned(),
         secrets_path: openclaw::SECRETS_PATH.to_owned(),

@@ -118,6 +118,7 @@ mod tests {
         let workload = Workload {
             command: vec![r#"a "b" \ c 'd'"#.into(), String::new()],
             env: vec![("HOME".into(), "/home/node".into())],
+            hostname: "openclaw".into(),
             volume_path: "/v".into(),
             config_file: "c.json".into(),
             secrets_path: "/s".into(),

@@ -96,7 +96,7 @@ impl Engine {
     fn wake_again(&self, operation: &Operation) {
         if !operation.state.is_over() {
             self.inner.queue.push(&operation.instance);
-            self.inner.jobs.wake();
+            self.inner.job_service.wake();
         }
     }
 

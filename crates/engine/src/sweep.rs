@@ -15,9 +15,9 @@ use startclaw_vault::Vault;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Engine, EngineError, EngineSettings, Inner, NoopNotifier, Notifier, Repositories,
-    SimulatedRepositories, Supervisor, access, alerts, backup, boot_limiter, live, progress, queue,
-    reconcile, spec, usage,
+    Engine, EngineError, EngineSettings, Inner, JobContext, JobService, NoJobs, NoopNotifier,
+    Notifier, Supervisor, access, alerts, boot_limiter, live, progress, queue, reconcile, spec,
+    usage,
 };
 
 /// The number of workers. They mostly wait for the host.
@@ -29,18 +29,18 @@ const GC_INTERVAL: Duration = Duration::from_secs(3600);
 pub struct Dependencies {
     /// Where instances run.
     pub host: Arc<dyn Host>,
-    /// Runs jobs on backup repositories.
-    pub repositories: Arc<dyn Repositories>,
+    /// Carries out backups, restores and restore tests.
+    pub job_service: Arc<dyn JobService>,
     /// Receives notifications of alerts.
     pub notifier: Arc<dyn Notifier>,
 }
 
 impl Dependencies {
-    /// A host with backups in memory and without notifications.
+    /// A host without backups and notifications.
     pub fn simulated(host: impl Host) -> Self {
         Self {
             host: Arc::new(host),
-            repositories: Arc::new(SimulatedRepositories::default()),
+            job_service: Arc::new(NoJobs),
             notifier: Arc::new(NoopNotifier),
         }
     }
@@ -54,15 +54,12 @@ impl Engine {
         outside: Dependencies,
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
-        let Dependencies { host, repositories, notifier: messenger } = outside;
-        let places =
-            backup::RepositoryLayout::new(&settings.backup).map_err(EngineError::inside)?;
+        let Dependencies { host, job_service, notifier } = outside;
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let boots = match settings.instances.boots {
             0 => cpus.max(2),
             set => set,
         };
-        let side_by_side = settings.backup.side_by_side;
         let newest = store.newest_snapshots().await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let engine = Self {
@@ -80,11 +77,8 @@ impl Engine {
                 progress: progress::Progress::default(),
                 started_at: Timestamp::now(),
                 boot_limiter: boot_limiter::BootLimiter::new(boots),
-                layout: places,
-                repositories,
-                jobs: backup::Jobs::new(side_by_side),
-                control_plane: backup::ControlPlane::default(),
-                notifier: messenger,
+                job_service,
+                notifier,
                 alerts: alerts::Alerts::default(),
                 history: usage::History::default(),
                 host_trouble: std::sync::Mutex::new(None),
@@ -123,14 +117,9 @@ impl Engine {
         // Separate from the firewall check, which must not wait for a repair of the host.
         tasks.spawn("host check", engine.clone().every(timing.firewall_every, Self::check_host));
         tasks.spawn("garbage collection", engine.clone().every(GC_INTERVAL, Self::collect_garbage));
-        tasks.spawn("backup jobs", engine.clone().run_jobs());
-        tasks.spawn("nightly backups", engine.clone().run_nightly());
-        tasks.spawn("restore tests", engine.clone().run_drills());
-        tasks.spawn("uploads", engine.clone().upload_loop());
-        tasks.spawn("control plane backup", engine.clone().keep_control_plane());
-        tasks.spawn("archives", engine.clone().collect_archives_daily());
         tasks.spawn("alerts", engine.clone().send_alerts());
         tasks.spawn("usage", engine.clone().every(timing.usage_every, Self::sample_usage));
+        engine.inner.job_service.start(&JobContext::new(&engine), tasks);
         Ok(engine)
     }
 
@@ -236,7 +225,8 @@ impl Engine {
             }
         }
         for stray in found.into_values() {
-            if !self.remove_stray_test_instance(&stray).await {
+            let context = JobContext::new(self);
+            if !self.inner.job_service.remove_stray(&context, &stray).await {
                 // Never removed: it may be the last copy of a user's data.
                 tracing::debug!(id = %stray.id, name = stray.name, "on the host, but in no database");
             }

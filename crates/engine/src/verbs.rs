@@ -11,7 +11,7 @@ use startclaw_model::{
 use startclaw_store::{Allowance, Idempotency, NameRate, NewInstance, SealedSecret, StoreError};
 
 use crate::{
-    Engine, EngineError, HostError, InstanceStatus, ProvisionRequest, Route,
+    Engine, EngineError, HostError, InstanceStatus, JobContext, ProvisionRequest, Route,
     live::Entry,
     request::{check_secret, check_telegram_token},
     spec,
@@ -303,8 +303,7 @@ impl Engine {
                 "check the disk that holds the data folder, then restart the daemon",
             ),
         });
-        found.push(self.diagnose_backups().await);
-        found.push(self.check_drill().await);
+        found.extend(self.inner.job_service.diagnose(&JobContext::new(self)).await);
         found.push(self.check_telegram().await);
         found
     }

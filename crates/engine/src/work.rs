@@ -15,7 +15,6 @@ use crate::{
     EngineError,
     decide::{Decision, Inputs, Then, Waiting, has_started, next_step},
     live,
-    progress::{begin_step, close},
     reconcile::{Outcome, Seen, Work, outcome_of_removal},
     spec,
 };
@@ -78,7 +77,7 @@ impl Work<'_> {
         if has_started(&observed.probe) || observed.probe == Probe::Blocked {
             self.state.run.heard();
         }
-        let job_busy = self.engine.inner.jobs.is_busy(&self.instance.id);
+        let job_busy = self.engine.inner.job_service.is_busy(&self.instance.id);
         let decision = next_step(&Inputs {
             presence: self.instance.desired.presence,
             volumes: &self.instance.desired.volumes,
@@ -144,7 +143,7 @@ impl Work<'_> {
                 Then::RunPreDelete => {
                     // The pre-delete step reports its own steps.
                     self.show(InstanceState::Removing);
-                    self.engine.inner.jobs.request_pre_delete(&self.instance.id);
+                    self.engine.inner.job_service.request_pre_delete(&self.instance.id);
                     Ok(Outcome::Again(self.engine.inner.settings.timing.sweep_every))
                 }
                 Then::Gone => self.gone().await,
@@ -352,7 +351,7 @@ impl Work<'_> {
         });
         // After the state: a client that sees the operation succeed also finds the instance live.
         if let Some(operation) = self.open.first_mut() {
-            begin_step(operation, StepName::Live);
+            operation.begin_step(StepName::Live);
         }
         for mut operation in std::mem::take(&mut self.open) {
             self.engine.finish(&mut operation, Ok(())).await?;
@@ -377,7 +376,7 @@ impl Work<'_> {
         let mut over = std::mem::take(&mut self.open);
         for operation in &mut over {
             let outcome = outcome_of_removal(operation.kind);
-            close(operation, outcome);
+            operation.close(outcome);
         }
         // In one transaction: no operation stays open without its instance, and when a client sees
         // it end, the name can be reused.
@@ -394,7 +393,7 @@ impl Work<'_> {
     /// Begins a step of the current operation, visible to clients.
     pub(super) async fn begin(&mut self, step: StepName) -> Result<(), EngineError> {
         let Some(operation) = self.open.first_mut() else { return Ok(()) };
-        if begin_step(operation, step) {
+        if operation.begin_step(step) {
             self.engine.save(operation).await?;
         }
         Ok(())

@@ -28,6 +28,7 @@ pub fn sample_spec(name: &str, slot: u32) -> InstanceSpec {
         workload: Workload {
             command: Vec::new(),
             env: Vec::new(),
+            hostname: "openclaw".into(),
             volume_path: "/data".into(),
             config_file: "c.json".into(),
             secrets_path: "/run/secrets".into(),

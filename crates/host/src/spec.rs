@@ -59,6 +59,9 @@ pub struct Workload {
     pub command: Vec<String>,
     /// Environment variables; never a secret.
     pub env: Vec<(String, String)>,
+    /// The host name in the container: the same for every instance, so that a volume that holds it
+    /// can be restored as another instance.
+    pub hostname: String,
     /// The path of the volume in the container.
     pub volume_path: String,
     /// The configuration file's name in the volume.

@@ -198,3 +198,57 @@ impl Operation {
         }
     }
 }
+
+impl Operation {
+    /// Begins a step and ends the previous one. Returns `false` when the same step is running
+    /// already, such as the wait for the boot.
+    pub fn begin_step(&mut self, name: StepName) -> bool {
+        if self.steps.last().is_some_and(|s| s.name == name && s.state == StepState::Running) {
+            return false;
+        }
+        self.close_step(StepState::Done);
+        let now = Timestamp::now();
+        self.state = OperationState::Running;
+        self.started_at.get_or_insert(now);
+        self.steps.push(OperationStep {
+            name,
+            state: StepState::Running,
+            started_at: now,
+            finished_at: None,
+            detail: None,
+            progress: None,
+        });
+        true
+    }
+
+    /// Marks the current step as failed; it will be retried.
+    pub fn fail_step(&mut self, why: &str) {
+        if let Some(step) = self.running_step() {
+            step.detail = Some(why.to_owned());
+        }
+        self.close_step(StepState::Failed);
+    }
+
+    /// Sets the outcome.
+    pub fn close(&mut self, outcome: Result<(), String>) {
+        let now = Timestamp::now();
+        self.close_step(if outcome.is_ok() { StepState::Done } else { StepState::Failed });
+        self.started_at.get_or_insert(now);
+        self.finished_at = Some(now);
+        self.state =
+            if outcome.is_ok() { OperationState::Succeeded } else { OperationState::Failed };
+        self.error = outcome.err();
+    }
+
+    fn running_step(&mut self) -> Option<&mut OperationStep> {
+        self.steps.last_mut().filter(|step| step.state == StepState::Running)
+    }
+
+    fn close_step(&mut self, state: StepState) {
+        if let Some(step) = self.running_step() {
+            step.state = state;
+            step.progress = None;
+            step.finished_at = Some(Timestamp::now());
+        }
+    }
+}

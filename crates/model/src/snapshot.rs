@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{InstanceId, Name, Timestamp};
 
+/// The name of the control plane's repository and alerts. It cannot be an instance's id: those are
+/// UUIDs.
+pub const CONTROL_PLANE: &str = "control-plane";
+
 /// Identifies a snapshot in its instance's repository: 64 hexadecimal digits.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,

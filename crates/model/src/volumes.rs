@@ -17,6 +17,10 @@ pub struct Volumes {
     pub filling: Option<u64>,
     /// The previous one.
     pub replaced: Option<Replaced>,
+    /// The one that was replaced before, while the current one is on probation: if that ends with a
+    /// rollback, the earlier restore can still be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Replaced>,
     /// Whether the instance was never started on the current one: then it may be created empty. Any
     /// other missing volume is lost data, and is never replaced by an empty one. Omitted when
     /// false, so that what was stored before this field existed counts as used.
@@ -45,12 +49,12 @@ pub struct Replaced {
 impl Volumes {
     /// The volumes of a new instance, whose first one is created empty.
     pub const fn empty() -> Self {
-        Self { current: 0, last: 0, filling: None, replaced: None, unused: true }
+        Self { current: 0, last: 0, filling: None, replaced: None, earlier: None, unused: true }
     }
 
     /// The volumes of a new instance that is restored from a snapshot.
     pub const fn to_be_filled() -> Self {
-        Self { current: 0, last: 0, filling: Some(0), replaced: None, unused: false }
+        Self { filling: Some(0), unused: false, ..Self::empty() }
     }
 
     /// Notes that the instance is about to be started on its current volume; `false` when that was
@@ -69,7 +73,7 @@ impl Volumes {
     pub fn reset(&mut self, to_be_filled: bool) {
         let next = self.last + 1;
         let filling = to_be_filled.then_some(next);
-        *self = Self { current: next, last: next, filling, replaced: None, unused: !to_be_filled };
+        *self = Self { current: next, last: next, filling, unused: !to_be_filled, ..Self::empty() };
     }
 
     /// Whether nothing was ever restored.
@@ -89,8 +93,12 @@ impl Volumes {
 
     /// The generations of the volumes that are needed.
     pub fn kept(&self) -> Vec<u64> {
-        let replaced = self.replaced.map(|r| r.generation);
-        [Some(self.current), self.filling, replaced].into_iter().flatten().collect()
+        let [replaced, earlier] = [self.replaced, self.earlier].map(|r| r.map(|r| r.generation));
+        let mut kept: Vec<_> =
+            [Some(self.current), self.filling, replaced, earlier].into_iter().flatten().collect();
+        kept.sort_unstable();
+        kept.dedup();
+        kept
     }
 
     /// Begins a restore; returns the generation to fill.
@@ -113,9 +121,10 @@ impl Volumes {
         self.switch_to(generation, until);
     }
 
-    /// The replaced volume is lost: a rollback is impossible. `false` when there was none.
+    /// The replaced volume is lost: a rollback to it is impossible. `false` when there was none.
     pub fn forget_replaced(&mut self) -> bool {
-        self.replaced.take().is_some()
+        let earlier = self.earlier.take().filter(|r| r.generation != self.current);
+        std::mem::replace(&mut self.replaced, earlier).is_some()
     }
 
     /// Switches back to the volume that was replaced last; `false` when there is none.
@@ -127,6 +136,7 @@ impl Volumes {
 
     fn switch_to(&mut self, generation: u64, until: Timestamp) {
         if generation != self.current {
+            self.earlier = self.replaced;
             self.replaced = Some(Replaced { generation: self.current, until, on_probation: true });
             self.current = generation;
         }
@@ -136,6 +146,7 @@ impl Volumes {
     pub fn confirm(&mut self) {
         if let Some(replaced) = &mut self.replaced {
             replaced.on_probation = false;
+            self.earlier = None;
         }
     }
 
@@ -145,7 +156,7 @@ impl Volumes {
         match self.replaced {
             Some(replaced) if replaced.on_probation => {
                 self.current = replaced.generation;
-                self.replaced = None;
+                self.replaced = self.earlier.take();
                 true
             }
             _ => false,
@@ -200,6 +211,32 @@ mod tests {
         assert!(!volumes.expire(LATER), "not while it is needed for a rollback");
         assert!(volumes.rollback());
         assert!(volumes.current == 0 && !volumes.kept().contains(&1) && !volumes.rollback());
+    }
+
+    #[test]
+    fn an_earlier_restore_can_be_undone_after_a_later_one_failed() {
+        let mut volumes = Volumes::default();
+        volumes.begin();
+        volumes.filled(LATER);
+        volumes.confirm();
+        volumes.begin();
+        volumes.filled(LATER);
+        assert_eq!(volumes.kept(), [0, 1, 2], "all three, until it is known which one works");
+        assert!(volumes.rollback());
+        assert_eq!((volumes.current, volumes.kept()), (1, vec![0, 1]));
+        assert!(volumes.undo(LATER), "to the volume before the first restore");
+        assert!(volumes.rollback(), "which does not work either");
+        assert_eq!((volumes.current, volumes.kept()), (1, vec![0, 1]));
+        assert!(volumes.undo(LATER));
+        volumes.confirm();
+        assert_eq!((volumes.current, volumes.kept()), (0, vec![0, 1]));
+        assert!(volumes.undo(LATER) && volumes.forget_replaced());
+        assert_eq!((volumes.current, volumes.kept()), (1, vec![1]), "the other one is lost");
+        volumes = Volumes { current: 0, last: 1, ..Volumes::default() };
+        volumes.begin();
+        volumes.filled(LATER);
+        volumes.confirm();
+        assert_eq!(volumes.kept(), [0, 2], "only the last one is kept once it works");
     }
 
     #[test]

@@ -43,6 +43,11 @@ pub const HEALTH_PATH: &str = "/healthz";
 /// The header with the user, set by our proxy.
 pub const USER_HEADER: &str = "x-startclaw-user";
 
+/// The host name in every container. OpenClaw stores it with the process id and the start time of its
+/// process in the owner lease of its state: with the same name, a lease that came with a restored
+/// volume is known to be dead; with another one it would hold for five minutes.
+pub const HOSTNAME: &str = "openclaw";
+
 /// The mount point of the volume in the container.
 pub const HOME: &str = "/home/node/.openclaw";
 

@@ -19,7 +19,7 @@ mod pages;
 mod router;
 mod stream;
 
-use startclaw_engine::BackupSettings;
+use startclaw_backups::BackupSettings;
 use tokio_util::sync::CancellationToken;
 
 use access::Portal;

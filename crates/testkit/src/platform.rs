@@ -7,13 +7,14 @@ use std::{
 };
 
 use startclaw_accounts::{AccountSettings, Accounts, SignUp};
-use startclaw_engine::{Dependencies, Engine, EngineSettings, Recovery, SimulatedRepositories};
+use startclaw_backups::{BackupService, BackupSettings, Recovery, SimulatedRepositories};
+use startclaw_engine::{Dependencies, Engine, EngineSettings};
 use startclaw_simulated::SimulatedHost;
 use startclaw_store::Store;
 use startclaw_vault::Vault;
 use tempfile::TempDir;
 
-use crate::{TestDaemon, patient_settings, settings};
+use crate::{TestDaemon, backup_settings, patient_settings, settings};
 
 /// What outlives a daemon: the host, the backups, the database file, the master key.
 pub struct TestPlatform {
@@ -23,6 +24,8 @@ pub struct TestPlatform {
     pub repositories: SimulatedRepositories,
     /// The engine's settings. [`TestPlatform::daemon`] takes the quota from `accounts`.
     pub settings: EngineSettings,
+    /// The settings of backups.
+    pub backups: BackupSettings,
     /// The settings of accounts.
     pub accounts: AccountSettings,
     folder: PathBuf,
@@ -51,6 +54,7 @@ impl TestPlatform {
             host,
             repositories: SimulatedRepositories::default(),
             settings,
+            backups: backup_settings(),
             accounts: AccountSettings { sign_up: SignUp::Closed, ..AccountSettings::default() },
             folder: folder.to_owned(),
             temporary: None,
@@ -60,6 +64,12 @@ impl TestPlatform {
     /// The same platform on this host.
     pub fn on(self, host: SimulatedHost) -> Self {
         Self { host, ..self }
+    }
+
+    /// The same platform, with its backups at this destination.
+    pub fn with_destination(mut self, destination: &str) -> Self {
+        self.backups.destination = destination.into();
+        self
     }
 
     /// The same platform, on which these people can sign up; otherwise nobody can.
@@ -79,8 +89,10 @@ impl TestPlatform {
     }
 
     async fn engine(&self, store: Store, settings: EngineSettings) -> Engine {
+        let repositories = Arc::new(self.repositories.clone());
+        let service = BackupService::new(self.backups.clone(), repositories).unwrap();
         let dependencies = Dependencies {
-            repositories: Arc::new(self.repositories.clone()),
+            job_service: Arc::new(service),
             ..Dependencies::simulated(self.host.clone())
         };
         Engine::start(store, self.vault(), dependencies, settings).await.unwrap()
@@ -105,16 +117,20 @@ impl TestPlatform {
     /// Another platform with the same master key, this database and the backups, but nothing else
     /// of this one.
     pub async fn lost(self) -> Self {
-        let next = Self { repositories: self.repositories.clone(), ..Self::new() };
+        let next = Self {
+            repositories: self.repositories.clone(),
+            backups: self.backups.clone(),
+            ..Self::new()
+        };
         self.database().await.write_copy(&next.file("startclaw.db")).await.unwrap();
         std::fs::copy(self.file("master.key"), next.file("master.key")).unwrap();
         next
     }
 
     /// The recovery of the platform on this host.
-    pub fn recovery(&self, settings: &EngineSettings) -> Recovery {
+    pub fn recovery(&self) -> Recovery {
         let vault = Vault::load(&self.file("master.key"), false).unwrap();
-        Recovery::new(vault, Arc::new(self.repositories.clone()), &settings.backup).unwrap()
+        Recovery::new(vault, Arc::new(self.repositories.clone()), &self.backups).unwrap()
     }
 
     /// The vault, with the master key of this host.

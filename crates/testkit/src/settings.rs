@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use startclaw_engine::{BackupSettings, EngineSettings, InstanceSettings, Timing};
+use startclaw_backups::BackupSettings;
+use startclaw_engine::{EngineSettings, InstanceSettings, Timing};
 use startclaw_model::Quota;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// Backups on request only, in a repository on the simulated host.
+pub fn backup_settings() -> BackupSettings {
+    BackupSettings { nightly: false, folder: "/simulated".into(), ..BackupSettings::default() }
 }
 
 /// Retries follow each other quickly; an instance may take as long as on a real platform.
@@ -17,11 +23,7 @@ pub fn patient_settings() -> EngineSettings {
         // Real boots are limited because they take CPU; these take none.
         instances: InstanceSettings { boots: 64, ..InstanceSettings::default() },
         quota: Quota::default(),
-        backup: BackupSettings {
-            nightly: false,
-            folder: "/simulated".into(),
-            ..BackupSettings::default()
-        },
+        keep_replaced: Duration::from_secs(24 * 3600),
         timing: Timing {
             boot_poll: ms(1),
             backoff_first: ms(2),

@@ -52,7 +52,7 @@ async fn inside_there_is_no_way_to_more_rights() {
 
     // Neither Docker nor anything of the host is visible.
     p.refuses(&spec, "ls /var/run/docker.sock /run/docker.sock", "No such file");
-    assert_eq!(p.says(&spec, "hostname || cat /etc/hostname"), "cell");
+    assert_eq!(p.says(&spec, "hostname || cat /etc/hostname"), "openclaw");
     assert!(p.says(&spec, "cat /proc/1/cmdline | tr '\\0' ' '").contains("docker-init"));
     assert_eq!(p.says(&spec, "cat /proc/net/if_inet6 | grep -v ' lo$' | wc -l"), "0");
     assert_eq!(p.says(&spec, "ulimit -Hc"), "0");

@@ -97,6 +97,7 @@ impl Platform {
             workload: Workload {
                 command: text(command),
                 env: vec![("HOME".to_owned(), "/home/node".to_owned())],
+                hostname: "openclaw".into(),
                 volume_path: "/home/node/.openclaw".to_owned(),
                 config_file: "openclaw.json".to_owned(),
                 secrets_path: "/run/secrets/startclaw".to_owned(),

@@ -217,12 +217,10 @@ proptest! {
         restore in any::<bool>(),
         bucket in any::<bool>(),
     ) {
-        let mut settings = settings();
-        if bucket {
-            settings.backup.destination = "gs://bucket/prefix".into();
-        }
         let mut platform = TestPlatform::new();
-        platform.settings = settings;
+        if bucket {
+            platform = platform.with_destination("gs://bucket/prefix");
+        }
         let die = Arc::new(AtomicBool::new(false));
         let alice = name("alice");
         life().block_on(async {

@@ -1,17 +1,12 @@
 //! The engine on a simulated host.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-mod archives;
-mod attempts;
-mod backup;
 mod cancelled;
 mod crash;
-mod drill;
 mod hanging_call;
 mod healing;
 mod hostile;
 mod lost;
-mod recovery;
 mod reused_name;
 mod spec;
 mod supervision;

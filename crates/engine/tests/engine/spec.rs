@@ -55,6 +55,7 @@ fn full() -> Desired {
             current: 3,
             last: 5,
             filling: None,
+            earlier: None,
             replaced: Some(Replaced {
                 generation: 2,
                 until: Timestamp::from_millis(4_000_000_000_000),

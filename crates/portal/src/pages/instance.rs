@@ -3,7 +3,8 @@
 use askama::Template;
 use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
-use startclaw_engine::{BackupSettings, EngineError, InstanceStatus};
+use startclaw_backups::BackupSettings;
+use startclaw_engine::{EngineError, InstanceStatus};
 use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
 
 use super::{Done, instances::host_of, operation};

@@ -48,7 +48,7 @@ impl TestPlatform {
         let settings = Settings {
             domain: platform.settings.domain,
             site: SITE.into(),
-            backup: platform.settings.backup,
+            backup: platform.backups,
             reach: Reach::default(),
             stop: CancellationToken::new(),
         };

@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use startclaw_backup::Workers;
+use startclaw_backups::{Recovered, Recovery};
 use startclaw_docker::DockerHost;
-use startclaw_engine::{Recovered, Recovery};
 use startclaw_host::Host;
 use startclaw_store::Store;
 use startclaw_vault::{KitError, RecoveryKit};

@@ -19,6 +19,13 @@ pub fn notifier(url: &str) -> anyhow::Result<Arc<dyn Notifier>> {
     Ok(Arc::new(Webhook { client, url }))
 }
 
+/// Slack and similar read `text`, Discord reads `content`. Neither takes anything in it for a
+/// mention: it may contain names of tenants' files.
+fn body(text: &str) -> serde_json::Value {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    serde_json::json!({ "text": escaped, "content": text, "allowed_mentions": { "parse": [] } })
+}
+
 struct Webhook {
     client: reqwest::Client,
     /// Contains a secret, so it is never logged.
@@ -28,14 +35,23 @@ struct Webhook {
 #[async_trait]
 impl Notifier for Webhook {
     async fn notify(&self, text: &str) -> Result<(), String> {
-        // Slack and similar read `text`, Discord reads `content`.
-        let body = serde_json::json!({ "text": text, "content": text });
-        let sent = self.client.post(self.url.clone()).json(&body).send().await;
+        let sent = self.client.post(self.url.clone()).json(&body(text)).send().await;
         let answer = sent.map_err(|e| e.without_url().to_string())?;
         if answer.status().is_success() {
             Ok(())
         } else {
             Err(format!("the webhook answered {}", answer.status()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nobody_is_mentioned() {
+        let body = super::body("cannot read <!channel> & @everyone");
+        assert_eq!(body["text"], "cannot read &lt;!channel&gt; &amp; @everyone");
+        assert_eq!(body["content"], "cannot read <!channel> & @everyone");
+        assert_eq!(body["allowed_mentions"]["parse"], serde_json::json!([]));
     }
 }

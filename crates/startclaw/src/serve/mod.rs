@@ -17,6 +17,7 @@ use axum::serve::ListenerExt as _;
 use startclaw_accounts::Accounts;
 use startclaw_api::{Access, Peer};
 use startclaw_backup::Workers;
+use startclaw_backups::BackupService;
 use startclaw_docker::DockerHost;
 use startclaw_engine::{Dependencies, Engine, EngineSettings, Supervisor, Timing};
 use startclaw_store::Store;
@@ -88,7 +89,7 @@ impl Daemon {
         let workers = Workers::new(own, vec!["backup-worker".into()], WORKER_STALL);
         let outside = Dependencies {
             host: Arc::new(host),
-            repositories: Arc::new(workers),
+            job_service: Arc::new(BackupService::new(settings.backup.clone(), Arc::new(workers))?),
             notifier: alerts::notifier(&settings.backup.alert_webhook)?,
         };
         let acme = settings.edge.tls == startclaw_edge::Tls::Acme;
@@ -102,7 +103,7 @@ impl Daemon {
                 ..settings.instances.clone()
             },
             quota: settings.accounts.quota,
-            backup: settings.backup.clone(),
+            keep_replaced: settings.backup.keep_replaced(),
             timing: Timing::default(),
         };
         let engine = Engine::start(store.clone(), vault, outside, engine_settings)

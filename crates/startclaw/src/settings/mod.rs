@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use startclaw_accounts::AccountSettings;
+use startclaw_backups::BackupSettings;
 use startclaw_docker::DockerSettings;
 use startclaw_edge::EdgeSettings;
-use startclaw_engine::{BackupSettings, InstanceSettings};
+use startclaw_engine::InstanceSettings;
 
 pub use load::FILE;
 pub use reference::reference;

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use startclaw_backup::Progress;
-use startclaw_model::{InstanceId, Operation, OperationKind, StepProgress};
+use startclaw_engine::EngineError;
+use startclaw_model::{InstanceId, Operation, OperationKind};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::{Engine, EngineError};
+use crate::Backups;
 
 /// The interval of checks for jobs without a wake-up.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,9 +21,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
-    pub(super) room: Semaphore,
+    pub(crate) room: Semaphore,
     wake: Notify,
-    pub(super) tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ struct State {
 }
 
 /// A job's claim of an instance, released when dropped.
-pub(super) struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     jobs: &'a Jobs,
     id: InstanceId,
 }
@@ -73,7 +73,7 @@ impl Jobs {
         }
     }
 
-    pub(super) fn claim(&self, id: &InstanceId) -> Option<Claim<'_>> {
+    pub(crate) fn claim(&self, id: &InstanceId) -> Option<Claim<'_>> {
         self.state().busy.insert(id.clone()).then(|| Claim { jobs: self, id: id.clone() })
     }
 
@@ -82,7 +82,7 @@ impl Jobs {
         self.state().busy.contains(id)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.state().busy.is_empty()
     }
 }
@@ -93,7 +93,7 @@ enum Task {
     PreDelete(InstanceId),
 }
 
-impl Engine {
+impl Backups {
     /// Starts pending jobs until the engine stops.
     pub(crate) async fn run_jobs(self) {
         loop {
@@ -102,7 +102,7 @@ impl Engine {
             }
             tokio::select! {
                 biased;
-                () = self.inner.stop.cancelled() => break,
+                () = self.engine.stopped() => break,
                 () = self.inner.jobs.wake.notified() => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
@@ -113,7 +113,7 @@ impl Engine {
 
     async fn begin_jobs(&self) -> Result<(), EngineError> {
         let jobs = &self.inner.jobs;
-        for operation in self.store().open_jobs().await? {
+        for operation in self.engine.store().open_jobs().await? {
             // A restore that only undoes another one, or whose volume is filled already, has no
             // job: the reconcile loop completes it.
             let wanted = matches!(operation.kind, OperationKind::Backup | OperationKind::Drill)
@@ -132,35 +132,35 @@ impl Engine {
     }
 
     async fn awaits_restore(&self, id: &InstanceId) -> Result<bool, EngineError> {
-        let found = self.store().instance_and_key(id).await?;
+        let found = self.engine.store().instance_and_key(id).await?;
         Ok(found.is_some_and(|(instance, _)| instance.desired.volumes.filling.is_some()))
     }
 
     fn spawn(&self, id: InstanceId, task: Task) {
-        let engine = self.clone();
+        let service = self.clone();
         self.inner.jobs.tasks.spawn(async move {
-            let Some(_claim) = engine.inner.jobs.claim(&id) else { return };
-            if engine.inner.stop.is_cancelled() {
+            let Some(_claim) = service.inner.jobs.claim(&id) else { return };
+            if service.engine.is_stopping() {
                 return;
             }
             let done = match task {
-                Task::Operation(operation) => engine.carry_out(*operation).await,
+                Task::Operation(operation) => service.carry_out(*operation).await,
                 Task::PreDelete(id) => {
-                    let done = engine.run_pre_delete(&id).await;
-                    engine.inner.jobs.state().pre_deletes.remove(&id);
+                    let done = service.run_pre_delete(&id).await;
+                    service.inner.jobs.state().pre_deletes.remove(&id);
                     done
                 }
             };
             if let Err(e) = done {
                 tracing::error!(instance = %id, error = ?e, "internal error during a backup or restore; retrying");
-                engine.pause(Duration::from_secs(1)).await;
+                service.engine.pause(Duration::from_secs(1)).await;
             }
         });
     }
 
     async fn carry_out(&self, operation: Operation) -> Result<(), EngineError> {
         // It may have ended since it was read.
-        let operation = self.operation(&operation.id).await?;
+        let operation = self.engine.operation(&operation.id).await?;
         if operation.state.is_over() {
             return Ok(());
         }
@@ -168,36 +168,6 @@ impl Engine {
             OperationKind::Restore => self.run_restore(operation).await,
             OperationKind::Drill => self.run_restore_test(operation).await,
             _ => self.back_up(operation).await,
-        }
-    }
-
-    /// Waits; returns `false` early when the engine stops.
-    pub(super) async fn pause(&self, time: Duration) -> bool {
-        tokio::select! {
-            biased;
-            () = self.inner.stop.cancelled() => false,
-            () = tokio::time::sleep(time) => true,
-        }
-    }
-
-    /// Runs `work`; returns `None` early when the engine stops.
-    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.inner.stop.cancelled() => None,
-            done = work => Some(done),
-        }
-    }
-
-    /// Publishes the progress of the current step to subscribers; it is not stored.
-    pub(super) fn show_progress(&self, operation: &mut Operation, now: Progress) {
-        if let Some(step) = operation.steps.last_mut() {
-            step.progress = Some(StepProgress {
-                files: now.files,
-                bytes: now.bytes,
-                total_bytes: now.total_bytes,
-            });
-            self.publish(operation);
         }
     }
 }

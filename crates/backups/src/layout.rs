@@ -9,8 +9,7 @@ use startclaw_backup::{
 use startclaw_model::Secret;
 use startclaw_vault::Vault;
 
-use super::BackupSettings;
-use crate::Engine;
+use crate::{BackupSettings, Backups};
 
 /// The repositories that follow from the settings.
 #[derive(Debug, Clone)]
@@ -101,10 +100,10 @@ pub(crate) fn repository_key(vault: &Vault, id: &str) -> RepositoryKey {
     RepositoryKey::new(Secret::new(password), master)
 }
 
-impl Engine {
+impl Backups {
     /// A job, on a repository if it needs one.
-    pub(super) fn job(&self, repository: impl Into<Option<Repository>>, work: Work) -> Job {
-        let settings = &self.inner.settings.backup;
+    pub(crate) fn job(&self, repository: impl Into<Option<Repository>>, work: Work) -> Job {
+        let settings = &self.inner.settings;
         Job {
             repository: repository.into(),
             limits: WorkerLimits {
@@ -115,11 +114,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn local_repository(&self, id: &str) -> Repository {
-        self.inner.layout.local(&self.inner.vault, id)
+    pub(crate) fn local_repository(&self, id: &str) -> Repository {
+        self.inner.layout.local(self.engine.vault(), id)
     }
 
-    pub(super) fn offsite_repository(&self, id: &str) -> Repository {
-        self.inner.layout.offsite(&self.inner.vault, id)
+    pub(crate) fn offsite_repository(&self, id: &str) -> Repository {
+        self.inner.layout.offsite(self.engine.vault(), id)
     }
 }

@@ -9,9 +9,9 @@ use startclaw_testkit::*;
 
 #[tokio::test]
 async fn a_job_that_waits_for_its_bucket_keeps_no_other_job_out() {
-    let machine = TestPlatform::new();
+    let mut machine = TestPlatform::new();
+    machine.backups.side_by_side = 1;
     let mut settings = settings();
-    settings.backup.side_by_side = 1;
     // Longer than the test.
     settings.timing.backup_again = Duration::from_secs(600);
     settings.timing.backoff_limit = Duration::from_secs(600);

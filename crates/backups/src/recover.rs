@@ -13,18 +13,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use startclaw_backup::{
     BackupError, BackupErrorKind, Job, Report, Repository, SnapshotInfo, Work, WorkerLimits,
 };
+use startclaw_engine::{EngineError, backoff};
 use startclaw_model::{
-    Actor, Instance, InstanceId, Name, Operation, OperationKind, OperationState, Presence,
-    Snapshot, SnapshotId, Timestamp,
+    Actor, CONTROL_PLANE, Instance, InstanceId, Name, Operation, OperationKind, OperationState,
+    Presence, Snapshot, SnapshotId, Timestamp,
 };
 use startclaw_store::{Copy, Store};
 use startclaw_vault::Vault;
 
-use super::{
-    BackupSettings, CONTROL_PLANE, DATABASE, Repositories, RepositoryLayout, finish, passes,
-    unexpected,
-};
-use crate::{EngineError, decide::backoff};
+use crate::{BackupSettings, DATABASE, Repositories, RepositoryLayout, finish, passes, unexpected};
 
 /// Repositories that are listed in parallel: listing mostly waits for the bucket.
 const SIDE_BY_SIDE: usize = 4;
@@ -44,6 +41,7 @@ pub struct Recovery {
 /// The recovery of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Recovered {
+    /// The instance.
     pub name: Name,
     /// The snapshot that it is restored from.
     pub snapshot: Option<SnapshotId>,

@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupErrorKind, Report, Work};
-use startclaw_model::Check;
+use startclaw_model::{CONTROL_PLANE, Check};
 
-use super::CONTROL_PLANE;
-use crate::Engine;
+use crate::Backups;
 
 /// The timeout of the check of a bucket.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHECK: &str = "backups";
 const FIX: &str = "correct [backup] in the settings; docs/backups.md says what each kind needs";
 
-impl Engine {
+impl Backups {
     /// Checks whether the destination answers, and whether it survives the loss of the host.
-    pub(crate) async fn diagnose_backups(&self) -> Check {
-        let settings = &self.inner.settings.backup;
+    pub(crate) async fn check_destination(&self) -> Check {
+        let settings = &self.inner.settings;
         if settings.destination.is_empty() {
             return Check::warning(
                 CHECK,

@@ -4,30 +4,31 @@
 use std::fmt::Write as _;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
+use startclaw_engine::EngineError;
 use startclaw_host::{InstanceSpec, VolumeMount};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, StepName, Timestamp};
 
-use super::{attempts::Attempts, finish, take::unavailable};
-use crate::{Engine, EngineError};
+use crate::{Backups, attempts::Attempts, finish, take::unavailable};
 
 /// How often a restore is tried before it fails.
 const TRIES: u32 = 5;
 
-impl Engine {
+impl Backups {
     /// Fills the volume of a restore.
-    pub(super) async fn run_restore(&self, mut operation: Operation) -> Result<(), EngineError> {
+    pub(crate) async fn run_restore(&self, mut operation: Operation) -> Result<(), EngineError> {
         let (Some(snapshot), Some(source)) = (operation.snapshot.clone(), operation.source.clone())
         else {
             return Ok(());
         };
         let mut attempts = Attempts::default();
         while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
-            let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
+            let Some((instance, _)) =
+                self.engine.store().instance_and_key(&operation.instance).await?
             else {
                 return Ok(());
             };
             let Some(generation) = instance.desired.volumes.filling else { return Ok(()) };
-            let over = self.operation(&operation.id).await?.state.is_over();
+            let over = self.engine.operation(&operation.id).await?.state.is_over();
             if over || instance.desired.presence == Presence::Absent {
                 // The removal also ends this operation.
                 return Ok(());
@@ -37,7 +38,7 @@ impl Engine {
                 .await;
             match done {
                 Ok(()) => return self.switch_volume(&instance.id).await,
-                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(_) if self.engine.is_stopping() => return Ok(()),
                 Err(e) if is_retryable(&instance, &e, &attempts) => attempts.failed(e),
                 Err(e) => return self.abort_restore(&instance, &mut operation, e).await,
             }
@@ -55,32 +56,33 @@ impl Engine {
     ) -> Result<(), BackupError> {
         let spec = InstanceSpec {
             volume: generation,
-            ..self.spec_of(instance).await.map_err(unavailable)?
+            ..self.engine.spec_of(instance).await.map_err(unavailable)?
         };
         let repository = self.repository_with(source, snapshot).await?;
         self.restore_into_volume(&spec, repository, snapshot, operation).await.map(drop)
     }
 
     /// Creates the spec's volume and restores a snapshot into it.
-    pub(super) async fn restore_into_volume(
+    pub(crate) async fn restore_into_volume(
         &self,
         spec: &InstanceSpec,
         repository: Repository,
         snapshot: &SnapshotId,
         operation: &mut Operation,
     ) -> Result<VolumeMount, BackupError> {
-        self.step(operation, StepName::Volume).await;
-        let data = self.inner.host.renew_volume(spec).await.map_err(unavailable)?;
-        self.step(operation, StepName::Restore).await;
+        self.engine.step(operation, StepName::Volume).await;
+        let data = self.engine.host().renew_volume(spec).await.map_err(unavailable)?;
+        self.engine.step(operation, StepName::Restore).await;
         let root = data.root.clone();
         let work = Work::Restore { snapshot: snapshot.0.clone(), root, uid: data.uid };
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
-        let done = finish(session.as_mut(), |now| self.show_progress(operation, now));
-        match self.unless_stopped(done).await {
+        let done =
+            finish(session.as_mut(), |now| self.engine.show_progress(operation, crate::shown(now)));
+        match self.engine.unless_stopped(done).await {
             Some(Ok(Report::Restored { .. })) => Ok(data),
-            Some(Ok(other)) => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+            Some(Ok(other)) => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
             Some(Err(e)) => Err(e),
-            None => Err(super::take::stopped()),
+            None => Err(crate::take::stopped()),
         }
     }
 
@@ -90,7 +92,7 @@ impl Engine {
         source: &InstanceId,
         snapshot: &SnapshotId,
     ) -> Result<Repository, BackupError> {
-        let known = self.store().snapshots(source).await.unwrap_or_default();
+        let known = self.engine.store().snapshots(source).await.unwrap_or_default();
         let local = known.iter().any(|s| s.id == *snapshot && s.local);
         Ok(if local && self.inner.layout.has_bucket() {
             self.local_repository(source.as_str())
@@ -101,11 +103,14 @@ impl Engine {
 
     /// The volume is filled: the reconcile loop starts the instance on it.
     async fn switch_volume(&self, id: &InstanceId) -> Result<(), EngineError> {
-        let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
-        let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
+        let until = Timestamp::now().plus(self.engine.keep_replaced());
+        let Some((instance, _)) = self.engine.store().instance_and_key(id).await? else {
+            return Ok(());
+        };
         // A lost volume is not kept for a rollback.
-        let lost = self.lost_data(&instance).await.is_some();
-        self.store()
+        let lost = self.engine.lost_data(&instance).await.is_some();
+        self.engine
+            .store()
             .amend(id, |desired| {
                 desired.volumes.filled(until);
                 if lost {
@@ -114,7 +119,7 @@ impl Engine {
                 true
             })
             .await?;
-        self.inner.queue.push(id);
+        self.engine.wake(id);
         Ok(())
     }
 
@@ -126,7 +131,8 @@ impl Engine {
         operation: &mut Operation,
         error: BackupError,
     ) -> Result<(), EngineError> {
-        self.store()
+        self.engine
+            .store()
             .amend(&instance.id, |desired| {
                 if desired.volumes.awaits_restore() {
                     desired.presence = Presence::Absent;
@@ -145,8 +151,8 @@ impl Engine {
                 name = instance.name
             );
         }
-        self.finish(operation, Err(why)).await?;
-        self.inner.queue.push(&instance.id);
+        self.engine.finish(operation, Err(why)).await?;
+        self.engine.wake(&instance.id);
         Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use startclaw_engine::EngineError;
 use startclaw_model::{Actor, InstanceId, Operation, OperationKind, Presence, Timestamp};
 
-use super::BackupSettings;
-use crate::{Engine, EngineError};
+use crate::{BackupSettings, Backups};
 
 const DAY: i64 = 24 * 3600 * 1000;
 const MINUTE: i64 = 60 * 1000;
@@ -14,7 +14,7 @@ const MINUTE: i64 = 60 * 1000;
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A hash that spreads instances evenly and is always the same.
-pub(super) fn number_of(id: &InstanceId) -> u64 {
+pub(crate) fn number_of(id: &InstanceId) -> u64 {
     let digest = Sha256::digest(id.as_str());
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -30,7 +30,7 @@ fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timesta
 
 /// Whether a backup is due. A missed night (the host was off) is made up for; an instance that was
 /// created after its last due time waits for the next.
-pub(super) fn is_due(
+pub(crate) fn is_due(
     now: Timestamp,
     settings: &BackupSettings,
     id: &InstanceId,
@@ -41,14 +41,14 @@ pub(super) fn is_due(
     created < due && last.is_none_or(|last| last < due)
 }
 
-impl Engine {
+impl Backups {
     /// Requests nightly backups when they are due, until the engine stops.
     pub(crate) async fn run_nightly(self) {
-        if !self.inner.settings.backup.nightly {
-            self.inner.stop.cancelled().await;
+        if !self.inner.settings.nightly {
+            self.engine.stopped().await;
             return;
         }
-        while self.pause(POLL_INTERVAL).await {
+        while self.engine.pause(POLL_INTERVAL).await {
             if let Err(e) = self.request_nightly(Timestamp::now()).await {
                 tracing::error!(error = ?e, "the database failed; checking for due backups later");
             }
@@ -57,9 +57,9 @@ impl Engine {
 
     /// Requests the backups that are due at `now`.
     pub(crate) async fn request_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
-        let last = self.store().last_nightly(now).await?;
-        let settings = &self.inner.settings.backup;
-        for entry in self.inner.live.all() {
+        let last = self.engine.store().last_nightly(now).await?;
+        let settings = &self.inner.settings;
+        for entry in self.engine.instances() {
             let instance = &entry.instance;
             let id = &instance.id;
             let wanted = instance.desired.presence == Presence::Present
@@ -71,7 +71,7 @@ impl Engine {
             let kind = OperationKind::Backup;
             let operation =
                 Operation::new(kind, id.clone(), instance.name.clone(), Actor::system());
-            match self.store().place_job(&operation).await {
+            match self.engine.store().place_job(&operation).await {
                 Ok(_) => self.inner.jobs.wake(),
                 // It was removed meanwhile.
                 Err(

@@ -4,62 +4,66 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
+use startclaw_engine::EngineError;
 use startclaw_model::{
     Actor, EventKind, Instance, Operation, Presence, Snapshot, SnapshotId, StepName,
 };
 use tokio::time::Instant;
 
-use super::{Session, attempts::Attempts, unexpected};
-use crate::{Engine, EngineError, progress::begin_step};
+use crate::{Backups, Session, attempts::Attempts, unexpected};
 
 /// The number of attempts before a backup fails.
 const TRIES: u32 = 3;
 
-impl Engine {
+impl Backups {
     /// Makes a requested backup.
-    pub(super) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
+    pub(crate) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
         let alert = format!("backup/{}", operation.name);
         let mut attempts = Attempts::default();
         while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
-            let Some((instance, _)) = self.store().instance_and_key(&operation.instance).await?
+            let Some((instance, _)) =
+                self.engine.store().instance_and_key(&operation.instance).await?
             else {
-                return self.finish(&mut operation, Err("the instance is gone".into())).await;
+                return self
+                    .engine
+                    .finish(&mut operation, Err("the instance is gone".into()))
+                    .await;
             };
             if instance.desired.presence == Presence::Absent {
                 let why = "the instance is being removed, which takes a final backup automatically";
-                return self.finish(&mut operation, Err(why.into())).await;
+                return self.engine.finish(&mut operation, Err(why.into())).await;
             }
-            if let Some(lost) = self.lost_data(&instance).await {
+            if let Some(lost) = self.engine.lost_data(&instance).await {
                 // The instance has an alert already; earlier backups are not changed.
                 let why = format!(
                     "{lost}, so there is nothing to back up; restore it with: startclaw restore {} latest",
                     instance.name
                 );
-                return self.finish(&mut operation, Err(why)).await;
+                return self.engine.finish(&mut operation, Err(why)).await;
             }
             match self.take(&instance, &mut operation).await {
                 Ok(snapshot) => {
                     self.note_snapshot(&instance, &snapshot).await?;
                     operation.snapshot = Some(SnapshotId(snapshot.id));
-                    self.store().resolve(&alert).await?;
+                    self.engine.store().resolve(&alert).await?;
                     self.upload_pending_of(&instance.id, &instance.name, Some(&mut operation))
                         .await?;
                     if operation.actor == Actor::system() {
                         self.run_maintenance(&instance.id, &instance.name, &mut operation).await?;
                     }
                     self.inner.control_plane.note_change();
-                    return self.finish(&mut operation, Ok(())).await;
+                    return self.engine.finish(&mut operation, Ok(())).await;
                 }
-                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(_) if self.engine.is_stopping() => return Ok(()),
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
-                    self.store().fire(&alert, &e.message).await?;
-                    self.inner.alerts.wake();
+                    self.engine.store().fire(&alert, &e.message).await?;
+                    self.engine.alerts_changed();
                     metrics::counter!("startclaw_backups_failed_total").increment(1);
                     let about = Some((&operation.instance, &operation.name));
                     let what = format!("its backup failed: {}", e.message);
-                    self.record(EventKind::Failed, about, &Actor::system(), &what).await;
-                    return self.finish(&mut operation, Err(e.message)).await;
+                    self.engine.record(EventKind::Failed, about, &Actor::system(), &what).await;
+                    return self.engine.finish(&mut operation, Err(e.message)).await;
                 }
             }
         }
@@ -67,13 +71,14 @@ impl Engine {
     }
 
     /// Stores a snapshot in the database.
-    pub(super) async fn note_snapshot(
+    pub(crate) async fn note_snapshot(
         &self,
         instance: &Instance,
         info: &SnapshotInfo,
     ) -> Result<(), EngineError> {
         let bucket = self.inner.layout.has_bucket();
-        self.store()
+        self.engine
+            .store()
             .add_snapshot(&Snapshot {
                 id: SnapshotId(info.id.clone()),
                 instance: instance.id.clone(),
@@ -86,7 +91,7 @@ impl Engine {
                 remote: !bucket,
             })
             .await?;
-        self.inner.live.update(&instance.id, |entry| entry.last_backup = Some(info.taken_at));
+        self.engine.set_last_backup(&instance.id, info.taken_at);
         metrics::counter!("startclaw_backups_total").increment(1);
         metrics::counter!("startclaw_backup_stored_bytes_total").increment(info.added_bytes);
         Ok(())
@@ -97,22 +102,22 @@ impl Engine {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<SnapshotInfo, BackupError> {
-        let spec = self.spec_of(instance).await.map_err(unavailable)?;
-        let data = self.inner.host.volume_mount(&spec).await.map_err(unavailable)?;
+        let spec = self.engine.spec_of(instance).await.map_err(unavailable)?;
+        let data = self.engine.host().volume_mount(&spec).await.map_err(unavailable)?;
         let data = data.ok_or_else(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: format!("{} has no volume yet", instance.name),
         })?;
-        self.step(operation, StepName::Scan).await;
+        self.engine.step(operation, StepName::Scan).await;
         let work = Work::Take { root: data.root, live: true, exclude: excluded(), check: true };
         let job = self.job(self.local_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;
         loop {
-            let Some(event) = self.unless_stopped(session.next()).await else {
+            let Some(event) = self.engine.unless_stopped(session.next()).await else {
                 return Err(stopped());
             };
             match event? {
-                Event::Progress(now) => self.show_progress(operation, now),
+                Event::Progress(now) => self.engine.show_progress(operation, crate::shown(now)),
                 // Not interrupted by a stop of the engine: it is short, and the instance must not
                 // stay frozen.
                 Event::Ready => self.frozen_pass(session.as_mut(), instance, operation).await?,
@@ -129,13 +134,13 @@ impl Engine {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        self.step(operation, StepName::Quiesce).await;
-        let spec = self.spec_of(instance).await.map_err(unavailable)?;
-        let limit = self.inner.settings.timing.pause_limit;
+        self.engine.step(operation, StepName::Quiesce).await;
+        let spec = self.engine.spec_of(instance).await.map_err(unavailable)?;
+        let limit = self.engine.timing().pause_limit;
         let rested = self.request_quiesce(instance, &spec).await;
         // From here on the reconcile loop does not change the instance.
-        let hold = self.inner.queue.lock(&instance.id).await;
-        self.step(operation, StepName::Freeze).await;
+        let hold = self.engine.lock(&instance.id).await;
+        self.engine.step(operation, StepName::Freeze).await;
         let begun = Instant::now();
         let frozen = self.freeze(instance, &spec).await;
         let read = match &frozen {
@@ -171,7 +176,7 @@ impl Engine {
         });
         match held_still {
             Ok(()) => {
-                self.step(operation, StepName::Commit).await;
+                self.engine.step(operation, StepName::Commit).await;
                 session.send(Command::Commit).await
             }
             Err(e) => {
@@ -179,15 +184,6 @@ impl Engine {
                 let _ = session.send(Command::Abort).await;
                 Err(e)
             }
-        }
-    }
-
-    /// Begins a step; an error of the database does not fail the backup.
-    pub(super) async fn step(&self, operation: &mut Operation, name: StepName) {
-        if begin_step(operation, name)
-            && let Err(e) = self.save(operation).await
-        {
-            tracing::warn!(error = ?e, "a step could not be stored");
         }
     }
 }
@@ -205,17 +201,17 @@ async fn read_all(session: &mut dyn Session) -> Result<(), BackupError> {
 }
 
 /// Paths that OpenClaw can recreate, and that are not backed up.
-pub(super) fn excluded() -> Vec<String> {
+pub(crate) fn excluded() -> Vec<String> {
     startclaw_openclaw::EPHEMERAL.iter().map(|&name| name.to_owned()).collect()
 }
 
-pub(super) fn unavailable(e: startclaw_host::HostError) -> BackupError {
+pub(crate) fn unavailable(e: startclaw_host::HostError) -> BackupError {
     BackupError { kind: BackupErrorKind::Unavailable, message: e.message }
 }
 
-pub(super) fn stopped() -> BackupError {
+pub(crate) fn stopped() -> BackupError {
     BackupError { kind: BackupErrorKind::Unavailable, message: "the daemon is stopping".into() }
 }
 
 /// How long unfreezing is retried before it is left to the reconcile loop.
-pub(super) const UNFREEZE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const UNFREEZE_TIMEOUT: Duration = Duration::from_secs(5);

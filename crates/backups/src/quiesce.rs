@@ -3,34 +3,37 @@
 use std::time::Duration;
 
 use startclaw_backup::BackupError;
+use startclaw_engine::has_started;
 use startclaw_host::{Convergence, HostError, InstanceSpec, NoReport, Probe, Target};
 use startclaw_model::Instance;
 use startclaw_openclaw::suspend::{self, Quiesce};
 use tokio::time::Instant;
 
-use super::take::{UNFREEZE_TIMEOUT, unavailable};
-use crate::{Engine, decide::has_started, spec, telegram::request};
+use crate::{
+    Backups,
+    take::{UNFREEZE_TIMEOUT, unavailable},
+};
 
-impl Engine {
+impl Backups {
     /// Asks a live instance to complete its work and to begin nothing new, for a limited time;
     /// returns the id of the suspension. An instance that is not live, busy for too long, or does
     /// not support it is frozen anyway: that is no worse than a power failure, which it survives.
-    pub(super) async fn request_quiesce(
+    pub(crate) async fn request_quiesce(
         &self,
         instance: &Instance,
         spec: &InstanceSpec,
     ) -> Option<String> {
-        let timing = &self.inner.settings.timing;
-        let live = self.inner.host.probe(spec).await.is_ok_and(|probe| has_started(&probe));
+        let timing = &self.engine.timing();
+        let live = self.engine.host().probe(spec).await.is_ok_and(|probe| has_started(&probe));
         if !live {
             return None;
         }
-        let origin = spec::origin(&self.inner.settings, &instance.name);
+        let origin = self.engine.origin(&instance.name);
         let operation = format!("backup-{:016x}", rand::random::<u64>());
-        let request = request(suspend::prepare(&origin, &operation));
+        let request = suspend::prepare(&origin, &operation);
         let begun = Instant::now();
         loop {
-            let why = match self.inner.host.call(spec, &request).await {
+            let why = match self.engine.call(spec, request.clone()).await {
                 Ok(Probe::Answer { status, body }) => match suspend::understand(status, &body) {
                     Quiesce::Ready(id) => return Some(id),
                     Quiesce::Busy(why) => why,
@@ -42,7 +45,9 @@ impl Engine {
                 Ok(_) => "it does not answer".to_owned(),
                 Err(e) => e.message,
             };
-            if begun.elapsed() >= timing.quiesce_limit || !self.pause(timing.quiesce_again).await {
+            if begun.elapsed() >= timing.quiesce_limit
+                || !self.engine.pause(timing.quiesce_again).await
+            {
                 tracing::info!(name = %instance.name, why, "it is busy; backing up anyway");
                 return None;
             }
@@ -51,21 +56,21 @@ impl Engine {
 
     /// Resumes a quiesced instance. If that fails, it resumes automatically when its lease of two
     /// minutes expires.
-    pub(super) async fn request_resume(&self, instance: &Instance, spec: &InstanceSpec, id: &str) {
-        let origin = spec::origin(&self.inner.settings, &instance.name);
-        let done = self.inner.host.call(spec, &request(suspend::resume(&origin, id))).await;
+    pub(crate) async fn request_resume(&self, instance: &Instance, spec: &InstanceSpec, id: &str) {
+        let origin = self.engine.origin(&instance.name);
+        let done = self.engine.call(spec, suspend::resume(&origin, id)).await;
         if !matches!(done, Ok(Probe::Answer { status: 200, .. })) {
             tracing::warn!(name = %instance.name, ?done, "cannot resume an instance");
         }
     }
 
     /// Freezes the container if it runs; returns whether it did.
-    pub(super) async fn freeze(
+    pub(crate) async fn freeze(
         &self,
         instance: &Instance,
         spec: &InstanceSpec,
     ) -> Result<bool, BackupError> {
-        let current = self.store().instance_and_key(&instance.id).await;
+        let current = self.engine.store().instance_and_key(&instance.id).await;
         let moved = !matches!(&current, Ok(Some((now, _)))
             if now.desired.volumes.current == instance.desired.volumes.current);
         if moved {
@@ -74,20 +79,20 @@ impl Engine {
                 instance.name
             ))));
         }
-        let host = &self.inner.host;
+        let host = &self.engine.host();
         let observed = host.observe(spec).await.map_err(unavailable)?;
         // The watchdog waits slightly longer than we do.
-        let at_most = self.inner.settings.timing.pause_limit + Duration::from_secs(5);
+        let at_most = self.engine.timing().pause_limit + Duration::from_secs(5);
         let target = Target::Suspended { at_most: Some(at_most) };
         let done = host.converge(spec, target, &observed, &mut NoReport).await;
         Ok(done.map_err(unavailable)? != Convergence::Done)
     }
 
     /// Unfreezes a container. `false` when it was not frozen any more.
-    pub(super) async fn unfreeze(&self, spec: &InstanceSpec) -> Result<bool, BackupError> {
+    pub(crate) async fn unfreeze(&self, spec: &InstanceSpec) -> Result<bool, BackupError> {
         let begun = Instant::now();
         loop {
-            match self.inner.host.unfreeze(spec).await {
+            match self.engine.host().unfreeze(spec).await {
                 Ok(still) => return Ok(still),
                 Err(e) if begun.elapsed() > UNFREEZE_TIMEOUT => return Err(unavailable(e)),
                 Err(e) => {

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use startclaw_backup::{BackupError, ReadData, Report, Repository, Work};
+use startclaw_engine::EngineError;
 use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName, Timestamp};
 use startclaw_store::{Archive, Copy};
 
-use super::finish;
-use crate::{Engine, EngineError};
+use crate::{Backups, finish};
 
 /// The stored data are verified in this many parts.
 const PARTS: u32 = 4;
@@ -19,33 +19,33 @@ const WEEK: Duration = Duration::from_secs(13 * 12 * 3600);
 /// so all parts are verified within 30 days, even if nights are missed.
 const LONGEST: Duration = Duration::from_secs(55 * 12 * 3600);
 
-impl Engine {
+impl Backups {
     /// Maintenance after a nightly backup.
-    pub(super) async fn run_maintenance(
+    pub(crate) async fn run_maintenance(
         &self,
         id: &InstanceId,
         name: &Name,
         operation: &mut Operation,
     ) -> Result<(), EngineError> {
-        self.step(operation, StepName::Forget).await;
+        self.engine.step(operation, StepName::Forget).await;
         self.apply_retention(id, name).await?;
         let now = Timestamp::now();
-        if let Some(part) = part_due(now, &self.store().verified_parts(id).await?) {
-            self.step(operation, StepName::Verify).await;
+        if let Some(part) = part_due(now, &self.engine.store().verified_parts(id).await?) {
+            self.engine.step(operation, StepName::Verify).await;
             if self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await? {
-                self.store().note_verified(id, part, now).await?;
+                self.engine.store().note_verified(id, part, now).await?;
             }
         }
         Ok(())
     }
 
     /// Deletes expired snapshots in both repositories.
-    pub(super) async fn apply_retention(
+    pub(crate) async fn apply_retention(
         &self,
         id: &InstanceId,
         name: &Name,
     ) -> Result<(), EngineError> {
-        let settings = &self.inner.settings.backup;
+        let settings = &self.inner.settings;
         let mut places =
             vec![(self.offsite_repository(id.as_str()), Copy::Remote, settings.keep_days)];
         if self.inner.layout.has_bucket() {
@@ -60,29 +60,29 @@ impl Engine {
             match self.run(repository, Work::Forget { keep_days }).await {
                 Ok(Report::Forgotten { kept, .. }) => {
                     let kept: Vec<_> = kept.into_iter().map(SnapshotId).collect();
-                    self.store().set_copies(id, copy, &kept).await?;
-                    self.store().resolve(&alert).await?;
+                    self.engine.store().set_copies(id, copy, &kept).await?;
+                    self.engine.store().resolve(&alert).await?;
                 }
                 Ok(_) => {}
                 Err(e) => {
                     tracing::warn!(%name, error = %e.message, "cannot delete expired backups");
-                    self.store().fire(&alert, &e.message).await?;
+                    self.engine.store().fire(&alert, &e.message).await?;
                 }
             }
         }
-        self.inner.alerts.wake();
+        self.engine.alerts_changed();
         Ok(())
     }
 
     /// Deletes expired snapshots of removed instances, and finally their repositories: unlike that
     /// of an existing instance, the newest snapshot of a removed one expires too.
     pub(crate) async fn collect_archives(&self) -> Result<(), EngineError> {
-        let settings = &self.inner.settings.backup;
+        let settings = &self.inner.settings;
         let kept = Duration::from_secs(u64::from(settings.keep_days) * 24 * 3600);
-        for archive in self.store().archives().await? {
+        for archive in self.engine.store().archives().await? {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
             let Some(archive) = self.unused_archive(&archive.id).await? else { continue };
-            let newest = self.store().snapshots(&archive.id).await?.into_iter().next();
+            let newest = self.engine.store().snapshots(&archive.id).await?.into_iter().next();
             let over = newest.is_none_or(|s| Timestamp::now().since(s.taken_at) > kept);
             if over || archive.purge {
                 self.erase_archive(&archive).await?;
@@ -90,28 +90,28 @@ impl Engine {
                 self.apply_retention(&archive.id, &archive.name).await?;
             }
         }
-        Ok(self.store().drop_empty_archives().await?)
+        Ok(self.engine.store().drop_empty_archives().await?)
     }
 
     /// Deletes the backups whose deletion was requested; what cannot be deleted now is retried daily.
-    pub(super) async fn purge_archives(&self) -> Result<(), EngineError> {
-        for archive in self.store().archives().await?.into_iter().filter(|a| a.purge) {
+    pub(crate) async fn purge_archives(&self) -> Result<(), EngineError> {
+        for archive in self.engine.store().archives().await?.into_iter().filter(|a| a.purge) {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
             if let Some(archive) = self.unused_archive(&archive.id).await?.filter(|a| a.purge) {
                 self.erase_archive(&archive).await?;
             }
         }
-        Ok(self.store().drop_empty_archives().await?)
+        Ok(self.engine.store().drop_empty_archives().await?)
     }
 
     /// The archive of this instance as it is now, after it was claimed: the instance may have been
     /// restored since. `None` also while another instance is restored from it.
     async fn unused_archive(&self, id: &InstanceId) -> Result<Option<Archive>, EngineError> {
-        let jobs = self.store().open_jobs().await?;
+        let jobs = self.engine.store().open_jobs().await?;
         if jobs.iter().any(|job| job.source.as_ref() == Some(id)) {
             return Ok(None);
         }
-        Ok(self.store().archives().await?.into_iter().find(|archive| archive.id == *id))
+        Ok(self.engine.store().archives().await?.into_iter().find(|archive| archive.id == *id))
     }
 
     /// Deletes all backups of a removed instance. A failure is an alert.
@@ -125,22 +125,22 @@ impl Engine {
         let alert = format!("purge/{}/{id}", archive.name);
         match erased {
             Ok(_) => {
-                self.store().set_copies(&archive.id, Copy::Remote, &[]).await?;
-                self.store().set_copies(&archive.id, Copy::Local, &[]).await?;
-                self.store().resolve(&alert).await?;
+                self.engine.store().set_copies(&archive.id, Copy::Remote, &[]).await?;
+                self.engine.store().set_copies(&archive.id, Copy::Local, &[]).await?;
+                self.engine.store().resolve(&alert).await?;
             }
             Err(e) => {
                 tracing::warn!(name = %archive.name, error = %e.message, "cannot delete the backups of a removed instance");
-                self.store().fire(&alert, &e.message).await?;
+                self.engine.store().fire(&alert, &e.message).await?;
             }
         }
-        self.inner.alerts.wake();
+        self.engine.alerts_changed();
         Ok(())
     }
 
     /// Deletes expired snapshots of removed instances daily, until the engine stops.
     pub(crate) async fn collect_archives_daily(self) {
-        while self.pause(DAY).await {
+        while self.engine.pause(DAY).await {
             if let Err(e) = self.collect_archives().await {
                 tracing::error!(error = ?e, "the database failed; deleting expired backups tomorrow");
             }
@@ -149,7 +149,7 @@ impl Engine {
 
     /// Verifies stored data; `false` when they are damaged or cannot be read. Then the same part is
     /// verified again the next night: another, intact part would resolve the alert.
-    pub(super) async fn verify(
+    pub(crate) async fn verify(
         &self,
         id: &InstanceId,
         name: &Name,
@@ -158,26 +158,26 @@ impl Engine {
         let alert = format!("check/{name}");
         let done = self.run(self.offsite_repository(id.as_str()), Work::Check { read }).await;
         match &done {
-            Ok(_) => drop(self.store().resolve(&alert).await?),
-            Err(_) if self.inner.stop.is_cancelled() => return Ok(false),
+            Ok(_) => drop(self.engine.store().resolve(&alert).await?),
+            Err(_) if self.engine.is_stopping() => return Ok(false),
             Err(e) => {
                 tracing::error!(%name, error = %e.message, "verification of its backups failed");
-                self.store().fire(&alert, &e.message).await?;
+                self.engine.store().fire(&alert, &e.message).await?;
             }
         }
-        self.inner.alerts.wake();
+        self.engine.alerts_changed();
         Ok(done.is_ok())
     }
 
     /// Runs a job that needs no commands.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         repository: impl Into<Option<Repository>>,
         work: Work,
     ) -> Result<Report, BackupError> {
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
-        let done = self.unless_stopped(finish(session.as_mut(), |_| {})).await;
-        done.unwrap_or_else(|| Err(super::take::stopped()))
+        let done = self.engine.unless_stopped(finish(session.as_mut(), |_| {})).await;
+        done.unwrap_or_else(|| Err(crate::take::stopped()))
     }
 }
 

@@ -5,6 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::RepositoryLayout;
+
 /// When and where backups are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -80,8 +82,7 @@ impl BackupSettings {
     /// # Errors
     /// What is wrong, beginning with the setting that it is about.
     pub fn check(&self) -> Result<(), String> {
-        super::RepositoryLayout::new(self)
-            .map_err(|e| format!("backup.destination: {}", e.message))?;
+        RepositoryLayout::new(self).map_err(|e| format!("backup.destination: {}", e.message))?;
         if self.keep_days == 0 || self.keep_local_days == 0 {
             return Err("backup.keep_days and backup.keep_local_days are at least 1".into());
         }
@@ -95,7 +96,7 @@ impl BackupSettings {
     }
 
     /// How long a replaced volume is kept.
-    pub(crate) fn keep_replaced(&self) -> Duration {
+    pub fn keep_replaced(&self) -> Duration {
         Duration::from_secs(u64::from(self.keep_replaced_hours) * 3600)
     }
 

@@ -1,37 +1,32 @@
 //! The host is lost, and the platform is recovered on another one.
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
-use startclaw_engine::{Engine, EngineSettings, Recovered};
+use startclaw_backups::Recovered;
+use startclaw_engine::Engine;
 use startclaw_model::{
     Actor, DeletionPolicy, InstanceState, OperationKind, OperationState, StepName,
 };
 use startclaw_testkit::*;
 
-fn with_bucket() -> EngineSettings {
-    let mut settings = settings();
-    settings.backup.destination = "gs://bucket/prefix".into();
-    settings
+fn with_bucket() -> TestPlatform {
+    TestPlatform::new().with_destination("gs://bucket/prefix")
 }
 
 /// The host is lost while the daemon runs; returns the next host and the recovered instances.
-async fn recovered(
-    platform: TestPlatform,
-    engine: Engine,
-    settings: &EngineSettings,
-) -> (TestPlatform, Vec<Recovered>) {
+async fn recovered(platform: TestPlatform, engine: Engine) -> (TestPlatform, Vec<Recovered>) {
     engine.shutdown().await;
     drop(engine);
     let next = platform.lost().await;
     let store = next.database().await;
-    let all = next.recovery(settings).restore_snapshots(&store, |_| {}).await.unwrap();
+    let all = next.recovery().restore_snapshots(&store, |_| {}).await.unwrap();
     store.close().await;
     (next, all)
 }
 
 #[tokio::test]
 async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_still_be_had() {
-    let (platform, settings) = (TestPlatform::new(), with_bucket());
-    let engine = platform.start_with(settings.clone()).await;
+    let platform = with_bucket();
+    let engine = platform.start().await;
     for text in ["alice", "bob", "carol", "dave"] {
         provisioned(&engine, text).await;
     }
@@ -45,14 +40,14 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
         .unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
 
-    let (next, all) = recovered(platform, engine, &settings).await;
+    let (next, all) = recovered(platform, engine).await;
     let names: Vec<_> = all.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob", "carol"]);
     assert_eq!(all[0].snapshot.as_ref(), Some(&newest.id));
     assert_eq!(all[0].taken_at, Some(newest.taken_at));
     assert!(all[1].snapshot.is_some() && all[2].snapshot.is_none(), "{all:?}");
 
-    let engine = next.start_with(settings).await;
+    let engine = next.start().await;
     for text in ["alice", "bob", "carol"] {
         becomes(&engine, text, InstanceState::Live).await;
     }
@@ -68,8 +63,8 @@ async fn every_instance_comes_back_from_its_newest_backup_and_what_was_gone_can_
 
 #[tokio::test]
 async fn what_was_under_way_when_the_machine_was_lost_is_over() {
-    let (platform, settings) = (TestPlatform::new(), with_bucket());
-    let engine = platform.start_with(settings.clone()).await;
+    let platform = with_bucket();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
     let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
@@ -78,8 +73,8 @@ async fn what_was_under_way_when_the_machine_was_lost_is_over() {
         .fail_by(move |job| matches!(job.work, Work::Take { .. } | Work::Copy { .. }).then(away));
     let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
     platform.repositories.heal();
-    let (next, _) = recovered(platform, engine, &settings).await;
-    let engine = next.start_with(settings).await;
+    let (next, _) = recovered(platform, engine).await;
+    let engine = next.start().await;
     let done = over(&engine, &asked).await;
     if done.state == OperationState::Failed {
         assert!(done.error.as_ref().unwrap().contains("the machine was lost"), "{done:?}");
@@ -89,14 +84,14 @@ async fn what_was_under_way_when_the_machine_was_lost_is_over() {
 
 #[tokio::test]
 async fn an_instance_that_has_nothing_else_waits_for_a_bucket_for_as_long_as_it_is_away() {
-    let (platform, settings) = (TestPlatform::new(), with_bucket());
-    let engine = platform.start_with(settings.clone()).await;
+    let platform = with_bucket();
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
-    let (next, _) = recovered(platform, engine, &settings).await;
+    let (next, _) = recovered(platform, engine).await;
     let away = || BackupError { kind: BackupErrorKind::Unavailable, message: "away".into() };
     next.repositories.fail_by(move |job| matches!(job.work, Work::Restore { .. }).then(away));
-    let engine = next.start_with(settings).await;
+    let engine = next.start().await;
     let operation = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
     until("it was tried more often than other restores are", async || {
         let now = engine.operation(&operation.id).await.unwrap();

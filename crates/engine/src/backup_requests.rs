@@ -1,14 +1,14 @@
-//! The verbs of backups and restores.
+//! Requests of backups and restores. A [`JobService`](crate::JobService) carries them out.
 
 use std::time::Duration;
 
 use startclaw_model::{
-    Actor, DeletionPolicy, EventKind, InstanceId, InstanceRef, Name, Operation, OperationKind,
-    Owner, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
+    Actor, DeletionPolicy, EventKind, Instance, InstanceId, InstanceRef, Name, Operation,
+    OperationKind, Owner, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, JobContext};
 
 /// A request of a restore.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ const PURGE_WAIT: Duration = Duration::from_secs(8);
 
 /// The instance of the snapshots.
 enum Source {
-    Living(startclaw_model::Instance, String),
+    Living(Instance, String),
     Gone(Archive),
 }
 
@@ -108,7 +108,7 @@ impl Engine {
                 let what = "requested the deletion of its backups";
                 engine.record(EventKind::Changed, Some((&id, &of)), &actor, what).await;
             }
-            engine.purge_archives().await?;
+            engine.inner.job_service.purge_archives(&JobContext::new(&engine)).await?;
             let pending = engine.archived_snapshots(&of).await?;
             Ok(PurgedBackups { deleted: before.saturating_sub(pending), pending })
         });
@@ -156,6 +156,42 @@ impl Engine {
         }
     }
 
+    /// Requests a drill of this instance, or of a chosen one. If one of the same instance is in
+    /// progress, returns that one.
+    pub async fn drill(
+        &self,
+        actor: &Actor,
+        of: Option<InstanceRef<'_>>,
+    ) -> Result<Operation, EngineError> {
+        let stored = self.store().first_stored().await?;
+        let instance = match of {
+            Some(of) => {
+                let found = self.store().instance(of).await;
+                found.map_err(|e| EngineError::of(of.name, e))?
+            }
+            None => self.candidate().await?.ok_or_else(|| {
+                EngineError::Conflict(
+                    "no instance has a backup that can be tested; make one with: startclaw backup NAME"
+                        .into(),
+                )
+            })?,
+        };
+        if !stored.contains_key(&instance.id) {
+            return Err(EngineError::Conflict(format!(
+                "there is no backup of {0} where backups are kept; make one with: startclaw backup {0}",
+                instance.name
+            )));
+        }
+        let kind = OperationKind::Drill;
+        let operation =
+            Operation::new(kind, instance.id.clone(), instance.name.clone(), actor.clone());
+        self.submit_job(operation).await
+    }
+
+    async fn candidate(&self) -> Result<Option<Instance>, EngineError> {
+        self.inner.job_service.choose_for_drill(&JobContext::new(self)).await
+    }
+
     /// Requests a switch back to the volume that a restore replaced.
     pub async fn undo_restore(
         &self,
@@ -164,7 +200,7 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {
         let of = of.into();
-        let until = Timestamp::now().plus(self.inner.settings.backup.keep_replaced());
+        let until = Timestamp::now().plus(self.inner.settings.keep_replaced);
         let instance = self.store().instance(of).await.map_err(|e| EngineError::of(of.name, e))?;
         self.check_replaced(&instance.id).await?;
         // A lost volume is not kept for another undo.
@@ -232,7 +268,7 @@ impl Engine {
     async fn restore_in_place(
         &self,
         actor: &Actor,
-        instance: &startclaw_model::Instance,
+        instance: &Instance,
         snapshot: &Snapshot,
         idempotency: Option<Idempotency>,
     ) -> Result<Operation, EngineError> {

@@ -11,7 +11,7 @@ use startclaw_backup::{
 };
 use startclaw_model::Timestamp;
 
-use super::{Repositories, Session};
+use crate::{Repositories, Session};
 
 /// Chooses the error of each job.
 type Decider = dyn Fn(&Job) -> Option<BackupError> + Send;

@@ -2,24 +2,29 @@
 //! backups.
 
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
+use startclaw_engine::EngineError;
 use startclaw_model::{
     DeletionPolicy, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId, StepName,
 };
 use startclaw_store::Copy;
 
-use super::take::{excluded, unavailable};
-use crate::{Engine, EngineError, progress::fail_step};
+use crate::{
+    Backups,
+    take::{excluded, unavailable},
+};
 
-impl Engine {
+impl Backups {
     /// Runs the pre-delete step, after the container is gone and before the volume is removed.
-    pub(super) async fn run_pre_delete(&self, id: &InstanceId) -> Result<(), EngineError> {
+    pub(crate) async fn run_pre_delete(&self, id: &InstanceId) -> Result<(), EngineError> {
         // First: the policy may be changed while this waits.
         let Some(room) = self.job_room().await else { return Ok(()) };
-        let Some((instance, _)) = self.store().instance_and_key(id).await? else { return Ok(()) };
+        let Some((instance, _)) = self.engine.store().instance_and_key(id).await? else {
+            return Ok(());
+        };
         if instance.desired.presence != Presence::Absent {
             return Ok(());
         }
-        let open = self.store().open_operations(id).await?;
+        let open = self.engine.store().open_operations(id).await?;
         let mut operation = open.into_iter().find(|o| o.kind == OperationKind::Deprovision);
         let done = match instance.desired.deletion_policy {
             DeletionPolicy::None => Ok(()),
@@ -33,7 +38,8 @@ impl Engine {
         match done {
             Ok(()) => {
                 let asked = instance.desired.deletion_policy;
-                self.store()
+                self.engine
+                    .store()
                     .amend(id, |desired| {
                         // The policy may have been changed meanwhile.
                         let same = desired.deletion_policy == asked;
@@ -43,7 +49,7 @@ impl Engine {
                         same
                     })
                     .await?;
-                self.inner.queue.push(id);
+                self.engine.wake(id);
             }
             Err(e) => {
                 tracing::warn!(name = %instance.name, error = %e.message, "the pre-delete step failed; retrying");
@@ -52,10 +58,10 @@ impl Engine {
                         "{}; trying again. To remove it without: startclaw deprovision {} --no-backup",
                         e.message, instance.name
                     );
-                    fail_step(operation, &advice);
-                    self.save(operation).await?;
+                    operation.fail_step(&advice);
+                    self.engine.save(operation).await?;
                 }
-                self.pause(self.inner.settings.timing.backup_again).await;
+                self.engine.pause(self.engine.timing().backup_again).await;
             }
         }
         Ok(())
@@ -68,34 +74,34 @@ impl Engine {
         mut operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation.as_deref_mut() {
-            self.step(operation, StepName::FinalBackup).await;
+            self.engine.step(operation, StepName::FinalBackup).await;
         }
-        let spec = self.spec_of(instance).await.map_err(unavailable)?;
-        let data = self.inner.host.volume_mount(&spec).await.map_err(unavailable)?;
+        let spec = self.engine.spec_of(instance).await.map_err(unavailable)?;
+        let data = self.engine.host().volume_mount(&spec).await.map_err(unavailable)?;
         // An instance whose volume was never created, or never filled, has no data.
         let Some(data) = data.filter(|_| !instance.desired.volumes.awaits_restore()) else {
             return Ok(());
         };
         // Lost data are not backed up: an empty snapshot would be the newest one.
-        if self.lost_data(instance).await.is_some() {
+        if self.engine.lost_data(instance).await.is_some() {
             return Ok(());
         }
         let work = Work::Take { root: data.root, live: false, exclude: excluded(), check: true };
         let job = self.job(self.local_repository(instance.id.as_str()), work);
         let mut session = self.inner.repositories.begin(&job).await?;
         let info: SnapshotInfo = loop {
-            let Some(event) = self.unless_stopped(session.next()).await else {
-                return Err(super::take::stopped());
+            let Some(event) = self.engine.unless_stopped(session.next()).await else {
+                return Err(crate::take::stopped());
             };
             match event? {
                 Event::Progress(now) => {
                     if let Some(operation) = operation.as_deref_mut() {
-                        self.show_progress(operation, now);
+                        self.engine.show_progress(operation, crate::shown(now));
                     }
                 }
                 Event::Read => session.send(Command::Commit).await?,
                 Event::Done(Report::Taken(info)) => break info,
-                other => return Err(super::unexpected(&other)),
+                other => return Err(crate::unexpected(&other)),
             }
         };
         drop(session);
@@ -106,7 +112,7 @@ impl Engine {
         self.note_snapshot(instance, &info).await.map_err(inside)?;
         if let Some(operation) = operation {
             operation.snapshot = Some(SnapshotId(info.id));
-            self.save(operation).await.map_err(inside)?;
+            self.engine.save(operation).await.map_err(inside)?;
             // If the bucket is unavailable, it is uploaded later from the copy on this host.
             self.upload_pending_of(&instance.id, &instance.name, Some(operation))
                 .await
@@ -122,7 +128,7 @@ impl Engine {
         operation: Option<&mut Operation>,
     ) -> Result<(), BackupError> {
         if let Some(operation) = operation {
-            self.step(operation, StepName::PurgeBackups).await;
+            self.engine.step(operation, StepName::PurgeBackups).await;
         }
         let id = instance.id.as_str();
         self.run(self.offsite_repository(id), Work::Erase).await?;
@@ -130,9 +136,8 @@ impl Engine {
             self.run(self.local_repository(id), Work::Erase).await?;
         }
         for copy in [Copy::Remote, Copy::Local] {
-            self.store().set_copies(&instance.id, copy, &[]).await.map_err(|e| BackupError {
-                kind: BackupErrorKind::Unavailable,
-                message: e.to_string(),
+            self.engine.store().set_copies(&instance.id, copy, &[]).await.map_err(|e| {
+                BackupError { kind: BackupErrorKind::Unavailable, message: e.to_string() }
             })?;
         }
         Ok(())

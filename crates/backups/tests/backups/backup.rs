@@ -1,12 +1,15 @@
 //! Backups and restores on a simulated host with repositories in memory.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
-use startclaw_engine::{Engine, EngineError, EngineSettings, RestoreRequest};
+use startclaw_engine::{Engine, EngineError, RestoreRequest};
 use startclaw_host::{ContainerState, objects::Step};
 use startclaw_model::{
     Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationState,
@@ -28,12 +31,6 @@ async fn restore(
     };
     let asked = engine.restore(&Actor::system(), request, None).await?;
     Ok(over(engine, &asked).await)
-}
-
-fn settings_with(destination: &str) -> EngineSettings {
-    let mut settings = settings();
-    settings.backup.destination = destination.into();
-    settings
 }
 
 fn away() -> BackupError {
@@ -137,8 +134,8 @@ async fn a_backup_that_fails_for_good_says_why_and_fires_an_alert_that_the_next_
 
 #[tokio::test]
 async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
-    let platform = TestPlatform::new();
-    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
+    let platform = TestPlatform::new().with_destination("gs://bucket/prefix");
+    let engine = platform.start().await;
     let id = provisioned(&engine, "alice").await.instance;
     platform.repositories.fail_by(|job: &Job| {
         matches!(job.work, Work::Copy { .. }).then(|| BackupError {
@@ -157,8 +154,8 @@ async fn a_damaged_repository_is_an_alert_of_its_own_and_not_the_buckets() {
 
 #[tokio::test]
 async fn a_bucket_that_is_away_fails_no_backup_and_gets_all_of_them_later() {
-    let platform = TestPlatform::new();
-    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
+    let platform = TestPlatform::new().with_destination("gs://bucket/prefix");
+    let engine = platform.start().await;
     provisioned(&engine, "alice").await;
     platform.repositories.fail_by(|job: &Job| matches!(job.work, Work::Copy { .. }).then(away));
     for _ in 0..3 {
@@ -198,7 +195,7 @@ async fn a_restore_moves_to_a_new_volume_keeps_the_old_one_and_can_be_undone() {
 async fn a_replaced_volume_goes_when_its_time_is_over() {
     let platform = TestPlatform::new();
     let mut settings = settings();
-    settings.backup.keep_replaced_hours = 0;
+    settings.keep_replaced = Duration::ZERO;
     let engine = platform.start_with(settings).await;
     provisioned(&engine, "alice").await;
     backed_up(&engine, "alice").await;
@@ -472,7 +469,8 @@ async fn doctor_tells_whether_backups_can_go_where_they_are_to_go() {
         "the disk is lost with the machine"
     );
     engine.shutdown().await;
-    let engine = platform.start_with(settings_with("gs://bucket/prefix")).await;
+    let platform = platform.with_destination("gs://bucket/prefix");
+    let engine = platform.start().await;
     assert_eq!(found(&engine).await.status, CheckStatus::Ok);
     platform.repositories.fail_by(|_| Some(away()));
     let bad = found(&engine).await;

@@ -4,14 +4,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use rand::seq::IndexedRandom;
-use startclaw_model::{
-    Actor, Check, Instance, InstanceId, InstanceRef, InstanceState, Operation, OperationKind,
-    Presence, Timestamp,
-};
+use startclaw_engine::EngineError;
+use startclaw_model::{Actor, Check, Instance, InstanceId, InstanceState, Presence, Timestamp};
 use startclaw_store::Drill;
 
-use super::BackupSettings;
-use crate::{Engine, EngineError};
+use crate::{BackupSettings, Backups};
 
 /// The interval of checks whether a drill is due.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -22,48 +19,16 @@ const DAY_MS: i64 = 24 * 60 * MINUTE;
 const AFTER_BACKUPS: i64 = 60;
 const CHECK: &str = "drill";
 
-impl Engine {
-    /// Requests a drill of this instance, or of a chosen one. If one of the same instance is in
-    /// progress, returns that one.
-    pub async fn drill(
-        &self,
-        actor: &Actor,
-        of: Option<InstanceRef<'_>>,
-    ) -> Result<Operation, EngineError> {
-        let stored = self.store().first_stored().await?;
-        let instance = match of {
-            Some(of) => {
-                let found = self.store().instance(of).await;
-                found.map_err(|e| EngineError::of(of.name, e))?
-            }
-            None => self.choose(&stored).await?.ok_or_else(|| {
-                EngineError::Conflict(
-                    "no instance has a backup that can be tested; make one with: startclaw backup NAME"
-                        .into(),
-                )
-            })?,
-        };
-        if !stored.contains_key(&instance.id) {
-            return Err(EngineError::Conflict(format!(
-                "there is no backup of {0} where backups are kept; make one with: startclaw backup {0}",
-                instance.name
-            )));
-        }
-        let kind = OperationKind::Drill;
-        let operation =
-            Operation::new(kind, instance.id.clone(), instance.name.clone(), actor.clone());
-        self.submit_job(operation).await
-    }
-
+impl Backups {
     /// Requests drills when they are due and nothing else is running, until the engine stops.
     pub(crate) async fn run_drills(self) {
-        match self.store().drills().await {
+        match self.engine.store().drills().await {
             Ok(drills) => drills.first().into_iter().for_each(show),
             Err(e) => {
                 tracing::error!(error = ?e, "the database failed; the last drill is not known")
             }
         }
-        while self.pause(POLL_INTERVAL).await {
+        while self.engine.pause(POLL_INTERVAL).await {
             if let Err(e) = self.request_drill(Timestamp::now()).await {
                 tracing::error!(error = ?e, "cannot request a drill; retrying");
             }
@@ -71,17 +36,17 @@ impl Engine {
     }
 
     async fn request_drill(&self, now: Timestamp) -> Result<(), EngineError> {
-        let settings = &self.inner.settings.backup;
+        let settings = &self.inner.settings;
         if settings.drill_days == 0 || !self.is_quiet() {
             return Ok(());
         }
-        let stored = self.store().first_stored().await?;
-        let drills = self.store().drills().await?;
+        let stored = self.engine.store().first_stored().await?;
+        let drills = self.engine.store().drills().await?;
         let first = stored.values().min().copied();
         if first.is_some_and(|first| is_due(now, settings, first, drills.first()))
             && let Some(instance) = self.choose(&stored).await?
         {
-            self.drill(&Actor::system(), Some((&instance).into())).await?;
+            self.engine.verbs().drill(&Actor::system(), Some((&instance).into())).await?;
         }
         Ok(())
     }
@@ -90,7 +55,11 @@ impl Engine {
     fn is_quiet(&self) -> bool {
         let settled = |state| matches!(state, InstanceState::Live | InstanceState::Failing);
         self.inner.jobs.is_idle()
-            && self.inner.live.all().iter().all(|entry| settled(entry.shown_state()))
+            && self.engine.instances().iter().all(|entry| settled(entry.shown_state()))
+    }
+
+    pub(crate) async fn choose_for_drill(&self) -> Result<Option<Instance>, EngineError> {
+        self.choose(&self.engine.store().first_stored().await?).await
     }
 
     /// An instance to test. Failing instances are skipped: they would also fail on their backup,
@@ -99,9 +68,9 @@ impl Engine {
         &self,
         stored: &HashMap<InstanceId, Timestamp>,
     ) -> Result<Option<Instance>, EngineError> {
-        let drills = self.store().drills().await?;
+        let drills = self.engine.store().drills().await?;
         let drills: HashMap<_, _> = drills.iter().map(|d| (&d.instance, d)).collect();
-        let candidates = self.inner.live.all().into_iter().filter(|entry| {
+        let candidates = self.engine.instances().into_iter().filter(|entry| {
             let desired = &entry.instance.desired;
             desired.presence == Presence::Present
                 && !desired.volumes.awaits_restore()
@@ -118,7 +87,7 @@ impl Engine {
 
     /// Reports the time and the result of the last drill.
     pub(crate) async fn check_drill(&self) -> Check {
-        let drills = match self.store().drills().await {
+        let drills = match self.engine.store().drills().await {
             Ok(drills) => drills,
             Err(e) => {
                 return Check::error(
@@ -133,7 +102,7 @@ impl Engine {
         else {
             return Check::ok(
                 CHECK,
-                match self.inner.settings.backup.drill_days {
+                match self.inner.settings.drill_days {
                     0 => {
                         "no backup was tested yet; automatic drills are off (backup.drill_days is 0)"
                     }
@@ -158,7 +127,7 @@ impl Engine {
 }
 
 /// Sets the metric of the last drill.
-pub(super) fn show(drill: &Drill) {
+pub(crate) fn show(drill: &Drill) {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in an f64")]
     let seconds = drill.at.as_millis() as f64 / 1000.0;
     metrics::gauge!("startclaw_last_drill_timestamp_seconds").set(seconds);

@@ -8,11 +8,11 @@ use std::{
 };
 
 use startclaw_backup::{BackupError, Command, Event, Report, Work};
+use startclaw_engine::EngineError;
+use startclaw_model::CONTROL_PLANE;
 
-use crate::{Engine, EngineError};
+use crate::Backups;
 
-/// The repository's name, which cannot be an instance's: those are UUIDs.
-pub const CONTROL_PLANE: &str = "control-plane";
 /// The database's name in its snapshots.
 pub const DATABASE: &str = "startclaw.db";
 
@@ -31,18 +31,18 @@ impl ControlPlane {
     }
 }
 
-impl Engine {
+impl Backups {
     /// Backs up the control plane after backups, when none is in progress any more, so that its
     /// backup includes all of them. Runs until the engine stops.
     pub(crate) async fn keep_control_plane(self) {
-        while self.pause(POLL_INTERVAL).await {
+        while self.engine.pause(POLL_INTERVAL).await {
             let due = self.inner.control_plane.0.load(Ordering::Acquire);
             if due && self.inner.jobs.is_idle() {
                 self.inner.control_plane.0.store(false, Ordering::Release);
                 if let Err(e) = self.back_up_control_plane().await {
                     tracing::warn!(error = ?e, "the control plane was not backed up; retrying");
                     self.inner.control_plane.note_change();
-                    self.pause(self.inner.settings.timing.backup_again).await;
+                    self.engine.pause(self.engine.timing().backup_again).await;
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Inside`]; it also fires an alert.
     pub async fn back_up_control_plane(&self) -> Result<(), EngineError> {
-        let folder: PathBuf = self.inner.settings.backup.folder.join("control-plane");
+        let folder: PathBuf = self.inner.settings.folder.join("control-plane");
         let written = self.write_database(&folder).await;
         let done = match written {
             Ok(()) => self.store_control_plane(&folder).await,
@@ -63,13 +63,13 @@ impl Engine {
         let _ = tokio::fs::remove_dir_all(&folder).await;
         match done {
             Ok(()) => {
-                self.store().resolve(ALERT).await?;
-                self.inner.alerts.wake();
+                self.engine.store().resolve(ALERT).await?;
+                self.engine.alerts_changed();
                 Ok(())
             }
             Err(e) => {
-                self.store().fire(ALERT, &e.message).await?;
-                self.inner.alerts.wake();
+                self.engine.store().fire(ALERT, &e.message).await?;
+                self.engine.alerts_changed();
                 Err(EngineError::inside(e))
             }
         }
@@ -83,12 +83,12 @@ impl Engine {
         let _ = tokio::fs::remove_dir_all(folder).await;
         let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
         made.map_err(|e| wrong(e.to_string()))?;
-        let copied = self.store().write_copy(&folder.join(DATABASE)).await;
+        let copied = self.engine.store().write_copy(&folder.join(DATABASE)).await;
         copied.map_err(|e| wrong(e.to_string()))
     }
 
     async fn store_control_plane(&self, folder: &std::path::Path) -> Result<(), BackupError> {
-        let settings = &self.inner.settings.backup;
+        let settings = &self.inner.settings;
         let work =
             Work::Take { root: folder.to_owned(), live: false, exclude: Vec::new(), check: true };
         // Directly to the destination: without it, the database is of no use.
@@ -99,7 +99,7 @@ impl Engine {
                 Event::Progress(_) => {}
                 Event::Read => session.send(Command::Commit).await?,
                 Event::Done(Report::Taken(_)) => break,
-                other => return Err(super::unexpected(&other)),
+                other => return Err(crate::unexpected(&other)),
             }
         }
         drop(session);

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
+use startclaw_engine::{EngineError, backoff};
 use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName};
 use startclaw_store::Copy;
 
-use super::finish;
-use crate::{Engine, EngineError, decide::backoff, progress::fail_step};
+use crate::{Backups, finish};
 
 /// The first wait after the bucket was unavailable, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const ALERT: &str = "bucket";
 
 /// The result of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// Everything is uploaded.
     Done,
     /// The bucket is unavailable: the others would fail as well.
@@ -34,10 +34,10 @@ fn alert(id: &InstanceId) -> String {
     format!("upload/{id}")
 }
 
-impl Engine {
+impl Backups {
     /// Uploads an instance's pending snapshots. An unavailable bucket does not fail a backup: there
     /// is a copy on this host, and [`Engine::upload_loop`] uploads it later.
-    pub(super) async fn upload_pending_of(
+    pub(crate) async fn upload_pending_of(
         &self,
         id: &InstanceId,
         name: &Name,
@@ -47,13 +47,13 @@ impl Engine {
             return Ok(Sent::Done);
         }
         if let Some(operation) = operation.as_deref_mut() {
-            self.step(operation, StepName::Upload).await;
+            self.engine.step(operation, StepName::Upload).await;
         }
         match self.upload(id, operation.as_deref_mut()).await {
             Ok(held) => {
-                self.store().set_copies(id, Copy::Remote, &held).await?;
-                if self.store().resolve(&alert(id)).await? {
-                    self.inner.alerts.wake();
+                self.engine.store().set_copies(id, Copy::Remote, &held).await?;
+                if self.engine.store().resolve(&alert(id)).await? {
+                    self.engine.alerts_changed();
                 }
                 Ok(Sent::Done)
             }
@@ -61,14 +61,14 @@ impl Engine {
                 tracing::warn!(%name, error = %e.message, "cannot upload a backup; retrying later");
                 let away = e.kind == BackupErrorKind::Unavailable;
                 if away {
-                    self.store().fire(ALERT, &e.message).await?;
+                    self.engine.store().fire(ALERT, &e.message).await?;
                 } else {
-                    self.store().fire(&alert(id), &format!("{name}: {}", e.message)).await?;
+                    self.engine.store().fire(&alert(id), &format!("{name}: {}", e.message)).await?;
                 }
-                self.inner.alerts.wake();
+                self.engine.alerts_changed();
                 if let Some(operation) = operation {
-                    fail_step(operation, &format!("{}; it is uploaded later", e.message));
-                    self.save(operation).await?;
+                    operation.fail_step(&format!("{}; it is uploaded later", e.message));
+                    self.engine.save(operation).await?;
                 }
                 Ok(if away { Sent::Away } else { Sent::Failed })
             }
@@ -86,7 +86,7 @@ impl Engine {
         let mut session = self.inner.repositories.begin(&job).await?;
         finish(session.as_mut(), |now| {
             if let Some(operation) = operation.as_deref_mut() {
-                self.show_progress(operation, now);
+                self.engine.show_progress(operation, crate::shown(now));
             }
         })
         .await?;
@@ -94,7 +94,7 @@ impl Engine {
         let mut session = self.inner.repositories.begin(&self.job(to, Work::List)).await?;
         match finish(session.as_mut(), |_| {}).await? {
             Report::Listed(held) => Ok(held.into_iter().map(|s| SnapshotId(s.id)).collect()),
-            other => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+            other => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
         }
     }
 
@@ -103,7 +103,7 @@ impl Engine {
         let mut failures = 0;
         loop {
             let wait = backoff(failures + 1, FIRST, LONGEST);
-            if !self.pause(wait).await {
+            if !self.engine.pause(wait).await {
                 return;
             }
             match self.upload_pending().await {
@@ -122,21 +122,22 @@ impl Engine {
             return Ok(true);
         }
         let mut all = true;
-        for id in self.store().waiting_for_upload().await? {
+        for id in self.engine.store().waiting_for_upload().await? {
             // The job that has the instance uploads its snapshots too.
             let Some(_claim) = self.inner.jobs.claim(&id) else { continue };
-            let Some(newest) = self.store().snapshots(&id).await?.into_iter().next() else {
+            let Some(newest) = self.engine.store().snapshots(&id).await?.into_iter().next() else {
                 continue;
             };
-            let sent = self.unless_stopped(self.upload_pending_of(&id, &newest.name, None)).await;
+            let sent =
+                self.engine.unless_stopped(self.upload_pending_of(&id, &newest.name, None)).await;
             match sent.unwrap_or(Ok(Sent::Away))? {
                 Sent::Done => {}
                 Sent::Failed => all = false,
                 Sent::Away => return Ok(false),
             }
         }
-        if self.store().resolve(ALERT).await? {
-            self.inner.alerts.wake();
+        if self.engine.store().resolve(ALERT).await? {
+            self.engine.alerts_changed();
         }
         Ok(all)
     }

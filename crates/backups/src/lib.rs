@@ -1,5 +1,8 @@
-//! Backups: schedule, freeze, upload, restore. Repositories are the concern of `startclaw-backup`,
-//! whose workers do the work.
+//! Backups: schedule, freeze, upload, restore, restore tests, recovery. This is the service that
+//! carries out the jobs which the engine stores. Repositories are the concern of
+//! `startclaw-backup`, whose workers do the work.
+
+#![warn(missing_docs)]
 
 mod attempts;
 mod check;
@@ -14,23 +17,24 @@ mod quiesce;
 mod recover;
 mod restore;
 mod restore_test;
+mod service;
 mod settings;
 mod simulated;
 mod take;
 mod upload;
-mod verbs;
 
 use async_trait::async_trait;
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Job, Report, Workers};
+use startclaw_model::StepProgress;
 
-pub(crate) use control_plane::ControlPlane;
-pub use control_plane::{CONTROL_PLANE, DATABASE};
-pub(crate) use jobs::Jobs;
-pub(crate) use layout::RepositoryLayout;
+pub use control_plane::DATABASE;
 pub use recover::{Recovered, Recovery};
+pub use service::BackupService;
 pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
 pub use simulated::SimulatedRepositories;
-pub use verbs::{PurgedBackups, RestoreRequest};
+
+pub(crate) use layout::RepositoryLayout;
+pub(crate) use service::Backups;
 
 /// Runs jobs on repositories: worker processes, or a simulation.
 #[async_trait]
@@ -92,4 +96,9 @@ async fn finish(
             other => return Err(unexpected(&other)),
         }
     }
+}
+
+/// The progress of a worker, as the progress of a step.
+const fn shown(now: startclaw_backup::Progress) -> StepProgress {
+    StepProgress { files: now.files, bytes: now.bytes, total_bytes: now.total_bytes }
 }

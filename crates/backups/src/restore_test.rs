@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
+use startclaw_engine::{EngineError, REMOVED, has_started};
 use startclaw_host::{
     ContainerState, Convergence, Enforced, HostError, InstanceSpec, InventoryItem, LogRequest,
     NoReport, SecretFile, Target, VolumeMount, excerpt,
@@ -20,10 +21,7 @@ use startclaw_openclaw as openclaw;
 use startclaw_store::Drill;
 use tokio::time::Instant;
 
-use super::{attempts::Attempts, drill, passes, take::unavailable};
-use crate::{
-    Engine, EngineError, decide::has_started, progress::fail_step, reconcile::REMOVED, spec,
-};
+use crate::{Backups, attempts::Attempts, drill, passes, take::unavailable};
 
 /// The number of attempts before a drill fails.
 const TRIES: u32 = 3;
@@ -48,15 +46,15 @@ fn test_instance_id(of: &InstanceId) -> InstanceId {
     InstanceId(format!("{MARK}{of}"))
 }
 
-impl Engine {
+impl Backups {
     /// Runs a requested drill.
-    pub(super) async fn run_restore_test(
+    pub(crate) async fn run_restore_test(
         &self,
         mut operation: Operation,
     ) -> Result<(), EngineError> {
         let mut attempts = Attempts::default();
         while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
-            let found = self.store().instance_and_key(&operation.instance).await?;
+            let found = self.engine.store().instance_and_key(&operation.instance).await?;
             let instance = found.map(|(instance, _)| instance);
             let Some(instance) = instance.filter(|i| i.desired.presence == Presence::Present)
             else {
@@ -65,7 +63,7 @@ impl Engine {
             let done = self.run_restore_test_once(&instance, &mut operation).await;
             match done {
                 // The next daemon starts it again.
-                Err(_) if self.inner.stop.is_cancelled() => return Ok(()),
+                Err(_) if self.engine.is_stopping() => return Ok(()),
                 Err(_) if self.is_to_go(&instance.id) => return self.end_removed(operation).await,
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 done => return self.end_drill(operation, done.map_err(|e| e.message)).await,
@@ -76,12 +74,12 @@ impl Engine {
 
     /// The instance is being removed: that is not a failure of its backup.
     async fn end_removed(&self, mut operation: Operation) -> Result<(), EngineError> {
-        self.store().resolve(&alert_key(&operation.name)).await?;
-        self.finish(&mut operation, Err(REMOVED.into())).await
+        self.engine.store().resolve(&alert_key(&operation.name)).await?;
+        self.engine.finish(&mut operation, Err(REMOVED.into())).await
     }
 
     fn is_to_go(&self, id: &InstanceId) -> bool {
-        let entry = self.inner.live.by_id(id);
+        let entry = self.engine.instance(id);
         entry.is_none_or(|entry| entry.instance.desired.presence == Presence::Absent)
     }
 
@@ -98,16 +96,16 @@ impl Engine {
             isolated: true,
             limits: Limits { cpus: CPUS, ..instance.desired.profile.limits },
             secrets: self.placeholders(&instance.id).await.map_err(inside)?,
-            ..self.spec_of(instance).await.map_err(unavailable)?
+            ..self.engine.spec_of(instance).await.map_err(unavailable)?
         };
         // First remove what a crash left.
         self.remove_test_instance(&spec).await?;
         let done = self.restore_and_boot(instance, &spec, operation).await;
-        if self.inner.stop.is_cancelled() {
+        if self.engine.is_stopping() {
             return done;
         }
         if done.is_ok() {
-            self.step(operation, StepName::Cleanup).await;
+            self.engine.step(operation, StepName::Cleanup).await;
         }
         if let Err(e) = self.remove_test_instance(&spec).await {
             tracing::warn!(name = %spec.name, error = %e.message, "cannot remove leftovers of a restore test yet");
@@ -121,7 +119,8 @@ impl Engine {
         spec: &InstanceSpec,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        let known = self.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
+        let known =
+            self.engine.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
         let newest = known.into_iter().find(|s| s.remote).ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
             message: "it has no backup at the destination".into(),
@@ -130,14 +129,14 @@ impl Engine {
         let repository = self.offsite_repository(instance.id.as_str());
         let data = self.restore_into_volume(spec, repository, &newest.id, operation).await?;
         self.check_databases(data, operation).await?;
-        self.step(operation, StepName::Boot).await;
-        let booted = self.unless_stopped(self.boot_test_instance(instance, spec)).await;
-        let booted = booted.unwrap_or_else(|| Err(super::take::stopped()));
+        self.engine.step(operation, StepName::Boot).await;
+        let booted = self.engine.unless_stopped(self.boot_test_instance(instance, spec)).await;
+        let booted = booted.unwrap_or_else(|| Err(crate::take::stopped()));
         if let Err(e) = &booted
             && !passes(e)
         {
             let said = self.last_lines(&spec.id).await;
-            fail_step(operation, &format!("{}. It said: {said}", e.message));
+            operation.fail_step(&format!("{}. It said: {said}", e.message));
         }
         booted
     }
@@ -147,7 +146,7 @@ impl Engine {
         data: VolumeMount,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        self.step(operation, StepName::Databases).await;
+        self.engine.step(operation, StepName::Databases).await;
         // The worker that opens a tenant's databases must not have the repository's key.
         let work = Work::CheckDatabases { root: data.root, uid: data.uid };
         match self.run(None::<Repository>, work).await? {
@@ -160,7 +159,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            other => Err(super::unexpected(&startclaw_backup::Event::Done(other))),
+            other => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
         }
     }
 
@@ -170,8 +169,8 @@ impl Engine {
         instance: &Instance,
         spec: &InstanceSpec,
     ) -> Result<(), BackupError> {
-        let host = &self.inner.host;
-        let timing = &self.inner.settings.timing;
+        let host = &self.engine.host();
+        let timing = &self.engine.timing();
         self.start_test_instance(instance, spec).await?;
         let begun = Instant::now();
         loop {
@@ -202,18 +201,18 @@ impl Engine {
         instance: &Instance,
         spec: &InstanceSpec,
     ) -> Result<(), BackupError> {
-        let endpoints = self.endpoints_of(instance).await.map_err(unavailable)?;
-        let setup = spec::setup(&self.inner.settings, instance, &endpoints);
+        let endpoints = self.engine.endpoints_of(instance).await.map_err(unavailable)?;
+        let setup = self.engine.setup(instance, &endpoints);
         let mut spec = spec.clone();
         let target = Target::Running(Enforced::Nothing);
         for _ in 0..STEPS {
-            let seen = self.inner.host.observe(&spec).await.map_err(unavailable)?;
+            let seen = self.engine.host().observe(&spec).await.map_err(unavailable)?;
             // An unreadable file is left to OpenClaw.
             spec.config = openclaw::configuration(seen.config.as_deref(), &setup)
                 .ok()
                 .filter(|wanted| seen.config.as_deref() != Some(wanted.as_slice()))
                 .map(bytes::Bytes::from);
-            match self.inner.host.converge(&spec, target, &seen, &mut NoReport).await {
+            match self.engine.host().converge(&spec, target, &seen, &mut NoReport).await {
                 // Not again, if it ends at once.
                 Ok(Convergence::Step(StepName::Start) | Convergence::Done) => return Ok(()),
                 Ok(Convergence::Step(_)) => {}
@@ -226,7 +225,7 @@ impl Engine {
 
     /// The secrets file with a placeholder for each secret.
     async fn placeholders(&self, id: &InstanceId) -> Result<Vec<SecretFile>, EngineError> {
-        let names = self.store().secrets(id).await?.into_iter().map(|s| s.name.to_string());
+        let names = self.engine.store().secrets(id).await?.into_iter().map(|s| s.name.to_string());
         let all: serde_json::Map<_, _> = names.map(|name| (name, PLACEHOLDER.into())).collect();
         let content = serde_json::to_string(&all).map_err(EngineError::inside)?;
         let name = openclaw::SECRETS_FILE.to_owned();
@@ -235,7 +234,7 @@ impl Engine {
 
     async fn last_lines(&self, id: &InstanceId) -> String {
         let request = LogRequest { tail: LINES, follow: false };
-        let Ok(lines) = self.inner.host.logs(id, request).await else { return "nothing".into() };
+        let Ok(lines) = self.engine.host().logs(id, request).await else { return "nothing".into() };
         let lines = lines.filter_map(async |line| line.ok().map(excerpt));
         let lines: Vec<_> = lines.take(LINES).collect().await;
         if lines.is_empty() { "nothing".into() } else { lines.join("\n") }
@@ -247,21 +246,21 @@ impl Engine {
         mut operation: Operation,
         outcome: Result<(), String>,
     ) -> Result<(), EngineError> {
-        if self.operation(&operation.id).await?.state.is_over() {
+        if self.engine.operation(&operation.id).await?.state.is_over() {
             // The instance was removed meanwhile.
             return Ok(());
         }
         let alert = alert_key(&operation.name);
         metrics::counter!("startclaw_drills_total").increment(1);
         match &outcome {
-            Ok(()) => drop(self.store().resolve(&alert).await?),
+            Ok(()) => drop(self.engine.store().resolve(&alert).await?),
             Err(why) => {
                 tracing::error!(name = %operation.name, error = why, "a drill failed");
                 metrics::counter!("startclaw_drills_failed_total").increment(1);
-                self.store().fire(&alert, why).await?;
+                self.engine.store().fire(&alert, why).await?;
             }
         }
-        self.inner.alerts.wake();
+        self.engine.alerts_changed();
         let last = Drill {
             instance: operation.instance.clone(),
             name: operation.name.clone(),
@@ -269,17 +268,17 @@ impl Engine {
             at: Timestamp::now(),
             error: outcome.as_ref().err().cloned(),
         };
-        self.store().note_drill(&last).await?;
+        self.engine.store().note_drill(&last).await?;
         drill::show(&last);
-        self.finish(&mut operation, outcome).await
+        self.engine.finish(&mut operation, outcome).await
     }
 
     /// Removes the test instance; the volume last, because the sweep finds leftovers by it.
     async fn remove_test_instance(&self, spec: &InstanceSpec) -> Result<(), BackupError> {
         let target = Target::Absent { keep_volumes: false };
         for _ in 0..STEPS {
-            let seen = self.inner.host.observe(spec).await.map_err(unavailable)?;
-            match self.inner.host.converge(spec, target, &seen, &mut NoReport).await {
+            let seen = self.engine.host().observe(spec).await.map_err(unavailable)?;
+            match self.engine.host().converge(spec, target, &seen, &mut NoReport).await {
                 Ok(Convergence::Done) => return Ok(()),
                 Ok(Convergence::Step(_)) => {}
                 Ok(Convergence::Waiting(_)) => tokio::time::sleep(POLL).await,
@@ -310,7 +309,7 @@ impl Engine {
             config: None,
             secrets_revision: 0,
             secrets: Vec::new(),
-            workload: spec::workload(),
+            workload: self.engine.workload(),
         };
         match self.remove_test_instance(&spec).await {
             Ok(()) => {

@@ -1,0 +1,8 @@
+//! The backup service on a simulated host, with repositories in memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod archives;
+mod attempts;
+mod backup;
+mod drill;
+mod recovery;
