@@ -16,13 +16,17 @@ mod forget;
 mod job;
 mod key;
 mod lock;
+mod meta;
 mod meter;
 mod objects;
+mod panics;
 mod repository;
 mod restore;
+mod root;
 mod snapshot;
 mod source;
 mod take;
+mod text;
 mod worker;
 
 pub use destination::{Destination, DestinationError, Storage};

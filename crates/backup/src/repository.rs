@@ -11,7 +11,7 @@ use crate::{
     BackupError, BackupErrorKind, Repository,
     lock::Lock,
     meter::{Bars, Meter},
-    objects::{self, Backend, Objects},
+    objects::{self, Backend, ObjectError, Objects},
 };
 
 /// A repository that is locked for writing.
@@ -39,7 +39,7 @@ pub(crate) fn open(
     let lock = Lock::take(&repository.lock)?;
     let objects = objects::open(repository)?;
     let what = format!("open the repository at {}", objects.location());
-    let failed = |e: Box<rustic_core::RusticError>| BackupError::of(&what, &e);
+    let failed = |e: Box<rustic_core::RusticError>| BackupError::of_open(&what, &e);
     let there = is_there(objects.as_ref())?;
     let bare = bare(objects, meter).map_err(&failed)?;
     let credentials = repository.key.credentials()?;
@@ -69,11 +69,8 @@ pub(crate) fn config<S: Open>(rustic: &Rustic<S>) -> ConfigFile {
 }
 
 fn is_there(objects: &dyn Objects) -> Result<bool, BackupError> {
-    let unavailable = |e: String| {
-        let text = format!("cannot read {}: {e}", objects.location());
-        BackupError::new(BackupErrorKind::Unavailable, text)
-    };
-    if !objects.list("").map_err(unavailable)?.is_empty() {
+    let unavailable = |e: ObjectError| e.stop("read", &objects.location());
+    if objects.stat("config").map_err(unavailable)?.is_some() {
         return Ok(true);
     }
     // Without its config a repository cannot be read, and creating a new one would overwrite it.

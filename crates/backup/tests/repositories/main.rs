@@ -9,5 +9,6 @@ mod interrupted;
 mod odd;
 mod passes;
 mod retention;
+mod round_trip;
 mod s3;
 mod stage;
