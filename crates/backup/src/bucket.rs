@@ -115,6 +115,8 @@ fn build(storage: &Storage, folder: &str) -> Result<Operator, String> {
 
 fn failed(e: &opendal::Error) -> ObjectError {
     ObjectError::Failed(match e.kind() {
+        // S3 distinguishes it, in all answers with a body.
+        ErrorKind::ConfigInvalid if e.to_string().contains("NoSuchBucket") => NO_BUCKET.to_owned(),
         ErrorKind::NotFound => NO_BUCKET.to_owned(),
         ErrorKind::PermissionDenied => format!(
             "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"

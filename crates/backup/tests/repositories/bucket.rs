@@ -61,7 +61,7 @@ impl Gcs {
         }
     }
 
-    fn repository(&self, stage: &Stage) -> Repository {
+    pub fn repository(&self, stage: &Stage) -> Repository {
         self.repository_at(self.port, stage)
     }
 

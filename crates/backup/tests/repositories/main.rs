@@ -4,6 +4,7 @@
 mod bucket;
 mod damage;
 mod databases;
+mod destination;
 mod faults;
 mod interrupted;
 mod odd;

@@ -13,14 +13,14 @@ use startclaw_backup::{BackupErrorKind, Destination, ReadData, Repository, Stora
 use crate::stage::*;
 
 /// s3rver with the one bucket `backups`.
-struct S3 {
+pub struct S3 {
     server: Child,
     port: u16,
-    root: tempfile::TempDir,
+    pub root: tempfile::TempDir,
 }
 
 impl S3 {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = tempfile::tempdir().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
@@ -41,7 +41,7 @@ impl S3 {
     }
 
     /// The repository, opened with this key's secret.
-    fn repository(&self, stage: &Stage, secret: &str) -> Repository {
+    pub fn repository(&self, stage: &Stage, secret: &str) -> Repository {
         let credentials = stage.dir.path().join(format!("{secret}.key"));
         fs::write(&credentials, format!("S3RVER\n{secret}\n")).unwrap();
         Repository {
