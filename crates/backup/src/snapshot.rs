@@ -164,9 +164,17 @@ pub(crate) fn no_snapshot(wanted: &str) -> BackupError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustic_core::jiff::{Zoned, civil::date, tz::TimeZone};
+    use startclaw_model::Secret;
 
     use super::*;
+    use crate::{
+        Repository, RepositoryKey, Storage,
+        meter::Meter,
+        repository::{self, Make},
+    };
 
     fn at(day: i8) -> Zoned {
         date(2026, 5, day).to_zoned(TimeZone::UTC).unwrap()
@@ -196,5 +204,27 @@ mod tests {
         assert_eq!(all.valid[3].0, format!("{:032x}", 2));
         assert_eq!(all.duplicates.len(), 1);
         assert_eq!(all.next_sequence(), 11);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_clock_that_was_ahead_is_not_the_newest_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Repository {
+            storage: Storage::folder(dir.path()),
+            folder: "alice".into(),
+            lock: dir.path().join("lock"),
+            key: RepositoryKey::new(Secret::new("password"), [7; 64]),
+            destination_id: None,
+        };
+        let opened = repository::open(&place, Make::Fresh, &Arc::new(Meter::default()));
+        let rustic = opened.unwrap().unwrap().rustic;
+        for (id, day) in [(1, 5), (2, 28), (3, 6)] {
+            let number = Snapshots::read(&rustic).unwrap().next_sequence();
+            rustic.save_snapshots(vec![file(id, day, Some(number))]).unwrap();
+        }
+        let all = Snapshots::read(&rustic).unwrap();
+        let ids: Vec<_> = all.infos().into_iter().map(|s| s.id).collect();
+        assert_eq!(ids, [3, 2, 1].map(|id| format!("{id:032x}")));
+        assert_eq!(all.choose("latest").unwrap().time.timestamp(), at(6).timestamp());
     }
 }

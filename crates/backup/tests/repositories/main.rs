@@ -12,4 +12,5 @@ mod passes;
 mod retention;
 mod round_trip;
 mod s3;
+mod snapshots;
 mod stage;

@@ -123,7 +123,14 @@ pub async fn take_while(
     root: &Path,
     between: impl FnOnce(),
 ) -> Result<SnapshotInfo, BackupError> {
-    let mut worker = start(repository, taking(root, true)).await;
+    take_with(start(repository, taking(root, true)).await, between).await
+}
+
+/// Lets a worker take a snapshot in two passes.
+pub async fn take_with(
+    mut worker: Running,
+    between: impl FnOnce(),
+) -> Result<SnapshotInfo, BackupError> {
     until(&mut worker, |e| matches!(e, Event::Ready)).await?;
     between();
     worker.send(Command::Go).await?;
