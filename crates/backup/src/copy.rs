@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rustic_core::{OpenStatus, Repository as Rustic, RusticError, repofile::SnapshotFile};
+use rustic_core::{
+    IndexedFullStatus, OpenStatus, Repository as Rustic, RusticError, repofile::SnapshotFile,
+};
 
 use crate::{
     BackupError, BackupErrorKind, Repository, SnapshotInfo,
@@ -40,43 +42,41 @@ pub(crate) fn copy(
     missing.reverse();
     let numbers = Numbers::between(&here, &there);
     let missing = missing.into_iter().map(|(id, file)| (id.clone(), numbers.renumber(file)));
-    let (done, _) = copy_files(from, opened.rustic, missing.collect(), panics)?;
+    let mut done = Copied::default();
+    if missing.len() == 0 {
+        return Ok(done);
+    }
+    let from = from.to_indexed().map_err(failed)?;
+    let mut to = opened.rustic;
+    for (id, file) in missing {
+        let (copied, same) = copy_file(&from, to, &file, panics)?;
+        to = same;
+        match copied {
+            Ok(()) => done.copied.push(snapshot::info(&file, id)),
+            Err(e) => done.failed.push((id, e.message)),
+        }
+    }
     drop(opened.lock);
     Ok(done)
 }
 
-/// Copies these snapshots one by one; returns the other repository as well.
-pub(crate) fn copy_files(
-    from: Rustic<OpenStatus>,
-    mut to: Rustic<OpenStatus>,
-    files: Vec<(String, SnapshotFile)>,
+/// Copies one snapshot to a repository, and returns that as well. The inner error says that the
+/// data of the snapshot are missing or damaged, the outer one that nothing can be copied.
+pub(crate) fn copy_file(
+    from: &Rustic<IndexedFullStatus>,
+    to: Rustic<OpenStatus>,
+    file: &SnapshotFile,
     panics: &Panics,
-) -> Result<(Copied, Rustic<OpenStatus>), BackupError> {
-    let mut done = Copied::default();
-    if files.is_empty() {
-        return Ok((done, to));
+) -> Result<(Result<(), BackupError>, Rustic<OpenStatus>), BackupError> {
+    let indexed = to.to_indexed_ids().map_err(failed)?;
+    match panics.catch(|| from.copy(&indexed, [file]).map_err(failed)) {
+        Err(e) if e.kind != BackupErrorKind::Damaged => Err(e),
+        copied => Ok((copied, indexed.drop_index())),
     }
-    let from = from.to_indexed().map_err(failed)?;
-    for (id, file) in files {
-        let indexed = to.to_indexed_ids().map_err(failed)?;
-        match panics.catch(|| from.copy(&indexed, [&file]).map_err(failed)) {
-            Ok(()) => done.copied.push(snapshot::info(&file, id)),
-            // The storage itself fails, so that the next snapshot would not be copied either.
-            Err(e) if e.kind != BackupErrorKind::Damaged => return Err(e),
-            Err(e) => done.failed.push((id, e.message)),
-        }
-        to = indexed.drop_index();
-    }
-    Ok((done, to))
 }
 
 fn failed(e: Box<RusticError>) -> BackupError {
-    let error = BackupError::of("copy a snapshot", &e);
-    match error.kind {
-        // Both repositories are open, so both keys fit.
-        BackupErrorKind::Key => BackupError::new(BackupErrorKind::Damaged, error.message),
-        _ => error,
-    }
+    BackupError::of("copy a snapshot", &e)
 }
 
 fn ids(all: &Snapshots) -> HashMap<&str, &SnapshotFile> {

@@ -9,6 +9,8 @@ use rustic_core::{
 
 use crate::{
     BackupError,
+    objects::{ObjectError, Objects},
+    repair::SET_ASIDE,
     snapshot::{self, Snapshots},
 };
 
@@ -16,9 +18,13 @@ use crate::{
 ///
 /// Nothing is freed while a snapshot file is damaged: another copy of the file may be put back, and
 /// the data that it uses must still be there then.
-pub(crate) fn forget(rustic: Rustic<OpenStatus>, ids: &[String]) -> Result<u64, BackupError> {
+pub(crate) fn forget(
+    rustic: &Rustic<OpenStatus>,
+    objects: &dyn Objects,
+    ids: &[String],
+) -> Result<u64, BackupError> {
     let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
-    let all = Snapshots::read(&rustic)?;
+    let all = Snapshots::read(rustic)?;
     let files = all.valid.iter().chain(&all.duplicates);
     let named = files.filter(|(id, _)| ids.contains(id.as_str())).map(|(_, file)| file.id);
     let (dropped, damaged): (Vec<_>, Vec<_>) =
@@ -27,10 +33,23 @@ pub(crate) fn forget(rustic: Rustic<OpenStatus>, ids: &[String]) -> Result<u64, 
     if !old.is_empty() {
         rustic.delete_snapshots(&old).map_err(failed)?;
     }
-    if !damaged.is_empty() || (old.is_empty() && !has_unknown_packs(&rustic)?) {
+    if !damaged.is_empty() || (old.is_empty() && !has_unknown_packs(rustic)?) {
         return Ok(0);
     }
-    prune(&rustic)
+    let freed = prune(rustic)?;
+    // All data that snapshots use is there.
+    Ok(freed + remove_set_aside(objects)?)
+}
+
+/// Removes what a repair set aside; returns how many bytes it had.
+fn remove_set_aside(objects: &dyn Objects) -> Result<u64, BackupError> {
+    let stop = |e: ObjectError| e.stop("free unused data in", &objects.location());
+    let mut freed = 0;
+    for (name, size) in objects.list(SET_ASIDE).map_err(stop)? {
+        objects.remove(&format!("{SET_ASIDE}/{name}")).map_err(stop)?;
+        freed += size;
+    }
+    Ok(freed)
 }
 
 fn failed(e: Box<RusticError>) -> BackupError {

@@ -34,6 +34,12 @@ impl Meter {
         self.packs.load(Ordering::Relaxed)
     }
 
+    /// So many more bytes are done.
+    pub fn bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.live();
+    }
+
     /// One more file is done.
     pub fn file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);

@@ -91,7 +91,7 @@ pub(crate) struct Backend {
 }
 
 /// The name of a file, in restic's layout.
-fn name(tpe: FileType, id: &Id) -> String {
+pub(crate) fn object_name(tpe: FileType, id: &Id) -> String {
     let hex = id.to_hex();
     let hex = hex.as_str();
     match tpe {
@@ -129,7 +129,7 @@ impl ReadBackend for Backend {
     }
 
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("read", &name, self.objects.read(&name, None))
     }
 
@@ -141,7 +141,7 @@ impl ReadBackend for Backend {
         offset: u32,
         length: u32,
     ) -> RusticResult<Bytes> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         let part = Some((u64::from(offset), u64::from(length)));
         let read = self.objects.read(&name, part).and_then(|bytes| {
             let short = bytes.len() as u64 != u64::from(length);
@@ -160,7 +160,7 @@ impl ReadBackend for Backend {
     }
 
     fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
-        name(tpe, id)
+        object_name(tpe, id)
     }
 }
 
@@ -172,12 +172,12 @@ impl WriteBackend for Backend {
         _cacheable: bool,
         content: BytesList,
     ) -> RusticResult<()> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("write", &name, self.objects.write(&name, content.into_vec()))
     }
 
     fn remove(&self, tpe: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("remove", &name, self.objects.remove(&name))
     }
 }

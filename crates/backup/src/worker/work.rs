@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::Talk;
 use crate::{
     BackupError, BackupErrorKind, Job, Report, Repository, Work, check, copy, databases, forget,
+    keys,
     lock::Lock,
     meter::Meter,
     objects,
     panics::Panics,
+    repair,
     repository::{self, Make, Opened},
     restore, root,
     snapshot::{self, Snapshots},
@@ -51,14 +53,14 @@ fn work_on(
     match work {
         Work::Take { root, live, exclude, check } => {
             let opened = repository::open(repository, Make::Fresh, meter)?;
-            let Opened { rustic, lock: _lock } = there(opened, repository)?;
+            let Opened { rustic, lock: _lock, .. } = there(opened, repository)?;
             let taking =
                 Taking { root: root.clone(), live: *live, exclude: exclude.clone(), check: *check };
             take::take(rustic, &taking, meter, talk).map(Report::Taken)
         }
         Work::Copy { to } => {
             root::verify(to)?;
-            let Some(Opened { rustic, lock: _lock }) = existing()? else {
+            let Some(Opened { rustic, lock: _lock, .. }) = existing()? else {
                 return Ok(Report::Copied { copied: Vec::new(), failed: Vec::new() });
             };
             let done = copy::copy(rustic, to, meter, panics)?;
@@ -66,21 +68,24 @@ fn work_on(
         }
         Work::Restore { snapshot, root, uid } => {
             let opened = existing()?;
-            let Opened { rustic, lock: _lock } =
+            let Opened { rustic, lock: _lock, .. } =
                 opened.ok_or_else(|| snapshot::no_snapshot(snapshot))?;
             let (files, bytes) = restore::restore(rustic, snapshot, root, *uid, meter)?;
             Ok(Report::Restored { files, bytes })
         }
         Work::Forget { snapshots } => {
             let freed_bytes = match existing()? {
-                Some(Opened { rustic, lock: _lock }) => forget::forget(rustic, snapshots)?,
+                Some(Opened { rustic, objects, lock: _lock }) => {
+                    forget::forget(&rustic, objects.as_ref(), snapshots)?
+                }
                 None => 0,
             };
             Ok(Report::Forgotten { freed_bytes })
         }
         Work::Erase => erase(repository),
         Work::Check { read } => {
-            if let Some(Opened { rustic, lock: _lock }) = existing()? {
+            if let Some(Opened { rustic, objects, lock: _lock }) = existing()? {
+                keys::repair(objects.as_ref(), &rustic, repository)?;
                 check::check(&rustic, *read)?;
                 check::check_snapshots(&rustic)?;
             }
@@ -88,7 +93,7 @@ fn work_on(
         }
         Work::List => {
             let all = match existing()? {
-                Some(Opened { rustic, lock: _lock }) => Snapshots::read(&rustic)?,
+                Some(Opened { rustic, lock: _lock, .. }) => Snapshots::read(&rustic)?,
                 None => Snapshots::default(),
             };
             Ok(Report::Listed { snapshots: all.infos(), damaged: all.damaged_names() })
@@ -99,7 +104,8 @@ fn work_on(
         }
         Work::Repair { from } => {
             root::verify(from)?;
-            Err(BackupError::new(BackupErrorKind::Died, "the job is not known"))
+            let done = repair::repair(repository, from, meter, panics)?;
+            Ok(Report::Repaired { repaired: done.repaired, lost: done.lost })
         }
         Work::Identify { .. } | Work::CheckDatabases { .. } => {
             Err(BackupError::new(BackupErrorKind::Died, "the job needs no repository"))

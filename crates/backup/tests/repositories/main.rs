@@ -9,6 +9,7 @@ mod faults;
 mod interrupted;
 mod odd;
 mod passes;
+mod repair;
 mod retention;
 mod round_trip;
 mod s3;
