@@ -8,9 +8,16 @@ use opendal::{
     layers::{RetryLayer, TimeoutLayer},
     services,
 };
+use startclaw_model::Timestamp;
 use tokio::runtime::Runtime;
 
-use crate::{BackupError, BackupErrorKind, Storage, destination::Destination, objects::Objects};
+use crate::{
+    BackupError, BackupErrorKind, Storage,
+    destination::Destination,
+    objects::{ObjectError, Objects, Stat},
+};
+
+const NO_BUCKET: &str = "the bucket does not exist: create it, or check backup.destination";
 
 /// Timeouts of a request, and of a transfer that makes no progress.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -41,6 +48,8 @@ impl Bucket {
             .enable_all()
             .build()
             .map_err(|e| wrong(&e))?;
+        let location = format!("{}/{folder}", storage.destination);
+        let location = location.trim_end_matches('/').to_owned();
         let bare = runtime.block_on(async { build(storage, folder) });
         let operator = bare
             .map_err(|e| wrong(&e))?
@@ -52,7 +61,7 @@ impl Bucket {
                     .with_max_delay(Duration::from_secs(15))
                     .with_jitter(),
             );
-        Ok(Self { operator, runtime, location: format!("{}/{folder}", storage.destination) })
+        Ok(Self { operator, runtime, location })
     }
 }
 
@@ -104,20 +113,34 @@ fn build(storage: &Storage, folder: &str) -> Result<Operator, String> {
     }
 }
 
-fn say(e: opendal::Error) -> String {
-    match e.kind() {
-        ErrorKind::NotFound => "it is missing".to_owned(),
-        ErrorKind::PermissionDenied => {
-            format!(
-                "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"
-            )
-        }
+fn failed(e: &opendal::Error) -> ObjectError {
+    ObjectError::Failed(match e.kind() {
+        // S3 distinguishes it, in all answers with a body.
+        ErrorKind::ConfigInvalid if e.to_string().contains("NoSuchBucket") => NO_BUCKET.to_owned(),
+        ErrorKind::NotFound => NO_BUCKET.to_owned(),
+        ErrorKind::PermissionDenied => format!(
+            "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"
+        ),
         _ => e.to_string(),
+    })
+}
+
+impl Bucket {
+    /// An error of a request for one object: an object that does not exist and a bucket that does
+    /// not exist have the same status.
+    fn object_error(&self, e: &opendal::Error) -> ObjectError {
+        if e.kind() != ErrorKind::NotFound {
+            return failed(e);
+        }
+        match self.require() {
+            Ok(()) => ObjectError::Missing("it is missing".to_owned()),
+            Err(e) => e,
+        }
     }
 }
 
 impl Objects for Bucket {
-    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, String> {
+    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, ObjectError> {
         let read = async {
             match part {
                 None => self.operator.read(name).await,
@@ -126,35 +149,46 @@ impl Objects for Bucket {
                 }
             }
         };
-        self.runtime.block_on(read).map(|buffer| buffer.to_bytes()).map_err(say)
+        let read = self.runtime.block_on(read);
+        read.map(|buffer| buffer.to_bytes()).map_err(|e| self.object_error(&e))
     }
 
-    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), String> {
+    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), ObjectError> {
         let write = self.operator.write(name, Buffer::from(content));
-        self.runtime.block_on(write).map(drop).map_err(say)
+        self.runtime.block_on(write).map(drop).map_err(|e| failed(&e))
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
-        self.runtime.block_on(self.operator.delete(name)).map_err(say)
-    }
-
-    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, String> {
-        if folder.is_empty() {
-            return match self.runtime.block_on(self.operator.stat("config")) {
-                Ok(meta) => Ok(vec![("config".to_owned(), meta.content_length())]),
-                Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-                Err(e) => Err(say(e)),
-            };
+    fn create(&self, name: &str, content: Bytes) -> Result<(), ObjectError> {
+        let write = async { self.operator.write_with(name, content).if_not_exists(true).await };
+        match self.runtime.block_on(write) {
+            Err(e) if e.kind() != ErrorKind::ConditionNotMatch => Err(failed(&e)),
+            _ => Ok(()),
         }
+    }
+
+    fn remove(&self, name: &str) -> Result<(), ObjectError> {
+        self.runtime.block_on(self.operator.delete(name)).map_err(|e| failed(&e))
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Stat>, ObjectError> {
+        let meta = match self.runtime.block_on(self.operator.stat(name)) {
+            Ok(meta) => meta,
+            Err(e) => match self.object_error(&e) {
+                ObjectError::Missing(_) => return Ok(None),
+                error @ ObjectError::Failed(_) => return Err(error),
+            },
+        };
+        let modified = meta.last_modified().map(|t| t.into_inner().as_millisecond());
+        let modified = modified.map(Timestamp::from_millis);
+        Ok(Some(Stat { size: meta.content_length(), modified }))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, ObjectError> {
         let path = format!("{folder}/");
         let listed =
             self.runtime.block_on(async { self.operator.list_with(&path).recursive(true).await });
-        let entries = match listed {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(say(e)),
-        };
-        Ok(entries
+        Ok(listed
+            .map_err(|e| failed(&e))?
             .into_iter()
             .filter(|entry| entry.metadata().is_file())
             .filter_map(|entry| {
@@ -164,7 +198,20 @@ impl Objects for Bucket {
             .collect())
     }
 
-    fn erase(&self) -> Result<(), String> {
+    fn folders(&self) -> Result<Vec<String>, ObjectError> {
+        let listed = self.runtime.block_on(self.operator.list("/")).map_err(|e| failed(&e))?;
+        let folders = listed.into_iter().filter(|entry| entry.metadata().is_dir());
+        let names = folders.map(|entry| entry.path().trim_matches('/').to_owned());
+        Ok(names.filter(|name| !name.is_empty()).collect())
+    }
+
+    /// Lists a folder that is nearly always empty.
+    fn require(&self) -> Result<(), ObjectError> {
+        let listed = self.runtime.block_on(self.operator.list("startclaw-probe/"));
+        listed.map(drop).map_err(|e| failed(&e))
+    }
+
+    fn erase(&self) -> Result<(), ObjectError> {
         let all = async {
             // The config goes last: a repository that is half gone can still be found and erased.
             for entry in self.operator.list_with("/").recursive(true).await? {
@@ -174,7 +221,7 @@ impl Objects for Bucket {
             }
             self.operator.delete("config").await
         };
-        self.runtime.block_on(all).map_err(say)
+        self.runtime.block_on(all).map_err(|e| failed(&e))
     }
 
     fn location(&self) -> String {

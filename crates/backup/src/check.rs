@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rustic};
+use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rustic, TreeId};
 
-use crate::{BackupError, BackupErrorKind, ReadData};
+use crate::{BackupError, BackupErrorKind, ReadData, panics::is_index_in_use, snapshot::Snapshots};
 
 /// How many errors are reported.
 const NAMED: usize = 3;
@@ -17,27 +17,48 @@ const NAMED: usize = 3;
 const RETRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Checks the repository; returns how many bytes of stored data were read.
-pub(crate) fn check(rustic: Rustic<OpenStatus>, read: ReadData) -> Result<u64, BackupError> {
+/// Checks that the data of all snapshots is there.
+pub(crate) fn check(rustic: &Rustic<OpenStatus>, read: ReadData) -> Result<(), BackupError> {
+    let trees = |all: &Snapshots| all.valid.iter().map(|(_, file)| file.tree).collect();
+    check_trees(rustic, trees(&Snapshots::read(rustic)?), read)
+}
+
+/// Checks that the data of these trees is there.
+pub(crate) fn check_trees(
+    rustic: &Rustic<OpenStatus>,
+    trees: Vec<TreeId>,
+    read: ReadData,
+) -> Result<(), BackupError> {
     let mut options = CheckOptions::default().read_data(read != ReadData::Nothing);
     if let ReadData::Part { n, of } = read {
         options = options.read_data_subset(ReadSubsetOption::IdSubSet((n, of.max(1))));
     }
-    let results = patiently(|| rustic.check(options));
+    let results = patiently(|| rustic.check_with_trees(options, trees.clone()));
     let results = results.map_err(|e| BackupError::of("check the repository", &e))?;
-    if results.is_ok().is_err() {
-        let found: BTreeSet<String> =
-            results.0.iter().map(|(_, error)| error.to_string()).collect();
-        let more = found.len().saturating_sub(NAMED);
-        let named: Vec<_> = found.into_iter().take(NAMED).collect();
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let text = format!(
-            "the repository is damaged: {}{more}. Restore from another copy, or put the file back",
-            named.join("; ")
-        );
-        return Err(BackupError::new(BackupErrorKind::Damaged, text));
+    if results.is_ok().is_ok() {
+        return Ok(());
     }
-    Ok(0)
+    // The type of the level has no public name.
+    let errors = results.0.iter().filter(|(level, _)| format!("{level:?}") == "Error");
+    Err(damaged(errors.map(|(_, error)| error.to_string()).collect()))
+}
+
+/// An error that names the first of these findings.
+fn damaged(found: BTreeSet<String>) -> BackupError {
+    let more = found.len().saturating_sub(NAMED);
+    let named: Vec<_> = found.into_iter().take(NAMED).collect();
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let text = format!("the repository is damaged: {}{more}", named.join("; "));
+    BackupError::new(BackupErrorKind::Damaged, text)
+}
+
+/// An error that names the damaged snapshot files, if there are any.
+pub(crate) fn check_snapshots(rustic: &Rustic<OpenStatus>) -> Result<(), BackupError> {
+    let names = Snapshots::read(rustic)?.damaged_names();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(damaged(names.iter().map(|name| format!("cannot read the snapshot file {name}")).collect()))
 }
 
 /// rustic gives its threads 100 ms to release the index and panics after that. On a busy machine
@@ -58,11 +79,6 @@ fn patiently<T>(work: impl Fn() -> T) -> T {
 
 fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
     panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied())
-}
-
-/// Whether a panic means that rustic's threads did not release the index in time.
-pub(crate) fn is_index_in_use(panic: &str) -> bool {
-    panic.starts_with("index still in use")
 }
 
 #[cfg(test)]

@@ -28,12 +28,14 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use crate::{BackupError, BackupErrorKind, meter::Meter};
+use crate::{BackupError, BackupErrorKind, meter::Meter, text};
 
 /// How many errors are reported of each database.
 const FINDINGS: u32 = 3;
 /// How many damaged databases are named.
 const NAMED: usize = 5;
+/// The longest text about one of them, in characters.
+const WHY: usize = 100;
 /// What every SQLite file begins with.
 const HEADER: [u8; 16] = *b"SQLite format 3\0";
 /// The result codes of SQLite that mean damage: `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
@@ -70,7 +72,9 @@ pub(crate) fn check(meter: &Arc<Meter>) -> Result<(u64, u64), BackupError> {
             Verdict::Good => good += 1,
             Verdict::Unknown => unknown += 1,
             Verdict::Damaged(why) => {
-                damaged.push(format!("{} ({why})", path.to_string_lossy().trim_start_matches('/')));
+                let path = path.strip_prefix("/").unwrap_or(&path);
+                let name = text::name(path.as_os_str().as_bytes());
+                damaged.push(format!("{name} ({})", text::bounded(&why, WHY)));
             }
         }
         meter.file();

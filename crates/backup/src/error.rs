@@ -3,6 +3,8 @@
 use rustic_core::{ErrorKind, RusticError};
 use serde::{Deserialize, Serialize};
 
+use crate::{objects::ObjectError, text};
+
 /// Kind of error, which decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +17,8 @@ pub enum BackupErrorKind {
     Key,
     /// A file of the volume cannot be read.
     Unreadable,
+    /// The destination is not the one that holds the backups.
+    Foreign,
     /// Another process writes to the repository.
     Busy,
     /// Snapshot not found.
@@ -39,48 +43,50 @@ pub struct BackupError {
     pub message: String,
 }
 
+/// The longest message, in characters.
+const LONGEST: usize = 600;
+
 impl BackupError {
-    pub(crate) fn new(kind: BackupErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+    pub(crate) fn new(kind: BackupErrorKind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: text::bounded(message.as_ref(), LONGEST) }
     }
 
     /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
-        let text = plain(&e.display_log());
-        let kind = if e.is_incorrect_password() { BackupErrorKind::Key } else { kind_of(&text) };
-        let advice = match kind {
-            BackupErrorKind::Key => {
-                "; the key does not fit this repository, or its first file was changed"
-            }
-            _ => "",
+        let text = text::plain(&e.display_log());
+        let kind = if text.contains(STORAGE) {
+            BackupErrorKind::Unavailable
+        } else {
+            BackupErrorKind::Damaged
         };
-        Self::new(kind, format!("cannot {what}: {text}{advice}"))
+        Self::new(kind, format!("cannot {what}: {text}").replace(STORAGE, ""))
+    }
+
+    /// An error of rustic while it opens a repository. What cannot be decrypted then means that the
+    /// key is another.
+    pub(crate) fn of_open(what: &str, e: &RusticError) -> Self {
+        let error = Self::of(what, e);
+        let lower = error.message.to_lowercase();
+        let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+        let undecipherable = words.any(|word| word == "mac" || word.starts_with("decrypt"));
+        let is_key =
+            e.is_incorrect_password() || (error.kind == BackupErrorKind::Damaged && undecipherable);
+        if !is_key {
+            return error;
+        }
+        let advice = "the key does not fit this repository, or its file `config` was changed";
+        Self::new(BackupErrorKind::Key, format!("{}; {advice}", error.message))
     }
 }
 
-/// What a message of rustic is about. It may name paths and addresses, so the mark of the storage
-/// comes first, and words are whole ones.
-fn kind_of(text: &str) -> BackupErrorKind {
-    let lower = text.to_lowercase();
-    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
-    if lower.contains("(storage)") {
-        BackupErrorKind::Unavailable
-    } else if words.any(|word| word == "mac" || word.starts_with("decrypt")) {
-        BackupErrorKind::Key
-    } else {
-        BackupErrorKind::Damaged
-    }
-}
+/// The mark of errors of the storage, which distinguishes them from a damaged repository. A message
+/// may name paths and addresses, so it must be unlikely in those.
+pub(crate) const STORAGE: &str = " (storage)";
 
-/// The message of rustic, on one line.
-fn plain(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An error of the storage, for rustic. The mark `(storage)` distinguishes it from a damaged
-/// repository.
-pub(crate) fn storage_error(what: &str, path: &str, e: impl std::fmt::Display) -> Box<RusticError> {
-    let text = format!("cannot {what} {path}: {e} (storage)");
+/// An error of the storage, for rustic. Missing objects are damage of the repository.
+pub(crate) fn storage_error(what: &str, path: &str, e: &ObjectError) -> Box<RusticError> {
+    let mark = if matches!(e, ObjectError::Missing(_)) { "" } else { STORAGE };
+    let text = format!("cannot {what} {path}: {e}{mark}");
     // rustic would take braces for placeholders.
     RusticError::new(ErrorKind::Backend, text.replace(['{', '}'], "'"))
 }
@@ -89,13 +95,37 @@ pub(crate) fn storage_error(what: &str, path: &str, e: impl std::fmt::Display) -
 mod tests {
     use super::*;
 
+    fn of(e: &ObjectError) -> BackupError {
+        let path = "/mnt/machine/decrypted/config";
+        BackupError::of_open("open", &storage_error("read", path, e))
+    }
+
     #[test]
     fn a_path_does_not_decide_the_kind_of_an_error() {
-        let kind = |text| kind_of(text);
-        let storage = "cannot read /mnt/machine/decrypted/config: timed out (storage)";
-        assert_eq!(kind(storage), BackupErrorKind::Unavailable);
-        assert_eq!(kind("MAC mismatch"), BackupErrorKind::Key);
-        assert_eq!(kind("decryption failed"), BackupErrorKind::Key);
-        assert_eq!(kind("pack of /mnt/machine is truncated"), BackupErrorKind::Damaged);
+        let failed = of(&ObjectError::Failed("timed out".into()));
+        assert_eq!(failed.kind, BackupErrorKind::Unavailable);
+        assert_eq!(
+            failed.message,
+            "cannot open: cannot read /mnt/machine/decrypted/config: timed out"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_decrypted_is_a_wrong_key_at_the_opening_and_damage_later() {
+        let e =
+            RusticError::new(ErrorKind::Cryptography, "Data decryption failed, MAC check failed.");
+        assert_eq!(BackupError::of_open("open", &e).kind, BackupErrorKind::Key);
+        let later = BackupError::of("read a snapshot", &e);
+        assert_eq!(later.kind, BackupErrorKind::Damaged);
+        assert!(!later.message.contains("key"), "{later}");
+    }
+
+    #[test]
+    fn a_missing_object_is_damage() {
+        let path = "/b/data/5e";
+        let missing = ObjectError::Missing("it is missing".into());
+        let error = BackupError::of("restore", &storage_error("read", path, &missing));
+        assert_eq!(error.kind, BackupErrorKind::Damaged);
+        assert_eq!(error.message, "cannot restore: cannot read /b/data/5e: it is missing");
     }
 }

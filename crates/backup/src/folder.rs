@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::objects::Objects;
+use crate::objects::{ObjectError, Objects, Stat};
 
 /// A folder with files, readable by root only.
 pub(crate) struct FolderStore {
@@ -25,8 +25,8 @@ impl FolderStore {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
-    /// Writes the file atomically and durably.
-    fn put(&self, name: &str, content: &[Bytes]) -> io::Result<()> {
+    /// Writes the file atomically and durably; if it must be `new`, an existing one stays.
+    fn put(&self, name: &str, content: &[Bytes], new: bool) -> io::Result<()> {
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(&self.root);
         self.make(folder)?;
@@ -38,10 +38,14 @@ impl FolderStore {
                 file.write_all(part)?;
             }
             file.sync_all()?;
-            fs::rename(&draft, &path)?;
+            if new {
+                fs::hard_link(&draft, &path)?;
+            } else {
+                fs::rename(&draft, &path)?;
+            }
             File::open(folder)?.sync_all()
         })();
-        if written.is_err() {
+        if written.is_err() || new {
             let _ = fs::remove_file(&draft);
         }
         written
@@ -66,19 +70,28 @@ impl FolderStore {
     }
 }
 
-fn say(e: io::Error) -> String {
+fn say(e: &io::Error) -> ObjectError {
     match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "the disk is full; free some space, or lower backup.keep_days".to_owned()
-        }
-        ErrorKind::NotFound => "it is missing".to_owned(),
-        ErrorKind::UnexpectedEof => "it is too short".to_owned(),
-        _ => e.to_string(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ObjectError::Failed(
+            "the disk is full; free some space, or lower backup.keep_days".to_owned(),
+        ),
+        ErrorKind::NotFound => ObjectError::Missing("it is missing".to_owned()),
+        ErrorKind::UnexpectedEof => ObjectError::Missing("it is too short".to_owned()),
+        _ => ObjectError::Failed(e.to_string()),
+    }
+}
+
+/// `None` for what does not exist.
+fn optional<T>(done: io::Result<T>) -> Result<Option<T>, ObjectError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(say(&e)),
     }
 }
 
 impl Objects for FolderStore {
-    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, String> {
+    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, ObjectError> {
         let read = || -> io::Result<Bytes> {
             let mut file = File::open(self.root.join(name))?;
             let mut content = Vec::new();
@@ -91,41 +104,63 @@ impl Objects for FolderStore {
             }
             Ok(content.into())
         };
-        read().map_err(say)
+        read().map_err(|e| say(&e))
     }
 
-    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), String> {
-        self.put(name, &content).map_err(say)
+    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), ObjectError> {
+        self.put(name, &content, false).map_err(|e| say(&e))
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
-        match fs::remove_file(self.root.join(name)) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(say(e)),
+    fn create(&self, name: &str, content: Bytes) -> Result<(), ObjectError> {
+        match self.put(name, &[content], true) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(say(&e)),
             _ => Ok(()),
         }
     }
 
-    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, String> {
+    fn remove(&self, name: &str) -> Result<(), ObjectError> {
+        optional(fs::remove_file(self.root.join(name))).map(drop)
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Stat>, ObjectError> {
+        let meta = optional(fs::metadata(self.root.join(name)))?;
+        // The clock of a folder is that of this host.
+        Ok(meta.map(|meta| Stat { size: meta.len(), modified: None }))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, ObjectError> {
         let mut found = Vec::new();
         let base = self.root.join(folder);
-        if folder.is_empty() {
-            // Only the config is a file at the top level.
-            return match fs::metadata(base.join("config")) {
-                Ok(meta) => Ok(vec![("config".to_owned(), meta.len())]),
-                Err(e) if e.kind() == ErrorKind::NotFound => Ok(found),
-                Err(e) => Err(say(e)),
-            };
-        }
-        self.walk(&base, &mut found, &base).map_err(say)?;
+        self.walk(&base, &mut found, &base).map_err(|e| say(&e))?;
         found.retain(|(name, _)| !name.ends_with(".new"));
         Ok(found)
     }
 
-    fn erase(&self) -> Result<(), String> {
-        match fs::remove_dir_all(&self.root) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(say(e)),
-            _ => Ok(()),
+    fn folders(&self) -> Result<Vec<String>, ObjectError> {
+        let Some(entries) = optional(fs::read_dir(&self.root))? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| say(&e))?;
+            if entry.file_type().map_err(|e| say(&e))?.is_dir() {
+                found.push(entry.file_name().to_string_lossy().into_owned());
+            }
         }
+        Ok(found)
+    }
+
+    fn require(&self) -> Result<(), ObjectError> {
+        match fs::metadata(&self.root) {
+            Ok(meta) if meta.is_dir() => Ok(()),
+            Ok(_) => Err(ObjectError::Failed("it is no folder".to_owned())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(ObjectError::Failed(
+                "the folder does not exist: is it mounted, is backup.destination right?".to_owned(),
+            )),
+            Err(e) => Err(say(&e)),
+        }
+    }
+
+    fn erase(&self) -> Result<(), ObjectError> {
+        optional(fs::remove_dir_all(&self.root)).map(drop)
     }
 
     fn location(&self) -> String {

@@ -1,42 +1,81 @@
-//! Deletes expired snapshots.
+//! Deletes snapshots, and frees the data that no snapshot uses.
 
-use std::time::Duration;
+use std::collections::HashSet;
 
-use rustic_core::{OpenStatus, PruneOptions, Repository as Rustic};
-use startclaw_model::Timestamp;
+use rustic_core::{
+    OpenStatus, PruneOptions, Repository as Rustic, RusticError,
+    repofile::{IndexFile, PackId},
+};
 
-use crate::{BackupError, snapshot};
+use crate::{
+    BackupError,
+    objects::{ObjectError, Objects},
+    repair::SET_ASIDE,
+    snapshot::{self, Snapshots},
+};
 
-/// Deletes the snapshots that are older than `keep_days` and frees the data that only they used.
-/// Returns the ids of the others and how many bytes were freed.
+/// Deletes these snapshots, and returns how many bytes were freed.
 ///
-/// The newest is always kept, and so are those with a time in the future: a clock that was wrong
-/// for a while must not cause loss of data.
+/// Nothing is freed while a snapshot file is damaged: another copy of the file may be put back, and
+/// the data that it uses must still be there then.
 pub(crate) fn forget(
-    rustic: Rustic<OpenStatus>,
-    keep_days: u32,
-    now: Timestamp,
-) -> Result<(Vec<String>, u64), BackupError> {
-    let kept_for = Duration::from_secs(u64::from(keep_days) * 24 * 3600);
-    let all = snapshot::counting(&rustic)?;
-    let (mut kept, mut old) = (Vec::new(), Vec::new());
-    for (number, (id, file)) in all.into_iter().enumerate() {
-        let info = snapshot::info(&file, id);
-        if number == 0 || now.since(info.taken_at) <= kept_for {
-            kept.push(info.id);
-        } else {
-            old.push(file.id);
+    rustic: &Rustic<OpenStatus>,
+    objects: &dyn Objects,
+    ids: &[String],
+) -> Result<u64, BackupError> {
+    let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    let all = Snapshots::read(rustic)?;
+    let files = all.valid.iter().chain(&all.duplicates);
+    let named = files.filter(|(id, _)| ids.contains(id.as_str())).map(|(_, file)| file.id);
+    let (dropped, damaged): (Vec<_>, Vec<_>) =
+        all.damaged.iter().partition(|id| ids.contains(snapshot::name(id).as_str()));
+    let old: Vec<_> = named.chain(dropped).chain(all.unfinished.iter().copied()).collect();
+    if !old.is_empty() {
+        rustic.delete_snapshots(&old).map_err(failed)?;
+    }
+    if !damaged.is_empty() || (old.is_empty() && !has_unknown_packs(rustic)?) {
+        return Ok(0);
+    }
+    let freed = prune(rustic)?;
+    // All data that snapshots use is there.
+    Ok(freed + remove_set_aside(objects)?)
+}
+
+/// Removes what a repair set aside; returns how many bytes it had.
+fn remove_set_aside(objects: &dyn Objects) -> Result<u64, BackupError> {
+    let stop = |e: ObjectError| e.stop("free unused data in", &objects.location());
+    let mut freed = 0;
+    for (name, size) in objects.list(SET_ASIDE).map_err(stop)? {
+        objects.remove(&format!("{SET_ASIDE}/{name}")).map_err(stop)?;
+        freed += size;
+    }
+    Ok(freed)
+}
+
+fn failed(e: Box<RusticError>) -> BackupError {
+    BackupError::of("delete snapshots", &e)
+}
+
+/// Whether there are packs that no index contains, as runs leave that end before they write an
+/// index. The runs that end later leave an unfinished snapshot.
+fn has_unknown_packs(rustic: &Rustic<OpenStatus>) -> Result<bool, BackupError> {
+    let mut packs: HashSet<PackId> = rustic.list().map_err(failed)?.collect();
+    for index in rustic.stream_files::<IndexFile>().map_err(failed)? {
+        let (_, index) = index.map_err(failed)?;
+        for pack in index.packs.iter().chain(&index.packs_to_delete) {
+            packs.remove(&pack.id);
         }
     }
-    if old.is_empty() {
-        return Ok((kept, 0));
-    }
-    let failed = |e: Box<rustic_core::RusticError>| BackupError::of("forget old snapshots", &e);
-    rustic.delete_snapshots(&old).map_err(failed)?;
+    Ok(!packs.is_empty())
+}
+
+fn prune(rustic: &Rustic<OpenStatus>) -> Result<u64, BackupError> {
+    let failed = |e: Box<RusticError>| BackupError::of("free unused data", &e);
     // There is no other writer, so unused data is not about to be used.
     let options = PruneOptions::default().instant_delete(true);
     let plan = rustic.prune_plan(&options).map_err(failed)?;
-    let freed = plan.stats.size_sum().remove + plan.stats.size_sum().repackrm;
+    let sizes = plan.stats.size_sum();
+    let freed = sizes.remove + sizes.repackrm + plan.stats.size_unref;
     rustic.prune(&options, plan).map_err(failed)?;
-    Ok((kept, freed))
+    Ok(freed)
 }

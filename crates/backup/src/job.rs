@@ -18,6 +18,10 @@ pub struct Repository {
     pub lock: PathBuf,
     /// What opens it.
     pub key: RepositoryKey,
+    /// The identity of the destination, if it is known. The worker verifies it before it does
+    /// anything else: an unmounted folder must not be taken for an empty destination.
+    #[serde(default)]
+    pub destination_id: Option<String>,
 }
 
 /// What one worker does, from its start to its end.
@@ -69,10 +73,17 @@ pub enum Work {
         /// User and group id of the restored files.
         uid: u32,
     },
-    /// Delete snapshots older than this, except the newest, and free the data that only they used.
+    /// Delete these snapshots, and free the data that no snapshot uses, which unfinished runs may
+    /// have left as well.
     Forget {
-        /// Days.
-        keep_days: u32,
+        /// Their ids, or names of damaged snapshot files. Those that do not exist are ignored.
+        snapshots: Vec<String>,
+    },
+    /// Repair the repository with the content of another one that has the same snapshots, or some
+    /// of them. Nothing that is readable is lost by it.
+    Repair {
+        /// The other repository.
+        from: Repository,
     },
     /// Remove the repository.
     Erase,
@@ -83,6 +94,13 @@ pub enum Work {
     },
     /// List the snapshots.
     List,
+    /// Read the identity of the destination.
+    Identify {
+        /// The identity to give to a destination that has none.
+        create: Option<String>,
+    },
+    /// Write, list, read and delete a small object at the root of the destination.
+    Probe,
     /// Check every SQLite database in a folder that is not in use; the repository is not touched.
     /// This also recovers databases after a crash of their writers, as opening them does.
     CheckDatabases {
@@ -158,8 +176,13 @@ pub enum Command {
 pub enum Report {
     /// A snapshot was taken.
     Taken(SnapshotInfo),
-    /// These were copied.
-    Copied(Vec<SnapshotInfo>),
+    /// Snapshots were copied.
+    Copied {
+        /// Those that were copied.
+        copied: Vec<SnapshotInfo>,
+        /// Ids of those that cannot be copied because stored data are missing or damaged, and why.
+        failed: Vec<(String, String)>,
+    },
     /// A snapshot was written.
     Restored {
         /// Files, folders and everything else in it.
@@ -167,12 +190,17 @@ pub enum Report {
         /// Bytes.
         bytes: u64,
     },
-    /// Expired snapshots were deleted.
+    /// Snapshots were deleted.
     Forgotten {
-        /// The ids of the others.
-        kept: Vec<String>,
         /// Freed bytes.
         freed_bytes: u64,
+    },
+    /// The repository was repaired, as far as possible.
+    Repaired {
+        /// What was brought back.
+        repaired: Vec<String>,
+        /// What was not.
+        lost: Vec<String>,
     },
     /// The repository is gone.
     Erased,
@@ -181,8 +209,25 @@ pub enum Report {
         /// Bytes of stored data that were read.
         read_bytes: u64,
     },
-    /// The snapshots, newest first.
-    Listed(Vec<SnapshotInfo>),
+    /// The snapshots.
+    Listed {
+        /// Newest first.
+        snapshots: Vec<SnapshotInfo>,
+        /// Names of snapshot files that cannot be read.
+        damaged: Vec<String>,
+    },
+    /// The identity of the destination was read.
+    Identified {
+        /// `None` when it has none.
+        id: Option<String>,
+        /// How many repositories are there.
+        repositories: u64,
+    },
+    /// The destination can be written to and read.
+    Probed {
+        /// The clock of the bucket's provider.
+        server_time: Option<Timestamp>,
+    },
     /// The databases are intact.
     DatabasesChecked {
         /// How many.
@@ -200,6 +245,10 @@ pub struct SnapshotInfo {
     /// shows it as a tag.
     pub id: String,
     pub taken_at: Timestamp,
+    /// Its number, which grows by one with each snapshot of the repository. Older versions gave
+    /// none.
+    #[serde(default)]
+    pub sequence: Option<u64>,
     /// Files in it.
     pub files: u64,
     /// Bytes in it.

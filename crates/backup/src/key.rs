@@ -14,7 +14,7 @@ use crate::{BackupError, BackupErrorKind};
 /// The keys of a repository: the one that encrypts everything in it, and the password that encrypts
 /// that key in the repository itself, for restic. It cannot be printed; it is serialized for the
 /// worker's stdin only.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryKey {
     password: Zeroizing<String>,
     master: Zeroizing<Vec<u8>>,

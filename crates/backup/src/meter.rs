@@ -15,12 +15,29 @@ pub(crate) struct Meter {
     bytes: AtomicU64,
     total: AtomicU64,
     signs: AtomicU64,
+    packs: AtomicU64,
 }
 
 impl Meter {
     /// A sign of life.
     pub fn live(&self) {
         self.signs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes of stored data were read.
+    pub fn pack(&self, bytes: u64) {
+        self.packs.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes of stored data were read.
+    pub fn packs(&self) -> u64 {
+        self.packs.load(Ordering::Relaxed)
+    }
+
+    /// So many more bytes are done.
+    pub fn bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.live();
     }
 
     /// One more file is done.

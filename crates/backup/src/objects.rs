@@ -5,33 +5,82 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustic_core::{BytesList, FileType, Id, ReadBackend, RusticResult, WriteBackend};
 
+use startclaw_model::Timestamp;
+
 use crate::{
-    BackupError, Repository, bucket::Bucket, destination::Destination, error::storage_error,
-    folder::FolderStore, meter::Meter,
+    BackupError, BackupErrorKind, Repository, Storage, bucket::Bucket, destination::Destination,
+    error::storage_error, folder::FolderStore, meter::Meter,
 };
 
 /// A store of named objects. Names are relative paths such as `data/5e/5e…`.
 pub(crate) trait Objects: Send + Sync + 'static {
     /// Reads all of it, or a part: offset and length.
-    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, String>;
+    fn read(&self, name: &str, part: Option<(u64, u64)>) -> Result<Bytes, ObjectError>;
     /// Writes it atomically and durably.
-    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), String>;
+    fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), ObjectError>;
+    /// Writes it unless it exists.
+    fn create(&self, name: &str, content: Bytes) -> Result<(), ObjectError>;
     /// Removes it; no error if it does not exist.
-    fn remove(&self, name: &str) -> Result<(), String>;
+    fn remove(&self, name: &str) -> Result<(), ObjectError>;
+    /// Its size and time; `None` if it does not exist.
+    fn stat(&self, name: &str) -> Result<Option<Stat>, ObjectError>;
     /// All objects under a folder, with sizes; names are relative to that folder. Empty when the
     /// folder does not exist.
-    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, String>;
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, ObjectError>;
+    /// Names of the folders at the top.
+    fn folders(&self) -> Result<Vec<String>, ObjectError>;
+    /// Fails unless the folder or the bucket exists.
+    fn require(&self) -> Result<(), ObjectError>;
     /// Removes everything.
-    fn erase(&self) -> Result<(), String>;
+    fn erase(&self) -> Result<(), ObjectError>;
     /// The location, for messages.
     fn location(&self) -> String;
 }
 
+/// Size and time of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stat {
+    pub size: u64,
+    /// When it was written, by the clock of the storage.
+    pub modified: Option<Timestamp>,
+}
+
+/// Why an object cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ObjectError {
+    /// It, or a part of it, does not exist.
+    #[error("{0}")]
+    Missing(String),
+    /// The storage fails.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl ObjectError {
+    /// The error of a job that stops at it, while doing `what`.
+    pub fn stop(&self, what: &str, location: &str) -> BackupError {
+        let kind = BackupErrorKind::Unavailable;
+        BackupError::new(kind, format!("cannot {what} {location}: {self}"))
+    }
+}
+
 /// The objects of a repository.
 pub(crate) fn open(repository: &Repository) -> Result<Arc<dyn Objects>, BackupError> {
-    match &repository.storage.destination {
-        Destination::Folder(path) => Ok(Arc::new(FolderStore::new(path.join(&repository.folder)))),
-        _ => Ok(Arc::new(Bucket::new(&repository.storage, &repository.folder)?)),
+    open_at(&repository.storage, &repository.folder)
+}
+
+/// The objects at the root of a destination, beside the repositories' folders.
+pub(crate) fn open_root(storage: &Storage) -> Result<Arc<dyn Objects>, BackupError> {
+    open_at(storage, "")
+}
+
+fn open_at(storage: &Storage, folder: &str) -> Result<Arc<dyn Objects>, BackupError> {
+    match &storage.destination {
+        Destination::Folder(path) if folder.is_empty() => {
+            Ok(Arc::new(FolderStore::new(path.clone())))
+        }
+        Destination::Folder(path) => Ok(Arc::new(FolderStore::new(path.join(folder)))),
+        _ => Ok(Arc::new(Bucket::new(storage, folder)?)),
     }
 }
 
@@ -42,7 +91,7 @@ pub(crate) struct Backend {
 }
 
 /// The name of a file, in restic's layout.
-fn name(tpe: FileType, id: &Id) -> String {
+pub(crate) fn object_name(tpe: FileType, id: &Id) -> String {
     let hex = id.to_hex();
     let hex = hex.as_str();
     match tpe {
@@ -53,9 +102,9 @@ fn name(tpe: FileType, id: &Id) -> String {
 }
 
 impl Backend {
-    fn done<T>(&self, what: &str, name: &str, result: Result<T, String>) -> RusticResult<T> {
+    fn done<T>(&self, what: &str, name: &str, result: Result<T, ObjectError>) -> RusticResult<T> {
         self.meter.live();
-        result.map_err(|e| storage_error(what, &format!("{}/{name}", self.objects.location()), e))
+        result.map_err(|e| storage_error(what, &format!("{}/{name}", self.objects.location()), &e))
     }
 }
 
@@ -66,9 +115,8 @@ impl ReadBackend for Backend {
 
     fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
         if tpe == FileType::Config {
-            let found = self.done("list", "", self.objects.list(""))?;
-            let config = found.into_iter().find(|(name, _)| name == "config");
-            return Ok(config.map(|(_, size)| (Id::default(), small(size))).into_iter().collect());
+            let config = self.done("read", "config", self.objects.stat("config"))?;
+            return Ok(config.map(|stat| (Id::default(), small(stat.size))).into_iter().collect());
         }
         let found = self.done("list", tpe.dirname(), self.objects.list(tpe.dirname()))?;
         Ok(found
@@ -81,7 +129,7 @@ impl ReadBackend for Backend {
     }
 
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("read", &name, self.objects.read(&name, None))
     }
 
@@ -93,21 +141,26 @@ impl ReadBackend for Backend {
         offset: u32,
         length: u32,
     ) -> RusticResult<Bytes> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         let part = Some((u64::from(offset), u64::from(length)));
         let read = self.objects.read(&name, part).and_then(|bytes| {
             let short = bytes.len() as u64 != u64::from(length);
             if short {
-                Err(format!("it is cut short: {} of {length} bytes", bytes.len()))
+                let text = format!("it is cut short: {} of {length} bytes", bytes.len());
+                Err(ObjectError::Missing(text))
             } else {
                 Ok(bytes)
             }
         });
-        self.done("read", &name, read)
+        let read = self.done("read", &name, read)?;
+        if tpe == FileType::Pack {
+            self.meter.pack(u64::from(length));
+        }
+        Ok(read)
     }
 
     fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
-        name(tpe, id)
+        object_name(tpe, id)
     }
 }
 
@@ -119,12 +172,12 @@ impl WriteBackend for Backend {
         _cacheable: bool,
         content: BytesList,
     ) -> RusticResult<()> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("write", &name, self.objects.write(&name, content.into_vec()))
     }
 
     fn remove(&self, tpe: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        let name = name(tpe, id);
+        let name = object_name(tpe, id);
         self.done("remove", &name, self.objects.remove(&name))
     }
 }

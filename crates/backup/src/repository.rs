@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use rustic_core::{
     ConfigOptions, KeyOptions, Open, OpenStatus, Repository as Rustic, RepositoryBackends,
-    RepositoryOptions, repofile::ConfigFile,
+    RepositoryOptions, RusticError, WriteBackend,
+    repofile::{ConfigFile, KeyId},
 };
 
 use crate::{
-    BackupError, BackupErrorKind, Repository,
+    BackupError, BackupErrorKind, Repository, keys,
     lock::Lock,
     meter::{Bars, Meter},
-    objects::{self, Backend, Objects},
+    objects::{self, Backend, ObjectError, Objects},
 };
 
 /// A repository that is locked for writing.
 pub(crate) struct Opened {
     pub rustic: Rustic<OpenStatus>,
+    pub objects: Arc<dyn Objects>,
     pub lock: Lock,
 }
 
@@ -38,29 +40,56 @@ pub(crate) fn open(
 ) -> Result<Option<Opened>, BackupError> {
     let lock = Lock::take(&repository.lock)?;
     let objects = objects::open(repository)?;
-    let what = format!("open the repository at {}", objects.location());
-    let failed = |e: Box<rustic_core::RusticError>| BackupError::of(&what, &e);
     let there = is_there(objects.as_ref())?;
-    let bare = bare(objects, meter).map_err(&failed)?;
-    let credentials = repository.key.credentials()?;
+    let location = objects.location();
+    let backend = Arc::new(Backend { objects: objects.clone(), meter: meter.clone() });
     let rustic = if there {
-        bare.open(&credentials).map_err(failed)?
+        open_backend(backend, repository, &location, meter)?
     } else {
-        let options = KeyOptions::default();
-        let made = match make {
+        match make {
             Make::Never => return Ok(None),
-            Make::Fresh => bare.init(&credentials, &options, &ConfigOptions::default()),
-            Make::Like(config) => bare.init_with_config(&credentials, &options, config.clone()),
-        };
-        made.map_err(failed)?
+            Make::Fresh => create(backend, repository, &location, meter, None)?,
+            Make::Like(config) => create(backend, repository, &location, meter, Some(config))?,
+        }
     };
     // The config is written before the key: a crash in between is repaired here.
-    if rustic.list::<rustic_core::repofile::KeyId>().map_err(failed)?.next().is_none() {
-        let password = repository.key.password();
-        let added = rustic.add_key(password.expose(), &KeyOptions::default());
-        added.map_err(failed)?;
+    let failed = |e: Box<RusticError>| BackupError::of("add the key", &e);
+    if rustic.list::<KeyId>().map_err(failed)?.next().is_none() {
+        keys::add(&rustic, repository)?;
     }
-    Ok(Some(Opened { rustic, lock }))
+    Ok(Some(Opened { rustic, objects, lock }))
+}
+
+/// Opens an existing repository through this backend.
+pub(crate) fn open_backend(
+    backend: Arc<dyn WriteBackend>,
+    repository: &Repository,
+    location: &str,
+    meter: &Arc<Meter>,
+) -> Result<Rustic<OpenStatus>, BackupError> {
+    let what = format!("open the repository at {location}");
+    let failed = |e: Box<RusticError>| BackupError::of_open(&what, &e);
+    let credentials = repository.key.credentials()?;
+    bare(backend, meter).map_err(&failed)?.open(&credentials).map_err(failed)
+}
+
+fn create(
+    backend: Arc<dyn WriteBackend>,
+    repository: &Repository,
+    location: &str,
+    meter: &Arc<Meter>,
+    config: Option<&ConfigFile>,
+) -> Result<Rustic<OpenStatus>, BackupError> {
+    let what = format!("create a repository at {location}");
+    let failed = |e: Box<RusticError>| BackupError::of(&what, &e);
+    let credentials = repository.key.credentials()?;
+    let options = KeyOptions::default();
+    let bare = bare(backend, meter).map_err(&failed)?;
+    match config {
+        None => bare.init(&credentials, &options, &ConfigOptions::default()),
+        Some(config) => bare.init_with_config(&credentials, &options, config.clone()),
+    }
+    .map_err(failed)
 }
 
 /// The repository's configuration, with its chunker parameters.
@@ -68,12 +97,10 @@ pub(crate) fn config<S: Open>(rustic: &Rustic<S>) -> ConfigFile {
     rustic.config().clone()
 }
 
-fn is_there(objects: &dyn Objects) -> Result<bool, BackupError> {
-    let unavailable = |e: String| {
-        let text = format!("cannot read {}: {e}", objects.location());
-        BackupError::new(BackupErrorKind::Unavailable, text)
-    };
-    if !objects.list("").map_err(unavailable)?.is_empty() {
+/// Whether a repository exists.
+pub(crate) fn is_there(objects: &dyn Objects) -> Result<bool, BackupError> {
+    let unavailable = |e: ObjectError| e.stop("read", &objects.location());
+    if objects.stat("config").map_err(unavailable)?.is_some() {
         return Ok(true);
     }
     // Without its config a repository cannot be read, and creating a new one would overwrite it.
@@ -90,11 +117,10 @@ fn is_there(objects: &dyn Objects) -> Result<bool, BackupError> {
 }
 
 fn bare(
-    objects: Arc<dyn Objects>,
+    backend: Arc<dyn WriteBackend>,
     meter: &Arc<Meter>,
-) -> Result<Rustic<()>, Box<rustic_core::RusticError>> {
-    let backend = Backend { objects, meter: meter.clone() };
-    let backends = RepositoryBackends::new(Arc::new(backend), None);
+) -> Result<Rustic<()>, Box<RusticError>> {
+    let backends = RepositoryBackends::new(backend, None);
     let options = RepositoryOptions::default().no_cache(true);
     Rustic::new_with_progress(&options, &backends, Bars(meter.clone()))
 }

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt},
@@ -22,10 +22,13 @@ use rustic_core::{
 
 use crate::{
     BackupError, BackupErrorKind,
+    meta::unix_bits,
     meter::Meter,
-    snapshot::{self, PATH},
-    source::unix_bits,
+    snapshot::{self, PATH, Snapshots},
+    text,
 };
+
+const NANOS: i128 = 1_000_000_000;
 
 /// Writes the snapshot `wanted` into `root`, owned by the user and group `uid`. Returns the number
 /// of entries and bytes.
@@ -36,7 +39,7 @@ pub(crate) fn restore(
     uid: u32,
     meter: &Arc<Meter>,
 ) -> Result<(u64, u64), BackupError> {
-    let unavailable = |e: std::io::Error| {
+    let unavailable = |e: io::Error| {
         let text = format!("cannot write to {}: {e}", root.display());
         BackupError::new(BackupErrorKind::Unavailable, text)
     };
@@ -45,7 +48,7 @@ pub(crate) fn restore(
             format!("{} is not empty: a snapshot is restored into an empty folder", root.display());
         return Err(BackupError::new(BackupErrorKind::Unavailable, text));
     }
-    let file = snapshot::choose(&rustic, wanted)?;
+    let file = Snapshots::read(&rustic)?.choose(wanted)?.clone();
     meter.begin(snapshot::info(&file, String::new()).bytes);
     let failed = |e: Box<RusticError>| of(&e);
     let rustic = rustic.to_indexed().map_err(failed)?;
@@ -68,7 +71,9 @@ pub(crate) fn restore(
         nodes.push((path, node));
     }
     refuse_hostile(&nodes)?;
-    let place = LocalDestination::new(&root.to_string_lossy(), false, false).map_err(failed)?;
+    // Paths relative to the folder may be as long as in the folder that was backed up.
+    let _inside = Inside::enter(root).map_err(unavailable)?;
+    let place = LocalDestination::new(".", false, false).map_err(failed)?;
     let mut how = RestoreOptions::default().numeric_id(true);
     // The type of this value has no public name.
     how.sparse = serde_json::from_value("ByContent".into()).ok();
@@ -76,18 +81,32 @@ pub(crate) fn restore(
     let plan = rustic.prepare_restore(&how, stream(), &place, false).map_err(failed)?;
     rustic.restore(plan, &how, stream(), &place).map_err(failed)?;
     drop(rustic);
-    compare(root, &nodes)?;
-    let folder = fs::File::open(root).map_err(unavailable)?;
+    compare(&nodes)?;
+    let folder = fs::File::open(".").map_err(unavailable)?;
     rustix::fs::syncfs(&folder).map_err(|e| unavailable(e.into()))?;
     let bytes = nodes.iter().map(|(_, node)| node.meta.size).sum();
     Ok((nodes.len() as u64, bytes))
 }
 
+/// The current folder is another one while this exists, and then no folder that could be unmounted.
+struct Inside;
+
+impl Inside {
+    fn enter(folder: &Path) -> io::Result<Self> {
+        std::env::set_current_dir(folder).map(|()| Self)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = std::env::set_current_dir("/");
+    }
+}
+
 /// An error of rustic during a restore: a full disk is temporary, other errors are not.
 fn of(e: &RusticError) -> BackupError {
     let error = BackupError::of("restore the snapshot", e);
-    let text = error.message.to_lowercase();
-    if text.contains("no space left") || text.contains("disk quota") {
+    if text::is_disk_full(&error.message) {
         let text =
             format!("the disk that holds the volumes is full; free some space ({})", error.message);
         return BackupError::new(BackupErrorKind::Unavailable, text);
@@ -102,7 +121,8 @@ fn refuse_hostile(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     let mut folders: HashSet<&Path> = HashSet::from([Path::new("")]);
     for (path, node) in nodes {
         let hostile = |why: &str| {
-            let text = format!("the snapshot is refused: {why}: {:?}", path.to_string_lossy());
+            let name = text::name(path.as_os_str().as_bytes());
+            let text = format!("the snapshot is refused: {why}: {name:?}");
             Err(BackupError::new(BackupErrorKind::Hostile, text))
         };
         let name = node.name();
@@ -131,13 +151,14 @@ fn refuse_hostile(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Compares the folder with the snapshot. rustic only warns when it cannot set the metadata of a
+/// Compares the current folder with the snapshot. rustic only warns when it cannot set the metadata of a
 /// file.
-fn compare(root: &Path, nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
+fn compare(nodes: &[(PathBuf, Node)]) -> Result<(), BackupError> {
     let mut linked: HashMap<(u64, u64), u64> = HashMap::new();
     for (path, node) in nodes {
-        if let Err(why) = same(&root.join(path), node, &mut linked) {
-            let text = format!("{} did not come back as it was: {why}", path.to_string_lossy());
+        if let Err(why) = same(path, node, &mut linked) {
+            let name = text::name(path.as_os_str().as_bytes());
+            let text = format!("{name} was not restored as it was: {why}");
             return Err(BackupError::new(BackupErrorKind::Damaged, text));
         }
     }
@@ -168,9 +189,9 @@ fn same(path: &Path, node: &Node, linked: &mut HashMap<(u64, u64), u64>) -> Resu
     if !kind.is_symlink() && mode.is_some_and(|mode| found.mode() & 0o7777 != mode) {
         return Err("its mode is another".into());
     }
-    let time = (found.mtime(), found.mtime_nsec());
-    let wanted = node.meta.mtime.map(|t| (t.as_second(), i64::from(t.subsec_nanosecond())));
-    if wanted.is_some_and(|wanted| wanted != time) {
+    let time = i128::from(found.mtime()) * NANOS + i128::from(found.mtime_nsec());
+    let wanted = node.meta.mtime.map(|t| t.as_nanosecond());
+    if wanted.is_some_and(|wanted| !is_same_time(wanted, time)) {
         return Err("its time is another".into());
     }
     if node.is_file() && node.meta.links > 1 && node.meta.device_id != 0 {
@@ -180,6 +201,17 @@ fn same(path: &Path, node: &Node, linked: &mut HashMap<(u64, u64), u64>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Whether a file system that was given the time `wanted`, in nanoseconds since the epoch, may
+/// answer `found`. File systems keep times of 1901 to 2038 at least, and replace those out of their
+/// range by its nearest end.
+fn is_same_time(wanted: i128, found: i128) -> bool {
+    let first = i128::from(i32::MIN) * NANOS;
+    let last = i128::from(i32::MAX) * NANOS;
+    wanted == found
+        || (last <= found && found < wanted)
+        || (wanted < found && found < first + NANOS)
 }
 
 #[cfg(test)]
@@ -196,6 +228,21 @@ mod tests {
         let nodes: Vec<_> =
             nodes.iter().map(|(path, node)| (PathBuf::from(path), node.clone())).collect();
         refuse_hostile(&nodes)
+    }
+
+    #[test]
+    fn a_time_is_the_same_to_the_nanosecond_or_cut_to_what_a_file_system_keeps() {
+        let at = |seconds: i128, nanos: i128| seconds * NANOS + nanos;
+        assert!(is_same_time(at(-2, 500_000_000), at(-2, 500_000_000)));
+        assert!(!is_same_time(at(-2, 500_000_000), at(-1, 500_000_000)));
+        assert!(!is_same_time(at(5, 1), at(5, 0)));
+        // The range of ext4 ends in 2446, that of an old xfs in 2038; both begin in 1901.
+        assert!(is_same_time(at(253_402_300_000, 7), at(15_032_385_535, 0)));
+        assert!(is_same_time(at(4_102_444_800, 0), at(2_147_483_647, 0)));
+        assert!(is_same_time(at(-60_000_000_000, 0), at(-2_147_483_648, 0)));
+        assert!(!is_same_time(at(4_102_444_800, 0), at(1_700_000_000, 0)));
+        assert!(!is_same_time(at(4_102_444_800, 0), at(4_102_444_801, 0)));
+        assert!(!is_same_time(at(-60_000_000_000, 0), at(0, 0)));
     }
 
     #[test]

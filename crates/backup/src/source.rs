@@ -24,14 +24,14 @@ use std::{
 use rustic_core::jiff::Timestamp;
 use rustic_core::{
     ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
-    repofile::{Metadata, Node, NodeType},
+    repofile::{Node, NodeType},
 };
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
-use crate::{BackupError, BackupErrorKind, meter::Meter};
+use crate::{BackupError, BackupErrorKind, meta::metadata, meter::Meter, text};
 
 /// Timestamps of file systems have a granularity of up to 10 ms, those of some network file systems
 /// of 2 s.
@@ -84,7 +84,7 @@ impl Shared {
 
     fn fail(&self, path: &Path, why: impl std::fmt::Display) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.push(format!("{} ({why})", path.to_string_lossy()));
+        failures.push(format!("{} ({why})", text::name(path.as_os_str().as_bytes())));
     }
 
     fn check_read(&self) {
@@ -410,57 +410,4 @@ fn has_sqlite_header(folder: &impl AsFd, name: &OsStr, stat: &Stat) -> bool {
     let mut head = [0; 16];
     let read = rustix::io::pread(&fd, &mut head, 0);
     read.is_ok_and(|n| n == 16) && head == *b"SQLite format 3\0"
-}
-
-fn metadata(stat: &Stat) -> Metadata {
-    let time =
-        |seconds: i64, nanos: u64| Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0)).ok();
-    Metadata {
-        mode: Some(go_mode(stat.st_mode)),
-        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-        // The access time changes by reading, which would make every tree a new one.
-        atime: time(stat.st_mtime, stat.st_mtime_nsec),
-        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        uid: Some(stat.st_uid),
-        gid: Some(stat.st_gid),
-        user: None,
-        group: None,
-        inode: stat.st_ino,
-        device_id: if stat.st_nlink > 1 { stat.st_dev } else { 0 },
-        size: if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            u64::try_from(stat.st_size).unwrap_or(0)
-        } else {
-            0
-        },
-        links: if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            0
-        } else {
-            stat.st_nlink
-        },
-        extended_attributes: Vec::new(),
-    }
-}
-
-/// The mode in restic's format, which is Go's: file type and special bits are at other positions
-/// than in Unix.
-pub(crate) fn go_mode(mode: u32) -> u32 {
-    let kind = match FileType::from_raw_mode(mode) {
-        FileType::Directory => 1 << 31,
-        FileType::Symlink => 1 << 27,
-        FileType::BlockDevice => 1 << 26,
-        FileType::CharacterDevice => (1 << 26) | (1 << 21),
-        FileType::Fifo => 1 << 25,
-        FileType::Socket => 1 << 24,
-        _ => 0,
-    };
-    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let special = special.iter().filter(|(unix, _)| mode & unix != 0).map(|(_, go)| go);
-    special.fold(kind | (mode & 0o777), |all, bit| all | bit)
-}
-
-/// The Unix permission bits of a Go mode.
-pub(crate) fn unix_bits(go: u32) -> u32 {
-    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let special = special.iter().filter(|(_, bit)| go & bit != 0).map(|(unix, _)| unix);
-    special.fold(go & 0o777, |all, bit| all | bit)
 }

@@ -17,7 +17,7 @@ use rustic_core::{
 use crate::{
     BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
     meter::Meter,
-    snapshot::{self, FIRST_PASS, HOST, PATH, PENDING},
+    snapshot::{self, FIRST_PASS, HOST, PATH, PENDING, Snapshots},
     source::{Pass, Shared, Source},
     worker::Talk,
 };
@@ -31,17 +31,21 @@ pub(crate) struct Taking {
 }
 
 /// Takes a snapshot and removes the first pass.
+///
+/// A run that fails leaves its unfinished snapshots: they tell [`forget`](crate::forget) that there
+/// may be unused data.
 pub(crate) fn take(
     rustic: Rustic<OpenStatus>,
     wanted: &Taking,
     meter: &Arc<Meter>,
     talk: &Talk,
 ) -> Result<SnapshotInfo, BackupError> {
-    sweep(&rustic, &[])?;
-    let before = snapshot::counting(&rustic)?.into_iter().next().map(|(_, s)| s);
-    meter.begin(before.as_ref().map_or(0, |s| snapshot::info(s, String::new()).bytes));
+    let before = Snapshots::read(&rustic)?;
+    let newest = before.valid.first().map(|(_, file)| file);
+    meter.begin(newest.map_or(0, |s| snapshot::info(s, String::new()).bytes));
     let mut indexed = index(rustic)?;
-    let mut parent = before.map(|s| s.id);
+    let mut parent = newest.map(|s| s.id);
+    let mut unfinished = Vec::new();
     let mut first_added = 0;
     if wanted.live {
         let shared = Shared::new(meter.clone(), || {});
@@ -51,6 +55,7 @@ pub(crate) fn take(
         shared.outcome()?;
         first_added = snapshot::info(&first, String::new()).added_bytes;
         parent = Some(first.id);
+        unfinished.push(first.id);
         // Lets the second pass find what the first one stored.
         indexed = index(indexed.drop_index())?;
         talk.say(Event::Ready);
@@ -62,40 +67,40 @@ pub(crate) fn take(
     let id = snapshot::new_id();
     let source = source(wanted, Pass::Final, &shared);
     let pending = archive(&indexed, &source, &[id.clone(), PENDING.to_owned()], parent)?;
-    let committed = talk.expect(Command::Commit).and_then(|()| shared.outcome());
+    unfinished.push(pending.id);
+    talk.expect(Command::Commit).and_then(|()| shared.outcome())?;
     let rustic = indexed.drop_index();
-    if let Err(e) = committed {
-        sweep(&rustic, &[])?;
-        return Err(e);
+    let marks = [id.clone(), snapshot::sequence_tag(before.next_sequence())];
+    let last = commit(&rustic, pending, &marks, first_added)?;
+    remove(&rustic, &unfinished)?;
+    if wanted.check {
+        check::check(&rustic, ReadData::Nothing)?;
     }
-    let mut last = pending.clone();
-    last.tags = tags(std::slice::from_ref(&id));
+    Ok(snapshot::info(&last, id))
+}
+
+/// Makes a valid snapshot of a pending one.
+fn commit(
+    rustic: &Rustic<OpenStatus>,
+    pending: SnapshotFile,
+    marks: &[String],
+    first_added: u64,
+) -> Result<SnapshotFile, BackupError> {
+    let mut last = pending;
+    last.tags = tags(marks);
     if let Some(summary) = &mut last.summary {
         summary.data_added_packed += first_added;
     }
     last.parent = None;
     last.parents = Vec::new();
-    let info = snapshot::info(&last, id);
-    rustic.save_snapshots(vec![last]).map_err(|e| BackupError::of("save the snapshot", &e))?;
-    sweep(&rustic, &[])?;
-    if wanted.check {
-        check::check(rustic, ReadData::Nothing)?;
-    }
-    Ok(info)
+    let saved = rustic.save_snapshots(vec![last.clone()]);
+    saved.map_err(|e| BackupError::of("save the snapshot", &e))?;
+    Ok(last)
 }
 
-/// Removes the snapshots that are not valid, except these.
-fn sweep(rustic: &Rustic<OpenStatus>, except: &[SnapshotId]) -> Result<(), BackupError> {
-    let unfinished = |s: &SnapshotFile| s.tags.iter().any(|t| t == FIRST_PASS || t == PENDING);
-    let ids: Vec<_> = snapshot::all(rustic)?
-        .into_iter()
-        .filter(|s| unfinished(s) && !except.contains(&s.id))
-        .map(|s| s.id)
-        .collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    rustic.delete_snapshots(&ids).map_err(|e| BackupError::of("remove an unfinished snapshot", &e))
+fn remove(rustic: &Rustic<OpenStatus>, unfinished: &[SnapshotId]) -> Result<(), BackupError> {
+    let removed = rustic.delete_snapshots(unfinished);
+    removed.map_err(|e| BackupError::of("remove an unfinished snapshot", &e))
 }
 
 fn index(rustic: Rustic<OpenStatus>) -> Result<Rustic<IndexedIdsStatus>, BackupError> {

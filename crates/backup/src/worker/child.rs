@@ -3,9 +3,8 @@
 use std::{
     fs,
     io::{self, BufRead},
-    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -14,20 +13,14 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use startclaw_model::Timestamp;
 
-use super::talk::{Speaker, Talk, listen};
+use super::{
+    talk::{Speaker, Talk, listen},
+    work::do_work,
+};
 use crate::{
-    BackupError, BackupErrorKind, Event, Job, Report, Repository, Work, WorkerLimits, check,
-    check::is_index_in_use,
-    copy, databases, forget,
-    job::Line,
-    lock::Lock,
-    meter::Meter,
-    objects,
-    repository::{self, Make, Opened},
-    restore, snapshot,
-    take::{self, Taking},
+    BackupError, BackupErrorKind, Event, Job, Work, WorkerLimits, databases, job::Line,
+    meter::Meter, panics::Panics,
 };
 
 /// The interval of progress messages.
@@ -75,22 +68,8 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
     });
     let (watched, ticker) = (meter.clone(), speaker.clone());
     thread::spawn(move || tick(&watched, &ticker));
-    let panicked: Arc<Mutex<Option<String>>> = Arc::default();
-    let note = panicked.clone();
-    std::panic::set_hook(Box::new(move |info| {
-        // Some contain a whole index.
-        let text = info.payload_as_str().unwrap_or("without a word").chars().take(600).collect();
-        let mut noted = note.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first is the cause of others, unless its work was begun again.
-        if noted.as_deref().is_none_or(is_index_in_use) {
-            *noted = Some(text);
-        }
-    }));
-    let done = catch_unwind(AssertUnwindSafe(|| do_work(job, &meter, &talk)));
-    let done = done.unwrap_or_else(|_| {
-        let text = panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Err(of_panic(&text.unwrap_or_default()))
-    });
+    let panics = Panics::install();
+    let done = panics.catch(|| do_work(job, &meter, &talk, &panics));
     match done {
         Ok(report) => {
             speaker.say(Event::Done(report));
@@ -101,23 +80,6 @@ fn work(job: &Job, speaker: Speaker) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// rustic panics when a pack is missing or damaged.
-fn of_panic(text: &str) -> BackupError {
-    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if is_index_in_use(&text) {
-        let why = "the machine is too busy: threads of the check did not end in time";
-        return BackupError::new(BackupErrorKind::Died, why);
-    }
-    let kind = if text.contains("(storage)") && !text.contains("missing") && !text.contains("short")
-    {
-        BackupErrorKind::Unavailable
-    } else {
-        BackupErrorKind::Damaged
-    };
-    let text: String = text.chars().take(600).collect();
-    BackupError::new(kind, format!("stored data are missing or damaged: {text}"))
 }
 
 fn tick(meter: &Meter, speaker: &Speaker) {
@@ -171,78 +133,4 @@ fn keep_to(cpus: usize) -> rustix::io::Result<()> {
     let last = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu)).take(cpus);
     last.for_each(|cpu| kept.set(cpu));
     sched_setaffinity(None, &kept)
-}
-
-fn do_work(job: &Job, meter: &Arc<Meter>, talk: &Talk) -> Result<Report, BackupError> {
-    let Some(repository) = &job.repository else {
-        return match &job.work {
-            Work::CheckDatabases { .. } => check_databases(meter),
-            _ => Err(BackupError::new(BackupErrorKind::Died, "the job names no repository")),
-        };
-    };
-    match &job.work {
-        Work::Take { root, live, exclude, check } => {
-            let opened = repository::open(repository, Make::Fresh, meter)?;
-            let Opened { rustic, lock: _lock } = there(opened, repository)?;
-            let taking =
-                Taking { root: root.clone(), live: *live, exclude: exclude.clone(), check: *check };
-            take::take(rustic, &taking, meter, talk).map(Report::Taken)
-        }
-        Work::Copy { to } => match repository::open(repository, Make::Never, meter)? {
-            Some(Opened { rustic, lock: _lock }) => {
-                copy::copy(rustic, to, meter).map(Report::Copied)
-            }
-            None => Ok(Report::Copied(Vec::new())),
-        },
-        Work::Restore { snapshot, root, uid } => {
-            let opened = repository::open(repository, Make::Never, meter)?;
-            let Opened { rustic, lock: _lock } =
-                opened.ok_or_else(|| snapshot::no_snapshot(snapshot))?;
-            let (files, bytes) = restore::restore(rustic, snapshot, root, *uid, meter)?;
-            Ok(Report::Restored { files, bytes })
-        }
-        Work::Forget { keep_days } => match repository::open(repository, Make::Never, meter)? {
-            Some(Opened { rustic, lock: _lock }) => {
-                let (kept, freed_bytes) = forget::forget(rustic, *keep_days, Timestamp::now())?;
-                Ok(Report::Forgotten { kept, freed_bytes })
-            }
-            None => Ok(Report::Forgotten { kept: Vec::new(), freed_bytes: 0 }),
-        },
-        Work::Erase => {
-            let _lock = Lock::take(&repository.lock)?;
-            let objects = objects::open(repository)?;
-            let erased = objects.erase();
-            erased.map_err(|e| {
-                let text = format!("cannot erase {}: {e}", objects.location());
-                BackupError::new(BackupErrorKind::Unavailable, text)
-            })?;
-            Ok(Report::Erased)
-        }
-        Work::Check { read } => match repository::open(repository, Make::Never, meter)? {
-            Some(Opened { rustic, lock: _lock }) => {
-                check::check(rustic, *read).map(|read_bytes| Report::Checked { read_bytes })
-            }
-            None => Ok(Report::Checked { read_bytes: 0 }),
-        },
-        Work::List => match repository::open(repository, Make::Never, meter)? {
-            Some(Opened { rustic, lock: _lock }) => {
-                let all = snapshot::counting(&rustic)?;
-                Ok(Report::Listed(all.into_iter().map(|(id, s)| snapshot::info(&s, id)).collect()))
-            }
-            None => Ok(Report::Listed(Vec::new())),
-        },
-        Work::CheckDatabases { .. } => check_databases(meter),
-    }
-}
-
-fn check_databases(meter: &Arc<Meter>) -> Result<Report, BackupError> {
-    let (good, unknown) = databases::check(meter)?;
-    Ok(Report::DatabasesChecked { good, unknown })
-}
-
-fn there(opened: Option<Opened>, repository: &Repository) -> Result<Opened, BackupError> {
-    opened.ok_or_else(|| {
-        let text = format!("the repository {} cannot be made", repository.folder);
-        BackupError::new(BackupErrorKind::Unavailable, text)
-    })
 }

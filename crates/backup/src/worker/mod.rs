@@ -4,6 +4,7 @@ mod child;
 mod parent;
 mod pipe;
 mod talk;
+mod work;
 
 pub use child::run_worker;
 pub use parent::{Running, Workers};

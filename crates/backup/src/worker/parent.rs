@@ -105,7 +105,8 @@ impl Running {
         };
         match serde_json::from_slice(&line) {
             Ok(Line::Event(event)) => Ok(event),
-            Ok(Line::Failed(error)) => Err(error),
+            // A worker that opens files of a tenant may be compromised: its message is bounded here.
+            Ok(Line::Failed(error)) => Err(BackupError::new(error.kind, error.message)),
             Err(_) => {
                 let _ = self.child.kill().await;
                 Err(BackupError::new(BackupErrorKind::Died, "the worker sent an invalid message"))

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use startclaw_backup::{BackupErrorKind, Destination, ReadData, Report, Repository, Storage, Work};
+use startclaw_backup::{BackupErrorKind, Destination, ReadData, Repository, Storage, Work};
 
 use crate::stage::*;
 
@@ -61,7 +61,7 @@ impl Gcs {
         }
     }
 
-    fn repository(&self, stage: &Stage) -> Repository {
+    pub fn repository(&self, stage: &Stage) -> Repository {
         self.repository_at(self.port, stage)
     }
 
@@ -77,6 +77,7 @@ impl Gcs {
             folder: "alice".into(),
             lock: stage.dir.path().join("locks/bucket"),
             key: key(7),
+            destination_id: None,
         }
     }
 }
@@ -104,19 +105,15 @@ async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
     let mut gcs = Gcs::start();
     let stage = Stage::new();
     let bucket = gcs.repository(&stage);
-    let copy = Work::Copy { to: bucket.clone() };
     gcs.go_away();
     for day in 0..3 {
         stage.write("big", noise(day * 2, 3 << 20));
         stage.take().await.unwrap();
-        let error = run(&stage.repository(), copy.clone()).await.unwrap_err();
+        let error = run(&stage.repository(), Work::Copy { to: bucket.clone() }).await.unwrap_err();
         assert_eq!(error.kind, BackupErrorKind::Unavailable, "{error}");
     }
     gcs.come_back();
-    match run(&stage.repository(), copy.clone()).await.unwrap() {
-        Report::Copied(all) => assert_eq!(all.len(), 3),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(copy(&stage.repository(), &bucket).await.len(), 3);
     let there: Vec<_> = list(&bucket).await.into_iter().map(|s| s.id).collect();
     let here: Vec<_> = list(&stage.repository()).await.into_iter().map(|s| s.id).collect();
     assert_eq!(there, here);
@@ -126,7 +123,9 @@ async fn a_bucket_takes_all_that_it_missed_gives_it_back_and_forgets() {
     run(&bucket, work).await.unwrap();
     assert_eq!(fs::read(root.join("big")).unwrap(), noise(2, 3 << 20));
     let before = size(gcs.root.path());
-    run(&bucket, Work::Forget { keep_days: 0 }).await.unwrap();
+    for snapshot in &list(&bucket).await[1..] {
+        forget(&bucket, &[&snapshot.id]).await;
+    }
     assert!(size(gcs.root.path()) + (5 << 20) < before, "the bucket is smaller");
     run(&bucket, Work::Check { read: ReadData::All }).await.unwrap();
     run(&bucket, Work::Erase).await.unwrap();
@@ -144,7 +143,7 @@ async fn a_snapshot_goes_straight_into_a_bucket_too() {
     assert_eq!(list(&bucket).await.len(), 1);
 }
 
-fn restic(repository: &Path, arguments: &[&str]) -> Output {
+pub fn restic(repository: &Path, arguments: &[&str]) -> Output {
     let output = Command::new("restic")
         .env("RESTIC_PASSWORD", "password-7")
         .args(["--no-cache", "--repo"])

@@ -48,7 +48,7 @@ async fn a_wrong_key_opens_nothing_and_harms_nothing() {
     let (stage, _) = with_a_pack().await;
     let wrong = startclaw_backup::Repository { key: key(8), ..stage.repository() };
     let before = files(&stage.files());
-    for work in [Work::Check { read: ReadData::Nothing }, Work::Forget { keep_days: 0 }] {
+    for work in [Work::Check { read: ReadData::Nothing }, Work::Forget { snapshots: Vec::new() }] {
         let error = run(&wrong, work).await.unwrap_err();
         assert!(error.message.contains("key"), "{error}");
     }

@@ -4,10 +4,14 @@
 mod bucket;
 mod damage;
 mod databases;
+mod destination;
 mod faults;
 mod interrupted;
 mod odd;
 mod passes;
+mod repair;
 mod retention;
+mod round_trip;
 mod s3;
+mod snapshots;
 mod stage;

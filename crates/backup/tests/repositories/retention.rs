@@ -1,34 +1,65 @@
 //! Retention, and copies to another repository.
 
-use startclaw_backup::{ReadData, Report, Work};
+use startclaw_backup::{Command, Event, ReadData, Work};
 
 use crate::stage::*;
 
-async fn forget(stage: &Stage, keep_days: u32) -> (Vec<String>, u64) {
-    match run(&stage.repository(), Work::Forget { keep_days }).await.unwrap() {
-        Report::Forgotten { kept, freed_bytes } => (kept, freed_bytes),
-        other => panic!("{other:?}"),
-    }
+#[tokio::test]
+async fn forgotten_snapshots_go_with_the_data_that_only_they_used() {
+    let stage = Stage::new();
+    let repository = stage.repository();
+    stage.write("big", noise(1, 2 << 20));
+    let first = stage.take().await.unwrap();
+    stage.write("big", noise(2, 2 << 20));
+    let second = stage.take().await.unwrap();
+    assert_eq!(forget(&repository, &[]).await, 0);
+    assert_eq!(list(&repository).await.len(), 2);
+    let before = size(&stage.files());
+    let freed = forget(&repository, &[&first.id, "an id that is not there"]).await;
+    assert!(freed > 1 << 20, "{freed}");
+    assert!(size(&stage.files()) + (1 << 20) < before);
+    run(&repository, Work::Check { read: ReadData::All }).await.unwrap();
+    let root = stage.restore(&second.id).await.unwrap();
+    assert_eq!(std::fs::read(root.join("big")).unwrap(), noise(2, 2 << 20));
+    assert_eq!(forget(&repository, &[&first.id]).await, 0);
+    assert_eq!(list(&repository).await.len(), 1);
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_with_its_data_and_the_newest_stays_whatever_its_age() {
+async fn data_of_unfinished_runs_are_freed_even_when_no_snapshot_is_forgotten() {
     let stage = Stage::new();
-    stage.write("big", noise(1, 2 << 20));
+    let repository = stage.repository();
+    stage.write("small", "x");
     stage.take().await.unwrap();
-    stage.write("big", noise(2, 2 << 20));
-    let second = stage.take().await.unwrap();
-    assert_eq!(forget(&stage, 30).await.0.len(), 2, "both are young");
     let before = size(&stage.files());
-    // Nothing is younger than zero days.
-    let (kept, freed) = forget(&stage, 0).await;
-    assert_eq!(kept, std::slice::from_ref(&second.id));
-    assert!(freed > 1 << 20, "{freed}");
-    assert!(size(&stage.files()) + (1 << 20) < before);
+    stage.write("big", noise(1, 3 << 20));
+    let mut worker = start(&repository, taking(&stage.volume(), true)).await;
+    until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
+    worker.send(Command::Abort).await.unwrap();
+    worker.finish().await.unwrap_err();
+    assert!(size(&stage.files()) > before + (3 << 20));
+    std::fs::remove_file(stage.volume().join("big")).unwrap();
+    stage.take().await.unwrap();
+    let freed = forget(&repository, &[]).await;
+    assert!(freed > 3 << 20, "{freed}");
+    assert!(size(&stage.files()) < before + (1 << 20));
+    run(&repository, Work::Check { read: ReadData::All }).await.unwrap();
+    assert_eq!(list(&repository).await.len(), 2);
+    assert_eq!(forget(&repository, &[]).await, 0);
+}
+
+/// As a worker leaves it that was killed before it wrote an index.
+#[tokio::test]
+async fn a_pack_that_no_index_contains_is_removed() {
+    let stage = Stage::new();
+    stage.write("small", "x");
+    stage.take().await.unwrap();
+    let pack = stage.files().join(format!("data/ab/ab{}", "0".repeat(62)));
+    std::fs::create_dir_all(pack.parent().unwrap()).unwrap();
+    std::fs::write(&pack, noise(1, 100_000)).unwrap();
+    assert!(forget(&stage.repository(), &[]).await >= 100_000);
+    assert!(!pack.exists());
     run(&stage.repository(), Work::Check { read: ReadData::All }).await.unwrap();
-    let root = stage.restore(&second.id).await.unwrap();
-    assert_eq!(std::fs::read(root.join("big")).unwrap(), noise(2, 2 << 20));
-    assert_eq!(forget(&stage, 0).await.0, [second.id]);
 }
 
 #[tokio::test]
@@ -39,8 +70,8 @@ async fn a_copy_catches_up_with_all_that_it_missed_and_keeps_their_ids() {
         stage.write("file", format!("day {day}"));
         ids.insert(0, stage.take().await.unwrap().id);
     }
-    let other = stage.repository_in("bucket");
-    let copy = || run_copy(&stage);
+    let (here, other) = (stage.repository(), stage.repository_in("bucket"));
+    let copy = || copy(&here, &other);
     assert_eq!(copy().await.len(), 3);
     assert_eq!(copy().await.len(), 0, "it has them all");
     stage.write("file", "day 3");
@@ -53,14 +84,6 @@ async fn a_copy_catches_up_with_all_that_it_missed_and_keeps_their_ids() {
     let work = Work::Restore { snapshot: ids[2].clone(), root: root.clone(), uid: uid() };
     run(&other, work).await.unwrap();
     assert_eq!(std::fs::read_to_string(root.join("file")).unwrap(), "day 1");
-}
-
-async fn run_copy(stage: &Stage) -> Vec<String> {
-    let work = Work::Copy { to: stage.repository_in("bucket") };
-    match run(&stage.repository(), work).await.unwrap() {
-        Report::Copied(all) => all.into_iter().map(|s| s.id).collect(),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]

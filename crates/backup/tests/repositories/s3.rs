@@ -8,19 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use startclaw_backup::{BackupErrorKind, Destination, ReadData, Report, Repository, Storage, Work};
+use startclaw_backup::{BackupErrorKind, Destination, ReadData, Repository, Storage, Work};
 
 use crate::stage::*;
 
 /// s3rver with the one bucket `backups`.
-struct S3 {
+pub struct S3 {
     server: Child,
     port: u16,
-    root: tempfile::TempDir,
+    pub root: tempfile::TempDir,
 }
 
 impl S3 {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = tempfile::tempdir().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
@@ -41,7 +41,7 @@ impl S3 {
     }
 
     /// The repository, opened with this key's secret.
-    fn repository(&self, stage: &Stage, secret: &str) -> Repository {
+    pub fn repository(&self, stage: &Stage, secret: &str) -> Repository {
         let credentials = stage.dir.path().join(format!("{secret}.key"));
         fs::write(&credentials, format!("S3RVER\n{secret}\n")).unwrap();
         Repository {
@@ -54,6 +54,7 @@ impl S3 {
             folder: "alice".into(),
             lock: stage.dir.path().join("locks/s3"),
             key: key(7),
+            destination_id: None,
         }
     }
 }
@@ -74,10 +75,7 @@ async fn a_bucket_of_the_s3_kind_takes_gives_back_and_forgets() {
         stage.write("big", noise(day * 2, 3 << 20));
         stage.take().await.unwrap();
     }
-    match run(&stage.repository(), Work::Copy { to: bucket.clone() }).await.unwrap() {
-        Report::Copied(all) => assert_eq!(all.len(), 2),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(copy(&stage.repository(), &bucket).await.len(), 2);
     // And directly into the bucket.
     stage.write("big", noise(9, 3 << 20));
     take(&bucket, &stage.volume()).await.unwrap();
@@ -91,7 +89,9 @@ async fn a_bucket_of_the_s3_kind_takes_gives_back_and_forgets() {
         .unwrap();
     assert_eq!(fs::read(root.join("big")).unwrap(), noise(9, 3 << 20));
     let before = size(s3.root.path());
-    run(&bucket, Work::Forget { keep_days: 0 }).await.unwrap();
+    for snapshot in &list(&bucket).await[1..] {
+        forget(&bucket, &[&snapshot.id]).await;
+    }
     assert!(size(s3.root.path()) + (5 << 20) < before, "the bucket is smaller");
     run(&bucket, Work::Erase).await.unwrap();
     assert!(list(&bucket).await.is_empty());

@@ -49,6 +49,7 @@ impl Stage {
             folder: "alice".into(),
             lock: self.dir.path().join(format!("locks/{folder}")),
             key: key(7),
+            destination_id: None,
         }
     }
 
@@ -122,7 +123,14 @@ pub async fn take_while(
     root: &Path,
     between: impl FnOnce(),
 ) -> Result<SnapshotInfo, BackupError> {
-    let mut worker = start(repository, taking(root, true)).await;
+    take_with(start(repository, taking(root, true)).await, between).await
+}
+
+/// Lets a worker take a snapshot in two passes.
+pub async fn take_with(
+    mut worker: Running,
+    between: impl FnOnce(),
+) -> Result<SnapshotInfo, BackupError> {
     until(&mut worker, |e| matches!(e, Event::Ready)).await?;
     between();
     worker.send(Command::Go).await?;
@@ -148,8 +156,33 @@ pub async fn until(
 }
 
 pub async fn list(repository: &Repository) -> Vec<SnapshotInfo> {
+    list_all(repository).await.0
+}
+
+/// The snapshots, and the names of damaged snapshot files.
+pub async fn list_all(repository: &Repository) -> (Vec<SnapshotInfo>, Vec<String>) {
     match run(repository, Work::List).await.unwrap() {
-        Report::Listed(all) => all,
+        Report::Listed { snapshots, damaged } => (snapshots, damaged),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Copies all snapshots; returns the ids of those that were copied.
+pub async fn copy(from: &Repository, to: &Repository) -> Vec<String> {
+    match run(from, Work::Copy { to: to.clone() }).await.unwrap() {
+        Report::Copied { copied, failed } => {
+            assert!(failed.is_empty(), "{failed:?}");
+            copied.into_iter().map(|s| s.id).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Deletes these snapshots; returns how many bytes were freed.
+pub async fn forget(repository: &Repository, snapshots: &[&str]) -> u64 {
+    let snapshots = snapshots.iter().map(|id| (*id).to_owned()).collect();
+    match run(repository, Work::Forget { snapshots }).await.unwrap() {
+        Report::Forgotten { freed_bytes } => freed_bytes,
         other => panic!("{other:?}"),
     }
 }

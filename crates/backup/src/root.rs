@@ -1,0 +1,124 @@
+//! The root of a destination, beside the repositories: its identity, and a probe of what it allows.
+
+use bytes::Bytes;
+use startclaw_model::Timestamp;
+
+use crate::{
+    BackupError, BackupErrorKind, Repository, Storage,
+    objects::{self, ObjectError, Objects},
+};
+
+/// The object that holds the identity.
+const IDENTITY: &str = "startclaw-destination";
+/// The folder of probes.
+const PROBES: &str = "startclaw-probe";
+/// Folders at the root that are no repositories.
+const OTHERS: [&str; 2] = [PROBES, "lost+found"];
+/// The longest identity.
+const LONGEST: u64 = 128;
+
+/// Fails unless the destination has the identity that the repository's job expects, if any.
+pub(crate) fn verify(repository: &Repository) -> Result<(), BackupError> {
+    let Some(expected) = &repository.destination_id else { return Ok(()) };
+    let root = objects::open_root(&repository.storage)?;
+    let has = match read_identity(root.as_ref())? {
+        Some(id) if id == *expected => return Ok(()),
+        Some(_) => "another",
+        None => "no",
+    };
+    Err(foreign(root.as_ref(), &format!("it has {has} identity")))
+}
+
+fn foreign(root: &dyn Objects, why: &str) -> BackupError {
+    let text = format!(
+        "{} is not the destination that holds the backups: {why}. Is the folder mounted, is \
+         backup.destination right?",
+        root.location()
+    );
+    BackupError::new(BackupErrorKind::Foreign, text)
+}
+
+/// The identity of the destination, which may be created, and the number of repositories there.
+pub(crate) fn identify(
+    storage: &Storage,
+    create: Option<&str>,
+) -> Result<(Option<String>, u64), BackupError> {
+    let root = objects::open_root(storage)?;
+    let mut id = read_identity(root.as_ref())?;
+    if let (None, Some(new)) = (&id, create) {
+        if !is_identity(new) {
+            let text = "an identity has 1 to 128 letters, digits, `-`, `_` and `.`";
+            return Err(BackupError::new(BackupErrorKind::Unavailable, text));
+        }
+        // Another daemon may create one at the same time: what is read afterwards counts.
+        let created = root.create(IDENTITY, Bytes::copy_from_slice(new.as_bytes()));
+        created.map_err(|e| e.stop("write to", &root.location()))?;
+        id = read_identity(root.as_ref())?;
+    }
+    let folders = root.folders().map_err(|e| e.stop("list", &root.location()))?;
+    let repositories = folders.iter().filter(|name| !OTHERS.contains(&name.as_str()));
+    Ok((id, repositories.count() as u64))
+}
+
+fn read_identity(root: &dyn Objects) -> Result<Option<String>, BackupError> {
+    let failed = |e: ObjectError| e.stop("read", &format!("{}/{IDENTITY}", root.location()));
+    let Some(stat) = root.stat(IDENTITY).map_err(failed)? else { return Ok(None) };
+    let invalid = || foreign(root, &format!("the content of {IDENTITY} is no identity"));
+    if stat.size > LONGEST {
+        return Err(invalid());
+    }
+    let content = root.read(IDENTITY, Some((0, stat.size))).map_err(failed)?;
+    let text = std::str::from_utf8(&content).unwrap_or_default().trim();
+    if is_identity(text) { Ok(Some(text.to_owned())) } else { Err(invalid()) }
+}
+
+fn is_identity(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=LONGEST).contains(&(text.len() as u64)) && text.bytes().all(plain)
+}
+
+/// Writes, lists, reads and deletes a small object. Returns the time of the storage, if it has a
+/// clock of its own.
+pub(crate) fn probe(storage: &Storage) -> Result<Option<Timestamp>, BackupError> {
+    let root = objects::open_root(storage)?;
+    let location = root.location();
+    root.require().map_err(|e| e.stop("use", &location))?;
+    let name = format!("{:032x}", rand::random::<u128>());
+    let path = format!("{PROBES}/{name}");
+    let content = Bytes::from(format!("{:032x}", rand::random::<u128>()));
+    let written = root.write(&path, vec![content.clone()]);
+    written.map_err(|e| e.stop("write objects in", &location))?;
+    let seen = examine(root.as_ref(), &name, &content);
+    // Also when it cannot be read: a probe leaves nothing behind.
+    let removed = root.remove(&path).map_err(|e| e.stop("delete objects in", &location));
+    let time = seen?;
+    removed?;
+    match root.stat(&path).map_err(|e| e.stop("read objects in", &location))? {
+        None => Ok(time),
+        Some(_) => Err(odd(&location, "cannot delete objects in", "it is still there")),
+    }
+}
+
+/// Whether the object of a probe is listed and has its content; its time.
+fn examine(
+    root: &dyn Objects,
+    name: &str,
+    content: &Bytes,
+) -> Result<Option<Timestamp>, BackupError> {
+    let location = root.location();
+    let path = format!("{PROBES}/{name}");
+    let listed = root.list(PROBES).map_err(|e| e.stop("list objects in", &location))?;
+    if !listed.iter().any(|(found, _)| found == name) {
+        return Err(odd(&location, "cannot list objects in", "a new object is not listed"));
+    }
+    let read = root.read(&path, None).map_err(|e| e.stop("read objects in", &location))?;
+    if read != *content {
+        return Err(odd(&location, "cannot read objects in", "the content is another"));
+    }
+    let stat = root.stat(&path).map_err(|e| e.stop("read objects in", &location))?;
+    Ok(stat.and_then(|stat| stat.modified))
+}
+
+fn odd(location: &str, what: &str, why: &str) -> BackupError {
+    BackupError::new(BackupErrorKind::Unavailable, format!("{what} {location}: {why}"))
+}
