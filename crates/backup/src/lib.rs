@@ -7,6 +7,7 @@
 
 mod bucket;
 mod check;
+mod checkpoints;
 mod copy;
 mod databases;
 mod destination;
@@ -23,6 +24,7 @@ mod restore;
 mod snapshot;
 mod source;
 mod take;
+mod unchanged;
 mod worker;
 
 pub use destination::{Destination, DestinationError, Storage};
