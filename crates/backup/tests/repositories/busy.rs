@@ -55,7 +55,7 @@ async fn fill(path: &Path, mode: SqliteJournalMode, mib: u32) -> SqliteConnectio
     database
 }
 
-/// A process that writes to a database without a rest.
+/// A process that writes to a database all the time.
 struct Writer {
     child: Child,
     /// Holds the number of the last committed row.
@@ -129,6 +129,8 @@ async fn writes_until_it_is_killed() {
         transaction.execute(change).await.unwrap();
         transaction.commit().await.unwrap();
         committed.write_all_at(&n.to_le_bytes(), 0).unwrap();
+        // Busy, but not so that the WAL becomes as large as the database.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
