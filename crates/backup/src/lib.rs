@@ -7,6 +7,7 @@
 
 mod bucket;
 mod check;
+mod checkpoints;
 mod copy;
 mod databases;
 mod destination;
@@ -29,6 +30,7 @@ mod snapshot;
 mod source;
 mod take;
 mod text;
+mod unchanged;
 mod worker;
 
 pub use destination::{Destination, DestinationError, Storage};

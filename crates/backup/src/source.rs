@@ -11,7 +11,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
@@ -21,21 +21,20 @@ use std::{
     },
 };
 
-use rustic_core::jiff::Timestamp;
+use rustic_core::jiff::{SignedDuration, Timestamp};
 use rustic_core::{
     ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
-    repofile::{Node, NodeType},
+    repofile::{Metadata, Node, NodeType},
 };
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
-use crate::{BackupError, BackupErrorKind, meta::metadata, meter::Meter, text};
+use crate::{
+    BackupError, BackupErrorKind, meta::metadata, meter::Meter, text, unchanged::Unchanged,
+};
 
-/// Timestamps of file systems have a granularity of up to 10 ms, those of some network file systems
-/// of 2 s.
-const GRAIN_SECONDS: i64 = 2;
 /// How many unreadable files are named.
 const NAMED: usize = 5;
 /// The longest path that can be restored.
@@ -56,6 +55,7 @@ pub(crate) struct Source {
     pub root: PathBuf,
     pub exclude: Vec<String>,
     pub pass: Pass,
+    pub unchanged: Unchanged,
     pub shared: Arc<Shared>,
 }
 
@@ -209,6 +209,7 @@ impl ReadSource for Source {
             root: self.root.clone(),
             exclude: self.exclude.clone(),
             pass: self.pass,
+            unchanged: self.unchanged,
             shared: self.shared.clone(),
             stack: Vec::new(),
             state: Begun::No,
@@ -229,6 +230,7 @@ pub(crate) struct Walk {
     root: PathBuf,
     exclude: Vec<String>,
     pass: Pass,
+    unchanged: Unchanged,
     shared: Arc<Shared>,
     stack: Vec<Level>,
     state: Begun,
@@ -321,8 +323,7 @@ impl Walk {
         name: OsString,
         path: PathBuf,
     ) -> io::Result<Option<ReadSourceEntry<Entry>>> {
-        let looked = Timestamp::now();
-        let stat = match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        let mut stat = match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if self.pass == Pass::First => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -333,12 +334,18 @@ impl Walk {
         if stat.st_dev != self.device {
             return Err(io::Error::other("another file system is mounted there"));
         }
-        let mut meta = metadata(&stat);
         let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut proven = true;
+        if kind == FileType::RegularFile && self.pass == Pass::First {
+            (stat, proven) = self.unchanged.look(&folder, &name, stat);
+        }
+        let mut meta = metadata(&stat);
         let (node_type, open) = match kind {
             FileType::RegularFile => {
-                if self.pass == Pass::First && is_unproven(&folder, &name, &stat, looked) {
-                    meta.mtime = None;
+                match self.pass {
+                    Pass::First if !proven => meta.mtime = None,
+                    Pass::Final if self.unchanged.is_fresh(&stat) => meta.ctime = earlier(&meta),
+                    Pass::First | Pass::Final => {}
                 }
                 let open = Entry {
                     folder,
@@ -388,26 +395,8 @@ impl Walk {
     }
 }
 
-/// Whether the second pass must read a file again even if its timestamps are unchanged: it changed
-/// so recently that a change after reading may not show in them, or it is part of a database, whose
-/// writers may change it through shared memory.
-fn is_unproven(folder: &impl AsFd, name: &OsStr, stat: &Stat, looked: Timestamp) -> bool {
-    let lately = looked.as_second() - GRAIN_SECONDS;
-    if stat.st_mtime >= lately || stat.st_ctime >= lately {
-        return true;
-    }
-    let name_bytes = name.as_bytes();
-    let ends = [&b".sqlite"[..], b".sqlite3", b".db", b"-wal", b"-shm", b"-journal"];
-    ends.iter().any(|end| name_bytes.ends_with(end)) || has_sqlite_header(folder, name, stat)
-}
-
-fn has_sqlite_header(folder: &impl AsFd, name: &OsStr, stat: &Stat) -> bool {
-    if stat.st_size < 512 {
-        return false;
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return true };
-    let mut head = [0; 16];
-    let read = rustix::io::pread(&fd, &mut head, 0);
-    read.is_ok_and(|n| n == 16) && head == *b"SQLite format 3\0"
+/// A change time that the file never has, so that the next backup reads it again: later stores
+/// through a shared mapping may not show in its time stamps.
+fn earlier(meta: &Metadata) -> Option<Timestamp> {
+    meta.ctime.and_then(|time| time.checked_sub(SignedDuration::from_nanos(1)).ok())
 }

@@ -16,9 +16,11 @@ use rustic_core::{
 
 use crate::{
     BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
+    checkpoints::PausedCheckpoints,
     meter::Meter,
     snapshot::{self, FIRST_PASS, HOST, PATH, PENDING, Snapshots},
     source::{Pass, Shared, Source},
+    unchanged::Unchanged,
     worker::Talk,
 };
 
@@ -47,9 +49,13 @@ pub(crate) fn take(
     let mut parent = newest.map(|s| s.id);
     let mut unfinished = Vec::new();
     let mut first_added = 0;
+    let mut unchanged = Unchanged::at_rest();
+    let mut paused = None;
     if wanted.live {
+        paused = Some(PausedCheckpoints::begin(&wanted.root, &wanted.exclude, meter));
+        unchanged = Unchanged::begin(&wanted.root, meter);
         let shared = Shared::new(meter.clone(), || {});
-        let source = source(wanted, Pass::First, &shared);
+        let source = source(wanted, Pass::First, unchanged, &shared);
         let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
         // If the folder itself is unreadable, there is no first pass.
         shared.outcome()?;
@@ -63,9 +69,12 @@ pub(crate) fn take(
     }
     meter.begin(0);
     let speaker = talk.speaker();
-    let shared = Shared::new(meter.clone(), move || speaker.say(Event::Read));
+    let shared = Shared::new(meter.clone(), move || {
+        drop(paused);
+        speaker.say(Event::Read);
+    });
     let id = snapshot::new_id();
-    let source = source(wanted, Pass::Final, &shared);
+    let source = source(wanted, Pass::Final, unchanged, &shared);
     let pending = archive(&indexed, &source, &[id.clone(), PENDING.to_owned()], parent)?;
     unfinished.push(pending.id);
     talk.expect(Command::Commit).and_then(|()| shared.outcome())?;
@@ -107,11 +116,12 @@ fn index(rustic: Rustic<OpenStatus>) -> Result<Rustic<IndexedIdsStatus>, BackupE
     rustic.to_indexed_ids().map_err(|e| BackupError::of("read the repository's index", &e))
 }
 
-fn source(wanted: &Taking, pass: Pass, shared: &Arc<Shared>) -> Source {
+fn source(wanted: &Taking, pass: Pass, unchanged: Unchanged, shared: &Arc<Shared>) -> Source {
     Source {
         root: wanted.root.clone(),
         exclude: wanted.exclude.clone(),
         pass,
+        unchanged,
         shared: shared.clone(),
     }
 }

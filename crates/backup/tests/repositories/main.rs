@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bucket;
+mod busy;
 mod damage;
 mod databases;
 mod destination;
