@@ -44,6 +44,8 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::restart::restart))
         .routes(routes!(routes::backup::backup))
         .routes(routes!(routes::backup::list, routes::backup::purge))
+        .routes(routes!(routes::backup::rescan))
+        .routes(routes!(routes::backup::accept_destination))
         .routes(routes!(routes::restore::restore))
         .routes(routes!(routes::drill::drill))
         .routes(routes!(routes::status::status))

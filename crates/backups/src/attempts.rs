@@ -3,7 +3,7 @@
 use startclaw_backup::BackupError;
 use startclaw_engine::{EngineError, backoff};
 use startclaw_model::Operation;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{Backups, passes};
 
@@ -32,11 +32,12 @@ impl Backups {
     ///
     /// An attempt holds one of the places for jobs until the permit is dropped. The pause before it
     /// holds none, so that jobs that wait for an unavailable bucket do not keep others out.
-    pub(crate) async fn next_attempt(
+    pub(crate) async fn next_attempt<'a>(
         &self,
         attempts: &mut Attempts,
         operation: &mut Operation,
-    ) -> Result<Option<SemaphorePermit<'_>>, EngineError> {
+        room: &'a Semaphore,
+    ) -> Result<Option<SemaphorePermit<'a>>, EngineError> {
         if let Some(why) = attempts.failed.take() {
             tracing::warn!(name = %operation.name, error = why, "{} failed; retrying", operation.kind.as_str());
             operation.fail_step(&why);
@@ -50,12 +51,11 @@ impl Backups {
             }
         }
         attempts.number += 1;
-        Ok(self.job_room().await)
+        Ok(self.enter(room).await)
     }
 
-    /// Waits for one of the places for jobs; `None` when the engine stops.
-    pub(crate) async fn job_room(&self) -> Option<SemaphorePermit<'_>> {
-        let room = self.engine.unless_stopped(self.inner.jobs.room.acquire()).await;
-        room.and_then(Result::ok)
+    /// Waits for a place in a room for jobs; `None` when the engine stops.
+    pub(crate) async fn enter<'a>(&self, room: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        self.engine.unless_stopped(room.acquire()).await.and_then(Result::ok)
     }
 }

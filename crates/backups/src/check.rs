@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use startclaw_backup::{BackupErrorKind, Report, Work};
-use startclaw_model::{CONTROL_PLANE, Check};
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
+use startclaw_engine::EngineError;
+use startclaw_model::{CONTROL_PLANE, Check, Timestamp};
 
-use crate::Backups;
+use crate::{Backups, unexpected_report};
 
 /// The timeout of the check of a bucket.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The interval of probes, and the wait after one that failed.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const AGAIN: Duration = Duration::from_secs(600);
+/// The key of the alert that the destination cannot be written to, read or deleted in.
+const ALERT: &str = "destination/probe";
 const CHECK: &str = "backups";
 const FIX: &str = "correct [backup] in the settings; docs/backups.md says what each kind needs";
 
@@ -24,25 +30,78 @@ impl Backups {
             );
         }
         let place = &settings.destination;
-        let look = self.run(self.offsite_repository(CONTROL_PLANE), Work::List);
-        match tokio::time::timeout(PATIENCE, look).await {
-            Ok(Ok(Report::Listed(all))) => match all.first() {
-                Some(newest) => Check::ok(
-                    CHECK,
-                    format!("go to {place}; the database's newest is of {}", newest.taken_at),
-                ),
-                None => Check::ok(CHECK, format!("go to {place}, which answers")),
-            },
+        match tokio::time::timeout(PATIENCE, self.look_at_destination()).await {
+            Ok(Ok(Some(newest))) => {
+                Check::ok(CHECK, format!("go to {place}; the database's newest is of {newest}"))
+            }
+            Ok(Ok(None)) => Check::ok(CHECK, format!("go to {place}, which can be written to")),
             // A backup is in progress.
             Ok(Err(e)) if e.kind == BackupErrorKind::Busy => {
                 Check::ok(CHECK, format!("are being written to {place}"))
             }
-            Ok(Ok(_)) => Check::error(CHECK, format!("{place} gives an unexpected answer"), FIX),
             Ok(Err(e)) => Check::error(CHECK, e.message, FIX),
             Err(_) => {
                 let text = format!("{place} does not answer within {} s", PATIENCE.as_secs());
                 Check::error(CHECK, text, FIX)
             }
         }
+    }
+
+    /// When the newest backup of the control plane was taken, after a round trip.
+    async fn look_at_destination(&self) -> Result<Option<Timestamp>, BackupError> {
+        self.probe().await?;
+        let held = self.list(self.offsite_repository(CONTROL_PLANE).await?).await?;
+        Ok(held.snapshots.first().map(|newest| newest.taken_at))
+    }
+
+    /// Writes, lists, reads and deletes an object at the destination; returns the time of the
+    /// bucket's clock.
+    pub(crate) async fn probe(&self) -> Result<Option<Timestamp>, BackupError> {
+        match self.run(self.offsite_repository(CONTROL_PLANE).await?, Work::Probe).await? {
+            Report::Probed { server_time } => Ok(server_time),
+            other => Err(unexpected_report(other)),
+        }
+    }
+
+    /// Probes the destination at the start and daily, until the engine stops.
+    pub(crate) async fn watch_destination(self) {
+        loop {
+            let probed = self.probe().await;
+            let wait = match self.note_probe(&probed).await {
+                Ok(()) if probed.is_ok() => DAY,
+                Ok(()) => AGAIN,
+                Err(e) => {
+                    tracing::error!(error = ?e, "the database failed; probing the destination later");
+                    AGAIN
+                }
+            };
+            if !self.engine.pause(wait).await {
+                return;
+            }
+        }
+    }
+
+    async fn note_probe(
+        &self,
+        probed: &Result<Option<Timestamp>, BackupError>,
+    ) -> Result<(), EngineError> {
+        self.note_destination_error(probed).await?;
+        let store = self.engine.store();
+        let news = match probed {
+            Ok(time) => {
+                if time.is_some() {
+                    self.check_clock(*time).await?;
+                }
+                store.resolve(ALERT).await?
+            }
+            // It has an alert of its own, or is a defect of this host.
+            Err(e) if matches!(e.kind, BackupErrorKind::Foreign | BackupErrorKind::Busy) => false,
+            Err(_) if self.engine.is_stopping() => false,
+            Err(e) => store.fire(ALERT, &e.message).await?,
+        };
+        if news {
+            self.engine.alerts_changed();
+        }
+        Ok(())
     }
 }

@@ -10,42 +10,79 @@ use std::{
 use startclaw_backup::{BackupError, Command, Event, Report, Work};
 use startclaw_engine::EngineError;
 use startclaw_model::CONTROL_PLANE;
+use startclaw_store::Property;
+use tokio::time::Instant;
 
-use crate::Backups;
+use crate::{Backups, retention, take::inside};
 
 /// The database's name in its snapshots.
 pub const DATABASE: &str = "startclaw.db";
 
 /// The interval of checks whether a backup is due.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
+/// The time between two backups of changes that are not urgent.
+const SPACING: Duration = Duration::from_secs(300);
+/// The time after which a change is backed up also while jobs are running.
+const LONGEST: Duration = Duration::from_secs(3000);
 const ALERT: &str = "backup/control-plane";
 
-/// Whether the database changed since its last backup.
+/// Whether a change should be backed up without delay: snapshots were taken or deleted.
 #[derive(Debug, Default)]
 pub(crate) struct ControlPlane(AtomicBool);
 
 impl ControlPlane {
-    /// Records a change.
+    /// Records such a change.
     pub fn note_change(&self) {
         self.0.store(true, Ordering::Release);
     }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Whether a backup is due: `changed` since the last one, which ended `since` ago, if this daemon made
+/// any.
+fn is_due(changed: bool, urgent: bool, idle: bool, since: Option<Duration>) -> bool {
+    let after = |time| since.is_none_or(|since| since >= time);
+    changed && (idle && (urgent || after(SPACING)) || after(LONGEST))
 }
 
 impl Backups {
-    /// Backs up the control plane after backups, when none is in progress any more, so that its
-    /// backup includes all of them. Runs until the engine stops.
+    /// Keeps the backup of the control plane less than an hour older than the database: after
+    /// backups, when none is in progress any more, so that it includes all of them, and after other
+    /// changes. Runs until the engine stops.
     pub(crate) async fn keep_control_plane(self) {
+        let mut last: Option<Instant> = None;
         while self.engine.pause(POLL_INTERVAL).await {
-            let due = self.inner.control_plane.0.load(Ordering::Acquire);
-            if due && self.inner.jobs.is_idle() {
-                self.inner.control_plane.0.store(false, Ordering::Release);
-                if let Err(e) = self.back_up_control_plane().await {
+            match self.save_control_plane(last.map(|at| at.elapsed())).await {
+                Ok(true) => last = Some(Instant::now()),
+                Ok(false) => {}
+                Err(e) => {
                     tracing::warn!(error = ?e, "the control plane was not backed up; retrying");
                     self.inner.control_plane.note_change();
                     self.engine.pause(self.engine.timing().backup_again).await;
                 }
             }
         }
+    }
+
+    /// Backs up the control plane if that is due; `since` is how long ago it was done last.
+    async fn save_control_plane(&self, since: Option<Duration>) -> Result<bool, EngineError> {
+        let store = self.engine.store();
+        // Read before the copy is made: what changes meanwhile is backed up the next time.
+        let revision = store.revision().await?.to_string();
+        let changed = store.property(Property::SavedRevision).await? != Some(revision.clone());
+        let urgent = self.inner.control_plane.take();
+        if !is_due(changed, urgent, self.inner.jobs.is_idle(), since) {
+            if urgent && changed {
+                self.inner.control_plane.note_change();
+            }
+            return Ok(false);
+        }
+        self.back_up_control_plane().await?;
+        store.set_property(Property::SavedRevision, &revision).await?;
+        Ok(true)
     }
 
     /// Backs up the control plane.
@@ -56,7 +93,12 @@ impl Backups {
         let folder: PathBuf = self.inner.settings.folder.join("control-plane");
         let written = self.write_database(&folder).await;
         let done = match written {
-            Ok(()) => self.store_control_plane(&folder).await,
+            Ok(()) => {
+                let stored = self.store_control_plane(&folder).await;
+                self.inner.bucket.note(&stored);
+                self.note_destination_error(&stored).await?;
+                stored
+            }
             Err(e) => Err(e),
         };
         // Its secrets are sealed, but the copy is removed anyway.
@@ -88,12 +130,12 @@ impl Backups {
     }
 
     async fn store_control_plane(&self, folder: &std::path::Path) -> Result<(), BackupError> {
-        let settings = &self.inner.settings;
         let work =
             Work::Take { root: folder.to_owned(), live: false, exclude: Vec::new(), check: true };
         // Directly to the destination: without it, the database is of no use.
-        let repository = self.offsite_repository(CONTROL_PLANE);
-        let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
+        let repository = self.offsite_repository(CONTROL_PLANE).await?;
+        let mut session =
+            self.inner.repositories.begin(&self.job(repository.clone(), work)).await?;
         loop {
             match session.next().await? {
                 Event::Progress(_) => {}
@@ -103,8 +145,35 @@ impl Backups {
             }
         }
         drop(session);
-        let forget = Work::Forget { keep_days: settings.keep_days };
-        self.run(self.offsite_repository(CONTROL_PLANE), forget).await?;
+        let held = self.list(repository.clone()).await?;
+        let now = self.trusted_now().await.map_err(inside)?;
+        let snapshots = retention::thin(&held.snapshots, self.inner.settings.keep_days, now);
+        self.run(repository, Work::Forget { snapshots }).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_backed_up_within_the_hour_and_after_backups_at_once() {
+        let minutes = |n: u64| Some(Duration::from_secs(n * 60));
+        for (changed, urgent, idle, since, due) in [
+            (false, true, true, None, false),
+            (true, false, true, None, true),
+            (true, false, true, minutes(1), false),
+            (true, true, true, minutes(1), true),
+            (true, false, true, minutes(5), true),
+            (true, true, false, minutes(40), false),
+            (true, false, false, minutes(50), true),
+        ] {
+            assert_eq!(
+                is_due(changed, urgent, idle, since),
+                due,
+                "{changed} {urgent} {idle} {since:?}"
+            );
+        }
     }
 }

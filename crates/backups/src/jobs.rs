@@ -17,11 +17,20 @@ use crate::Backups;
 /// The interval of checks for jobs without a wake-up.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How many jobs of each kind run in parallel: one kind never waits for another.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub backups: Semaphore,
+    pub restores: Semaphore,
+    pub uploads: Semaphore,
+    pub drills: Semaphore,
+}
+
 /// The jobs in progress.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
-    pub(crate) room: Semaphore,
+    pub(crate) rooms: Rooms,
     wake: Notify,
     pub(crate) tasks: TaskTracker,
 }
@@ -47,11 +56,17 @@ impl Drop for Claim<'_> {
 }
 
 impl Jobs {
-    /// Allows `room` jobs in parallel.
+    /// Allows `room` jobs of each kind in parallel, and one restore test.
     pub fn new(room: usize) -> Self {
+        let room = room.max(1);
         Self {
             state: Mutex::default(),
-            room: Semaphore::new(room.max(1)),
+            rooms: Rooms {
+                backups: Semaphore::new(room),
+                restores: Semaphore::new(room),
+                uploads: Semaphore::new(room),
+                drills: Semaphore::new(1),
+            },
             wake: Notify::new(),
             tasks: TaskTracker::new(),
         }

@@ -53,19 +53,18 @@ impl RepositoryLayout {
         self.local.is_some()
     }
 
-    /// The repository that a backup is written to first.
-    pub fn local(&self, vault: &Vault, id: &str) -> Repository {
-        let storage = self.local.as_ref().unwrap_or(&self.destination);
-        repository(
-            storage,
-            &self.locks,
-            if self.has_bucket() { "local" } else { "last" },
-            vault,
-            id,
-        )
+    /// The address of the destination.
+    pub fn address(&self) -> String {
+        self.destination.destination.to_string()
     }
 
-    /// The repository at the destination.
+    /// The copies on this host, when the destination is a bucket.
+    pub fn local(&self, vault: &Vault, id: &str) -> Option<Repository> {
+        let local = self.local.as_ref()?;
+        Some(repository(local, &self.locks, "local", vault, id))
+    }
+
+    /// The repository at the destination, whose identity is not verified.
     pub fn offsite(&self, vault: &Vault, id: &str) -> Repository {
         repository(&self.destination, &self.locks, "last", vault, id)
     }
@@ -83,6 +82,7 @@ fn repository(
         folder: id.to_owned(),
         lock: locks.join(format!("{id}.{which}")),
         key: repository_key(vault, id),
+        destination_id: None,
     }
 }
 
@@ -112,13 +112,5 @@ impl Backups {
             },
             work,
         }
-    }
-
-    pub(crate) fn local_repository(&self, id: &str) -> Repository {
-        self.inner.layout.local(self.engine.vault(), id)
-    }
-
-    pub(crate) fn offsite_repository(&self, id: &str) -> Repository {
-        self.inner.layout.offsite(self.engine.vault(), id)
     }
 }

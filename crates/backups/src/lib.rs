@@ -5,9 +5,13 @@
 #![warn(missing_docs)]
 
 mod attempts;
+mod bucket;
 mod check;
+mod clock;
 mod control_plane;
+mod destination;
 mod drill;
+mod held;
 mod jobs;
 mod layout;
 mod maintenance;
@@ -15,8 +19,10 @@ mod nightly;
 mod pre_delete;
 mod quiesce;
 mod recover;
+mod repair;
 mod restore;
 mod restore_test;
+mod retention;
 mod service;
 mod settings;
 mod simulated;
@@ -28,10 +34,10 @@ use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Job, Report
 use startclaw_model::StepProgress;
 
 pub use control_plane::DATABASE;
-pub use recover::{Recovered, Recovery};
+pub use recover::{Recovered, RecoveredDatabase, Recovery};
 pub use service::BackupService;
 pub use settings::{BackupSettings, TimeOfDay, TimeOfDayError};
-pub use simulated::SimulatedRepositories;
+pub use simulated::{Contents, SimulatedRepositories};
 
 pub(crate) use layout::RepositoryLayout;
 pub(crate) use service::Backups;
@@ -76,6 +82,11 @@ fn unexpected(event: &Event) -> BackupError {
         kind: BackupErrorKind::Died,
         message: format!("a defect in StartClaw: the worker sent an unexpected {event:?}"),
     }
+}
+
+/// The error for a report that violates the protocol.
+fn unexpected_report(report: Report) -> BackupError {
+    unexpected(&Event::Done(report))
 }
 
 /// Whether a retry may succeed.

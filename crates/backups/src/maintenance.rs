@@ -2,12 +2,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use startclaw_backup::{BackupError, ReadData, Report, Repository, Work};
+use startclaw_backup::{BackupError, BackupErrorKind, ReadData, Report, Repository, Work};
 use startclaw_engine::EngineError;
-use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName, Timestamp};
+use startclaw_model::{InstanceId, Name, Operation, Snapshot, SnapshotId, StepName, Timestamp};
 use startclaw_store::{Archive, Copy};
 
-use crate::{Backups, finish};
+use crate::{
+    Backups, finish,
+    retention::{self, Policy},
+};
 
 /// The stored data are verified in this many parts.
 const PARTS: u32 = 4;
@@ -20,23 +23,35 @@ const WEEK: Duration = Duration::from_secs(13 * 12 * 3600);
 const LONGEST: Duration = Duration::from_secs(55 * 12 * 3600);
 
 impl Backups {
-    /// Maintenance after a nightly backup.
+    /// Maintenance after a nightly backup. The inner error says why the night failed although the
+    /// backup was taken.
     pub(crate) async fn run_maintenance(
         &self,
         id: &InstanceId,
         name: &Name,
         operation: &mut Operation,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Result<(), String>, EngineError> {
         self.engine.step(operation, StepName::Forget).await;
         self.apply_retention(id, name).await?;
         let now = Timestamp::now();
-        if let Some(part) = part_due(now, &self.engine.store().verified_parts(id).await?) {
-            self.engine.step(operation, StepName::Verify).await;
-            if self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await? {
-                self.engine.store().note_verified(id, part, now).await?;
-            }
+        let Some(part) = part_due(now, &self.engine.store().verified_parts(id).await?) else {
+            return Ok(Ok(()));
+        };
+        self.engine.step(operation, StepName::Verify).await;
+        let verified = self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await?;
+        if verified.is_ok() {
+            self.engine.store().note_verified(id, part, now).await?;
         }
-        Ok(())
+        Ok(verified)
+    }
+
+    /// The repositories of an instance.
+    async fn places(&self, id: &InstanceId) -> Vec<(Copy, Result<Repository, BackupError>)> {
+        let mut places = vec![(Copy::Remote, self.offsite_repository(id.as_str()).await)];
+        if let Some(local) = self.local_repository(id.as_str()) {
+            places.push((Copy::Local, Ok(local)));
+        }
+        places
     }
 
     /// Deletes expired snapshots in both repositories.
@@ -45,33 +60,98 @@ impl Backups {
         id: &InstanceId,
         name: &Name,
     ) -> Result<(), EngineError> {
-        let settings = &self.inner.settings;
-        let mut places =
-            vec![(self.offsite_repository(id.as_str()), Copy::Remote, settings.keep_days)];
-        if self.inner.layout.has_bucket() {
-            let local = self.local_repository(id.as_str());
-            places.push((local, Copy::Local, settings.keep_local_days));
-        }
-        for (repository, copy, keep_days) in places {
+        for (copy, repository) in self.places(id).await {
+            if copy == Copy::Remote && self.inner.bucket.is_away() {
+                continue;
+            }
             let alert = match copy {
                 Copy::Remote => format!("retention/{name}"),
                 Copy::Local => format!("retention/{name}/local"),
             };
-            match self.run(repository, Work::Forget { keep_days }).await {
-                Ok(Report::Forgotten { kept, .. }) => {
-                    let kept: Vec<_> = kept.into_iter().map(SnapshotId).collect();
-                    self.engine.store().set_copies(id, copy, &kept).await?;
-                    self.engine.store().resolve(&alert).await?;
-                }
-                Ok(_) => {}
+            let done = match repository {
+                Ok(repository) => self.expire(id, name, copy, repository).await?,
+                Err(e) => Err(e),
+            };
+            if copy == Copy::Remote {
+                self.inner.bucket.note(&done);
+                self.note_destination_error(&done).await?;
+            }
+            match done {
+                Ok(()) => drop(self.engine.store().resolve(&alert).await?),
+                // It has an alert already.
+                Err(e) if e.kind == BackupErrorKind::Foreign => {}
                 Err(e) => {
                     tracing::warn!(%name, error = %e.message, "cannot delete expired backups");
                     self.engine.store().fire(&alert, &e.message).await?;
                 }
             }
         }
+        let keep = self.keep_days(Copy::Remote);
+        self.engine.store().drop_missing(id, Timestamp::now().minus(keep)).await?;
+        self.check_missing(id, name).await?;
         self.engine.alerts_changed();
         Ok(())
+    }
+
+    /// Deletes expired snapshots in one repository, after a comparison with the database.
+    async fn expire(
+        &self,
+        id: &InstanceId,
+        name: &Name,
+        copy: Copy,
+        repository: Repository,
+    ) -> Result<Result<(), BackupError>, EngineError> {
+        let held = match self.list(repository.clone()).await {
+            Ok(held) => held,
+            Err(e) => return Ok(Err(e)),
+        };
+        self.note_held(id, name, copy, &held).await?;
+        let snapshots = self.engine.store().snapshots(id).await?;
+        let decided = retention::decide(&snapshots, self.policy(copy).await?);
+        let expired: Vec<_> =
+            decided.into_iter().filter(|(_, why)| !why.keeps()).map(|(id, _)| id).collect();
+        let ids = expired.iter().map(|id| id.0.clone()).collect();
+        // Also without any: a run that failed may have left data that nothing uses.
+        match self.run(repository, Work::Forget { snapshots: ids }).await {
+            Ok(_) => Ok(Ok(self.engine.store().drop_copies(id, copy, &expired).await?)),
+            Err(e) => Ok(Err(e)),
+        }
+    }
+
+    fn keep_days(&self, copy: Copy) -> Duration {
+        let settings = &self.inner.settings;
+        DAY * match copy {
+            Copy::Remote => settings.keep_days,
+            Copy::Local => settings.keep_local_days,
+        }
+    }
+
+    async fn policy(&self, copy: Copy) -> Result<Policy, EngineError> {
+        Ok(Policy {
+            keep: self.keep_days(copy),
+            copy,
+            has_bucket: self.inner.layout.has_bucket(),
+            now: self.trusted_now().await?,
+        })
+    }
+
+    /// Why each of an instance's snapshots is kept or deleted, newest first.
+    pub(crate) async fn explain(&self, snapshots: &[Snapshot]) -> Result<Vec<String>, EngineError> {
+        let mut reasons: HashMap<SnapshotId, String> = HashMap::new();
+        for (copy, place) in [(Copy::Remote, "destination"), (Copy::Local, "this host")] {
+            if copy == Copy::Local && !self.inner.layout.has_bucket() {
+                continue;
+            }
+            for (id, reason) in retention::decide(snapshots, self.policy(copy).await?) {
+                let text = reasons.entry(id).or_default();
+                if !text.is_empty() {
+                    text.push_str("; ");
+                }
+                text.push_str(&format!("{place}: {reason}"));
+            }
+        }
+        let missing = || "missing: StartClaw did not delete it".to_owned();
+        Ok(snapshots.iter().map(|s| reasons.remove(&s.id).unwrap_or_else(missing)).collect())
     }
 
     /// Deletes expired snapshots of removed instances, and finally their repositories: unlike that
@@ -82,8 +162,13 @@ impl Backups {
         for archive in self.engine.store().archives().await? {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
             let Some(archive) = self.unused_archive(&archive.id).await? else { continue };
-            let newest = self.engine.store().snapshots(&archive.id).await?.into_iter().next();
-            let over = newest.is_none_or(|s| Timestamp::now().since(s.taken_at) > kept);
+            let snapshots = self.engine.store().snapshots(&archive.id).await?;
+            let newest = snapshots.first();
+            // Missing ones may come back, and need its key.
+            let over = match self.trusted_now().await? {
+                Some(now) => newest.is_none_or(|s| now.since(s.taken_at) > kept),
+                None => false,
+            };
             if over || archive.purge {
                 self.erase_archive(&archive).await?;
             } else {
@@ -117,16 +202,12 @@ impl Backups {
     /// Deletes all backups of a removed instance. A failure is an alert.
     async fn erase_archive(&self, archive: &Archive) -> Result<(), EngineError> {
         let id = archive.id.as_str();
-        let mut erased = self.run(self.offsite_repository(id), Work::Erase).await;
-        if erased.is_ok() && self.inner.layout.has_bucket() {
-            erased = self.run(self.local_repository(id), Work::Erase).await;
-        }
+        let erased = self.erase_repositories(id).await;
         // An instance that has the name now has its own alerts.
         let alert = format!("purge/{}/{id}", archive.name);
         match erased {
             Ok(_) => {
-                self.engine.store().set_copies(&archive.id, Copy::Remote, &[]).await?;
-                self.engine.store().set_copies(&archive.id, Copy::Local, &[]).await?;
+                self.engine.store().drop_snapshots(&archive.id).await?;
                 self.engine.store().resolve(&alert).await?;
             }
             Err(e) => {
@@ -135,6 +216,15 @@ impl Backups {
             }
         }
         self.engine.alerts_changed();
+        Ok(())
+    }
+
+    /// Erases the repositories of an instance.
+    pub(crate) async fn erase_repositories(&self, id: &str) -> Result<(), BackupError> {
+        self.run(self.offsite_repository(id).await?, Work::Erase).await?;
+        if let Some(local) = self.local_repository(id) {
+            self.run(local, Work::Erase).await?;
+        }
         Ok(())
     }
 
@@ -147,26 +237,66 @@ impl Backups {
         }
     }
 
-    /// Verifies stored data; `false` when they are damaged or cannot be read. Then the same part is
-    /// verified again the next night: another, intact part would resolve the alert.
+    /// Verifies stored data in both repositories, and repairs one that is damaged from the other. The
+    /// inner error says what is damaged or cannot be read: then the same part is verified again the
+    /// next night, because another, intact part would resolve the alert.
     pub(crate) async fn verify(
         &self,
         id: &InstanceId,
         name: &Name,
         read: ReadData,
-    ) -> Result<bool, EngineError> {
-        let alert = format!("check/{name}");
-        let done = self.run(self.offsite_repository(id.as_str()), Work::Check { read }).await;
-        match &done {
-            Ok(_) => drop(self.engine.store().resolve(&alert).await?),
-            Err(_) if self.engine.is_stopping() => return Ok(false),
-            Err(e) => {
-                tracing::error!(%name, error = %e.message, "verification of its backups failed");
-                self.engine.store().fire(&alert, &e.message).await?;
+    ) -> Result<Result<(), String>, EngineError> {
+        let mut outcome = Ok(());
+        for (copy, repository) in self.places(id).await {
+            let alert = match copy {
+                Copy::Remote => format!("check/{name}"),
+                Copy::Local => format!("check/{name}/local"),
+            };
+            if copy == Copy::Remote && self.inner.bucket.is_away() {
+                outcome = Err("the bucket does not answer; its copies are not verified".to_owned());
+                continue;
+            }
+            match self.verify_one(id, name, copy, repository, read).await? {
+                Ok(()) => drop(self.engine.store().resolve(&alert).await?),
+                Err(_) if self.engine.is_stopping() => {
+                    return Ok(Err("the daemon is stopping".into()));
+                }
+                Err(why) => {
+                    tracing::error!(%name, error = %why, "verification of its backups failed");
+                    self.engine.store().fire(&alert, &why).await?;
+                    outcome = Err(format!(
+                        "the backup is stored, but the verification of older ones failed: {why}"
+                    ));
+                }
             }
         }
         self.engine.alerts_changed();
-        Ok(done.is_ok())
+        Ok(outcome)
+    }
+
+    async fn verify_one(
+        &self,
+        id: &InstanceId,
+        name: &Name,
+        copy: Copy,
+        repository: Result<Repository, BackupError>,
+        read: ReadData,
+    ) -> Result<Result<(), String>, EngineError> {
+        let done = match repository {
+            Ok(repository) => self.run(repository, Work::Check { read }).await,
+            Err(e) => Err(e),
+        };
+        if copy == Copy::Remote {
+            self.inner.bucket.note(&done);
+        }
+        match done {
+            Ok(_) => Ok(Ok(())),
+            Err(e) if e.kind == BackupErrorKind::Damaged => {
+                let repaired = self.repair(id, name, copy).await?;
+                Ok(repaired.map_err(|why| format!("{}; {why}", e.message)))
+            }
+            Err(e) => Ok(Err(e.message)),
+        }
     }
 
     /// Runs a job that needs no commands.

@@ -1,23 +1,22 @@
 //! The pre-delete step of an instance that is removed: a final backup, or the deletion of all
 //! backups.
 
-use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Report, SnapshotInfo, Work};
+use startclaw_backup::{BackupError, Command, Event, Report, SnapshotInfo, Work};
 use startclaw_engine::EngineError;
 use startclaw_model::{
     DeletionPolicy, Instance, InstanceId, Operation, OperationKind, Presence, SnapshotId, StepName,
 };
-use startclaw_store::Copy;
 
 use crate::{
     Backups,
-    take::{excluded, unavailable},
+    take::{excluded, inside, unavailable},
 };
 
 impl Backups {
     /// Runs the pre-delete step, after the container is gone and before the volume is removed.
     pub(crate) async fn run_pre_delete(&self, id: &InstanceId) -> Result<(), EngineError> {
         // First: the policy may be changed while this waits.
-        let Some(room) = self.job_room().await else { return Ok(()) };
+        let Some(room) = self.enter(&self.inner.jobs.rooms.backups).await else { return Ok(()) };
         let Some((instance, _)) = self.engine.store().instance_and_key(id).await? else {
             return Ok(());
         };
@@ -49,6 +48,7 @@ impl Backups {
                         same
                     })
                     .await?;
+                self.inner.control_plane.note_change();
                 self.engine.wake(id);
             }
             Err(e) => {
@@ -87,7 +87,7 @@ impl Backups {
             return Ok(());
         }
         let work = Work::Take { root: data.root, live: false, exclude: excluded(), check: true };
-        let job = self.job(self.local_repository(instance.id.as_str()), work);
+        let job = self.job(self.first_repository(instance.id.as_str()).await?, work);
         let mut session = self.inner.repositories.begin(&job).await?;
         let info: SnapshotInfo = loop {
             let Some(event) = self.engine.unless_stopped(session.next()).await else {
@@ -105,10 +105,6 @@ impl Backups {
             }
         };
         drop(session);
-        let inside = |e: EngineError| BackupError {
-            kind: BackupErrorKind::Unavailable,
-            message: e.to_string(),
-        };
         self.note_snapshot(instance, &info).await.map_err(inside)?;
         if let Some(operation) = operation {
             operation.snapshot = Some(SnapshotId(info.id));
@@ -131,15 +127,8 @@ impl Backups {
             self.engine.step(operation, StepName::PurgeBackups).await;
         }
         let id = instance.id.as_str();
-        self.run(self.offsite_repository(id), Work::Erase).await?;
-        if self.inner.layout.has_bucket() {
-            self.run(self.local_repository(id), Work::Erase).await?;
-        }
-        for copy in [Copy::Remote, Copy::Local] {
-            self.engine.store().set_copies(&instance.id, copy, &[]).await.map_err(|e| {
-                BackupError { kind: BackupErrorKind::Unavailable, message: e.to_string() }
-            })?;
-        }
+        self.erase_repositories(id).await?;
+        self.engine.store().drop_snapshots(&instance.id).await.map_err(inside)?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use startclaw_backup::{
     BackupError, BackupErrorKind, Job, Report, Repository, SnapshotInfo, Work, WorkerLimits,
 };
@@ -21,7 +21,10 @@ use startclaw_model::{
 use startclaw_store::{Copy, Store};
 use startclaw_vault::Vault;
 
-use crate::{BackupSettings, DATABASE, Repositories, RepositoryLayout, finish, passes, unexpected};
+use crate::{
+    BackupSettings, DATABASE, Repositories, RepositoryLayout, finish, held::snapshot, passes,
+    unexpected_report,
+};
 
 /// Repositories that are listed in parallel: listing mostly waits for the bucket.
 const SIDE_BY_SIDE: usize = 4;
@@ -47,6 +50,20 @@ pub struct Recovered {
     pub snapshot: Option<SnapshotId>,
     /// When that was taken. Without a snapshot the instance starts empty: it has no backup.
     pub taken_at: Option<Timestamp>,
+    /// Why it is not restored now; its backups are left as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The database as it was backed up.
+#[derive(Debug, Clone)]
+pub struct RecoveredDatabase {
+    /// The file.
+    pub file: PathBuf,
+    /// When it was backed up: what changed later is not known.
+    pub taken_at: Timestamp,
+    /// Newer backups of it that cannot be restored, and why.
+    pub skipped: Vec<(Timestamp, String)>,
 }
 
 impl Recovery {
@@ -64,34 +81,63 @@ impl Recovery {
         Ok(Self { vault, places: RepositoryLayout::new(settings)?, repositories, limits })
     }
 
-    /// Restores the newest backup of the database into the empty `folder`, as user `uid`.
+    /// Restores the newest backup of the database that can be restored, or the newest one that was
+    /// taken before `before`, into `folder`, as user `uid`.
     ///
     /// # Errors
     /// Errors of the storage; [`BackupErrorKind::NoSnapshot`] when there is no backup of the
     /// database.
-    pub async fn fetch_database(&self, folder: &Path, uid: u32) -> Result<PathBuf, BackupError> {
+    pub async fn fetch_database(
+        &self,
+        folder: &Path,
+        uid: u32,
+        before: Option<Timestamp>,
+    ) -> Result<RecoveredDatabase, BackupError> {
         let repository = self.places.offsite(&self.vault, CONTROL_PLANE);
-        let newest = self.list(&repository).await?.into_iter().next();
-        let newest = newest.ok_or_else(|| BackupError {
-            kind: BackupErrorKind::NoSnapshot,
-            message: format!(
-                "there is no backup of StartClaw's database at {}: check that this is the destination of the backups",
-                repository.storage.destination
+        let mut all = self.list(&repository).await?;
+        all.retain(|info| before.is_none_or(|time| info.taken_at < time));
+        let mut skipped = Vec::new();
+        for info in all {
+            // Each into a folder of its own: a restore that failed leaves files.
+            let root = folder.join(&info.id);
+            std::fs::create_dir(&root).map_err(|e| BackupError {
+                kind: BackupErrorKind::Unavailable,
+                message: format!("cannot create {}: {e}", root.display()),
+            })?;
+            let work = Work::Restore { snapshot: info.id, root: root.clone(), uid };
+            match self.run(repository.clone(), work).await {
+                Ok(_) => {
+                    let (file, taken_at) = (root.join(DATABASE), info.taken_at);
+                    return Ok(RecoveredDatabase { file, taken_at, skipped });
+                }
+                Err(e) if e.kind == BackupErrorKind::Damaged => {
+                    skipped.push((info.taken_at, e.message));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let address = &repository.storage.destination;
+        let message = match skipped.first() {
+            Some((_, why)) => {
+                format!("no backup of StartClaw's database at {address} is whole: {why}")
+            }
+            None => format!(
+                "there is no backup of StartClaw's database at {address}: check that this is the destination of the backups"
             ),
-        })?;
-        let work = Work::Restore { snapshot: newest.id, root: folder.to_owned(), uid };
-        self.run(repository, work).await?;
-        Ok(folder.join(DATABASE))
+        };
+        Err(BackupError { kind: BackupErrorKind::NoSnapshot, message })
     }
 
     /// Requests, in the restored database, a restore of each instance from its newest backup, and
-    /// reports each to `tell`.
+    /// reports each to `tell`. One whose backups cannot be read, or that is in `without`, is left
+    /// as it is: it can be restored later.
     ///
     /// # Errors
-    /// Errors of the storage or the database; then nothing was changed outside that database.
+    /// Errors of the database; then nothing was changed outside that database.
     pub async fn restore_snapshots(
         &self,
         store: &Store,
+        without: &[Name],
         mut tell: impl FnMut(&Recovered),
     ) -> Result<Vec<Recovered>, EngineError> {
         let mut known: Vec<_> =
@@ -100,23 +146,33 @@ impl Recovery {
         known.extend(instances.iter().map(|i| (i.id.clone(), i.name.clone())));
         let mut looks = stream::iter(known)
             .map(|(id, name)| async move {
-                let held = self.held(&id, &name).await.map_err(EngineError::inside)?;
-                Ok::<_, EngineError>((id, held))
+                let held = if without.contains(&name) {
+                    Err("it was left out".to_owned())
+                } else {
+                    self.held(&id, &name).await.map_err(|e| e.message)
+                };
+                (id, held)
             })
             .buffer_unordered(SIDE_BY_SIDE);
         let mut all = Vec::new();
-        while let Some((id, held)) = looks.try_next().await? {
-            note_held(store, &id, &held).await?;
+        while let Some((id, held)) = looks.next().await {
+            if let Ok(held) = &held {
+                note_held(store, &id, held).await?;
+            } else {
+                store.set_copies(&id, Copy::Local, &[]).await?;
+            }
             let instance = instances.iter().find(|i| i.id == id);
             // The removal of an instance continues.
             let living = instance.filter(|i| i.desired.presence == Presence::Present);
             if let Some(instance) = living {
-                let recovered = reset_instances(store, instance, held.first()).await?;
+                let recovered = match held {
+                    Ok(held) => reset_instances(store, instance, held.first()).await?,
+                    Err(why) => leave_out(store, instance, why).await?,
+                };
                 tell(&recovered);
                 all.push(recovered);
             }
         }
-        store.drop_empty_archives().await?;
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -124,24 +180,13 @@ impl Recovery {
     /// The snapshots of an instance, newest first.
     async fn held(&self, id: &InstanceId, name: &Name) -> Result<Vec<Snapshot>, BackupError> {
         let listed = self.list(&self.places.offsite(&self.vault, id.as_str())).await?;
-        let snapshot = |info: SnapshotInfo| Snapshot {
-            id: SnapshotId(info.id),
-            instance: id.clone(),
-            name: name.clone(),
-            taken_at: info.taken_at,
-            files: info.files,
-            bytes: info.bytes,
-            added_bytes: info.added_bytes,
-            local: false,
-            remote: true,
-        };
-        Ok(listed.into_iter().map(snapshot).collect())
+        Ok(listed.iter().map(|info| snapshot(id, name, info, Copy::Remote)).collect())
     }
 
     async fn list(&self, repository: &Repository) -> Result<Vec<SnapshotInfo>, BackupError> {
         match self.run(repository.clone(), Work::List).await? {
-            Report::Listed(all) => Ok(all),
-            other => Err(unexpected(&startclaw_backup::Event::Done(other))),
+            Report::Listed { snapshots, .. } => Ok(snapshots),
+            other => Err(unexpected_report(other)),
         }
     }
 
@@ -185,23 +230,14 @@ async fn reset_instances(
         name: name.clone(),
         snapshot: newest.map(|s| s.id.clone()),
         taken_at: newest.map(|s| s.taken_at),
+        error: None,
     };
     // A new instance whose first restore, of another instance's snapshot, is not complete: the
     // daemon continues it.
     if newest.is_none() && instance.desired.volumes.awaits_restore() {
         return Ok(recovered);
     }
-    for mut open in store.open_operations(id).await? {
-        if matches!(
-            open.kind,
-            OperationKind::Backup | OperationKind::Restore | OperationKind::Drill
-        ) {
-            open.state = OperationState::Failed;
-            open.error = Some("the machine was lost meanwhile".into());
-            open.finished_at = Some(Timestamp::now());
-            store.save_operation(&open).await?;
-        }
-    }
+    end_jobs(store, id).await?;
     let Some(newest) = newest else {
         let anew = |desired: &mut startclaw_model::Desired| {
             desired.volumes.reset(false);
@@ -220,4 +256,39 @@ async fn reset_instances(
     };
     store.change(&operation, anew, &[], &[], None).await?;
     Ok(recovered)
+}
+
+/// The instance is not restored now. It waits with an alert, because its volume is missing, until it
+/// is restored by a request.
+async fn leave_out(
+    store: &Store,
+    instance: &Instance,
+    why: String,
+) -> Result<Recovered, EngineError> {
+    end_jobs(store, &instance.id).await?;
+    store
+        .amend(&instance.id, |desired| {
+            desired.volumes.abort_restore();
+            desired.volumes.mark_used();
+            true
+        })
+        .await?;
+    let name = instance.name.clone();
+    Ok(Recovered { name, snapshot: None, taken_at: None, error: Some(why) })
+}
+
+/// Ends the jobs that the lost machine had begun.
+async fn end_jobs(store: &Store, id: &InstanceId) -> Result<(), EngineError> {
+    for mut open in store.open_operations(id).await? {
+        if matches!(
+            open.kind,
+            OperationKind::Backup | OperationKind::Restore | OperationKind::Drill
+        ) {
+            open.state = OperationState::Failed;
+            open.error = Some("the machine was lost meanwhile".into());
+            open.finished_at = Some(Timestamp::now());
+            store.save_operation(&open).await?;
+        }
+    }
+    Ok(())
 }

@@ -8,7 +8,12 @@ use startclaw_engine::EngineError;
 use startclaw_host::{InstanceSpec, VolumeMount};
 use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, StepName, Timestamp};
 
-use crate::{Backups, attempts::Attempts, finish, take::unavailable};
+use crate::{
+    Backups,
+    attempts::Attempts,
+    finish,
+    take::{inside, unavailable},
+};
 
 /// How often a restore is tried before it fails.
 const TRIES: u32 = 5;
@@ -21,7 +26,10 @@ impl Backups {
             return Ok(());
         };
         let mut attempts = Attempts::default();
-        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
+        while let Some(_room) = self
+            .next_attempt(&mut attempts, &mut operation, &self.inner.jobs.rooms.restores)
+            .await?
+        {
             let Some((instance, _)) =
                 self.engine.store().instance_and_key(&operation.instance).await?
             else {
@@ -58,8 +66,35 @@ impl Backups {
             volume: generation,
             ..self.engine.spec_of(instance).await.map_err(unavailable)?
         };
-        let repository = self.repository_with(source, snapshot).await?;
-        self.restore_into_volume(&spec, repository, snapshot, operation).await.map(drop)
+        if let Some(local) = self.local_copy_of(source, snapshot).await {
+            match self.restore_into_volume(&spec, local, snapshot, operation).await {
+                Err(e) if is_damage(&e) => {
+                    self.note_damaged_copy(instance, operation, &e).await?;
+                }
+                done => return done.map(drop),
+            }
+        }
+        let offsite = self.offsite_repository(source.as_str()).await?;
+        let done = self.restore_into_volume(&spec, offsite, snapshot, operation).await;
+        self.note_destination_error(&done).await.map_err(inside)?;
+        done.map(drop)
+    }
+
+    /// The copy on this host is damaged: the one in the bucket is taken.
+    async fn note_damaged_copy(
+        &self,
+        instance: &Instance,
+        operation: &mut Operation,
+        error: &BackupError,
+    ) -> Result<(), BackupError> {
+        let Instance { name, .. } = instance;
+        tracing::error!(%name, error = %error.message, "a copy on this host is damaged");
+        let alert = format!("check/{name}/local");
+        self.engine.store().fire(&alert, &error.message).await.map_err(inside)?;
+        self.engine.alerts_changed();
+        operation.fail_step(&format!("{}; trying the copy in the bucket", error.message));
+        self.engine.save(operation).await.map_err(inside)?;
+        Ok(())
     }
 
     /// Creates the spec's volume and restores a snapshot into it.
@@ -80,25 +115,21 @@ impl Backups {
             finish(session.as_mut(), |now| self.engine.show_progress(operation, crate::shown(now)));
         match self.engine.unless_stopped(done).await {
             Some(Ok(Report::Restored { .. })) => Ok(data),
-            Some(Ok(other)) => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
+            Some(Ok(other)) => Err(crate::unexpected_report(other)),
             Some(Err(e)) => Err(e),
             None => Err(crate::take::stopped()),
         }
     }
 
-    /// The repository that has a snapshot: preferably the one on this host.
-    async fn repository_with(
+    /// The repository on this host, if it has a copy of this snapshot besides the one in the bucket.
+    async fn local_copy_of(
         &self,
         source: &InstanceId,
         snapshot: &SnapshotId,
-    ) -> Result<Repository, BackupError> {
+    ) -> Option<Repository> {
         let known = self.engine.store().snapshots(source).await.unwrap_or_default();
         let local = known.iter().any(|s| s.id == *snapshot && s.local);
-        Ok(if local && self.inner.layout.has_bucket() {
-            self.local_repository(source.as_str())
-        } else {
-            self.offsite_repository(source.as_str())
-        })
+        self.local_repository(source.as_str()).filter(|_| local)
     }
 
     /// The volume is filled: the reconcile loop starts the instance on it.
@@ -155,6 +186,14 @@ impl Backups {
         self.engine.wake(&instance.id);
         Ok(())
     }
+}
+
+/// Whether another copy of the snapshot may be whole.
+const fn is_damage(error: &BackupError) -> bool {
+    matches!(
+        error.kind,
+        BackupErrorKind::Damaged | BackupErrorKind::NoSnapshot | BackupErrorKind::Key
+    )
 }
 
 /// If the bucket is unavailable, the restore of an instance that still has its old volume gives up

@@ -21,7 +21,12 @@ use startclaw_openclaw as openclaw;
 use startclaw_store::Drill;
 use tokio::time::Instant;
 
-use crate::{Backups, attempts::Attempts, drill, passes, take::unavailable};
+use crate::{
+    Backups,
+    attempts::Attempts,
+    drill, passes,
+    take::{inside, unavailable},
+};
 
 /// The number of attempts before a drill fails.
 const TRIES: u32 = 3;
@@ -53,7 +58,9 @@ impl Backups {
         mut operation: Operation,
     ) -> Result<(), EngineError> {
         let mut attempts = Attempts::default();
-        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
+        while let Some(_room) =
+            self.next_attempt(&mut attempts, &mut operation, &self.inner.jobs.rooms.drills).await?
+        {
             let found = self.engine.store().instance_and_key(&operation.instance).await?;
             let instance = found.map(|(instance, _)| instance);
             let Some(instance) = instance.filter(|i| i.desired.presence == Presence::Present)
@@ -119,14 +126,13 @@ impl Backups {
         spec: &InstanceSpec,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        let known =
-            self.engine.store().snapshots(&instance.id).await.map_err(|e| inside(e.into()))?;
+        let known = self.engine.store().snapshots(&instance.id).await.map_err(|e| inside(e))?;
         let newest = known.into_iter().find(|s| s.remote).ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
             message: "it has no backup at the destination".into(),
         })?;
         operation.snapshot = Some(newest.id.clone());
-        let repository = self.offsite_repository(instance.id.as_str());
+        let repository = self.offsite_repository(instance.id.as_str()).await?;
         let data = self.restore_into_volume(spec, repository, &newest.id, operation).await?;
         self.check_databases(data, operation).await?;
         self.engine.step(operation, StepName::Boot).await;
@@ -159,7 +165,7 @@ impl Backups {
                 }
                 Ok(())
             }
-            other => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
+            other => Err(crate::unexpected_report(other)),
         }
     }
 
@@ -330,8 +336,4 @@ fn alert_key(name: &Name) -> String {
 fn no_boot(why: String) -> BackupError {
     let message = format!("OpenClaw does not start on the restored data: {why}");
     BackupError { kind: BackupErrorKind::Damaged, message }
-}
-
-fn inside(e: EngineError) -> BackupError {
-    BackupError { kind: BackupErrorKind::Unavailable, message: e.to_string() }
 }

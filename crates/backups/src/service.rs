@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use startclaw_backup::BackupError;
 use startclaw_engine::{EngineError, JobContext, JobService, Supervisor};
 use startclaw_host::InventoryItem;
-use startclaw_model::{Check, Instance, InstanceId};
+use startclaw_model::{Actor, Check, Instance, InstanceId, Snapshot};
 
 use crate::{
-    BackupSettings, Repositories, RepositoryLayout, control_plane::ControlPlane, jobs::Jobs,
+    BackupSettings, Repositories, RepositoryLayout, bucket::Bucket, control_plane::ControlPlane,
+    jobs::Jobs,
 };
 
 /// Carries out backups, restores and restore tests. Cheap to clone; all clones are the same service.
@@ -22,6 +23,9 @@ pub(crate) struct Inner {
     pub repositories: Arc<dyn Repositories>,
     pub jobs: Jobs,
     pub control_plane: ControlPlane,
+    pub bucket: Bucket,
+    /// Held while the identity of the destination is read or created.
+    pub identifying: tokio::sync::Mutex<()>,
 }
 
 /// The service, with the engine that it works for.
@@ -42,8 +46,15 @@ impl BackupService {
     ) -> Result<Self, BackupError> {
         let layout = RepositoryLayout::new(&settings)?;
         let jobs = Jobs::new(settings.side_by_side);
-        let control_plane = ControlPlane::default();
-        Ok(Self(Arc::new(Inner { settings, layout, repositories, jobs, control_plane })))
+        Ok(Self(Arc::new(Inner {
+            settings,
+            layout,
+            repositories,
+            jobs,
+            control_plane: ControlPlane::default(),
+            bucket: Bucket::default(),
+            identifying: tokio::sync::Mutex::default(),
+        })))
     }
 
     fn of(&self, engine: &JobContext) -> Backups {
@@ -60,6 +71,8 @@ impl JobService for BackupService {
         tasks.spawn("restore tests", service.clone().run_drills());
         tasks.spawn("uploads", service.clone().upload_loop());
         tasks.spawn("control plane backup", service.clone().keep_control_plane());
+        tasks.spawn("destination", service.clone().watch_destination());
+        tasks.spawn("clock", service.clone().watch_clock());
         tasks.spawn("archives", service.collect_archives_daily());
     }
 
@@ -88,6 +101,26 @@ impl JobService for BackupService {
 
     async fn remove_stray(&self, context: &JobContext, found: &InventoryItem) -> bool {
         self.of(context).remove_stray_test_instance(found).await
+    }
+
+    async fn accept_destination(
+        &self,
+        context: &JobContext,
+        actor: &Actor,
+    ) -> Result<String, EngineError> {
+        self.of(context).accept_destination(actor).await
+    }
+
+    async fn rescan(&self, context: &JobContext) -> Result<(u64, u64), EngineError> {
+        self.of(context).rescan().await
+    }
+
+    async fn retention(
+        &self,
+        context: &JobContext,
+        snapshots: &[Snapshot],
+    ) -> Result<Vec<String>, EngineError> {
+        self.of(context).explain(snapshots).await
     }
 
     async fn diagnose(&self, context: &JobContext) -> Vec<Check> {

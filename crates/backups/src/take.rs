@@ -8,6 +8,7 @@ use startclaw_engine::EngineError;
 use startclaw_model::{
     Actor, EventKind, Instance, Operation, Presence, Snapshot, SnapshotId, StepName,
 };
+use startclaw_store::Copy;
 use tokio::time::Instant;
 
 use crate::{Backups, Session, attempts::Attempts, unexpected};
@@ -20,7 +21,10 @@ impl Backups {
     pub(crate) async fn back_up(&self, mut operation: Operation) -> Result<(), EngineError> {
         let alert = format!("backup/{}", operation.name);
         let mut attempts = Attempts::default();
-        while let Some(_room) = self.next_attempt(&mut attempts, &mut operation).await? {
+        let mut repaired = false;
+        while let Some(room) =
+            self.next_attempt(&mut attempts, &mut operation, &self.inner.jobs.rooms.backups).await?
+        {
             let Some((instance, _)) =
                 self.engine.store().instance_and_key(&operation.instance).await?
             else {
@@ -43,18 +47,20 @@ impl Backups {
             }
             match self.take(&instance, &mut operation).await {
                 Ok(snapshot) => {
+                    // An upload may take long, and the next backup must not wait for it.
+                    drop(room);
                     self.note_snapshot(&instance, &snapshot).await?;
                     operation.snapshot = Some(SnapshotId(snapshot.id));
                     self.engine.store().resolve(&alert).await?;
-                    self.upload_pending_of(&instance.id, &instance.name, Some(&mut operation))
-                        .await?;
-                    if operation.actor == Actor::system() {
-                        self.run_maintenance(&instance.id, &instance.name, &mut operation).await?;
-                    }
-                    self.inner.control_plane.note_change();
-                    return self.engine.finish(&mut operation, Ok(())).await;
+                    return self.after_backup(&instance, operation).await;
                 }
                 Err(_) if self.engine.is_stopping() => return Ok(()),
+                Err(e) if e.kind == BackupErrorKind::Damaged && !repaired => {
+                    repaired = true;
+                    // What cannot be repaired is recorded, and fails the next attempt.
+                    let _ = self.repair(&instance.id, &instance.name, Copy::Local).await?;
+                    attempts.failed(e);
+                }
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
                     self.engine.store().fire(&alert, &e.message).await?;
@@ -70,6 +76,27 @@ impl Backups {
         Ok(())
     }
 
+    /// The upload and, after a nightly backup, the maintenance.
+    async fn after_backup(
+        &self,
+        instance: &Instance,
+        mut operation: Operation,
+    ) -> Result<(), EngineError> {
+        let Some(_room) = self.enter(&self.inner.jobs.rooms.uploads).await else { return Ok(()) };
+        let Instance { id, name, .. } = instance;
+        self.upload_pending_of(id, name, Some(&mut operation)).await?;
+        let outcome = if operation.actor == Actor::system() {
+            self.run_maintenance(id, name, &mut operation).await?
+        } else {
+            Ok(())
+        };
+        if self.engine.is_stopping() {
+            return Ok(());
+        }
+        self.inner.control_plane.note_change();
+        self.engine.finish(&mut operation, outcome).await
+    }
+
     /// Stores a snapshot in the database.
     pub(crate) async fn note_snapshot(
         &self,
@@ -83,6 +110,7 @@ impl Backups {
                 id: SnapshotId(info.id.clone()),
                 instance: instance.id.clone(),
                 name: instance.name.clone(),
+                sequence: info.sequence,
                 taken_at: info.taken_at,
                 files: info.files,
                 bytes: info.bytes,
@@ -102,6 +130,18 @@ impl Backups {
         instance: &Instance,
         operation: &mut Operation,
     ) -> Result<SnapshotInfo, BackupError> {
+        let taken = self.take_snapshot(instance, operation).await;
+        if !self.inner.layout.has_bucket() {
+            self.note_destination_error(&taken).await.map_err(inside)?;
+        }
+        taken
+    }
+
+    async fn take_snapshot(
+        &self,
+        instance: &Instance,
+        operation: &mut Operation,
+    ) -> Result<SnapshotInfo, BackupError> {
         let spec = self.engine.spec_of(instance).await.map_err(unavailable)?;
         let data = self.engine.host().volume_mount(&spec).await.map_err(unavailable)?;
         let data = data.ok_or_else(|| BackupError {
@@ -110,7 +150,7 @@ impl Backups {
         })?;
         self.engine.step(operation, StepName::Scan).await;
         let work = Work::Take { root: data.root, live: true, exclude: excluded(), check: true };
-        let job = self.job(self.local_repository(instance.id.as_str()), work);
+        let job = self.job(self.first_repository(instance.id.as_str()).await?, work);
         let mut session = self.inner.repositories.begin(&job).await?;
         loop {
             let Some(event) = self.engine.unless_stopped(session.next()).await else {
@@ -207,6 +247,11 @@ pub(crate) fn excluded() -> Vec<String> {
 
 pub(crate) fn unavailable(e: startclaw_host::HostError) -> BackupError {
     BackupError { kind: BackupErrorKind::Unavailable, message: e.message }
+}
+
+/// An error of the database.
+pub(crate) fn inside(e: impl Into<EngineError>) -> BackupError {
+    BackupError { kind: BackupErrorKind::Died, message: e.into().to_string() }
 }
 
 pub(crate) fn stopped() -> BackupError {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
 use startclaw_engine::{EngineError, backoff};
-use startclaw_model::{InstanceId, Name, Operation, SnapshotId, StepName};
+use startclaw_model::{Actor, InstanceId, Name, Operation, StepName};
 use startclaw_store::Copy;
 
-use crate::{Backups, finish};
+use crate::{Backups, bucket::is_away, finish, held::Held, take::stopped, unexpected_report};
 
 /// The first wait after the bucket was unavailable, which doubles; and the longest.
 const FIRST: Duration = Duration::from_secs(30);
@@ -48,19 +48,41 @@ impl Backups {
         }
         if let Some(operation) = operation.as_deref_mut() {
             self.engine.step(operation, StepName::Upload).await;
+            // A person who asked for a backup wants to know whether the bucket takes it now.
+            if self.inner.bucket.is_away() && operation.actor == Actor::system() {
+                operation.fail_step("the bucket did not answer lately; it is uploaded later");
+                self.engine.save(operation).await?;
+                return Ok(Sent::Away);
+            }
         }
-        match self.upload(id, operation.as_deref_mut()).await {
-            Ok(held) => {
-                self.engine.store().set_copies(id, Copy::Remote, &held).await?;
-                if self.engine.store().resolve(&alert(id)).await? {
+        let sent = self.upload(id, operation.as_deref_mut()).await;
+        self.inner.bucket.note(&sent);
+        self.note_destination_error(&sent).await?;
+        match sent {
+            Ok((held, failed)) => {
+                self.note_held(id, name, Copy::Remote, &held).await?;
+                let news = match failed.first() {
+                    None => self.engine.store().resolve(&alert(id)).await?,
+                    Some((snapshot, why)) => {
+                        let detail = format!(
+                            "{name}: {} of its backups cannot be uploaded, the first is {}: {why}",
+                            failed.len(),
+                            snapshot.get(..8).unwrap_or(snapshot)
+                        );
+                        self.engine.store().fire(&alert(id), &detail).await?
+                    }
+                };
+                if news {
                     self.engine.alerts_changed();
                 }
-                Ok(Sent::Done)
+                Ok(if failed.is_empty() { Sent::Done } else { Sent::Failed })
             }
             Err(e) => {
                 tracing::warn!(%name, error = %e.message, "cannot upload a backup; retrying later");
-                let away = e.kind == BackupErrorKind::Unavailable;
-                if away {
+                let away = is_away(&e);
+                if e.kind == BackupErrorKind::Foreign {
+                    // It has an alert already.
+                } else if away {
                     self.engine.store().fire(ALERT, &e.message).await?;
                 } else {
                     self.engine.store().fire(&alert(id), &format!("{name}: {}", e.message)).await?;
@@ -75,27 +97,30 @@ impl Backups {
         }
     }
 
-    /// Copies missing snapshots to the bucket; returns those that it holds then.
+    /// Copies missing snapshots to the bucket. Returns what it holds then, and the snapshots that
+    /// cannot be copied, with the reasons.
     async fn upload(
         &self,
         id: &InstanceId,
         mut operation: Option<&mut Operation>,
-    ) -> Result<Vec<SnapshotId>, BackupError> {
-        let to = self.offsite_repository(id.as_str());
-        let job = self.job(self.local_repository(id.as_str()), Work::Copy { to: to.clone() });
+    ) -> Result<(Held, Vec<(String, String)>), BackupError> {
+        let Some(local) = self.local_repository(id.as_str()) else { return Ok(Default::default()) };
+        let to = self.offsite_repository(id.as_str()).await?;
+        let job = self.job(local, Work::Copy { to: to.clone() });
         let mut session = self.inner.repositories.begin(&job).await?;
-        finish(session.as_mut(), |now| {
+        let done = finish(session.as_mut(), |now| {
             if let Some(operation) = operation.as_deref_mut() {
                 self.engine.show_progress(operation, crate::shown(now));
             }
-        })
-        .await?;
+        });
+        let failed = match self.engine.unless_stopped(done).await {
+            Some(Ok(Report::Copied { failed, .. })) => failed,
+            Some(Ok(other)) => return Err(unexpected_report(other)),
+            Some(Err(e)) => return Err(e),
+            None => return Err(stopped()),
+        };
         drop(session);
-        let mut session = self.inner.repositories.begin(&self.job(to, Work::List)).await?;
-        match finish(session.as_mut(), |_| {}).await? {
-            Report::Listed(held) => Ok(held.into_iter().map(|s| SnapshotId(s.id)).collect()),
-            other => Err(crate::unexpected(&startclaw_backup::Event::Done(other))),
-        }
+        Ok((self.list(to).await?, failed))
     }
 
     /// Uploads pending snapshots until the engine stops.
@@ -121,22 +146,30 @@ impl Backups {
         if !self.inner.layout.has_bucket() {
             return Ok(true);
         }
-        let mut all = true;
+        let (mut all, mut answered) = (true, false);
         for id in self.engine.store().waiting_for_upload().await? {
             // The job that has the instance uploads its snapshots too.
             let Some(_claim) = self.inner.jobs.claim(&id) else { continue };
             let Some(newest) = self.engine.store().snapshots(&id).await?.into_iter().next() else {
                 continue;
             };
+            let Some(_room) = self.enter(&self.inner.jobs.rooms.uploads).await else {
+                return Ok(false);
+            };
             let sent =
                 self.engine.unless_stopped(self.upload_pending_of(&id, &newest.name, None)).await;
             match sent.unwrap_or(Ok(Sent::Away))? {
-                Sent::Done => {}
-                Sent::Failed => all = false,
+                Sent::Done => answered = true,
+                Sent::Failed => (all, answered) = (false, true),
                 Sent::Away => return Ok(false),
             }
         }
-        if self.engine.store().resolve(ALERT).await? {
+        // Nothing may be pending, or jobs that upload it themselves: then it is asked.
+        if !answered && self.engine.store().alerts().await?.iter().any(|a| a.key == ALERT) {
+            answered = self.probe().await.is_ok();
+            all &= answered;
+        }
+        if answered && self.engine.store().resolve(ALERT).await? {
             self.engine.alerts_changed();
         }
         Ok(all)

@@ -158,7 +158,9 @@ impl Engine {
             let lives = self.inner.live.get(&name).is_some();
             let over = match kind {
                 "instance" | "backup" | "drill" => !lives,
-                "check" | "retention" => !lives && !archived.contains(&name),
+                "check" | "retention" | "damaged" | "missing" => {
+                    !lives && !archived.contains(&name)
+                }
                 "purge" => !archived.contains(&name),
                 _ => false,
             };

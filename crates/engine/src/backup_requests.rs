@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startclaw_model::{
-    Actor, DeletionPolicy, EventKind, Instance, InstanceId, InstanceRef, Name, Operation,
+    Actor, DeletionPolicy, EventKind, Instance, InstanceId, InstanceRef, Name, NoChoice, Operation,
     OperationKind, Owner, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
@@ -77,6 +77,38 @@ impl Engine {
         Ok(self.store().snapshots(source.id()).await?)
     }
 
+    /// The same, and why each is kept or deleted.
+    pub async fn backups_with_reasons(
+        &self,
+        of: impl Into<InstanceRef<'_>>,
+    ) -> Result<Vec<(Snapshot, String)>, EngineError> {
+        let snapshots = self.backups(of).await?;
+        let context = JobContext::new(self);
+        let reasons = self.inner.job_service.retention(&context, &snapshots).await?;
+        Ok(snapshots.into_iter().zip(reasons).collect())
+    }
+
+    /// The backups go to the destination in the settings from now on, whatever held them before.
+    /// Returns its address.
+    pub async fn accept_backup_destination(&self, actor: &Actor) -> Result<String, EngineError> {
+        let (engine, actor) = (self.clone(), actor.clone());
+        self.detached(async move {
+            let context = JobContext::new(&engine);
+            engine.inner.job_service.accept_destination(&context, &actor).await
+        })
+        .await
+    }
+
+    /// Compares all repositories with the database. Returns how many backups are known then, and how
+    /// many of them are missing.
+    pub async fn rescan_backups(&self) -> Result<(u64, u64), EngineError> {
+        let engine = self.clone();
+        self.detached(
+            async move { engine.inner.job_service.rescan(&JobContext::new(&engine)).await },
+        )
+        .await
+    }
+
     /// The names and owners of deprovisioned instances that can be restored, with the time of their
     /// removal.
     pub async fn archived(&self) -> Result<Vec<(Name, Owner, Timestamp)>, EngineError> {
@@ -144,7 +176,8 @@ impl Engine {
         }
         let source = self.source(InstanceRef { name: &name, id: instance.as_ref() }).await?;
         let snapshots = self.store().snapshots(source.id()).await?;
-        let chosen = snapshot.choose(&snapshots).ok_or_else(|| no_snapshot(&name, &snapshots))?;
+        let chosen =
+            snapshot.choose(&snapshots).map_err(|why| no_snapshot(&name, &snapshots, why))?;
         let idempotency = self.keyed(idempotency);
         match (source, as_name) {
             (Source::Living(instance, _), None) => {
@@ -376,8 +409,14 @@ impl Engine {
 }
 
 /// The error that names the existing snapshots.
-fn no_snapshot(name: &Name, there: &[Snapshot]) -> EngineError {
+fn no_snapshot(name: &Name, there: &[Snapshot], why: NoChoice) -> EngineError {
     let message = match (there.first(), there.last()) {
+        _ if why == NoChoice::Ambiguous => {
+            "several backups have an id that begins so; give more digits of it".to_owned()
+        }
+        _ if why == NoChoice::Missing => format!(
+            "this backup of {name} is missing where it was stored, and StartClaw did not delete it; if it is back, run: startclaw backups rescan"
+        ),
         (Some(newest), Some(oldest)) => format!(
             "there is no such backup of {name}; it has {}, from {} to {}: see startclaw backups {name}",
             there.len(),

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use startclaw_host::{Endpoints, Host, HostError, InstanceSpec, InventoryItem, Probe, Workload};
 use startclaw_model::{
-    Actor, Check, EventKind, Instance, InstanceId, Name, Operation, OperationId, StepName,
-    StepProgress, Timestamp,
+    Actor, Check, EventKind, Instance, InstanceId, Name, Operation, OperationId, Snapshot,
+    StepName, StepProgress, Timestamp,
 };
 use startclaw_openclaw::{AdminCall, Setup};
 use startclaw_store::Store;
@@ -44,6 +44,25 @@ pub trait JobService: Send + Sync + 'static {
     /// Removes what a job left on the host; `false` when the found item is not of a job.
     async fn remove_stray(&self, context: &JobContext, found: &InventoryItem) -> bool;
 
+    /// The backups go to the destination in the settings from now on, whatever held them before.
+    /// Returns its address.
+    async fn accept_destination(
+        &self,
+        context: &JobContext,
+        actor: &Actor,
+    ) -> Result<String, EngineError>;
+
+    /// Compares all repositories with the database. Returns how many snapshots are known then, and
+    /// how many of them are missing.
+    async fn rescan(&self, context: &JobContext) -> Result<(u64, u64), EngineError>;
+
+    /// Why each of an instance's snapshots is kept or deleted.
+    async fn retention(
+        &self,
+        context: &JobContext,
+        snapshots: &[Snapshot],
+    ) -> Result<Vec<String>, EngineError>;
+
     /// Runs its diagnostic checks.
     async fn diagnose(&self, context: &JobContext) -> Vec<Check>;
 }
@@ -74,6 +93,22 @@ impl JobService for NoJobs {
 
     async fn remove_stray(&self, _: &JobContext, _: &InventoryItem) -> bool {
         false
+    }
+
+    async fn accept_destination(&self, _: &JobContext, _: &Actor) -> Result<String, EngineError> {
+        Err(EngineError::Conflict("there are no backups".into()))
+    }
+
+    async fn rescan(&self, _: &JobContext) -> Result<(u64, u64), EngineError> {
+        Ok((0, 0))
+    }
+
+    async fn retention(
+        &self,
+        _: &JobContext,
+        snapshots: &[Snapshot],
+    ) -> Result<Vec<String>, EngineError> {
+        Ok(vec![String::new(); snapshots.len()])
     }
 
     async fn diagnose(&self, _: &JobContext) -> Vec<Check> {

@@ -32,7 +32,8 @@ impl Work<'_> {
         volume: &str,
     ) -> Result<Outcome, EngineError> {
         let Instance { id, name, .. } = &self.instance;
-        let newest = self.engine.store().snapshots(id).await?.into_iter().next();
+        let snapshots = self.engine.store().snapshots(id).await?;
+        let newest = snapshots.into_iter().find(|snapshot| !snapshot.is_missing());
         let why = words(loss, volume);
         let advice = match &newest {
             Some(snapshot) => format!(

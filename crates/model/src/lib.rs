@@ -39,7 +39,9 @@ pub use provider::{ModelProvider, ModelProviderError, ProviderKind};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
-pub use snapshot::{CONTROL_PLANE, Snapshot, SnapshotChoice, SnapshotChoiceError, SnapshotId};
+pub use snapshot::{
+    CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice, SnapshotChoiceError, SnapshotId,
+};
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use step::StepName;
 pub use time::Timestamp;

@@ -44,6 +44,9 @@ pub struct Snapshot {
     pub instance: InstanceId,
     /// The instance's name at that time.
     pub name: Name,
+    /// Its number in the order of the instance's snapshots, which does not depend on the clock;
+    /// `None` for those of older versions, which are older than all others.
+    pub sequence: Option<u64>,
     /// When.
     pub taken_at: Timestamp,
     /// Files in it.
@@ -69,15 +72,34 @@ pub enum SnapshotChoice {
     Id(String),
 }
 
+impl Snapshot {
+    /// Whether it has no copy: it was stored, and was not deleted by us.
+    pub const fn is_missing(&self) -> bool {
+        !self.local && !self.remote
+    }
+}
+
+/// Why no snapshot is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoChoice {
+    /// None matches.
+    Unknown,
+    /// More than one matches.
+    Ambiguous,
+    /// It has no copy.
+    Missing,
+}
+
 /// The text names no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "say which snapshot: latest, a day (2026-02-08), a time (2026-02-08T03:12Z), or an id of at least 6 digits; all in UTC"
+    "say which snapshot: latest, a day (2026-02-08), a time (2026-02-08T03:12Z or 2026-02-08T05:12+02:00), or an id of at least 6 digits; days, and times without an offset, are in UTC"
 )]
 pub struct SnapshotChoiceError;
 
 impl SnapshotChoice {
-    /// Parses a choice. A time may leave out its seconds and the `Z`.
+    /// Parses a choice. A time may leave out its seconds and the `Z`, or have an offset or a time
+    /// zone.
     pub fn parse(text: &str) -> Result<Self, SnapshotChoiceError> {
         let text = text.trim();
         if text == "latest" {
@@ -95,22 +117,56 @@ impl SnapshotChoice {
             let next = day.tomorrow().map_err(|_| SnapshotChoiceError)?;
             return Ok(Self::Between(midnight(day)?, midnight(next)?));
         }
-        let plain = text.trim_end_matches(['Z', 'z']).replace(' ', "T");
-        let time: jiff::civil::DateTime = plain.parse().map_err(|_| SnapshotChoiceError)?;
+        let from = time(&text.replacen(' ', "T", 1))?;
         // The precision of the text: a minute or a second.
-        let wide = if plain.matches(':').count() >= 2 { 1_000 } else { 60_000 };
-        let from = stamp(time)?;
+        let clock = text.get(11..).unwrap_or_default();
+        let clock = clock.split(['+', '-', 'Z', 'z', '[']).next().unwrap_or_default();
+        let wide = if clock.matches(':').count() >= 2 { 1_000 } else { 60_000 };
         Ok(Self::Between(from, Timestamp::from_millis(from.as_millis() + wide)))
     }
 
     /// The chosen one of `snapshots`, which are ordered newest first.
-    pub fn choose<'a>(&self, snapshots: &'a [Snapshot]) -> Option<&'a Snapshot> {
-        snapshots.iter().find(|s| match self {
+    ///
+    /// # Errors
+    /// When none matches, or an id's prefix matches several.
+    pub fn choose<'a>(&self, snapshots: &'a [Snapshot]) -> Result<&'a Snapshot, NoChoice> {
+        let mut all = snapshots.iter().filter(|s| match self {
             Self::Latest => true,
             Self::Between(from, to) => (*from..*to).contains(&s.taken_at),
             Self::Id(start) => s.id.as_str().starts_with(start),
-        })
+        });
+        if matches!(self, Self::Id(_)) {
+            let first = all.next().ok_or(NoChoice::Unknown)?;
+            return match all.next() {
+                Some(_) => Err(NoChoice::Ambiguous),
+                None if first.is_missing() => Err(NoChoice::Missing),
+                None => Ok(first),
+            };
+        }
+        let mut problem = NoChoice::Unknown;
+        for snapshot in all {
+            if !snapshot.is_missing() {
+                return Ok(snapshot);
+            }
+            problem = NoChoice::Missing;
+        }
+        Err(problem)
     }
+}
+
+/// A point in time: with a time zone or an offset, else in UTC.
+fn time(text: &str) -> Result<Timestamp, SnapshotChoiceError> {
+    if let Ok(zoned) = text.parse::<jiff::Zoned>() {
+        return Ok(Timestamp::from_millis(zoned.timestamp().as_millisecond()));
+    }
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp::from_millis(instant.as_millisecond()));
+    }
+    // What is left must have neither: a civil time would ignore them.
+    if text.contains('[') || text.get(11..).is_some_and(|clock| clock.contains(['+', '-'])) {
+        return Err(SnapshotChoiceError);
+    }
+    stamp(text.parse().map_err(|_| SnapshotChoiceError)?)
 }
 
 fn midnight(day: jiff::civil::Date) -> Result<Timestamp, SnapshotChoiceError> {
@@ -132,6 +188,7 @@ mod tests {
             id: SnapshotId(id.into()),
             instance: InstanceId("i".into()),
             name: Name::parse("alice").unwrap(),
+            sequence: None,
             taken_at: Timestamp::from_millis(time.as_millisecond()),
             files: 1,
             bytes: 1,
@@ -150,13 +207,47 @@ mod tests {
         ];
         let chosen =
             |text: &str| SnapshotChoice::parse(text).unwrap().choose(&all).map(|s| s.id.as_str());
-        assert_eq!(chosen("latest"), Some("cccccc01"));
-        assert_eq!(chosen("2026-02-08"), Some("bbbbbb01"));
-        assert_eq!(chosen("2026-02-07"), None);
-        assert_eq!(chosen("2026-02-08T03:12Z"), Some("aaaaaa01"));
-        assert_eq!(chosen("2026-02-08 03:12:40"), Some("aaaaaa01"));
-        assert_eq!(chosen("2026-02-08T03:12:41Z"), None);
-        assert_eq!(chosen("BBBBBB"), Some("bbbbbb01"));
+        assert_eq!(chosen("latest"), Ok("cccccc01"));
+        assert_eq!(chosen("2026-02-08"), Ok("bbbbbb01"));
+        assert_eq!(chosen("2026-02-07"), Err(NoChoice::Unknown));
+        assert_eq!(chosen("2026-02-08T03:12Z"), Ok("aaaaaa01"));
+        assert_eq!(chosen("2026-02-08 03:12:40"), Ok("aaaaaa01"));
+        assert_eq!(chosen("2026-02-08T03:12:41Z"), Err(NoChoice::Unknown));
+        assert_eq!(chosen("BBBBBB"), Ok("bbbbbb01"));
+    }
+
+    #[test]
+    fn offsets_and_zones_are_honoured() {
+        let all = [taken("aaaaaa01", "2026-02-08T03:12:40Z")];
+        for (text, found) in [
+            ("2026-02-08T08:12:40+05:00", true),
+            ("2026-02-08T08:12+05:00", true),
+            ("2026-02-08T03:12:40+05:00", false),
+            ("2026-02-08T04:12:40[Europe/Berlin]", true),
+            ("2026-02-08T03:12:40[Europe/Berlin]", false),
+            ("2026-02-07 22:12:40-05:00", true),
+        ] {
+            let choice = SnapshotChoice::parse(text).expect(text);
+            assert_eq!(choice.choose(&all).is_ok(), found, "{text}: {choice:?}");
+        }
+        for refused in ["2026-02-08T03:12:40[Nowhere/City]", "2026-02-08T03:12:40+99:00"] {
+            assert!(SnapshotChoice::parse(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_id_and_a_missing_snapshot_are_refused() {
+        let mut all =
+            [taken("aaaaaa02", "2026-02-09T00:00:00Z"), taken("aaaaaa01", "2026-02-08T00:00:00Z")];
+        let chosen = |all: &[Snapshot], text: &str| {
+            let choice = SnapshotChoice::parse(text).unwrap();
+            choice.choose(all).map(|s| s.id.as_str().to_owned())
+        };
+        assert_eq!(chosen(&all, "aaaaaa"), Err(NoChoice::Ambiguous));
+        all[0].local = false;
+        assert_eq!(chosen(&all, "aaaaaa02"), Err(NoChoice::Missing));
+        assert_eq!(chosen(&all, "latest").unwrap(), "aaaaaa01");
+        assert_eq!(chosen(&all, "2026-02-09"), Err(NoChoice::Missing));
     }
 
     #[test]

@@ -317,7 +317,7 @@ async fn usages(
 ) -> Result<HashMap<AccountId, Usage>, StoreError> {
     let rows = sqlx::query(
         "SELECT account_id, desired, (SELECT s.bytes FROM snapshots s WHERE s.instance_id = i.id
-                                      ORDER BY s.taken_at DESC LIMIT 1) AS bytes
+                                      ORDER BY s.sequence IS NULL, s.sequence DESC, s.taken_at DESC LIMIT 1) AS bytes
          FROM instances i WHERE account_id IS NOT NULL AND ($1 IS NULL OR account_id = $1)",
     )
     .bind(only.map(AccountId::as_str))

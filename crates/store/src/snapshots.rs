@@ -42,15 +42,16 @@ pub struct Archive {
 impl Store {
     /// Stores a snapshot.
     pub async fn add_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let Snapshot { id, instance, name, taken_at, files, bytes, added_bytes, local, remote } =
-            snapshot;
+        let Snapshot { id, instance, name, taken_at, files, bytes, added_bytes, .. } = snapshot;
+        let Snapshot { sequence, local, remote, .. } = snapshot;
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         sqlx::query(
             "INSERT INTO snapshots (id, instance_id, name, taken_at, files, bytes, added_bytes,
-                                    local, remote)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                    local, remote, sequence)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (instance_id, id) DO UPDATE SET
-                local = MAX(local, excluded.local), remote = MAX(remote, excluded.remote)",
+                local = MAX(local, excluded.local), remote = MAX(remote, excluded.remote),
+                sequence = COALESCE(excluded.sequence, sequence)",
         )
         .bind(id.as_str())
         .bind(instance.as_str())
@@ -61,15 +62,17 @@ impl Store {
         .bind(number(*added_bytes))
         .bind(i64::from(*local))
         .bind(i64::from(*remote))
+        .bind(sequence.map(number))
         .execute(&self.write)
         .await?;
         Ok(())
     }
 
-    /// The snapshots of an instance, newest first.
+    /// The snapshots of an instance, newest first, with those that are missing.
     pub async fn snapshots(&self, instance: &InstanceId) -> Result<Vec<Snapshot>, StoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM snapshots WHERE instance_id = $1 ORDER BY taken_at DESC, id",
+            "SELECT * FROM snapshots WHERE instance_id = $1
+             ORDER BY sequence IS NULL, sequence DESC, taken_at DESC, id",
         )
         .bind(instance.as_str())
         .fetch_all(&self.read)
@@ -80,7 +83,8 @@ impl Store {
     /// When each instance's newest snapshot was taken.
     pub async fn newest_snapshots(&self) -> Result<HashMap<InstanceId, Timestamp>, StoreError> {
         let rows = sqlx::query(
-            "SELECT instance_id, MAX(taken_at) AS taken_at FROM snapshots GROUP BY instance_id",
+            "SELECT instance_id, MAX(taken_at) AS taken_at FROM snapshots
+             WHERE local = 1 OR remote = 1 GROUP BY instance_id",
         )
         .fetch_all(&self.read)
         .await?;
@@ -119,8 +123,8 @@ impl Store {
         rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
-    /// Stores which snapshots of an instance a repository holds: the others have no copy there, and
-    /// those without any copy are deleted.
+    /// Stores which snapshots of an instance a repository holds: the others have no copy there.
+    /// Those without any copy are kept as missing.
     pub async fn set_copies(
         &self,
         instance: &InstanceId,
@@ -137,14 +141,85 @@ impl Store {
                  THEN 1 ELSE 0 END WHERE instance_id = $1"
             }
         };
-        let mut tx = self.write.begin_with(IMMEDIATE).await?;
         sqlx::query(statement)
             .bind(instance.as_str())
             .bind(serde_json::to_string(held)?)
-            .execute(&mut *tx)
+            .execute(&self.write)
             .await?;
-        sqlx::query("DELETE FROM snapshots WHERE instance_id = $1 AND local = 0 AND remote = 0")
+        Ok(())
+    }
+
+    /// Stores that the copies of these snapshots were deleted; those without any copy are deleted.
+    pub async fn drop_copies(
+        &self,
+        instance: &InstanceId,
+        copy: Copy,
+        deleted: &[SnapshotId],
+    ) -> Result<(), StoreError> {
+        let statement = match copy {
+            Copy::Local => {
+                "UPDATE snapshots SET local = 0
+                 WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
+            }
+            Copy::Remote => {
+                "UPDATE snapshots SET remote = 0
+                 WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
+            }
+        };
+        let ids = serde_json::to_string(deleted)?;
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        sqlx::query(statement).bind(instance.as_str()).bind(&ids).execute(&mut *tx).await?;
+        sqlx::query(
+            "DELETE FROM snapshots WHERE instance_id = $1 AND local = 0 AND remote = 0
+                AND id IN (SELECT value FROM json_each($2))",
+        )
+        .bind(instance.as_str())
+        .bind(&ids)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Deletes all snapshots of an instance: its repositories were erased.
+    pub async fn drop_snapshots(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM snapshots WHERE instance_id = $1")
             .bind(instance.as_str())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets the missing snapshots of an instance that were taken before `time`: they would have
+    /// expired by now.
+    pub async fn drop_missing(
+        &self,
+        instance: &InstanceId,
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM snapshots
+             WHERE instance_id = $1 AND local = 0 AND remote = 0 AND taken_at < $2",
+        )
+        .bind(instance.as_str())
+        .bind(before.as_millis())
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether any snapshot is known to be at the destination.
+    pub async fn has_remote_snapshots(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM snapshots WHERE remote = 1) AS known")
+            .fetch_one(&self.read)
+            .await?;
+        Ok(row.try_get::<i64, _>("known")? != 0)
+    }
+
+    /// Another destination holds the backups from now on: no snapshot is at it yet.
+    pub async fn leave_destination(&self) -> Result<(), StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        sqlx::query("UPDATE snapshots SET remote = 0").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM snapshots WHERE local = 0 AND remote = 0")
             .execute(&mut *tx)
             .await?;
         Ok(tx.commit().await?)
@@ -299,6 +374,9 @@ fn snapshot(row: &SqliteRow) -> Result<Snapshot, StoreError> {
         id: SnapshotId(row.try_get("id")?),
         instance: InstanceId(row.try_get("instance_id")?),
         name: row::name(row.try_get("name")?)?,
+        sequence: row
+            .try_get::<Option<i64>, _>("sequence")?
+            .and_then(|number| u64::try_from(number).ok()),
         taken_at: row::time(row, "taken_at")?,
         files: number("files")?,
         bytes: number("bytes")?,

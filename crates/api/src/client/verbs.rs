@@ -6,10 +6,11 @@ use startclaw_model::{Check, Event, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Alert, Alerts, AlertsQuery, ApproveTelegram, Backup, Backups, CheckList, CreateToken,
-    DeprovisionQuery, Drill, Events, EventsQuery, FreshToken, Instance, Instances, NameBody,
-    NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgedBackups, Restore,
-    SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Telegram, Token, TokenQuery, Tokens,
+    Alert, Alerts, AlertsQuery, ApproveTelegram, Backup, BackupDestination, Backups, CheckList,
+    CreateToken, DeprovisionQuery, Drill, Events, EventsQuery, FreshToken, Instance, Instances,
+    NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgedBackups,
+    RescannedBackups, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Telegram,
+    Token, TokenQuery, Tokens,
 };
 
 /// A new `Idempotency-Key`: a request that the network repeats is executed once.
@@ -48,6 +49,16 @@ impl Client {
         let query = NamedQuery { name: name.clone() };
         let found: Backups = self.ask(self.request(Method::GET, "/backups", &query)?).await?;
         Ok(found.backups)
+    }
+
+    /// Compares all repositories with the database.
+    pub async fn rescan_backups(&self) -> Result<RescannedBackups, ClientError> {
+        self.ask(self.request(Method::POST, "/backups/rescan", &NO_QUERY)?).await
+    }
+
+    /// Accepts the destination in the settings.
+    pub async fn accept_backup_destination(&self) -> Result<BackupDestination, ClientError> {
+        self.ask(self.request(Method::POST, "/backups/destination", &NO_QUERY)?).await
     }
 
     /// Restores a backup.

@@ -1,14 +1,16 @@
-//! `POST /backup`, `GET /backups` and `DELETE /backups`
+//! `POST /backup`, `GET /backups`, `DELETE /backups` and what is about all backups.
 
 use axum::Json;
 use startclaw_model::Operation;
 
 use super::{Accepted, accepted};
 use crate::{
-    caller::{Caller, Read, Write},
+    caller::{Admin, Caller, Read, Write},
     extract::{Body, Query},
     problem::Problem,
-    wire::{Backups, NameBody, NamedQuery, PurgedBackups},
+    wire::{
+        Backup, BackupDestination, Backups, NameBody, NamedQuery, PurgedBackups, RescannedBackups,
+    },
 };
 
 /// Back up an instance now
@@ -43,8 +45,41 @@ pub(crate) async fn list(
     Query(query): Query<NamedQuery>,
 ) -> Result<Json<Backups>, Problem> {
     let of = caller.require_access(&query.name)?;
-    let found = caller.engine().backups(of).await?;
-    Ok(Json(Backups { backups: found.into_iter().map(Into::into).collect() }))
+    let found = caller.engine().backups_with_reasons(of).await?;
+    let backups = found.into_iter().map(|(snapshot, why)| Backup::new(snapshot, why)).collect();
+    Ok(Json(Backups { backups }))
+}
+
+/// Compare all repositories with the database
+///
+/// Backups that the database does not know are listed again, such as after the destination was
+/// repaired by hand, and those that are missing are told. It is done nightly as well.
+#[utoipa::path(
+    post, path = "/backups/rescan", tag = "backups", operation_id = "rescanBackups",
+    responses((status = 200, description = "What is known now.", body = RescannedBackups)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn rescan(caller: Caller<Write>) -> Result<Json<RescannedBackups>, Problem> {
+    caller.require_global()?;
+    let (known, missing) = caller.engine().rescan_backups().await?;
+    Ok(Json(RescannedBackups { known, missing }))
+}
+
+/// Accept the destination in the settings
+///
+/// The daemon knows the destination that holds the backups by an identity that is stored there, and
+/// refuses another one: a folder that is not mounted, a new bucket, a changed setting. This accepts
+/// the present one. Backups that are only at the former destination are not listed any more.
+#[utoipa::path(
+    post, path = "/backups/destination", tag = "backups", operation_id = "acceptBackupDestination",
+    responses((status = 200, description = "It is accepted.", body = BackupDestination)),
+    security(("token" = ["admin"])),
+)]
+pub(crate) async fn accept_destination(
+    caller: Caller<Admin>,
+) -> Result<Json<BackupDestination>, Problem> {
+    let destination = caller.engine().accept_backup_destination(caller.actor()).await?;
+    Ok(Json(BackupDestination { destination }))
 }
 
 /// Delete the backups of a removed instance

@@ -23,12 +23,17 @@ pub struct Backup {
     pub added_bytes: u64,
     /// Whether there is a copy on this host besides the one in the bucket.
     pub local: bool,
-    /// Whether it is at the backup destination. `false`: the upload is pending.
+    /// Whether it is at the backup destination. `false`: the upload is pending, or it is missing if
+    /// there is no copy on this host either.
     pub stored: bool,
+    /// Why it is kept, or that it expires.
+    #[serde(default)]
+    pub retention: String,
 }
 
-impl From<Snapshot> for Backup {
-    fn from(s: Snapshot) -> Self {
+impl Backup {
+    /// A backup, and why it is kept.
+    pub fn new(s: Snapshot, retention: String) -> Self {
         Self {
             id: s.id.0,
             name: s.name,
@@ -38,6 +43,7 @@ impl From<Snapshot> for Backup {
             added_bytes: s.added_bytes,
             local: s.local,
             stored: s.remote,
+            retention,
         }
     }
 }
@@ -47,6 +53,23 @@ impl From<Snapshot> for Backup {
 pub struct Backups {
     /// The newest first.
     pub backups: Vec<Backup>,
+}
+
+/// The result of a comparison of the repositories with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RescannedBackups {
+    /// How many backups are known now, of all instances.
+    pub known: u64,
+    /// How many of them are missing where they were stored.
+    pub missing: u64,
+}
+
+/// The destination of backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupDestination {
+    /// Its address.
+    #[schema(example = "gs://bucket/prefix")]
+    pub destination: String,
 }
 
 /// The result of a deletion of backups.

@@ -15,7 +15,10 @@ pub use account::{
     Account, AccountLink, Accounts, CreateAccount, EmailBody, EmailQuery, FreshAccount, Invitation,
     InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Transfer, Usage,
 };
-pub use backup::{Backup, Backups, DeprovisionQuery, Drill, PurgedBackups, Restore};
+pub use backup::{
+    Backup, BackupDestination, Backups, DeprovisionQuery, Drill, PurgedBackups, RescannedBackups,
+    Restore,
+};
 pub use instance::{Instance, Instances};
 pub use list::{
     Alert, Alerts, AlertsQuery, CheckList, Events, EventsQuery, LogsQuery, NameQuery, NamedQuery,

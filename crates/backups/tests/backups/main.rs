@@ -4,5 +4,7 @@
 mod archives;
 mod attempts;
 mod backup;
+mod destination;
 mod drill;
 mod recovery;
+mod troubles;

@@ -2,9 +2,10 @@
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_backups::Recovered;
-use startclaw_engine::Engine;
+use startclaw_engine::{Engine, RestoreRequest};
 use startclaw_model::{
-    Actor, DeletionPolicy, InstanceState, OperationKind, OperationState, StepName,
+    Actor, DeletionPolicy, InstanceState, Name, OperationKind, OperationState, SnapshotChoice,
+    StepName,
 };
 use startclaw_testkit::*;
 
@@ -14,11 +15,19 @@ fn with_bucket() -> TestPlatform {
 
 /// The host is lost while the daemon runs; returns the next host and the recovered instances.
 async fn recovered(platform: TestPlatform, engine: Engine) -> (TestPlatform, Vec<Recovered>) {
+    recovered_without(platform, engine, &[]).await
+}
+
+async fn recovered_without(
+    platform: TestPlatform,
+    engine: Engine,
+    without: &[Name],
+) -> (TestPlatform, Vec<Recovered>) {
     engine.shutdown().await;
     drop(engine);
     let next = platform.lost().await;
     let store = next.database().await;
-    let all = next.recovery().restore_snapshots(&store, |_| {}).await.unwrap();
+    let all = next.recovery().restore_snapshots(&store, without, |_| {}).await.unwrap();
     store.close().await;
     (next, all)
 }
@@ -102,4 +111,42 @@ async fn an_instance_that_has_nothing_else_waits_for_a_bucket_for_as_long_as_it_
     next.repositories.heal();
     assert_eq!(over(&engine, &operation).await.state, OperationState::Succeeded);
     becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn one_damaged_repository_or_one_that_is_left_out_does_not_hold_the_others() {
+    let platform = with_bucket();
+    let engine = platform.start().await;
+    let mut ids = Vec::new();
+    for text in ["alice", "bob", "carol"] {
+        ids.push(provisioned(&engine, text).await.instance);
+        backed_up(&engine, text).await;
+    }
+    let bad = ids[0].to_string();
+    platform.repositories.fail_by(move |job| {
+        let here = job.repository.as_ref().is_some_and(|r| r.folder == bad);
+        here.then(|| BackupError {
+            kind: BackupErrorKind::Damaged,
+            message: "cannot read the repository".into(),
+        })
+    });
+    let (next, all) = recovered_without(platform, engine, &[name("bob")]).await;
+    let why: Vec<_> = all.iter().map(|one| one.error.as_deref()).collect();
+    assert_eq!(why, [Some("cannot read the repository"), Some("it was left out"), None]);
+
+    next.repositories.heal();
+    let engine = next.start().await;
+    becomes(&engine, "carol", InstanceState::Live).await;
+    for text in ["alice", "bob"] {
+        becomes(&engine, text, InstanceState::Failing).await;
+        let request = RestoreRequest {
+            name: name(text),
+            instance: None,
+            snapshot: SnapshotChoice::Latest,
+            as_name: None,
+        };
+        let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
+        assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+        becomes(&engine, text, InstanceState::Live).await;
+    }
 }

@@ -9,7 +9,10 @@ use startclaw_api::{
 };
 use startclaw_model::{Name, OperationState};
 
-use super::{deprovision::confirm, name, wait};
+use super::{
+    deprovision::{confirm, confirm_yes},
+    name, wait,
+};
 use crate::{
     cli::{Globals, Waiting},
     connect,
@@ -94,6 +97,9 @@ pub struct Backups {
     /// The instance, also one that was deprovisioned
     #[arg(value_parser = name, required = true)]
     name: Option<Name>,
+    /// Show why each backup is kept, or that it expires
+    #[arg(long)]
+    why: bool,
     #[command(subcommand)]
     action: Option<BackupsAction>,
 }
@@ -102,6 +108,21 @@ pub struct Backups {
 enum BackupsAction {
     /// Delete all backups of a deprovisioned instance
     Purge(Purge),
+    /// Compare the repositories of all instances with the list of backups
+    ///
+    /// Backups that are back are listed again, and those that are missing are told. It is done every
+    /// night as well.
+    Rescan,
+    /// Accept the destination in the settings as the one that holds the backups
+    ///
+    /// Backups go to a known destination only: not to a folder that is not mounted, and not to another
+    /// bucket because a setting changed. This accepts the present one. Backups that are only at the
+    /// former destination are not listed any more; they are not deleted there.
+    AcceptDestination {
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -166,10 +187,42 @@ impl Purge {
     }
 }
 
+async fn rescan(globals: &Globals) -> anyhow::Result<()> {
+    let found = connect::client(globals)?.rescan_backups().await?;
+    if globals.json {
+        output::json(&found)?;
+    } else {
+        output::line(&format!("{} backups are known", found.known))?;
+    }
+    if found.missing == 0 {
+        return Ok(());
+    }
+    let text = format!("{} backups are missing: see startclaw alerts", found.missing);
+    Err(Failure::new(Exit::Failed, text).into())
+}
+
+async fn accept_destination(globals: &Globals, yes: bool) -> anyhow::Result<()> {
+    let client = connect::client(globals)?;
+    if !yes {
+        let what = "Backups go to backup.destination in the settings from now on. Those that are \
+                    only at the former destination are not listed any more.";
+        confirm_yes(what)?;
+    }
+    let accepted = client.accept_backup_destination().await?;
+    if globals.json {
+        return output::json(&accepted);
+    }
+    Ok(output::line(&format!("Backups go to {} from now on", accepted.destination))?)
+}
+
 impl Backups {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let name = match (self.action, self.name) {
             (Some(BackupsAction::Purge(purge)), _) => return purge.run(globals).await,
+            (Some(BackupsAction::Rescan), _) => return rescan(globals).await,
+            (Some(BackupsAction::AcceptDestination { yes }), _) => {
+                return accept_destination(globals, yes).await;
+            }
             (None, Some(name)) => name,
             (None, None) => unreachable!("clap requires one of them"),
         };
@@ -178,16 +231,20 @@ impl Backups {
         if globals.json {
             return output::json(&wire::Backups { backups });
         }
-        let mut table =
-            Listing::new(&["ID", "TAKEN (UTC)", "AGE", "FILES", "SIZE", "NEW", "WHERE"]);
+        let mut titles = vec!["ID", "TAKEN (UTC)", "AGE", "FILES", "SIZE", "NEW", "WHERE"];
+        if self.why {
+            titles.push("WHY");
+        }
+        let mut table = Listing::new(&titles);
         for b in &backups {
             let (place, shade) = match (b.stored, b.local) {
                 (true, true) => ("bucket, local", None),
                 (true, false) => ("stored", None),
-                (false, _) => ("local, upload pending", Some(Tint::Middling)),
+                (false, true) => ("local, upload pending", Some(Tint::Middling)),
+                (false, false) => ("missing", Some(Tint::Bad)),
             };
             let taken = b.taken_at.to_string();
-            table.row([
+            let mut row = vec![
                 (b.id.chars().take(8).collect(), Some(Tint::Faint)),
                 (taken.get(..19).unwrap_or(&taken).replace('T', " "), None),
                 (ago(b.taken_at), None),
@@ -195,7 +252,11 @@ impl Backups {
                 (output::size(b.bytes), None),
                 (output::size(b.added_bytes), None),
                 (place.to_owned(), shade),
-            ]);
+            ];
+            if self.why {
+                row.push((b.retention.clone(), None));
+            }
+            table.row(row);
         }
         Ok(table.print("There is no backup yet. Create one with: startclaw backup NAME")?)
     }

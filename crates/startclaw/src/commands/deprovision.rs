@@ -84,19 +84,32 @@ impl Deprovision {
 
 /// Has the operator type the name, before a command that `what` describes.
 pub fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
+    if ask(&format!("this {what}"), "Type its name", name.as_str())? {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Denied, "the name does not match; nothing was removed").into())
+}
+
+/// Asks whether to do what is not about one instance.
+pub fn confirm_yes(what: &str) -> anyhow::Result<()> {
+    if ask(what, "Type yes", "yes")? {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Denied, "nothing was changed").into())
+}
+
+/// Says what will be done, and asks for a word; whether it was given.
+fn ask(what: &str, question: &str, word: &str) -> anyhow::Result<bool> {
     if !secret_input::can_ask() {
-        let text = format!("this {what} Confirm with --yes");
+        let text = format!("{what} Confirm with --yes");
         return Err(Failure::new(Exit::Denied, text).into());
     }
     let mut stderr = io::stderr();
-    writeln!(stderr, "This {what}")?;
-    write!(stderr, "Type its name to continue: ")?;
+    let (first, rest) = what.split_at(1);
+    writeln!(stderr, "{}{rest}", first.to_uppercase())?;
+    write!(stderr, "{question} to continue: ")?;
     stderr.flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;
-    if typed.trim() == name.as_str() {
-        Ok(())
-    } else {
-        Err(Failure::new(Exit::Denied, "the name does not match; nothing was removed").into())
-    }
+    Ok(typed.trim() == word)
 }

@@ -14,9 +14,11 @@ use startclaw_backup::Workers;
 use startclaw_backups::{Recovered, Recovery};
 use startclaw_docker::DockerHost;
 use startclaw_host::Host;
+use startclaw_model::{Name, SnapshotChoice, Timestamp};
 use startclaw_store::Store;
 use startclaw_vault::{KitError, RecoveryKit};
 
+use super::name;
 use crate::{
     cli::Globals,
     exit::{Exit, Failure},
@@ -45,6 +47,21 @@ pub struct Recover {
     /// still on this host
     #[arg(long)]
     control_plane_only: bool,
+    /// Take the newest backup of the database that was made before this time, in UTC, instead of the
+    /// newest of all
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    before: Option<Timestamp>,
+    /// Do not restore this instance now; can be repeated. It can be restored later
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    without: Vec<Name>,
+}
+
+/// A time such as 2026-02-08T03:12Z; a day is its beginning.
+fn time(text: &str) -> Result<Timestamp, String> {
+    match SnapshotChoice::parse(text) {
+        Ok(SnapshotChoice::Between(from, _)) => Ok(from),
+        _ => Err("a time is like 2026-02-08T03:12Z, in UTC".into()),
+    }
 }
 
 impl Recover {
@@ -69,13 +86,23 @@ impl Recover {
         let stage = fresh_stage(&settings.data_dir)?;
         let destination = &settings.backup.destination;
         output::note(&format!("Fetching the database from {destination}"));
-        let database = recovery.fetch_database(&stage, rustix::process::getuid().as_raw()).await?;
-        let store = Store::open(&database).await?;
+        let uid = rustix::process::getuid().as_raw();
+        let database = recovery.fetch_database(&stage, uid, self.before).await?;
+        for (taken_at, why) in &database.skipped {
+            output::note(&format!("  its backup of {taken_at} is damaged: {}", output::clean(why)));
+        }
+        output::note(&format!(
+            "  it is of {}: what was created or changed later is not known, and what was deleted later comes back",
+            database.taken_at
+        ));
+        let store = Store::open(&database.file).await?;
         let recovered = if self.control_plane_only {
             Vec::new()
         } else {
             recovery
-                .restore_snapshots(&store, |one| output::note(&format!("  {}", line(one))))
+                .restore_snapshots(&store, &self.without, |one| {
+                    output::note(&format!("  {}", output::clean(&line(one))));
+                })
                 .await?
         };
         store.close().await;
@@ -83,7 +110,7 @@ impl Recover {
         if let Some(text) = text {
             put_settings(&file, &text)?;
         }
-        put_in_place(&settings, &database)?;
+        put_in_place(&settings, &database.file)?;
         fs::remove_dir_all(&stage)?;
         report(globals, &recovered)
     }
@@ -226,6 +253,9 @@ fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn line(one: &Recovered) -> String {
+    if let Some(why) = &one.error {
+        return format!("{}: not restored: {why}", one.name);
+    }
     match one.taken_at {
         Some(at) => format!("{}: the backup of {at}", one.name),
         None => format!("{}: no backup, starts empty", one.name),
@@ -236,10 +266,18 @@ fn report(globals: &Globals, recovered: &[Recovered]) -> anyhow::Result<()> {
     if globals.json {
         return output::json(&serde_json::json!({ "instances": recovered }));
     }
-    let count = recovered.len();
+    let left_out: Vec<_> =
+        recovered.iter().filter(|one| one.error.is_some()).map(|one| one.name.as_str()).collect();
+    let count = recovered.len() - left_out.len();
     output::line(&format!(
         "Control plane restored; {count} instances will be restored. Next: systemctl start startclaw"
     ))?;
+    if !left_out.is_empty() {
+        output::line(&format!(
+            "Not restored: {}. Each can be restored later with: startclaw restore NAME latest",
+            left_out.join(", ")
+        ))?;
+    }
     Ok(())
 }
 

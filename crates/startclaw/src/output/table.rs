@@ -56,7 +56,7 @@ impl Listing {
     }
 
     /// Adds a row; a cell with a tint is coloured.
-    pub fn row<const N: usize>(&mut self, cells: [(String, Option<Tint>); N]) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = (String, Option<Tint>)>) {
         let mut row = Row::new();
         for (text, tint) in cells {
             let mut cell = Cell::new(clean(&text)).set_alignment(CellAlignment::Left);

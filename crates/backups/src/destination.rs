@@ -1,0 +1,142 @@
+//! The destination of backups is known by an identity of its own: an unmounted folder, a new bucket
+//! or a changed setting is not taken for the destination that holds the backups.
+
+use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
+use startclaw_engine::EngineError;
+use startclaw_model::{Actor, CONTROL_PLANE, EventKind};
+use startclaw_store::Property;
+
+use crate::{Backups, take::inside, unexpected_report};
+
+/// The key of the alert that the destination is not the one that is known.
+pub(crate) const ALERT: &str = "destination";
+/// What to do about it.
+const ADVICE: &str =
+    "if it is right that the backups go there from now on: startclaw backups accept-destination";
+
+impl Backups {
+    /// The copies of an instance on this host, when the destination is a bucket.
+    pub(crate) fn local_repository(&self, id: &str) -> Option<Repository> {
+        self.inner.layout.local(self.engine.vault(), id)
+    }
+
+    /// The repository of an instance at the destination.
+    ///
+    /// # Errors
+    /// [`BackupErrorKind::Foreign`] when the destination is not the one that is known; errors of the
+    /// storage.
+    pub(crate) async fn offsite_repository(&self, id: &str) -> Result<Repository, BackupError> {
+        let destination_id = Some(self.destination_id().await?);
+        Ok(Repository { destination_id, ..self.inner.layout.offsite(self.engine.vault(), id) })
+    }
+
+    /// The repository that a backup is written to first.
+    ///
+    /// # Errors
+    /// Those of [`Self::offsite_repository`].
+    pub(crate) async fn first_repository(&self, id: &str) -> Result<Repository, BackupError> {
+        match self.local_repository(id) {
+            Some(local) => Ok(local),
+            None => self.offsite_repository(id).await,
+        }
+    }
+
+    /// The identity of the destination. The first time it is read there, or given to it; later it is
+    /// the one in the database, and workers verify that the destination has it.
+    async fn destination_id(&self) -> Result<String, BackupError> {
+        let _one = self.inner.identifying.lock().await;
+        let store = self.engine.store();
+        if let Some(known) = store.property(Property::DestinationId).await.map_err(inside)? {
+            return Ok(known);
+        }
+        let (id, repositories) = self.identify(None).await?;
+        let known = store.has_remote_snapshots().await.map_err(inside)?;
+        let id = match id {
+            Some(id) => id,
+            // Older versions gave none.
+            None if repositories > 0 || !known => self.create_identity().await?,
+            None => {
+                let address = &self.inner.layout.address();
+                let message = format!(
+                    "{address} is empty, and is not the destination that holds the backups: is the folder mounted, is backup.destination right? {ADVICE}"
+                );
+                return Err(BackupError { kind: BackupErrorKind::Foreign, message });
+            }
+        };
+        self.note_destination(&id).await.map_err(inside)?;
+        Ok(id)
+    }
+
+    /// The backups go to the destination in the settings from now on, whatever held them before.
+    /// Returns its address.
+    pub(crate) async fn accept_destination(&self, actor: &Actor) -> Result<String, EngineError> {
+        let _one = self.inner.identifying.lock().await;
+        let (found, _) = self.identify(None).await.map_err(refused)?;
+        let store = self.engine.store();
+        let known = store.property(Property::DestinationId).await?;
+        let id = match found {
+            Some(id) => id,
+            None => self.create_identity().await.map_err(refused)?,
+        };
+        if known.as_ref() != Some(&id) {
+            store.leave_destination().await?;
+        }
+        self.note_destination(&id).await?;
+        store.resolve(ALERT).await?;
+        self.engine.alerts_changed();
+        self.inner.bucket.answered();
+        let address = self.inner.layout.address();
+        let what = format!("accepted {address} as the destination of backups");
+        self.engine.record(EventKind::Changed, None, actor, &what).await;
+        Ok(address)
+    }
+
+    /// Fires the alert if an error means that the destination is another one; resolves it if a job
+    /// succeeded there.
+    pub(crate) async fn note_destination_error<T>(
+        &self,
+        outcome: &Result<T, BackupError>,
+    ) -> Result<(), EngineError> {
+        let news = match outcome {
+            Ok(_) => self.engine.store().resolve(ALERT).await?,
+            Err(e) if e.kind == BackupErrorKind::Foreign => {
+                let told = e.message.contains(ADVICE);
+                let detail =
+                    if told { e.message.clone() } else { format!("{}. {ADVICE}", e.message) };
+                self.engine.store().fire(ALERT, &detail).await?
+            }
+            Err(_) => false,
+        };
+        if news {
+            self.engine.alerts_changed();
+        }
+        Ok(())
+    }
+
+    async fn note_destination(&self, id: &str) -> Result<(), startclaw_store::StoreError> {
+        let (store, address) = (self.engine.store(), self.inner.layout.address());
+        store.set_property(Property::DestinationId, id).await?;
+        store.set_property(Property::DestinationAddress, &address).await
+    }
+
+    async fn create_identity(&self) -> Result<String, BackupError> {
+        let fresh = format!("{:032x}", rand::random::<u128>());
+        let (id, _) = self.identify(Some(fresh)).await?;
+        id.ok_or_else(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: format!("{} did not take its identity", self.inner.layout.address()),
+        })
+    }
+
+    async fn identify(&self, create: Option<String>) -> Result<(Option<String>, u64), BackupError> {
+        let place = self.inner.layout.offsite(self.engine.vault(), CONTROL_PLANE);
+        match self.run(place, Work::Identify { create }).await? {
+            Report::Identified { id, repositories } => Ok((id, repositories)),
+            other => Err(unexpected_report(other)),
+        }
+    }
+}
+
+fn refused(e: BackupError) -> EngineError {
+    EngineError::Conflict(e.message)
+}

@@ -1,0 +1,164 @@
+//! Nothing that the database knows of the destination vanishes unnoticed.
+
+use startclaw_backup::BackupErrorKind;
+use startclaw_engine::{Engine, EngineError, RestoreRequest};
+use startclaw_model::{Actor, CheckStatus, Operation, OperationState, Snapshot, SnapshotChoice};
+use startclaw_testkit::*;
+
+const FOLDER: &str = "/mnt/backups";
+const BUCKET: &str = "gs://bucket/prefix";
+
+async fn backups(engine: &Engine) -> Vec<Snapshot> {
+    engine.backups(&name("alice")).await.unwrap()
+}
+
+async fn alert(engine: &Engine, key: &str) -> Option<String> {
+    let all = engine.alerts().await.unwrap();
+    all.into_iter().find(|alert| alert.key == key).map(|alert| alert.detail)
+}
+
+/// A backup with the maintenance of a night.
+async fn night(engine: &Engine) -> Operation {
+    let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    over(engine, &asked).await
+}
+
+async fn restore(engine: &Engine, snapshot: SnapshotChoice) -> Result<Operation, EngineError> {
+    let request = RestoreRequest { name: name("alice"), instance: None, snapshot, as_name: None };
+    let asked = engine.restore(&Actor::system(), request, None).await?;
+    Ok(over(engine, &asked).await)
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_mounted_is_not_taken_for_an_empty_destination() {
+    let platform = TestPlatform::new().with_destination(FOLDER);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let mounted = platform.repositories.contents(FOLDER);
+    platform.repositories.empty(FOLDER);
+
+    let failed = night(&engine).await;
+    assert_eq!(failed.state, OperationState::Failed);
+    let why = failed.error.unwrap();
+    assert!(why.contains("is not the destination that holds the backups"), "{why}");
+    let told = alert(&engine, "destination").await.unwrap();
+    assert!(told.contains("startclaw backups accept-destination"), "{told}");
+    assert!(backups(&engine).await[0].remote, "it is still known");
+    let checks = engine.diagnose().await;
+    let check = checks.iter().find(|check| check.name == "backups").unwrap();
+    assert_eq!(check.status, CheckStatus::Error, "{check:?}");
+
+    platform.repositories.bring_back(mounted);
+    assert_eq!(night(&engine).await.state, OperationState::Succeeded);
+    assert_eq!(backups(&engine).await.len(), 2);
+    assert_eq!(alert(&engine, "destination").await, None);
+}
+
+#[tokio::test]
+async fn a_new_bucket_gets_nothing_until_it_is_accepted() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    engine.shutdown().await;
+
+    let platform = platform.with_destination("gs://other");
+    let engine = platform.start().await;
+    let done = night(&engine).await;
+    assert_eq!(done.state, OperationState::Succeeded, "there is a copy on this host");
+    let newest = &backups(&engine).await[0];
+    assert!(newest.local && !newest.remote, "{newest:?}");
+    assert!(platform.repositories.contents("gs://other").is_empty());
+    assert!(alert(&engine, "destination").await.is_some());
+
+    let accepted = engine.accept_backup_destination(&Actor::system()).await.unwrap();
+    assert_eq!(accepted, "gs://other");
+    assert_eq!(alert(&engine, "destination").await, None);
+    backed_up(&engine, "alice").await;
+    let all = backups(&engine).await;
+    assert!(all.len() == 3 && all.iter().all(|s| s.local && s.remote), "{all:?}");
+    engine.shutdown().await;
+
+    // Back to the first one, which has an identity of its own.
+    let platform = platform.with_destination(BUCKET);
+    let engine = platform.start().await;
+    assert!(!night(&engine).await.steps.is_empty());
+    assert!(alert(&engine, "destination").await.is_some());
+}
+
+#[tokio::test]
+async fn a_destination_of_an_older_version_gets_an_identity_unless_it_is_empty() {
+    for (empty, known) in [(false, true), (true, false)] {
+        let platform = TestPlatform::new().with_destination(FOLDER);
+        let engine = platform.start().await;
+        provisioned(&engine, "alice").await;
+        backed_up(&engine, "alice").await;
+        engine.shutdown().await;
+        platform.database().await.forget_destination().await.unwrap();
+        platform.repositories.forget_identity(FOLDER);
+        if empty {
+            platform.repositories.empty(FOLDER);
+        }
+        let engine = platform.start().await;
+        let done = night(&engine).await;
+        assert_eq!(done.state == OperationState::Succeeded, known, "{done:?}");
+        assert_eq!(alert(&engine, "destination").await.is_none(), known);
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_missing_at_the_destination_is_an_alert_and_can_come_back() {
+    let platform = TestPlatform::new().with_destination(FOLDER);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    for _ in 0..3 {
+        backed_up(&engine, "alice").await;
+    }
+    let whole = platform.repositories.contents(FOLDER);
+    let lost = backups(&engine).await[1].clone();
+    platform.repositories.lose(FOLDER, lost.id.as_str());
+
+    assert_eq!(night(&engine).await.state, OperationState::Succeeded);
+    let told = alert(&engine, "missing/alice").await.unwrap();
+    assert!(told.contains(lost.id.short()) && told.contains("did not delete"), "{told}");
+    let all = engine.backups_with_reasons(&name("alice")).await.unwrap();
+    assert_eq!(all.len(), 4, "it is still listed");
+    assert!(all[2].0.is_missing() && all[2].1.contains("missing"), "{all:?}");
+    assert!(all[0].1.contains("kept: the newest"), "{all:?}");
+    let id = SnapshotChoice::Id(lost.id.to_string());
+    let refused = restore(&engine, id.clone()).await.unwrap_err();
+    assert!(refused.to_string().contains("is missing"), "{refused}");
+
+    platform.repositories.bring_back(whole);
+    let (known, missing) = engine.rescan_backups().await.unwrap();
+    assert_eq!((known, missing), (4, 1), "the one of the night is not in what came back");
+    assert_eq!(restore(&engine, id).await.unwrap().state, OperationState::Succeeded);
+}
+
+#[tokio::test]
+async fn backups_that_the_database_does_not_know_are_learned() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    backed_up(&engine, "alice").await;
+    let before = backups(&engine).await;
+    platform.database().await.drop_snapshots(&id).await.unwrap();
+    assert!(backups(&engine).await.is_empty());
+    assert_eq!(engine.rescan_backups().await.unwrap(), (1, 0));
+    assert_eq!(backups(&engine).await, before);
+}
+
+#[tokio::test]
+async fn a_destination_that_cannot_be_deleted_in_is_found_at_the_start() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    platform.repositories.fail_by(|job| {
+        matches!(job.work, startclaw_backup::Work::Probe).then(|| startclaw_backup::BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "cannot delete objects in gs://bucket/prefix".into(),
+        })
+    });
+    let engine = platform.start().await;
+    until("it is told", async || alert(&engine, "destination/probe").await.is_some()).await;
+}
