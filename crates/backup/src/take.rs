@@ -48,7 +48,7 @@ pub(crate) fn take(
     let mut unfinished = Vec::new();
     let mut first_added = 0;
     if wanted.live {
-        let shared = Shared::new(meter.clone(), || {});
+        let shared = Shared::new(meter.clone(), wanted.root.clone(), || {});
         let source = source(wanted, Pass::First, &shared);
         let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
         // If the folder itself is unreadable, there is no first pass.
@@ -63,7 +63,7 @@ pub(crate) fn take(
     }
     meter.begin(0);
     let speaker = talk.speaker();
-    let shared = Shared::new(meter.clone(), move || speaker.say(Event::Read));
+    let shared = Shared::new(meter.clone(), wanted.root.clone(), move || speaker.say(Event::Read));
     let id = snapshot::new_id();
     let source = source(wanted, Pass::Final, &shared);
     let pending = archive(&indexed, &source, &[id.clone(), PENDING.to_owned()], parent)?;
