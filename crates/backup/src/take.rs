@@ -17,6 +17,8 @@ use rustic_core::{
 use crate::{
     BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
     meter::Meter,
+    objects::Objects,
+    packs,
     snapshot::{self, FIRST_PASS, HOST, PATH, PENDING, Snapshots},
     source::{Pass, Shared, Source},
     worker::Talk,
@@ -27,6 +29,7 @@ pub(crate) struct Taking {
     pub root: PathBuf,
     pub live: bool,
     pub exclude: Vec<String>,
+    /// Check the snapshot before it becomes valid.
     pub check: bool,
 }
 
@@ -36,6 +39,7 @@ pub(crate) struct Taking {
 /// may be unused data.
 pub(crate) fn take(
     rustic: Rustic<OpenStatus>,
+    objects: &dyn Objects,
     wanted: &Taking,
     meter: &Arc<Meter>,
     talk: &Talk,
@@ -43,6 +47,7 @@ pub(crate) fn take(
     let before = Snapshots::read(&rustic)?;
     let newest = before.valid.first().map(|(_, file)| file);
     meter.begin(newest.map_or(0, |s| snapshot::info(s, String::new()).bytes));
+    packs::forget_missing(&rustic, objects)?;
     let mut indexed = index(rustic)?;
     let mut parent = newest.map(|s| s.id);
     let mut unfinished = Vec::new();
@@ -70,12 +75,12 @@ pub(crate) fn take(
     unfinished.push(pending.id);
     talk.expect(Command::Commit).and_then(|()| shared.outcome())?;
     let rustic = indexed.drop_index();
+    if wanted.check {
+        check::check_trees(&rustic, vec![pending.tree], ReadData::Nothing)?;
+    }
     let marks = [id.clone(), snapshot::sequence_tag(before.next_sequence())];
     let last = commit(&rustic, pending, &marks, first_added)?;
     remove(&rustic, &unfinished)?;
-    if wanted.check {
-        check::check(&rustic, ReadData::Nothing)?;
-    }
     Ok(snapshot::info(&last, id))
 }
 

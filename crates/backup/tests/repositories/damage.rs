@@ -55,6 +55,25 @@ async fn a_missing_pack_is_found_and_what_needs_it_is_not_restored() {
     assert!(error.message.contains(&name[..8]), "{error}");
 }
 
+/// Unchanged files are read again where their data are gone.
+#[tokio::test]
+async fn after_packs_are_lost_new_snapshots_are_complete() {
+    let (stage, pack) = with_a_pack().await;
+    fs::remove_file(&pack).unwrap();
+    let second = stage.take().await.unwrap();
+    let root = stage.restore(&second.id).await.unwrap();
+    assert_eq!(files(&root).len(), 20);
+    check(&stage, ReadData::All).await.unwrap();
+    for pack in files(&stage.files().join("data")) {
+        let file = fs::File::options().write(true).open(&pack).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    }
+    let third = stage.take().await.unwrap();
+    let root = stage.restore(&third.id).await.unwrap();
+    assert_eq!(files(&root).len(), 20);
+    check(&stage, ReadData::All).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_wrong_key_opens_nothing_and_harms_nothing() {
     let (stage, _) = with_a_pack().await;
