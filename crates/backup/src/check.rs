@@ -9,7 +9,9 @@ use std::{
 
 use rustic_core::{CheckOptions, OpenStatus, ReadSubsetOption, Repository as Rustic, TreeId};
 
-use crate::{BackupError, BackupErrorKind, ReadData, panics::is_index_in_use, snapshot::Snapshots};
+use crate::{
+    BackupError, BackupErrorKind, ReadData, panics::is_index_in_use, snapshot::Snapshots, text,
+};
 
 /// How many errors are reported.
 const NAMED: usize = 3;
@@ -40,7 +42,7 @@ pub(crate) fn check_trees(
     }
     // The type of the level has no public name.
     let errors = results.0.iter().filter(|(level, _)| format!("{level:?}") == "Error");
-    Err(damaged(errors.map(|(_, error)| error.to_string()).collect()))
+    Err(damaged(errors.map(|(_, error)| text::finding(&error.to_string())).collect()))
 }
 
 /// An error that names the first of these findings.

@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 
-use rustic_core::{
-    OpenStatus, PruneOptions, Repository as Rustic, RusticError,
-    repofile::{IndexFile, PackId},
-};
+use rustic_core::{OpenStatus, PruneOptions, Repository as Rustic, RusticError};
 
 use crate::{
     BackupError,
     objects::{ObjectError, Objects},
+    packs,
     repair::SET_ASIDE,
     snapshot::{self, Snapshots},
 };
@@ -33,7 +31,9 @@ pub(crate) fn forget(
     if !old.is_empty() {
         rustic.delete_snapshots(&old).map_err(failed)?;
     }
-    if !damaged.is_empty() || (old.is_empty() && !has_unknown_packs(rustic)?) {
+    // Runs that end before they write an index leave unknown packs; those that end later leave an
+    // unfinished snapshot.
+    if !damaged.is_empty() || (old.is_empty() && !packs::compare(rustic, objects)?.unknown) {
         return Ok(0);
     }
     let freed = prune(rustic)?;
@@ -54,19 +54,6 @@ fn remove_set_aside(objects: &dyn Objects) -> Result<u64, BackupError> {
 
 fn failed(e: Box<RusticError>) -> BackupError {
     BackupError::of("delete snapshots", &e)
-}
-
-/// Whether there are packs that no index contains, as runs leave that end before they write an
-/// index. The runs that end later leave an unfinished snapshot.
-fn has_unknown_packs(rustic: &Rustic<OpenStatus>) -> Result<bool, BackupError> {
-    let mut packs: HashSet<PackId> = rustic.list().map_err(failed)?.collect();
-    for index in rustic.stream_files::<IndexFile>().map_err(failed)? {
-        let (_, index) = index.map_err(failed)?;
-        for pack in index.packs.iter().chain(&index.packs_to_delete) {
-            packs.remove(&pack.id);
-        }
-    }
-    Ok(!packs.is_empty())
 }
 
 fn prune(rustic: &Rustic<OpenStatus>) -> Result<u64, BackupError> {

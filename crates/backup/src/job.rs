@@ -57,7 +57,7 @@ pub enum Work {
         live: bool,
         /// Names at the top of the folder to leave out.
         exclude: Vec<String>,
-        /// Check the repository afterwards.
+        /// Check that all data of the snapshot is there before it becomes valid.
         check: bool,
     },
     /// Copy the snapshots that another repository does not have yet, oldest first.

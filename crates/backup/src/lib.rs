@@ -21,6 +21,7 @@ mod lock;
 mod meta;
 mod meter;
 mod objects;
+mod packs;
 mod panics;
 mod repair;
 mod repository;

@@ -80,7 +80,10 @@ fn is_identity(text: &str) -> bool {
 /// Writes, lists, reads and deletes a small object. Returns the time of the storage, if it has a
 /// clock of its own.
 pub(crate) fn probe(storage: &Storage) -> Result<Option<Timestamp>, BackupError> {
-    let root = objects::open_root(storage)?;
+    probe_root(objects::open_root(storage)?.as_ref())
+}
+
+fn probe_root(root: &dyn Objects) -> Result<Option<Timestamp>, BackupError> {
     let location = root.location();
     root.require().map_err(|e| e.stop("use", &location))?;
     let name = format!("{:032x}", rand::random::<u128>());
@@ -88,7 +91,7 @@ pub(crate) fn probe(storage: &Storage) -> Result<Option<Timestamp>, BackupError>
     let content = Bytes::from(format!("{:032x}", rand::random::<u128>()));
     let written = root.write(&path, vec![content.clone()]);
     written.map_err(|e| e.stop("write objects in", &location))?;
-    let seen = examine(root.as_ref(), &name, &content);
+    let seen = examine(root, &name, &content);
     // Also when it cannot be read: a probe leaves nothing behind.
     let removed = root.remove(&path).map_err(|e| e.stop("delete objects in", &location));
     let time = seen?;
@@ -121,4 +124,104 @@ fn examine(
 
 fn odd(location: &str, what: &str, why: &str) -> BackupError {
     BackupError::new(BackupErrorKind::Unavailable, format!("{what} {location}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Mutex};
+
+    use super::*;
+    use crate::objects::Stat;
+
+    /// A bucket in memory in which one thing does not work.
+    #[derive(Default)]
+    struct Faulty {
+        objects: Mutex<BTreeMap<String, Bytes>>,
+        fault: &'static str,
+    }
+
+    impl Faulty {
+        fn new(fault: &'static str) -> Self {
+            Self { fault, ..Self::default() }
+        }
+
+        fn allow(&self, what: &str) -> Result<(), ObjectError> {
+            if self.fault == what { Err(ObjectError::Failed("403".into())) } else { Ok(()) }
+        }
+    }
+
+    impl Objects for Faulty {
+        fn read(&self, name: &str, _: Option<(u64, u64)>) -> Result<Bytes, ObjectError> {
+            self.allow("read")?;
+            if self.fault == "other content" {
+                return Ok(Bytes::from_static(b"other"));
+            }
+            let found = self.objects.lock().unwrap().get(name).cloned();
+            found.ok_or_else(|| ObjectError::Missing("it is missing".into()))
+        }
+        fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), ObjectError> {
+            self.allow("write")?;
+            self.objects.lock().unwrap().insert(name.into(), content.concat().into());
+            Ok(())
+        }
+        fn create(&self, name: &str, content: Bytes) -> Result<(), ObjectError> {
+            self.write(name, vec![content])
+        }
+        fn remove(&self, name: &str) -> Result<(), ObjectError> {
+            self.allow("remove")?;
+            if self.fault != "keeps all" {
+                self.objects.lock().unwrap().remove(name);
+            }
+            Ok(())
+        }
+        fn stat(&self, name: &str) -> Result<Option<Stat>, ObjectError> {
+            let objects = self.objects.lock().unwrap();
+            let modified = Some(Timestamp::from_millis(5));
+            Ok(objects.get(name).map(|content| Stat { size: content.len() as u64, modified }))
+        }
+        fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, ObjectError> {
+            self.allow("list")?;
+            if self.fault == "lists nothing" {
+                return Ok(Vec::new());
+            }
+            let objects = self.objects.lock().unwrap();
+            let prefix = format!("{folder}/");
+            let names = objects.keys().filter_map(|name| name.strip_prefix(&prefix));
+            Ok(names.map(|name| (name.to_owned(), 1)).collect())
+        }
+        fn folders(&self) -> Result<Vec<String>, ObjectError> {
+            Ok(Vec::new())
+        }
+        fn require(&self) -> Result<(), ObjectError> {
+            self.allow("require")
+        }
+        fn erase(&self) -> Result<(), ObjectError> {
+            Ok(())
+        }
+        fn location(&self) -> String {
+            "gs://bucket".into()
+        }
+    }
+
+    #[test]
+    fn a_probe_names_the_step_that_fails_and_leaves_nothing_that_it_can_delete() {
+        let good = Faulty::new("");
+        assert_eq!(probe_root(&good).unwrap(), Some(Timestamp::from_millis(5)));
+        assert!(good.objects.lock().unwrap().is_empty());
+        for (fault, text, leaves) in [
+            ("require", "cannot use gs://bucket: 403", 0),
+            ("write", "cannot write objects in gs://bucket: 403", 0),
+            ("list", "cannot list objects in gs://bucket: 403", 0),
+            ("lists nothing", "cannot list objects in gs://bucket: a new object is not", 0),
+            ("read", "cannot read objects in gs://bucket: 403", 0),
+            ("other content", "cannot read objects in gs://bucket: the content", 0),
+            ("remove", "cannot delete objects in gs://bucket: 403", 1),
+            ("keeps all", "cannot delete objects in gs://bucket: it is still there", 1),
+        ] {
+            let faulty = Faulty::new(fault);
+            let error = probe_root(&faulty).unwrap_err();
+            assert!(error.message.starts_with(text), "{fault}: {error}");
+            assert_eq!(faulty.objects.lock().unwrap().len(), leaves, "{fault}");
+        }
+    }
 }

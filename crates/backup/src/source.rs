@@ -62,6 +62,7 @@ pub(crate) struct Source {
 /// State that the walk and the readers share.
 pub(crate) struct Shared {
     pub meter: Arc<Meter>,
+    root: PathBuf,
     failures: Mutex<Vec<String>>,
     /// Files that were listed and are neither read nor found unchanged yet.
     open: AtomicUsize,
@@ -72,9 +73,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// `read` is called when everything is read: the folder may change again.
-    pub fn new(meter: Arc<Meter>, read: impl FnOnce() + Send + 'static) -> Arc<Self> {
+    pub fn new(
+        meter: Arc<Meter>,
+        root: PathBuf,
+        read: impl FnOnce() + Send + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             meter,
+            root,
             failures: Mutex::default(),
             open: AtomicUsize::new(0),
             listed: AtomicBool::new(false),
@@ -84,6 +90,8 @@ impl Shared {
 
     fn fail(&self, path: &Path, why: impl std::fmt::Display) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = path.strip_prefix(&self.root).ok().filter(|path| *path != Path::new(""));
+        let path = inside.unwrap_or(path);
         failures.push(format!("{} ({why})", text::name(path.as_os_str().as_bytes())));
     }
 

@@ -18,6 +18,8 @@ use crate::{
     BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
     checkpoints::PausedCheckpoints,
     meter::Meter,
+    objects::Objects,
+    packs,
     snapshot::{self, FIRST_PASS, HOST, PATH, PENDING, Snapshots},
     source::{Pass, Shared, Source},
     unchanged::Unchanged,
@@ -29,6 +31,7 @@ pub(crate) struct Taking {
     pub root: PathBuf,
     pub live: bool,
     pub exclude: Vec<String>,
+    /// Check the snapshot before it becomes valid.
     pub check: bool,
 }
 
@@ -38,6 +41,7 @@ pub(crate) struct Taking {
 /// may be unused data.
 pub(crate) fn take(
     rustic: Rustic<OpenStatus>,
+    objects: &dyn Objects,
     wanted: &Taking,
     meter: &Arc<Meter>,
     talk: &Talk,
@@ -45,6 +49,7 @@ pub(crate) fn take(
     let before = Snapshots::read(&rustic)?;
     let newest = before.valid.first().map(|(_, file)| file);
     meter.begin(newest.map_or(0, |s| snapshot::info(s, String::new()).bytes));
+    packs::forget_missing(&rustic, objects)?;
     let mut indexed = index(rustic)?;
     let mut parent = newest.map(|s| s.id);
     let mut unfinished = Vec::new();
@@ -54,7 +59,7 @@ pub(crate) fn take(
     if wanted.live {
         paused = Some(PausedCheckpoints::begin(&wanted.root, &wanted.exclude, meter));
         unchanged = Unchanged::begin(&wanted.root, meter);
-        let shared = Shared::new(meter.clone(), || {});
+        let shared = Shared::new(meter.clone(), wanted.root.clone(), || {});
         let source = source(wanted, Pass::First, unchanged, &shared);
         let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
         // If the folder itself is unreadable, there is no first pass.
@@ -69,7 +74,7 @@ pub(crate) fn take(
     }
     meter.begin(0);
     let speaker = talk.speaker();
-    let shared = Shared::new(meter.clone(), move || {
+    let shared = Shared::new(meter.clone(), wanted.root.clone(), move || {
         drop(paused);
         speaker.say(Event::Read);
     });
@@ -79,12 +84,12 @@ pub(crate) fn take(
     unfinished.push(pending.id);
     talk.expect(Command::Commit).and_then(|()| shared.outcome())?;
     let rustic = indexed.drop_index();
+    if wanted.check {
+        check::check_trees(&rustic, vec![pending.tree], ReadData::Nothing)?;
+    }
     let marks = [id.clone(), snapshot::sequence_tag(before.next_sequence())];
     let last = commit(&rustic, pending, &marks, first_added)?;
     remove(&rustic, &unfinished)?;
-    if wanted.check {
-        check::check(&rustic, ReadData::Nothing)?;
-    }
     Ok(snapshot::info(&last, id))
 }
 

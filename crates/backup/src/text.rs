@@ -40,6 +40,22 @@ pub(crate) fn plain(text: &str) -> String {
     parts.concat().replace("Error: ", "").replace(": caused by: :", ":").trim().to_owned()
 }
 
+/// A finding of a check of rustic, on one line. One that has a cause explains rustic's own errors in
+/// several paragraphs.
+pub(crate) fn finding(text: &str) -> String {
+    let cause = text.split_once("\nMessage:\n").and_then(|(_, after)| after.lines().next());
+    let what = text.split("`rustic_core` experienced").next().unwrap_or(text);
+    let what = what.split(" To repair:").next().unwrap_or(what);
+    let what = [" marked to-delete: false", " marked to delete: false"]
+        .into_iter()
+        .fold(what.to_owned(), |text, mark| text.replace(mark, ""));
+    let what = what.trim().replace(" : ", ": ");
+    match cause {
+        Some(cause) => format!("{}: {}", what.trim_end_matches([' ', ':']), cause.trim()),
+        None => what,
+    }
+}
+
 /// What a panic is about: rustic panics on an error of its own or of the system, which it prints
 /// like a value of a program.
 pub(crate) fn of_panic(text: &str) -> String {
@@ -84,6 +100,20 @@ mod tests {
         assert_eq!(cut.chars().count(), 600);
         assert!(cut.starts_with("cannot read \\n") && cut.ends_with("; free some space"), "{cut}");
         assert_eq!(bounded("short", 600), "short");
+    }
+
+    #[test]
+    fn a_finding_is_one_line() {
+        let with_cause = "error checking pack 455f5d6d : `rustic_core` experienced an error related \
+                          to `cryptographic operations`.\n\nMessage:\nMAC check failed.\n\nFor more \
+                          information, see: https://example.org\n\nBacktrace:\ndisabled\n";
+        assert_eq!(finding(with_cause), "error checking pack 455f5d6d: MAC check failed.");
+        let missing = "pack 5e274451 marked to-delete: false is referenced by the index with size 5 \
+                       but not present! To repair: 'rustic repair index'.";
+        assert_eq!(
+            finding(missing),
+            "pack 5e274451 is referenced by the index with size 5 but not present!"
+        );
     }
 
     #[test]

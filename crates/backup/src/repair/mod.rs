@@ -160,6 +160,8 @@ struct Repair<'a> {
     theirs: Snapshots,
     damaged_packs: usize,
     damaged_indexes: usize,
+    /// Whether packs and index were all that the snapshots need.
+    sound: bool,
 }
 
 impl<'a> Repair<'a> {
@@ -171,6 +173,7 @@ impl<'a> Repair<'a> {
         let (before, indexes) = place.open_readable()?;
         let packs = damage::packs(place.objects.as_ref(), place.meter)?;
         let mine = Snapshots::read(&before)?;
+        let sound = is_complete(&before, &mine.valid, panics)?;
         // Without it, only what is in the other repository can be brought back.
         let before = panics.catch(|| before.to_indexed().map_err(failed)).ok();
         let (there, _) = there.open_readable()?;
@@ -188,6 +191,7 @@ impl<'a> Repair<'a> {
             theirs,
             damaged_packs,
             damaged_indexes,
+            sound,
         })
     }
 
@@ -197,6 +201,10 @@ impl<'a> Repair<'a> {
     }
 
     fn run(self, mut done: Repaired) -> Result<Repaired, BackupError> {
+        let no_damage = self.damaged_packs + self.damaged_indexes + self.mine.damaged.len() == 0;
+        if self.sound && no_damage {
+            return Ok(done);
+        }
         let options = RepairIndexOptions::default();
         self.here()?.repair_index(&options, false).map_err(failed)?;
         let broken = self.incomplete()?;
@@ -216,20 +224,12 @@ impl<'a> Repair<'a> {
     fn incomplete(&self) -> Result<Vec<(String, SnapshotFile)>, BackupError> {
         let here = self.here()?;
         let all = Snapshots::read(&here)?;
-        let is_complete = |files: &[(String, SnapshotFile)]| {
-            let trees = files.iter().map(|(_, file)| file.tree).collect();
-            match self.panics.catch(|| check::check_trees(&here, trees, ReadData::Nothing)) {
-                Ok(()) => Ok(true),
-                Err(e) if e.kind == BackupErrorKind::Damaged => Ok(false),
-                Err(e) => Err(e),
-            }
-        };
-        if is_complete(&all.valid)? {
+        if is_complete(&here, &all.valid, self.panics)? {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
         for snapshot in all.valid {
-            if !is_complete(std::slice::from_ref(&snapshot))? {
+            if !is_complete(&here, std::slice::from_ref(&snapshot), self.panics)? {
                 found.push(snapshot);
             }
         }
@@ -327,6 +327,9 @@ impl<'a> Repair<'a> {
             let plural = if count == 1 { "" } else { "s" };
             done.repaired.push(format!("{count} {what}{plural}"));
         }
+        if !self.sound && done.repaired.is_empty() {
+            done.repaired.push("the index".to_owned());
+        }
         done.lost.extend(lost.iter().map(|(id, file)| format!("data of the {}", title(id, file))));
     }
 
@@ -343,6 +346,20 @@ impl<'a> Repair<'a> {
         let here = self.here()?;
         let unfinished = Snapshots::read(&here)?.unfinished;
         here.delete_snapshots(&unfinished).map_err(failed)
+    }
+}
+
+/// Whether all data of these snapshots is there.
+fn is_complete(
+    rustic: &Rustic<OpenStatus>,
+    snapshots: &[(String, SnapshotFile)],
+    panics: &Panics,
+) -> Result<bool, BackupError> {
+    let trees = snapshots.iter().map(|(_, file)| file.tree).collect();
+    match panics.catch(|| check::check_trees(rustic, trees, ReadData::Nothing)) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind == BackupErrorKind::Damaged => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

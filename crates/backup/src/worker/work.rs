@@ -53,10 +53,10 @@ fn work_on(
     match work {
         Work::Take { root, live, exclude, check } => {
             let opened = repository::open(repository, Make::Fresh, meter)?;
-            let Opened { rustic, lock: _lock, .. } = there(opened, repository)?;
+            let Opened { rustic, objects, lock: _lock } = there(opened, repository)?;
             let taking =
                 Taking { root: root.clone(), live: *live, exclude: exclude.clone(), check: *check };
-            take::take(rustic, &taking, meter, talk).map(Report::Taken)
+            take::take(rustic, objects.as_ref(), &taking, meter, talk).map(Report::Taken)
         }
         Work::Copy { to } => {
             root::verify(to)?;

@@ -2,9 +2,9 @@
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
-use startclaw_backup::{BackupErrorKind, ReadData, Work};
+use startclaw_backup::{BackupError, BackupErrorKind, ReadData, Report, Work};
 
-use crate::stage::*;
+use crate::{bucket::restic, stage::*};
 
 /// A repository with one snapshot of some data, and its largest pack.
 async fn with_a_pack() -> (Stage, PathBuf) {
@@ -18,8 +18,18 @@ async fn with_a_pack() -> (Stage, PathBuf) {
     (stage, largest)
 }
 
-async fn check(stage: &Stage, read: ReadData) -> Result<(), startclaw_backup::BackupError> {
+async fn check(stage: &Stage, read: ReadData) -> Result<(), BackupError> {
     run(&stage.repository(), Work::Check { read }).await.map(drop)
+}
+
+/// A message for people: on one line, not too long, and not about values of a program.
+fn is_plain(error: &BackupError) {
+    let message = &error.message;
+    assert!(message.chars().count() <= 600, "{message}");
+    assert!(!message.chars().any(char::is_control), "{message}");
+    for word in ["unwrap", "rustic", "Rustic", "panicked", "Backtrace", "kind: ", "Err("] {
+        assert!(!message.contains(word), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -38,9 +48,30 @@ async fn a_missing_pack_is_found_and_what_needs_it_is_not_restored() {
     let error = check(&stage, ReadData::Nothing).await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged);
     assert!(error.message.contains(&name[..8]), "{error}");
+    is_plain(&error);
     let error = stage.restore("latest").await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    is_plain(&error);
     assert!(error.message.contains(&name[..8]), "{error}");
+}
+
+/// Unchanged files are read again where their data are gone.
+#[tokio::test]
+async fn after_packs_are_lost_new_snapshots_are_complete() {
+    let (stage, pack) = with_a_pack().await;
+    fs::remove_file(&pack).unwrap();
+    let second = stage.take().await.unwrap();
+    let root = stage.restore(&second.id).await.unwrap();
+    assert_eq!(files(&root).len(), 20);
+    check(&stage, ReadData::All).await.unwrap();
+    for pack in files(&stage.files().join("data")) {
+        let file = fs::File::options().write(true).open(&pack).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    }
+    let third = stage.take().await.unwrap();
+    let root = stage.restore(&third.id).await.unwrap();
+    assert_eq!(files(&root).len(), 20);
+    check(&stage, ReadData::All).await.unwrap();
 }
 
 #[tokio::test]
@@ -64,8 +95,10 @@ async fn a_truncated_pack_is_found() {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     let error = check(&stage, ReadData::Nothing).await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    is_plain(&error);
     let error = stage.restore("latest").await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    is_plain(&error);
 }
 
 #[tokio::test]
@@ -77,8 +110,10 @@ async fn a_flipped_bit_is_found_when_the_data_are_read() {
     file.write_all_at(&[byte[0] ^ 4], 1000).unwrap();
     let error = check(&stage, ReadData::All).await.unwrap_err();
     assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    is_plain(&error);
     let error = stage.restore("latest").await.unwrap_err();
-    assert!(matches!(error.kind, BackupErrorKind::Damaged | BackupErrorKind::Key), "{error}");
+    assert_eq!(error.kind, BackupErrorKind::Damaged, "{error}");
+    is_plain(&error);
     // A check of parts finds it as well, in one part.
     let mut found = 0;
     for n in 1..=4 {
@@ -165,4 +200,66 @@ async fn a_full_disk_fails_the_restore() {
         error.message.to_lowercase().contains("space") || error.message.contains("full"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn names_of_a_tenant_come_into_messages_on_one_line_and_short() {
+    let stage = Stage::new();
+    // Root can read every file; only a folder on another file system is refused.
+    let long = "l".repeat(200);
+    let evil = "evil\nStartClaw: all is well\x1b[0m<!channel>";
+    let mounts: Vec<PathBuf> =
+        (0..8).map(|n| stage.volume().join(format!("{evil}{n}")).join(&long).join(&long)).collect();
+    for mount in &mounts {
+        fs::create_dir_all(mount).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", mount, "tmpfs", flags, None::<&std::ffi::CStr>).unwrap();
+    }
+    let taken = stage.take().await;
+    for mount in &mounts {
+        rustix::mount::unmount(mount, rustix::mount::UnmountFlags::empty()).unwrap();
+    }
+    let error = taken.unwrap_err();
+    is_plain(&error);
+    assert!(error.message.contains("evil\\nStartClaw"), "{error}");
+    assert!(error.message.ends_with(" and 3 more"), "{error}");
+}
+
+#[tokio::test]
+async fn a_check_says_how_much_it_read() {
+    let (stage, _) = with_a_pack().await;
+    for (read, least, most) in [(ReadData::Nothing, 0, 50_000), (ReadData::All, 400_000, 2_000_000)]
+    {
+        match run(&stage.repository(), Work::Check { read }).await.unwrap() {
+            Report::Checked { read_bytes } => {
+                assert!((least..most).contains(&read_bytes), "{read_bytes}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "uses real parts: script/test"]
+async fn a_damaged_key_file_is_replaced_and_those_of_other_passwords_stay() {
+    let (stage, _) = with_a_pack().await;
+    let keys = || files(&stage.files().join("keys"));
+    let mine = keys().remove(0);
+    let password = stage.dir.path().join("other-password");
+    fs::write(&password, "another password").unwrap();
+    let option = format!("--new-password-file={}", password.display());
+    restic(&stage.files(), &["key", "add", &option]);
+    let other = keys().into_iter().find(|key| *key != mine).unwrap();
+    for damaged in [b"{}".to_vec(), b"not even JSON".to_vec(), Vec::new()] {
+        let mine = keys().into_iter().find(|key| *key != other).unwrap();
+        fs::write(&mine, damaged).unwrap();
+        check(&stage, ReadData::Nothing).await.unwrap();
+        assert!(!mine.exists() && other.exists());
+        assert_eq!(keys().len(), 2);
+        restic(&stage.files(), &["snapshots"]);
+    }
+    fs::write(&other, "").unwrap();
+    check(&stage, ReadData::Nothing).await.unwrap();
+    assert_eq!(keys().len(), 1);
+    restic(&stage.files(), &["snapshots"]);
 }

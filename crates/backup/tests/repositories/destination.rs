@@ -148,31 +148,6 @@ async fn a_probe_of_a_folder_leaves_nothing_and_creates_no_folder() {
     assert!(error.message.contains("no folder"), "{error}");
 }
 
-#[tokio::test]
-async fn a_probe_names_the_step_that_fails() {
-    let stage = Stage::new();
-    let place = stage.empty("repositories");
-    let error = with_flag(&place, "i", probe(&stage.repository())).await.unwrap_err();
-    assert!(error.message.contains("cannot write objects in"), "{error}");
-    // In a folder whose entries can only be added, the draft of a file cannot be renamed.
-    fs::create_dir(place.join("startclaw-probe")).unwrap();
-    let inner = place.join("startclaw-probe");
-    let error = with_flag(&inner, "a", probe(&stage.repository())).await.unwrap_err();
-    assert!(error.message.contains("objects in"), "{error}");
-}
-
-/// Waits for `work` while the folder has an attribute of `chattr`.
-async fn with_flag<T>(folder: &Path, flag: &str, work: impl Future<Output = T>) -> T {
-    let set = |change: String| {
-        let status = std::process::Command::new("chattr").arg(change).arg(folder).status();
-        assert!(status.unwrap().success());
-    };
-    set(format!("+{flag}"));
-    let done = work.await;
-    set(format!("-{flag}"));
-    done
-}
-
 async fn bucket_is_probed_and_identified(bucket: &Repository, root: &Path, stage: &Stage) {
     let before = Timestamp::now();
     let time = probe(bucket).await.unwrap().expect("a bucket has a clock");
