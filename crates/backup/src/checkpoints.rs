@@ -52,7 +52,7 @@ const DATABASES: usize = 16;
 const LONGEST_WAL: u64 = 256 << 20;
 /// How long a pause lasts at most.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// How long to wait for the end of a checkpoint that is under way.
+/// How long to wait for the end of checkpoints that are under way.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The interval of the watch over paused databases.
 const WATCH: Duration = Duration::from_millis(20);
@@ -85,10 +85,14 @@ impl PausedCheckpoints {
         let mut found = find(root, exclude, meter).unwrap_or_default();
         found.sort_by_key(|database| std::cmp::Reverse(database.size));
         found.truncate(DATABASES);
-        found.retain(|database| database.pause(meter));
-        await_grain(&found, meter);
+        let deadline = Instant::now() + PATIENCE;
+        found.retain(|database| database.pause(deadline, meter));
+        let changed = found.iter().filter_map(Database::changed).max();
         let (_watch, ended) = channel();
         thread::spawn(move || watch(found, &ended));
+        if let Some(changed) = changed {
+            await_grain(changed, meter);
+        }
         Self { _watch }
     }
 }
@@ -107,13 +111,12 @@ struct Database {
 
 impl Database {
     /// Whether the database is paused now.
-    fn pause(&self, meter: &Meter) -> bool {
-        let begun = Instant::now();
+    fn pause(&self, deadline: Instant, meter: &Meter) -> bool {
         loop {
             let lock = lock_of(libc::F_RDLCK, READ_LOCK_0);
             match fcntl(&self.index, FcntlArg::F_OFD_SETLK(&lock)) {
                 Ok(_) => return true,
-                Err(nix::Error::EAGAIN | nix::Error::EACCES) if begun.elapsed() < PATIENCE => {}
+                Err(nix::Error::EAGAIN | nix::Error::EACCES) if Instant::now() < deadline => {}
                 Err(_) => return false,
             }
             meter.live();
@@ -166,13 +169,10 @@ fn watch(mut databases: Vec<Database>, ended: &Receiver<()>) {
     }
 }
 
-/// Waits until the last changes of these databases are clearly older than the time stamps'
-/// granularity.
-fn await_grain(databases: &[Database], meter: &Meter) {
-    let now = Timestamp::now().as_second();
-    let Some(last) = databases.iter().filter_map(Database::changed).max() else { return };
-    // Its owner can set a time in the future.
-    let until = last.min(now) + GRAIN_SECONDS + 1;
+/// Waits until a change at this time is clearly older than the granularity of time stamps.
+fn await_grain(changed: i64, meter: &Meter) {
+    // The owner of a file can set a time in the future.
+    let until = changed.min(Timestamp::now().as_second()) + GRAIN_SECONDS + 1;
     while Timestamp::now().as_second() < until {
         meter.live();
         thread::sleep(WATCH);
@@ -241,6 +241,11 @@ fn look(folder: &Arc<OwnedFd>, index: &OsStr, device: u64) -> Option<Database> {
 
 /// Opens a regular file; no link is followed, and a FIFO does not block.
 fn open(folder: &OwnedFd, name: &OsStr, device: u64) -> Option<File> {
+    // First its type: to open a device may have effects.
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_dev != device {
+        return None;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(folder, name, flags, Mode::empty()).ok()?);
     let meta = file.metadata().ok()?;

@@ -1,6 +1,7 @@
 //! Databases that are written to while they are backed up.
 
 use std::{
+    ffi::CStr,
     fs,
     os::unix::fs::{FileExt, MetadataExt, symlink},
     path::{Path, PathBuf},
@@ -218,10 +219,7 @@ async fn a_checkpoint_that_waits_for_readers_ends_the_pause() {
     let truncated = checkpoint(&mut database, "TRUNCATE").await;
     // The connection would wait for 10 s.
     assert!(!truncated.busy && begun.elapsed() < Duration::from_secs(5), "{truncated:?}");
-    worker.send(Command::Go).await.unwrap();
-    until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
-    worker.send(Command::Commit).await.unwrap();
-    let Report::Taken(info) = worker.finish().await.unwrap() else { panic!("it was taken") };
+    let info = finish(worker).await;
     assert_restored(&stage, &info, "state.sqlite", 1).await;
 }
 
@@ -248,39 +246,71 @@ async fn the_owner_may_close_and_remove_a_database_whose_checkpoints_are_paused(
     until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
     database.close().await.unwrap();
     assert!(!stage.volume().join("state.sqlite-wal").exists(), "its checkpoint is complete");
-    worker.send(Command::Go).await.unwrap();
-    until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
-    worker.send(Command::Commit).await.unwrap();
-    let Report::Taken(info) = worker.finish().await.unwrap() else { panic!("it was taken") };
+    let info = finish(worker).await;
     assert_restored(&stage, &info, "state.sqlite", 1).await;
 }
 
-/// SQLite maps its `-shm` files, so a hard link of one is a file that is changed through a mapping.
+/// A file that is changed through a mapping: SQLite maps its `-shm` files, and this is a hard link
+/// of one.
+struct Mapped {
+    database: SqliteConnection,
+    path: PathBuf,
+}
+
+impl Mapped {
+    async fn new(stage: &Stage) -> Self {
+        let mut database = open(&stage.dir.path().join("x"), SqliteJournalMode::Wal).await;
+        database.execute("CREATE TABLE t (n)").await.unwrap();
+        let path = stage.volume().join("mapped");
+        fs::hard_link(stage.dir.path().join("x-shm"), &path).unwrap();
+        Self { database, path }
+    }
+
+    /// Changes the file, always in the same page.
+    async fn store(&mut self) {
+        let before = fs::read(&self.path).unwrap();
+        self.database.execute("INSERT INTO t VALUES (1)").await.unwrap();
+        assert_ne!(fs::read(&self.path).unwrap(), before);
+    }
+
+    /// Waits until the time stamps are old; the kernel writes out dirty pages later.
+    async fn grow_old(&self) {
+        while age(&self.path) < Duration::from_secs(4) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn assert_in(&self, stage: &Stage, snapshot: &SnapshotInfo) {
+        let root = stage.restore(&snapshot.id).await.unwrap();
+        assert!(fs::read(root.join("mapped")).unwrap() == fs::read(&self.path).unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_store_through_a_mapping_is_noticed_even_if_its_page_was_dirty_before() {
     let stage = Stage::new();
-    let mut database = open(&stage.dir.path().join("x"), SqliteJournalMode::Wal).await;
-    database.execute("CREATE TABLE t (n)").await.unwrap();
-    let mapped = stage.volume().join("mapped");
-    fs::hard_link(stage.dir.path().join("x-shm"), &mapped).unwrap();
-    // Until its time stamps are old, and no later than the kernel writes it out.
-    while age(&mapped) < Duration::from_secs(4) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let mut before = Vec::new();
-    for n in 0..2 {
-        let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
-        until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
-        database.execute(AssertSqlSafe(format!("INSERT INTO t VALUES ({n})"))).await.unwrap();
-        worker.send(Command::Go).await.unwrap();
-        until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
-        worker.send(Command::Commit).await.unwrap();
-        let Report::Taken(info) = worker.finish().await.unwrap() else { panic!("it was taken") };
-        let now = fs::read(&mapped).unwrap();
-        assert_ne!(now, before);
-        let root = stage.restore(&info.id).await.unwrap();
-        assert!(fs::read(root.join("mapped")).unwrap() == now, "it was stored in pass {n}");
-        before = now;
+    let mut mapped = Mapped::new(&stage).await;
+    mapped.grow_old().await;
+    let mut worker = start(&stage.repository(), taking(&stage.volume(), true)).await;
+    until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
+    mapped.store().await;
+    let info = finish(worker).await;
+    mapped.assert_in(&stage, &info).await;
+    // The page is dirty, so the time stamps are those that the backup saw.
+    mapped.store().await;
+    mapped.grow_old().await;
+    let info = stage.take().await.unwrap();
+    mapped.assert_in(&stage, &info).await;
+}
+
+/// Runs the second pass, and commits.
+async fn finish(mut worker: Running) -> SnapshotInfo {
+    worker.send(Command::Go).await.unwrap();
+    until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
+    worker.send(Command::Commit).await.unwrap();
+    match worker.finish().await.unwrap() {
+        Report::Taken(info) => info,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -333,4 +363,31 @@ async fn hostile_databases_neither_stop_the_backup_nor_lead_it_out() {
         assert!(fs::read(root.join(name)).unwrap() == fs::read(volume.join(name)).unwrap());
     }
     assert!(root.join("link-shm").is_symlink());
+}
+
+#[tokio::test]
+async fn a_database_is_read_again_where_time_stamps_prove_nothing() {
+    for (on_tmpfs, read_again) in [(false, false), (true, true)] {
+        let stage = Stage::new();
+        let volume = stage.volume();
+        if on_tmpfs {
+            let flags = rustix::mount::MountFlags::empty();
+            rustix::mount::mount("tmpfs", &volume, "tmpfs", flags, None::<&CStr>).unwrap();
+        }
+        stage.write("plain", garbage());
+        while age(&volume.join("plain")) < Duration::from_secs(4) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut worker = start(&stage.repository(), taking(&volume, true)).await;
+        until(&mut worker, |e| matches!(e, Event::Ready)).await.unwrap();
+        let before = read_by(&worker);
+        worker.send(Command::Go).await.unwrap();
+        until(&mut worker, |e| matches!(e, Event::Read)).await.unwrap();
+        let read = read_by(&worker) - before;
+        drop(worker);
+        if on_tmpfs {
+            rustix::mount::unmount(&volume, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+        assert_eq!(read > 9 << 20, read_again, "{read} bytes were read");
+    }
 }
