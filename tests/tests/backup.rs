@@ -244,4 +244,17 @@ async fn kill_9_of_the_daemon_during_backups_leaves_the_instance_live_and_the_re
     assert_eq!(platform.run_of("alice"), run, "it was never restarted");
     let restored = platform.json(&["restore", "alice", "latest", "--json"]).await;
     assert_eq!(restored["state"], "succeeded", "{restored:#}");
+
+    // A backup of a running instance carries its owner lease, which must not hold the copy.
+    let taken = platform.json(&["backup", "alice", "--json"]).await;
+    assert_eq!(taken["state"], "succeeded", "{taken:#}");
+    let copied = platform.json(&["restore", "alice", "latest", "--as", "bob", "--json"]).await;
+    assert_eq!(copied["state"], "succeeded", "{copied:#}");
+    assert!(steps_failed(&copied).is_empty(), "it starts at the first attempt: {copied:#}");
+    platform.becomes("bob", "live").await;
+}
+
+fn steps_failed(operation: &serde_json::Value) -> Vec<&serde_json::Value> {
+    let steps = operation["steps"].as_array().unwrap();
+    steps.iter().filter(|step| step["state"] == "failed").collect()
 }

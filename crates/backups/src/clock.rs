@@ -127,7 +127,7 @@ mod tests {
             "daylight saving does not change UTC, but a mistake of an hour may"
         );
         assert!(suspect(&[0, 24 * 60]), "two months ahead");
-        assert!(suspect(&[24 * 60, 24 * 61]) == false, "a platform that is new");
+        assert!(!suspect(&[24 * 60, 24 * 61]), "a platform that is new");
         assert!(suspect(&[0, 24 * 60, 24 * 61, 24 * 62]), "it stays suspect");
         assert!(suspect(&[0, 24 * 60, 1]), "also when it is set back");
         let week: Vec<i64> = [0].into_iter().chain((0..9).map(|day| 24 * (60 + day))).collect();

@@ -4,7 +4,7 @@
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
 use startclaw_engine::EngineError;
 use startclaw_model::{Actor, CONTROL_PLANE, EventKind};
-use startclaw_store::Property;
+use startclaw_store::{Departure, Property};
 
 use crate::{Backups, take::inside, unexpected_report};
 
@@ -46,15 +46,28 @@ impl Backups {
     async fn destination_id(&self) -> Result<String, BackupError> {
         let _one = self.inner.identifying.lock().await;
         let store = self.engine.store();
-        if let Some(known) = store.property(Property::DestinationId).await.map_err(inside)? {
-            return Ok(known);
+        let before = store.property(Property::DestinationAddress).await.map_err(inside)?;
+        let known_id = store.property(Property::DestinationId).await.map_err(inside)?;
+        let moved = before.as_ref() != Some(&self.inner.layout.address());
+        if let Some(id) = known_id.clone().filter(|_| !moved) {
+            return Ok(id);
         }
+        let first_time = known_id.is_none();
         let (id, repositories) = self.identify(None).await?;
         let known = store.has_remote_snapshots().await.map_err(inside)?;
+        if let Some(known_id) = known_id.filter(|_| known) {
+            // The first bucket: what was on this host only is uploaded to it.
+            let first = before == Some(self.inner.layout.own_address());
+            if !first || repositories > 0 || id.as_ref().is_some_and(|id| *id != known_id) {
+                // A copy of the former destination has its identity; others are refused.
+                return Ok(known_id);
+            }
+            store.leave_destination(Departure::CopiesStayHere).await.map_err(inside)?;
+        }
         let id = match id {
             Some(id) => id,
             // Older versions gave none.
-            None if repositories > 0 || !known => self.create_identity().await?,
+            None if repositories > 0 || !known || !first_time => self.create_identity().await?,
             None => {
                 let address = &self.inner.layout.address();
                 let message = format!(
@@ -74,12 +87,13 @@ impl Backups {
         let (found, _) = self.identify(None).await.map_err(refused)?;
         let store = self.engine.store();
         let known = store.property(Property::DestinationId).await?;
+        let address_before = store.property(Property::DestinationAddress).await?;
         let id = match found {
             Some(id) => id,
             None => self.create_identity().await.map_err(refused)?,
         };
         if known.as_ref() != Some(&id) {
-            store.leave_destination().await?;
+            store.leave_destination(self.departure(address_before.as_deref())).await?;
         }
         self.note_destination(&id).await?;
         store.resolve(ALERT).await?;
@@ -89,6 +103,19 @@ impl Backups {
         let what = format!("accepted {address} as the destination of backups");
         self.engine.record(EventKind::Changed, None, actor, &what).await;
         Ok(address)
+    }
+
+    /// What becomes of the copies at a former destination. The folder of this host is the destination
+    /// when there is no other one, and else holds the copies beside those in a bucket.
+    fn departure(&self, before: Option<&str>) -> Departure {
+        let own = self.inner.layout.own_address();
+        if before == Some(own.as_str()) && self.inner.layout.has_bucket() {
+            Departure::CopiesStayHere
+        } else if self.inner.layout.address() == own {
+            Departure::ToThisHost
+        } else {
+            Departure::CopiesAreLeft
+        }
     }
 
     /// Fires the alert if an error means that the destination is another one; resolves it if a job

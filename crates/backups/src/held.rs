@@ -41,7 +41,7 @@ impl Backups {
         let known = store.snapshots(id).await?;
         for info in &held.snapshots {
             let there =
-                known.iter().any(|s| s.id.as_str() == info.id && s.sequence == info.sequence);
+                known.iter().any(|s| s.id.as_str() == info.id && s.sequence >= info.sequence);
             if !there {
                 store.add_snapshot(&snapshot(id, name, info, copy)).await?;
             }

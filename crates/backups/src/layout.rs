@@ -18,6 +18,8 @@ pub(crate) struct RepositoryLayout {
     destination: Storage,
     /// The copies on this host, when the destination is a bucket.
     local: Option<Storage>,
+    /// The folder of this host's repositories.
+    own: PathBuf,
     locks: PathBuf,
 }
 
@@ -45,7 +47,7 @@ impl RepositoryLayout {
         let local = bucket.then(|| parse(&own.to_string_lossy())).transpose()?.map(|destination| {
             Storage { destination, credentials: None, endpoint: None, region: None }
         });
-        Ok(Self { destination, local, locks: folder.join("locks") })
+        Ok(Self { destination, local, own, locks: folder.join("locks") })
     }
 
     /// Whether backups go to a bucket, with copies on this host.
@@ -56,6 +58,11 @@ impl RepositoryLayout {
     /// The address of the destination.
     pub fn address(&self) -> String {
         self.destination.destination.to_string()
+    }
+
+    /// The address of the folder on this host, which is the destination if none is set.
+    pub fn own_address(&self) -> String {
+        self.own.to_string_lossy().into_owned()
     }
 
     /// The copies on this host, when the destination is a bucket.
@@ -104,10 +111,12 @@ impl Backups {
     /// A job, on a repository if it needs one.
     pub(crate) fn job(&self, repository: impl Into<Option<Repository>>, work: Work) -> Job {
         let settings = &self.inner.settings;
+        // A restore reads twenty packs at the same time, compressed and not.
+        let factor = if matches!(work, Work::Restore { .. }) { 2 } else { 1 };
         Job {
             repository: repository.into(),
             limits: WorkerLimits {
-                memory_mib: settings.worker_memory_mib,
+                memory_mib: settings.worker_memory_mib * factor,
                 threads: settings.threads(),
             },
             work,

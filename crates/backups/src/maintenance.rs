@@ -39,10 +39,10 @@ impl Backups {
         };
         self.engine.step(operation, StepName::Verify).await;
         let verified = self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await?;
-        if verified.is_ok() {
+        if verified == Ok(true) {
             self.engine.store().note_verified(id, part, now).await?;
         }
-        Ok(verified)
+        Ok(verified.map(drop))
     }
 
     /// The repositories of an instance.
@@ -101,10 +101,17 @@ impl Backups {
         copy: Copy,
         repository: Repository,
     ) -> Result<Result<(), BackupError>, EngineError> {
-        let held = match self.list(repository.clone()).await {
+        let mut held = match self.list(repository.clone()).await {
             Ok(held) => held,
             Err(e) => return Ok(Err(e)),
         };
+        // While there is a damaged snapshot nothing is freed: its data may be needed.
+        if !held.damaged.is_empty() && self.repair(id, name, copy).await?.is_ok() {
+            held = match self.list(repository.clone()).await {
+                Ok(held) => held,
+                Err(e) => return Ok(Err(e)),
+            };
+        }
         self.note_held(id, name, copy, &held).await?;
         let snapshots = self.engine.store().snapshots(id).await?;
         let decided = retention::decide(&snapshots, self.policy(copy).await?);
@@ -115,6 +122,17 @@ impl Backups {
         match self.run(repository, Work::Forget { snapshots: ids }).await {
             Ok(_) => Ok(Ok(self.engine.store().drop_copies(id, copy, &expired).await?)),
             Err(e) => Ok(Err(e)),
+        }
+    }
+
+    /// Frees what backups that failed left in the repository that they are written to.
+    pub(crate) async fn free_unused(&self, id: &InstanceId, name: &Name) {
+        let freed = match self.first_repository(id.as_str()).await {
+            Ok(first) => self.run(first, Work::Forget { snapshots: Vec::new() }).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = freed {
+            tracing::warn!(%name, error = %e.message, "what a failed backup left is not freed yet");
         }
     }
 
@@ -239,25 +257,23 @@ impl Backups {
 
     /// Verifies stored data in both repositories, and repairs one that is damaged from the other. The
     /// inner error says what is damaged or cannot be read: then the same part is verified again the
-    /// next night, because another, intact part would resolve the alert.
+    /// next night, because another, intact part would resolve the alert. `false`: the destination,
+    /// which has an alert of its own, was not verified.
     pub(crate) async fn verify(
         &self,
         id: &InstanceId,
         name: &Name,
         read: ReadData,
-    ) -> Result<Result<(), String>, EngineError> {
-        let mut outcome = Ok(());
+    ) -> Result<Result<bool, String>, EngineError> {
+        let mut outcome = Ok(true);
         for (copy, repository) in self.places(id).await {
             let alert = match copy {
                 Copy::Remote => format!("check/{name}"),
                 Copy::Local => format!("check/{name}/local"),
             };
-            if copy == Copy::Remote && self.inner.bucket.is_away() {
-                outcome = Err("the bucket does not answer; its copies are not verified".to_owned());
-                continue;
-            }
             match self.verify_one(id, name, copy, repository, read).await? {
-                Ok(()) => drop(self.engine.store().resolve(&alert).await?),
+                Ok(true) => drop(self.engine.store().resolve(&alert).await?),
+                Ok(false) => outcome = outcome.map(|_| false),
                 Err(_) if self.engine.is_stopping() => {
                     return Ok(Err("the daemon is stopping".into()));
                 }
@@ -281,19 +297,24 @@ impl Backups {
         copy: Copy,
         repository: Result<Repository, BackupError>,
         read: ReadData,
-    ) -> Result<Result<(), String>, EngineError> {
+    ) -> Result<Result<bool, String>, EngineError> {
+        if copy == Copy::Remote && self.inner.bucket.is_away() {
+            return Ok(Ok(false));
+        }
         let done = match repository {
             Ok(repository) => self.run(repository, Work::Check { read }).await,
             Err(e) => Err(e),
         };
         if copy == Copy::Remote {
             self.inner.bucket.note(&done);
+            self.note_destination_error(&done).await?;
         }
         match done {
-            Ok(_) => Ok(Ok(())),
+            Ok(_) => Ok(Ok(true)),
+            Err(e) if e.kind == BackupErrorKind::Foreign => Ok(Ok(false)),
             Err(e) if e.kind == BackupErrorKind::Damaged => {
                 let repaired = self.repair(id, name, copy).await?;
-                Ok(repaired.map_err(|why| format!("{}; {why}", e.message)))
+                Ok(repaired.map(|()| true).map_err(|why| format!("{}; {why}", e.message)))
             }
             Err(e) => Ok(Err(e.message)),
         }

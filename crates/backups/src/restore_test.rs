@@ -126,7 +126,7 @@ impl Backups {
         spec: &InstanceSpec,
         operation: &mut Operation,
     ) -> Result<(), BackupError> {
-        let known = self.engine.store().snapshots(&instance.id).await.map_err(|e| inside(e))?;
+        let known = self.engine.store().snapshots(&instance.id).await.map_err(inside)?;
         let newest = known.into_iter().find(|s| s.remote).ok_or_else(|| BackupError {
             kind: BackupErrorKind::NoSnapshot,
             message: "it has no backup at the destination".into(),

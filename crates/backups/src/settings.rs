@@ -18,7 +18,7 @@ pub struct BackupSettings {
     pub at: TimeOfDay,
     /// Over how many minutes the nightly backups begin; each instance has its own minute.
     pub spread_minutes: u32,
-    /// How many backups run in parallel.
+    /// How many backups run in parallel; beside them as many uploads and as many restores.
     pub side_by_side: usize,
     /// Where backups go: `gs://bucket/prefix`, `s3://bucket/prefix`, or a folder such as
     /// `/mnt/backups`. The folder `backups` in `data_dir` when empty, which is lost with the
@@ -43,7 +43,7 @@ pub struct BackupSettings {
     /// Days from one drill to the next, in which it is tried whether an instance's newest backup
     /// would come back; 0 for never.
     pub drill_days: u32,
-    /// Memory that a worker may take, in MiB.
+    /// Memory that a worker may take, in MiB; a restore may take twice as much.
     pub worker_memory_mib: u64,
     /// CPUs that all workers together may use, and threads that each computes with; 0 means half of
     /// the host's, at least one.

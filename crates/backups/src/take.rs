@@ -63,6 +63,7 @@ impl Backups {
                 }
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
+                    self.free_unused(&operation.instance, &operation.name).await;
                     self.engine.store().fire(&alert, &e.message).await?;
                     self.engine.alerts_changed();
                     metrics::counter!("startclaw_backups_failed_total").increment(1);

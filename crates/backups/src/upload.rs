@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Work};
 use startclaw_engine::{EngineError, backoff};
-use startclaw_model::{Actor, InstanceId, Name, Operation, StepName};
+use startclaw_model::{Actor, InstanceId, Name, Operation, OperationKind, StepName};
 use startclaw_store::Copy;
 
 use crate::{Backups, bucket::is_away, finish, held::Held, take::stopped, unexpected_report};
@@ -49,7 +49,8 @@ impl Backups {
         if let Some(operation) = operation.as_deref_mut() {
             self.engine.step(operation, StepName::Upload).await;
             // A person who asked for a backup wants to know whether the bucket takes it now.
-            if self.inner.bucket.is_away() && operation.actor == Actor::system() {
+            let asked = operation.actor != Actor::system() && operation.kind == OperationKind::Backup;
+            if self.inner.bucket.is_away() && !asked {
                 operation.fail_step("the bucket did not answer lately; it is uploaded later");
                 self.engine.save(operation).await?;
                 return Ok(Sent::Away);

@@ -37,7 +37,7 @@ pub use instances::{Idempotency, NewInstance, Submission};
 pub use properties::Property;
 pub use secrets::SealedSecret;
 pub use session_end::Disconnect;
-pub use snapshots::{Archive, Copy};
+pub use snapshots::{Archive, Copy, Departure};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -18,6 +18,18 @@ pub enum Copy {
     Remote,
 }
 
+/// What becomes of the copies at a destination that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The former destination was the folder on this host, which holds the copies beside those in the
+    /// bucket from now on.
+    CopiesStayHere,
+    /// The folder on this host is the destination from now on.
+    ToThisHost,
+    /// They are not listed any more.
+    CopiesAreLeft,
+}
+
 /// A removed instance that has snapshots.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -51,7 +63,7 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (instance_id, id) DO UPDATE SET
                 local = MAX(local, excluded.local), remote = MAX(remote, excluded.remote),
-                sequence = COALESCE(excluded.sequence, sequence)",
+                sequence = MAX(COALESCE(excluded.sequence, sequence), COALESCE(sequence, excluded.sequence))",
         )
         .bind(id.as_str())
         .bind(instance.as_str())
@@ -215,10 +227,17 @@ impl Store {
         Ok(row.try_get::<i64, _>("known")? != 0)
     }
 
-    /// Another destination holds the backups from now on: no snapshot is at it yet.
-    pub async fn leave_destination(&self) -> Result<(), StoreError> {
+    /// Another destination holds the backups from now on.
+    pub async fn leave_destination(&self, departure: Departure) -> Result<(), StoreError> {
+        let statement = match departure {
+            Departure::CopiesStayHere => {
+                "UPDATE snapshots SET local = MAX(local, remote), remote = 0"
+            }
+            Departure::ToThisHost => "UPDATE snapshots SET remote = local, local = 0",
+            Departure::CopiesAreLeft => "UPDATE snapshots SET remote = 0",
+        };
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        sqlx::query("UPDATE snapshots SET remote = 0").execute(&mut *tx).await?;
+        sqlx::query(statement).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM snapshots WHERE local = 0 AND remote = 0")
             .execute(&mut *tx)
             .await?;

@@ -88,6 +88,32 @@ async fn a_new_bucket_gets_nothing_until_it_is_accepted() {
 }
 
 #[tokio::test]
+async fn the_first_bucket_gets_what_was_on_this_host_only_without_a_question() {
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    engine.shutdown().await;
+
+    let platform = platform.with_destination(BUCKET);
+    let engine = platform.start().await;
+    backed_up(&engine, "alice").await;
+    let all = backups(&engine).await;
+    assert!(all.len() == 2 && all.iter().all(|s| s.local && s.remote), "{all:?}");
+    assert!(engine.alerts().await.unwrap().is_empty());
+    engine.shutdown().await;
+
+    // Back to this host only: that is another destination, with all that is here.
+    let platform = platform.with_destination("");
+    let engine = platform.start().await;
+    assert_eq!(night(&engine).await.state, OperationState::Failed);
+    engine.accept_backup_destination(&Actor::system()).await.unwrap();
+    assert_eq!(night(&engine).await.state, OperationState::Succeeded);
+    let all = backups(&engine).await;
+    assert!(all.len() == 3 && all.iter().all(|s| s.remote && !s.local), "{all:?}");
+}
+
+#[tokio::test]
 async fn a_destination_of_an_older_version_gets_an_identity_unless_it_is_empty() {
     for (empty, known) in [(false, true), (true, false)] {
         let platform = TestPlatform::new().with_destination(FOLDER);
