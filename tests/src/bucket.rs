@@ -50,10 +50,13 @@ impl Bucket {
         )
     }
 
-    /// Whether there is an object below this name.
-    pub fn holds(&self, name: &str) -> bool {
+    /// When the newest object in this folder was written.
+    pub fn newest(&self, name: &str) -> Option<std::time::SystemTime> {
         let folder = self.root.path().join("backups/some/prefix").join(name);
-        std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some())
+        let times = std::fs::read_dir(folder)
+            .ok()?
+            .filter_map(|e| e.ok()?.metadata().ok()?.modified().ok());
+        times.max()
     }
 
     /// The folder of the objects.

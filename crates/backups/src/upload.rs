@@ -49,7 +49,8 @@ impl Backups {
         if let Some(operation) = operation.as_deref_mut() {
             self.engine.step(operation, StepName::Upload).await;
             // A person who asked for a backup wants to know whether the bucket takes it now.
-            let asked = operation.actor != Actor::system() && operation.kind == OperationKind::Backup;
+            let asked =
+                operation.actor != Actor::system() && operation.kind == OperationKind::Backup;
             if self.inner.bucket.is_away() && !asked {
                 operation.fail_step("the bucket did not answer lately; it is uploaded later");
                 self.engine.save(operation).await?;
