@@ -13,7 +13,10 @@ use startclaw_model::CONTROL_PLANE;
 use startclaw_store::Property;
 use tokio::time::Instant;
 
-use crate::{Backups, retention, take::inside};
+use crate::{
+    Backups, retention,
+    take::{inside, stopped},
+};
 
 /// The database's name in its snapshots.
 pub const DATABASE: &str = "startclaw.db";
@@ -109,6 +112,7 @@ impl Backups {
                 self.engine.alerts_changed();
                 Ok(())
             }
+            Err(e) if self.engine.is_stopping() => Err(EngineError::inside(e)),
             Err(e) => {
                 self.engine.store().fire(ALERT, &e.message).await?;
                 self.engine.alerts_changed();
@@ -137,7 +141,8 @@ impl Backups {
         let mut session =
             self.inner.repositories.begin(&self.job(repository.clone(), work)).await?;
         loop {
-            match session.next().await? {
+            let event = self.engine.unless_stopped(session.next()).await;
+            match event.unwrap_or_else(|| Err(stopped()))? {
                 Event::Progress(_) => {}
                 Event::Read => session.send(Command::Commit).await?,
                 Event::Done(Report::Taken(_)) => break,

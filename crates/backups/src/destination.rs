@@ -53,16 +53,18 @@ impl Backups {
             return Ok(id);
         }
         let first_time = known_id.is_none();
+        let mut departure = None;
         let (id, repositories) = self.identify(None).await?;
         let known = store.has_remote_snapshots().await.map_err(inside)?;
         if let Some(known_id) = known_id.filter(|_| known) {
             // The first bucket: what was on this host only is uploaded to it.
-            let first = before == Some(self.inner.layout.own_address());
+            let own = self.inner.layout.own_address();
+            let first = self.inner.layout.has_bucket() && before == Some(own);
             if !first || repositories > 0 || id.as_ref().is_some_and(|id| *id != known_id) {
                 // A copy of the former destination has its identity; others are refused.
                 return Ok(known_id);
             }
-            store.leave_destination(Departure::CopiesStayHere).await.map_err(inside)?;
+            departure = Some(Departure::CopiesStayHere);
         }
         let id = match id {
             Some(id) => id,
@@ -76,7 +78,8 @@ impl Backups {
                 return Err(BackupError { kind: BackupErrorKind::Foreign, message });
             }
         };
-        self.note_destination(&id).await.map_err(inside)?;
+        let address = self.inner.layout.address();
+        store.set_destination(&id, &address, departure).await.map_err(inside)?;
         Ok(id)
     }
 
@@ -84,7 +87,7 @@ impl Backups {
     /// Returns its address.
     pub(crate) async fn accept_destination(&self, actor: &Actor) -> Result<String, EngineError> {
         let _one = self.inner.identifying.lock().await;
-        let (found, _) = self.identify(None).await.map_err(refused)?;
+        let (found, repositories) = self.identify(None).await.map_err(refused)?;
         let store = self.engine.store();
         let known = store.property(Property::DestinationId).await?;
         let address_before = store.property(Property::DestinationAddress).await?;
@@ -92,14 +95,14 @@ impl Backups {
             Some(id) => id,
             None => self.create_identity().await.map_err(refused)?,
         };
-        if known.as_ref() != Some(&id) {
-            store.leave_destination(self.departure(address_before.as_deref())).await?;
-        }
-        self.note_destination(&id).await?;
+        // An older version knew no identity: what has repositories is what it wrote to.
+        let another = known.map_or(repositories == 0, |known| known != id);
+        let departure = another.then(|| self.departure(address_before.as_deref()));
+        let address = self.inner.layout.address();
+        store.set_destination(&id, &address, departure).await?;
         store.resolve(ALERT).await?;
         self.engine.alerts_changed();
         self.inner.bucket.answered();
-        let address = self.inner.layout.address();
         let what = format!("accepted {address} as the destination of backups");
         self.engine.record(EventKind::Changed, None, actor, &what).await;
         Ok(address)
@@ -113,8 +116,10 @@ impl Backups {
             Departure::CopiesStayHere
         } else if self.inner.layout.address() == own {
             Departure::ToThisHost
-        } else {
+        } else if self.inner.layout.has_bucket() {
             Departure::CopiesAreLeft
+        } else {
+            Departure::AllIsLeft
         }
     }
 
@@ -138,12 +143,6 @@ impl Backups {
             self.engine.alerts_changed();
         }
         Ok(())
-    }
-
-    async fn note_destination(&self, id: &str) -> Result<(), startclaw_store::StoreError> {
-        let (store, address) = (self.engine.store(), self.inner.layout.address());
-        store.set_property(Property::DestinationId, id).await?;
-        store.set_property(Property::DestinationAddress, &address).await
     }
 
     async fn create_identity(&self) -> Result<String, BackupError> {

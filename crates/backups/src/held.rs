@@ -108,7 +108,7 @@ impl Backups {
     /// Compares the repositories of an instance, also of a removed one, with the database.
     pub(crate) async fn rescan_of(&self, id: &InstanceId, name: &Name) -> Result<(), EngineError> {
         if let Some(local) = self.local_repository(id.as_str()) {
-            let held = self.list(local).await.map_err(EngineError::inside)?;
+            let held = self.list(local).await.map_err(|e| EngineError::Conflict(e.message))?;
             self.note_held(id, name, Copy::Local, &held).await?;
         }
         let held = match self.offsite_repository(id.as_str()).await {
@@ -128,15 +128,26 @@ impl Backups {
         let mut all: Vec<_> =
             store.archives().await?.into_iter().map(|archive| (archive.id, archive.name)).collect();
         all.extend(store.instances().await?.into_iter().map(|i| (i.id, i.name)));
-        let (mut known, mut missing) = (0, 0);
+        let (mut known, mut missing, mut failed) = (0, 0, Vec::new());
         for (id, name) in all {
             // A job that has the instance notes what it finds too.
             if let Some(_claim) = self.inner.jobs.claim(&id) {
-                self.rescan_of(&id, &name).await?;
+                match self.rescan_of(&id, &name).await {
+                    Ok(()) => {}
+                    Err(EngineError::Conflict(why)) => failed.push(format!("{name}: {why}")),
+                    Err(e) => return Err(e),
+                }
             }
             let snapshots = store.snapshots(&id).await?;
             known += snapshots.len() as u64;
             missing += snapshots.iter().filter(|s| s.is_missing()).count() as u64;
+        }
+        if let Some(first) = failed.first() {
+            let text = format!(
+                "the backups of {} instances cannot be listed, the others were compared; the first is {first}",
+                failed.len()
+            );
+            return Err(EngineError::Conflict(text));
         }
         Ok((known, missing))
     }

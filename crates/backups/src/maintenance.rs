@@ -8,7 +8,9 @@ use startclaw_model::{InstanceId, Name, Operation, Snapshot, SnapshotId, StepNam
 use startclaw_store::{Archive, Copy};
 
 use crate::{
-    Backups, finish,
+    Backups,
+    bucket::is_away,
+    finish,
     retention::{self, Policy},
 };
 
@@ -78,16 +80,20 @@ impl Backups {
             }
             match done {
                 Ok(()) => drop(self.engine.store().resolve(&alert).await?),
-                // It has an alert already.
-                Err(e) if e.kind == BackupErrorKind::Foreign => {}
+                Err(_) if self.engine.is_stopping() => return Ok(()),
+                // It has an alert already. What is stored there is not known, so nothing that is on
+                // this host expires either.
+                Err(e) if e.kind == BackupErrorKind::Foreign => return Ok(()),
                 Err(e) => {
                     tracing::warn!(%name, error = %e.message, "cannot delete expired backups");
                     self.engine.store().fire(&alert, &e.message).await?;
                 }
             }
         }
-        let keep = self.keep_days(Copy::Remote);
-        self.engine.store().drop_missing(id, Timestamp::now().minus(keep)).await?;
+        if let Some(now) = self.trusted_now().await? {
+            let keep = self.keep_days(Copy::Remote);
+            self.engine.store().drop_missing(id, now.minus(keep)).await?;
+        }
         self.check_missing(id, name).await?;
         self.engine.alerts_changed();
         Ok(())
@@ -118,11 +124,10 @@ impl Backups {
         let expired: Vec<_> =
             decided.into_iter().filter(|(_, why)| !why.keeps()).map(|(id, _)| id).collect();
         let ids = expired.iter().map(|id| id.0.clone()).collect();
+        // First here: what is not deleted there, because of a failure or a crash, is learned again.
+        self.engine.store().drop_copies(id, copy, &expired).await?;
         // Also without any: a run that failed may have left data that nothing uses.
-        match self.run(repository, Work::Forget { snapshots: ids }).await {
-            Ok(_) => Ok(Ok(self.engine.store().drop_copies(id, copy, &expired).await?)),
-            Err(e) => Ok(Err(e)),
-        }
+        Ok(self.run(repository, Work::Forget { snapshots: ids }).await.map(drop))
     }
 
     /// Frees what backups that failed left in the repository that they are written to.
@@ -181,19 +186,24 @@ impl Backups {
             let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
             let Some(archive) = self.unused_archive(&archive.id).await? else { continue };
             let snapshots = self.engine.store().snapshots(&archive.id).await?;
-            let newest = snapshots.first();
-            // Missing ones may come back, and need its key.
+            // One without any is kept: its backups may be at a destination that comes back, and need
+            // its key.
             let over = match self.trusted_now().await? {
-                Some(now) => newest.is_none_or(|s| now.since(s.taken_at) > kept),
+                Some(now) => {
+                    !snapshots.is_empty()
+                        && snapshots.iter().all(|s| now.since(s.taken_at) > kept)
+                        && now.since(archive.removed_at) > kept
+                }
                 None => false,
             };
             if over || archive.purge {
+                self.engine.store().begin_erasing(&archive.id).await?;
                 self.erase_archive(&archive).await?;
             } else {
                 self.apply_retention(&archive.id, &archive.name).await?;
             }
         }
-        Ok(self.engine.store().drop_empty_archives().await?)
+        Ok(())
     }
 
     /// Deletes the backups whose deletion was requested; what cannot be deleted now is retried daily.
@@ -204,7 +214,7 @@ impl Backups {
                 self.erase_archive(&archive).await?;
             }
         }
-        Ok(self.engine.store().drop_empty_archives().await?)
+        Ok(())
     }
 
     /// The archive of this instance as it is now, after it was claimed: the instance may have been
@@ -225,9 +235,10 @@ impl Backups {
         let alert = format!("purge/{}/{id}", archive.name);
         match erased {
             Ok(_) => {
-                self.engine.store().drop_snapshots(&archive.id).await?;
+                self.engine.store().drop_archive(&archive.id).await?;
                 self.engine.store().resolve(&alert).await?;
             }
+            Err(_) if self.engine.is_stopping() => return Ok(()),
             Err(e) => {
                 tracing::warn!(name = %archive.name, error = %e.message, "cannot delete the backups of a removed instance");
                 self.engine.store().fire(&alert, &e.message).await?;
@@ -311,7 +322,11 @@ impl Backups {
         }
         match done {
             Ok(_) => Ok(Ok(true)),
+            // It has an alert of its own.
             Err(e) if e.kind == BackupErrorKind::Foreign => Ok(Ok(false)),
+            Err(e) if copy == Copy::Remote && self.inner.layout.has_bucket() && is_away(&e) => {
+                Ok(Ok(false))
+            }
             Err(e) if e.kind == BackupErrorKind::Damaged => {
                 let repaired = self.repair(id, name, copy).await?;
                 Ok(repaired.map(|()| true).map_err(|why| format!("{}; {why}", e.message)))

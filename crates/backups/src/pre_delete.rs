@@ -51,6 +51,7 @@ impl Backups {
                 self.inner.control_plane.note_change();
                 self.engine.wake(id);
             }
+            Err(_) if self.engine.is_stopping() => {}
             Err(e) => {
                 tracing::warn!(name = %instance.name, error = %e.message, "the pre-delete step failed; retrying");
                 if let Some(operation) = &mut operation {

@@ -10,9 +10,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use startclaw_backup::{
-    BackupError, BackupErrorKind, Job, Report, Repository, SnapshotInfo, Work, WorkerLimits,
-};
+use startclaw_backup::{BackupError, BackupErrorKind, Job, Report, Repository, Work, WorkerLimits};
 use startclaw_engine::{EngineError, backoff};
 use startclaw_model::{
     Actor, CONTROL_PLANE, Instance, InstanceId, Name, Operation, OperationKind, OperationState,
@@ -22,8 +20,9 @@ use startclaw_store::{Copy, Store};
 use startclaw_vault::Vault;
 
 use crate::{
-    BackupSettings, DATABASE, Repositories, RepositoryLayout, finish, held::snapshot, passes,
-    unexpected_report,
+    BackupSettings, DATABASE, Repositories, RepositoryLayout, finish,
+    held::{Held, snapshot},
+    passes, unexpected_report,
 };
 
 /// Repositories that are listed in parallel: listing mostly waits for the bucket.
@@ -94,7 +93,7 @@ impl Recovery {
         before: Option<Timestamp>,
     ) -> Result<RecoveredDatabase, BackupError> {
         let repository = self.places.offsite(&self.vault, CONTROL_PLANE);
-        let mut all = self.list(&repository).await?;
+        let mut all = self.list(&repository).await?.snapshots;
         all.retain(|info| before.is_none_or(|time| info.taken_at < time));
         let mut skipped = Vec::new();
         for info in all {
@@ -149,7 +148,7 @@ impl Recovery {
                 let held = if without.contains(&name) {
                     Err("it was left out".to_owned())
                 } else {
-                    self.held(&id, &name).await.map_err(|e| e.message)
+                    self.held(store, &id, &name).await
                 };
                 (id, held)
             })
@@ -177,15 +176,32 @@ impl Recovery {
         Ok(all)
     }
 
-    /// The snapshots of an instance, newest first.
-    async fn held(&self, id: &InstanceId, name: &Name) -> Result<Vec<Snapshot>, BackupError> {
-        let listed = self.list(&self.places.offsite(&self.vault, id.as_str())).await?;
-        Ok(listed.iter().map(|info| snapshot(id, name, info, Copy::Remote)).collect())
+    /// The snapshots of an instance, newest first. An error when there are none although there were
+    /// some: then it would begin empty.
+    async fn held(
+        &self,
+        store: &Store,
+        id: &InstanceId,
+        name: &Name,
+    ) -> Result<Vec<Snapshot>, String> {
+        let repository = self.places.offsite(&self.vault, id.as_str());
+        let Held { snapshots, damaged } = self.list(&repository).await.map_err(|e| e.message)?;
+        if !snapshots.is_empty() {
+            return Ok(snapshots.iter().map(|s| snapshot(id, name, s, Copy::Remote)).collect());
+        }
+        if !damaged.is_empty() {
+            return Err(format!("all of its {} backups are damaged", damaged.len()));
+        }
+        let known = store.snapshots(id).await.map_err(|e| e.to_string())?;
+        match known.iter().filter(|s| s.remote).count() {
+            0 => Ok(Vec::new()),
+            count => Err(format!("its {count} backups are missing at the destination")),
+        }
     }
 
-    async fn list(&self, repository: &Repository) -> Result<Vec<SnapshotInfo>, BackupError> {
+    async fn list(&self, repository: &Repository) -> Result<Held, BackupError> {
         match self.run(repository.clone(), Work::List).await? {
-            Report::Listed { snapshots, .. } => Ok(snapshots),
+            Report::Listed { snapshots, damaged } => Ok(Held { snapshots, damaged }),
             other => Err(unexpected_report(other)),
         }
     }

@@ -44,6 +44,9 @@ impl Backups {
                 (what, Err(format!("not repaired: {}", e.message)))
             }
         };
+        if self.engine.is_stopping() {
+            return Ok(outcome);
+        }
         tracing::warn!(%name, "{what}");
         let kind = if outcome.is_ok() { EventKind::Changed } else { EventKind::Failed };
         self.engine.record(kind, Some((id, name)), &Actor::system(), &what).await;

@@ -11,7 +11,8 @@ use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, Ste
 use crate::{
     Backups,
     attempts::Attempts,
-    finish,
+    bucket::is_away,
+    finish, passes,
     take::{inside, unavailable},
 };
 
@@ -68,7 +69,7 @@ impl Backups {
         };
         if let Some(local) = self.local_copy_of(source, snapshot).await {
             match self.restore_into_volume(&spec, local, snapshot, operation).await {
-                Err(e) if is_damage(&e) => {
+                Err(e) if is_of_copy(&e) && !self.engine.is_stopping() => {
                     self.note_damaged_copy(instance, operation, &e).await?;
                 }
                 done => return done.map(drop),
@@ -188,17 +189,14 @@ impl Backups {
     }
 }
 
-/// Whether another copy of the snapshot may be whole.
-const fn is_damage(error: &BackupError) -> bool {
-    matches!(
-        error.kind,
-        BackupErrorKind::Damaged | BackupErrorKind::NoSnapshot | BackupErrorKind::Key
-    )
+/// Whether another copy of the snapshot may be readable.
+fn is_of_copy(error: &BackupError) -> bool {
+    error.kind != BackupErrorKind::Hostile
 }
 
 /// If the bucket is unavailable, the restore of an instance that still has its old volume gives up
 /// after some attempts; that of an instance without a volume is retried until it succeeds.
 fn is_retryable(instance: &Instance, error: &BackupError, attempts: &Attempts) -> bool {
-    let away = matches!(error.kind, BackupErrorKind::Unavailable | BackupErrorKind::Busy);
+    let away = passes(error) || is_away(error);
     attempts.retries(error, TRIES) || away && instance.desired.volumes.awaits_restore()
 }

@@ -86,6 +86,9 @@ impl Backups {
         let Some(_room) = self.enter(&self.inner.jobs.rooms.uploads).await else { return Ok(()) };
         let Instance { id, name, .. } = instance;
         self.upload_pending_of(id, name, Some(&mut operation)).await?;
+        if self.engine.is_stopping() {
+            return Ok(());
+        }
         let outcome = if operation.actor == Actor::system() {
             self.run_maintenance(id, name, &mut operation).await?
         } else {
@@ -105,13 +108,17 @@ impl Backups {
         info: &SnapshotInfo,
     ) -> Result<(), EngineError> {
         let bucket = self.inner.layout.has_bucket();
+        // A repository on this host that was begun again counts from one; the bucket does not.
+        let known = self.engine.store().snapshots(&instance.id).await?;
+        let last = known.iter().filter_map(|s| s.sequence).max();
+        let sequence = info.sequence.max(last.map(|last| last + 1));
         self.engine
             .store()
             .add_snapshot(&Snapshot {
                 id: SnapshotId(info.id.clone()),
                 instance: instance.id.clone(),
                 name: instance.name.clone(),
-                sequence: info.sequence,
+                sequence,
                 taken_at: info.taken_at,
                 files: info.files,
                 bytes: info.bytes,
@@ -256,7 +263,7 @@ pub(crate) fn inside(e: impl Into<EngineError>) -> BackupError {
 }
 
 pub(crate) fn stopped() -> BackupError {
-    BackupError { kind: BackupErrorKind::Unavailable, message: "the daemon is stopping".into() }
+    BackupError { kind: BackupErrorKind::Died, message: "the daemon is stopping".into() }
 }
 
 /// How long unfreezing is retried before it is left to the reconcile loop.

@@ -79,6 +79,7 @@ impl Backups {
                 }
                 Ok(if failed.is_empty() { Sent::Done } else { Sent::Failed })
             }
+            Err(_) if self.engine.is_stopping() => Ok(Sent::Away),
             Err(e) => {
                 tracing::warn!(%name, error = %e.message, "cannot upload a backup; retrying later");
                 let away = is_away(&e);
@@ -163,6 +164,16 @@ impl Backups {
             match sent.unwrap_or(Ok(Sent::Away))? {
                 Sent::Done => answered = true,
                 Sent::Failed => (all, answered) = (false, true),
+                // An error of this host can look like one of the bucket.
+                Sent::Away if self.probe().await.is_ok() => {
+                    self.inner.bucket.answered();
+                    let detail = format!(
+                        "{}: its backups cannot be uploaded, although the destination answers",
+                        newest.name
+                    );
+                    self.engine.store().fire(&alert(&id), &detail).await?;
+                    (all, answered) = (false, true);
+                }
                 Sent::Away => return Ok(false),
             }
         }

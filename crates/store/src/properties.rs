@@ -1,6 +1,6 @@
 //! Single values, and the revision of the control plane.
 
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use crate::{Store, StoreError};
 
@@ -43,15 +43,7 @@ impl Store {
 
     /// Sets a value.
     pub async fn set_property(&self, property: Property, value: &str) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO properties (key, value) VALUES ($1, $2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(property.key())
-        .bind(value)
-        .execute(&self.write)
-        .await?;
-        Ok(())
+        set(&mut *self.write.acquire().await?, property, value).await
     }
 
     /// Forgets the destination of backups.
@@ -69,6 +61,32 @@ impl Store {
         let row = sqlx::query("SELECT value FROM revision").fetch_one(&self.read).await?;
         Ok(row.try_get("value")?)
     }
+}
+
+/// Sets a value in a transaction.
+pub(crate) async fn set(
+    tx: &mut SqliteConnection,
+    property: Property,
+    value: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO properties (key, value) VALUES ($1, $2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
+    .bind(property.key())
+    .bind(value)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Removes a value in a transaction.
+pub(crate) async fn remove(
+    tx: &mut SqliteConnection,
+    property: Property,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM properties WHERE key = $1").bind(property.key()).execute(tx).await?;
+    Ok(())
 }
 
 #[cfg(test)]

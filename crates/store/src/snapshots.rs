@@ -7,7 +7,7 @@ use startclaw_model::{
     AccountId, Desired, InstanceId, Name, Operation, Owner, Snapshot, SnapshotId, Timestamp,
 };
 
-use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
+use crate::{IMMEDIATE, Property, SealedSecret, Store, StoreError, row};
 
 /// A copy of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub enum Departure {
     CopiesStayHere,
     /// The folder on this host is the destination from now on.
     ToThisHost,
-    /// They are not listed any more.
+    /// They are not listed any more; those on this host, beside a bucket, are.
     CopiesAreLeft,
+    /// They are not listed any more, and neither are those on this host: they belonged to a bucket.
+    AllIsLeft,
 }
 
 /// A removed instance that has snapshots.
@@ -194,11 +196,14 @@ impl Store {
 
     /// Deletes all snapshots of an instance: its repositories were erased.
     pub async fn drop_snapshots(&self, instance: &InstanceId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM snapshots WHERE instance_id = $1")
-            .bind(instance.as_str())
-            .execute(&self.write)
-            .await?;
-        Ok(())
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        for statement in [
+            "DELETE FROM snapshots WHERE instance_id = $1",
+            "DELETE FROM verified_parts WHERE instance_id = $1",
+        ] {
+            sqlx::query(statement).bind(instance.as_str()).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Forgets the missing snapshots of an instance that were taken before `time`: they would have
@@ -227,20 +232,40 @@ impl Store {
         Ok(row.try_get::<i64, _>("known")? != 0)
     }
 
-    /// Another destination holds the backups from now on.
-    pub async fn leave_destination(&self, departure: Departure) -> Result<(), StoreError> {
+    /// The backups go to the destination with this identity and address from now on; `departure` is
+    /// what becomes of the copies at the former one, if it is another. The control plane is not
+    /// backed up there yet.
+    ///
+    /// Removed instances keep what has no copy any more as missing: their keys go with the last
+    /// snapshot, and the former destination may come back.
+    pub async fn set_destination(
+        &self,
+        id: &str,
+        address: &str,
+        departure: Option<Departure>,
+    ) -> Result<(), StoreError> {
         let statement = match departure {
-            Departure::CopiesStayHere => {
-                "UPDATE snapshots SET local = MAX(local, remote), remote = 0"
+            Some(Departure::CopiesStayHere) => {
+                Some("UPDATE snapshots SET local = MAX(local, remote), remote = 0")
             }
-            Departure::ToThisHost => "UPDATE snapshots SET remote = local, local = 0",
-            Departure::CopiesAreLeft => "UPDATE snapshots SET remote = 0",
+            Some(Departure::ToThisHost) => Some("UPDATE snapshots SET remote = local, local = 0"),
+            Some(Departure::CopiesAreLeft) => Some("UPDATE snapshots SET remote = 0"),
+            Some(Departure::AllIsLeft) => Some("UPDATE snapshots SET remote = 0, local = 0"),
+            None => None,
         };
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        sqlx::query(statement).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM snapshots WHERE local = 0 AND remote = 0")
+        if let Some(statement) = statement {
+            sqlx::query(statement).execute(&mut *tx).await?;
+            sqlx::query(
+                "DELETE FROM snapshots WHERE local = 0 AND remote = 0
+                    AND instance_id NOT IN (SELECT instance_id FROM archives)",
+            )
             .execute(&mut *tx)
             .await?;
+        }
+        crate::properties::set(&mut tx, Property::DestinationId, id).await?;
+        crate::properties::set(&mut tx, Property::DestinationAddress, address).await?;
+        crate::properties::remove(&mut tx, Property::SavedRevision).await?;
         Ok(tx.commit().await?)
     }
 
@@ -275,18 +300,22 @@ impl Store {
         rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
-    /// Deletes the archives of instances without snapshots.
-    pub async fn drop_empty_archives(&self) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM archives WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
-        )
-        .execute(&self.write)
-        .await?;
-        sqlx::query(
-            "DELETE FROM verified_parts WHERE instance_id NOT IN (SELECT instance_id FROM snapshots)",
-        )
-        .execute(&self.write)
-        .await?;
+    /// Begins the deletion of a removed instance's backups: it cannot be restored from here on.
+    pub async fn begin_erasing(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE archives SET purge = 1 WHERE instance_id = $1")
+            .bind(instance.as_str())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes the archive of a removed instance: its backups were deleted.
+    pub async fn drop_archive(&self, instance: &InstanceId) -> Result<(), StoreError> {
+        self.drop_snapshots(instance).await?;
+        sqlx::query("DELETE FROM archives WHERE instance_id = $1")
+            .bind(instance.as_str())
+            .execute(&self.write)
+            .await?;
         Ok(())
     }
 

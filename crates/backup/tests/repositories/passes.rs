@@ -36,7 +36,8 @@ async fn an_unchanged_day_stores_next_to_nothing() {
     let full = size(&stage.files());
     stage.take().await.unwrap();
     let more = size(&stage.files()) - full;
-    assert!(more * 100 < full, "{more} bytes more than {full}");
+    // With the metadata of all files, which may be stored once more if they were fresh at first.
+    assert!(more * 50 < full, "{more} bytes more than {full}");
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use startclaw_backup::BackupErrorKind;
 use startclaw_engine::{Engine, EngineError, RestoreRequest};
-use startclaw_model::{Actor, CheckStatus, Operation, OperationState, Snapshot, SnapshotChoice};
+use startclaw_model::{
+    Actor, CheckStatus, DeletionPolicy, InstanceState, Operation, OperationState, Snapshot,
+    SnapshotChoice,
+};
+use startclaw_store::Property;
 use startclaw_testkit::*;
 
 const FOLDER: &str = "/mnt/backups";
@@ -187,4 +191,123 @@ async fn a_destination_that_cannot_be_deleted_in_is_found_at_the_start() {
     });
     let engine = platform.start().await;
     until("it is told", async || alert(&engine, "destination/probe").await.is_some()).await;
+}
+
+#[tokio::test]
+async fn from_this_host_to_another_folder_is_asked_for() {
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    engine.shutdown().await;
+
+    let platform = platform.with_destination(FOLDER);
+    let engine = platform.start().await;
+    assert_eq!(night(&engine).await.state, OperationState::Failed);
+    assert!(platform.repositories.contents(FOLDER).is_empty());
+    assert!(backups(&engine).await[0].remote, "it is where it was");
+}
+
+#[tokio::test]
+async fn from_a_bucket_to_a_folder_only_what_is_there_is_listed() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    for _ in 0..3 {
+        backed_up(&engine, "alice").await;
+    }
+    engine.shutdown().await;
+
+    let platform = platform.with_destination(FOLDER);
+    let engine = platform.start().await;
+    engine.accept_backup_destination(&Actor::system()).await.unwrap();
+    assert!(backups(&engine).await.is_empty(), "the copies on this host belong to the bucket");
+    backed_up(&engine, "alice").await;
+    let done = restore(&engine, SnapshotChoice::Latest).await.unwrap();
+    assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
+}
+
+#[tokio::test]
+async fn a_removed_instance_keeps_its_key_when_its_destination_is_left_and_comes_back_with_it() {
+    let platform = TestPlatform::new().with_destination(FOLDER);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    let (who, alice) = (Actor::system(), name("alice"));
+    let gone = engine.deprovision(&who, &alice, DeletionPolicy::FinalBackup, None).await.unwrap();
+    assert_eq!(over(&engine, &gone).await.state, OperationState::Succeeded);
+    engine.shutdown().await;
+
+    let platform = platform.with_destination("/mnt/other");
+    let engine = platform.start().await;
+    engine.accept_backup_destination(&who).await.unwrap();
+    assert!(backups(&engine).await[0].is_missing());
+    engine.shutdown().await;
+
+    let platform = platform.with_destination(FOLDER);
+    let engine = platform.start().await;
+    engine.accept_backup_destination(&who).await.unwrap();
+    assert_eq!(engine.rescan_backups().await.unwrap(), (1, 0));
+    let back = restore(&engine, SnapshotChoice::Latest).await.unwrap();
+    assert_eq!(back.state, OperationState::Succeeded, "{back:?}");
+    becomes(&engine, "alice", InstanceState::Live).await;
+}
+
+#[tokio::test]
+async fn the_newest_backup_stays_the_newest_when_the_copies_on_this_host_were_lost() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    for _ in 0..3 {
+        backed_up(&engine, "alice").await;
+    }
+    platform.repositories.empty("/simulated/repositories");
+    let taken = backed_up(&engine, "alice").await.snapshot.unwrap();
+    assert_eq!(backups(&engine).await[0].id, taken, "also before the bucket numbers it");
+}
+
+#[tokio::test]
+async fn another_destination_gets_the_control_plane_although_nothing_changed() {
+    let platform = TestPlatform::new();
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let store = platform.database().await;
+    let revision = store.revision().await.unwrap().to_string();
+    store.set_property(Property::SavedRevision, &revision).await.unwrap();
+    engine.shutdown().await;
+
+    let platform = platform.with_destination(BUCKET);
+    let engine = platform.start().await;
+    until("the bucket is known", async || {
+        store.property(Property::DestinationAddress).await.unwrap().as_deref() == Some(BUCKET)
+    })
+    .await;
+    assert_eq!(store.property(Property::SavedRevision).await.unwrap(), None);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_repository_that_cannot_be_listed_does_not_hold_the_comparison() {
+    let platform = TestPlatform::new().with_destination(FOLDER);
+    let engine = platform.start().await;
+    let mut ids = Vec::new();
+    for text in ["alice", "bob", "carol"] {
+        ids.push(provisioned(&engine, text).await.instance);
+        backed_up(&engine, text).await;
+    }
+    let store = platform.database().await;
+    store.drop_snapshots(&ids[0]).await.unwrap();
+    store.drop_snapshots(&ids[2]).await.unwrap();
+    let bad = ids[1].to_string();
+    platform.repositories.fail_by(move |job| {
+        job.repository.as_ref().filter(|r| r.folder == bad).map(|_| {
+            let message = "an index is damaged".into();
+            startclaw_backup::BackupError { kind: BackupErrorKind::Damaged, message }
+        })
+    });
+    let told = engine.rescan_backups().await.unwrap_err().to_string();
+    assert!(told.contains("bob: an index is damaged"), "{told}");
+    for text in ["alice", "carol"] {
+        assert_eq!(engine.backups(&name(text)).await.unwrap().len(), 1, "{text}");
+    }
 }

@@ -150,3 +150,41 @@ async fn one_damaged_repository_or_one_that_is_left_out_does_not_hold_the_others
         becomes(&engine, text, InstanceState::Live).await;
     }
 }
+
+#[tokio::test]
+async fn an_instance_whose_backups_are_missing_does_not_begin_empty() {
+    let platform = with_bucket();
+    let engine = platform.start().await;
+    let id = provisioned(&engine, "alice").await.instance;
+    backed_up(&engine, "alice").await;
+    let lost = engine.backups(&name("alice")).await.unwrap().remove(0);
+    platform.repositories.lose("gs://bucket/prefix", lost.id.as_str());
+    let (next, all) = recovered(platform, engine).await;
+    assert_eq!(all[0].error.as_deref(), Some("its 1 backups are missing at the destination"));
+    let engine = next.start().await;
+    becomes(&engine, "alice", InstanceState::Failing).await;
+    assert_eq!(engine.status(&name("alice")).await.unwrap().id, id);
+}
+
+#[tokio::test]
+async fn an_instance_that_awaits_its_restore_waits_for_a_destination_that_is_not_mounted() {
+    let folder = "/mnt/backups";
+    let platform = TestPlatform::new().with_destination(folder);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let (next, _) = recovered(platform, engine).await;
+    let mounted = next.repositories.contents(folder);
+    next.repositories.empty(folder);
+    let engine = next.start().await;
+    let operation = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
+    until("it was tried more often than other restores are", async || {
+        let now = engine.operation(&operation.id).await.unwrap();
+        assert!(!now.state.is_over(), "{now:?}");
+        now.steps.iter().filter(|s| s.name == StepName::Restore).count() > 6
+    })
+    .await;
+    next.repositories.bring_back(mounted);
+    assert_eq!(over(&engine, &operation).await.state, OperationState::Succeeded);
+    becomes(&engine, "alice", InstanceState::Live).await;
+}

@@ -184,3 +184,23 @@ async fn a_damaged_copy_on_this_host_is_repaired_before_the_backup_fails() {
     backed_up(&engine, "alice").await;
     assert!(repaired.load(Ordering::SeqCst));
 }
+
+#[tokio::test]
+async fn a_stop_of_the_daemon_is_no_alert() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let begun = Arc::new(AtomicBool::new(false));
+    let seen = begun.clone();
+    platform.repositories.hang_by(move |job| {
+        let waits = matches!(job.work, Work::Copy { .. });
+        seen.fetch_or(waits, Ordering::SeqCst);
+        waits.then_some(FOR_EVER)
+    });
+    engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+    until("the upload hangs", async || begun.load(Ordering::SeqCst)).await;
+    engine.shutdown().await;
+    let open = platform.database().await.alerts().await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+}
