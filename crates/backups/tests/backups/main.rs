@@ -6,5 +6,5 @@ mod attempts;
 mod backup;
 mod destination;
 mod drill;
+mod faults;
 mod recovery;
-mod troubles;

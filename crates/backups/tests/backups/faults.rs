@@ -1,4 +1,4 @@
-//! One trouble does not hold the others: a bucket that hangs, a damaged copy, a damaged repository.
+//! One fault does not delay the others: a bucket that hangs, a damaged copy, a damaged repository.
 
 use std::{
     sync::{
