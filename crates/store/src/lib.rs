@@ -8,6 +8,7 @@ mod account_access;
 mod accounts;
 mod alerts;
 mod certificates;
+mod destination;
 mod drills;
 mod error;
 mod events;
@@ -31,13 +32,14 @@ pub use account_access::{AccountSession, Link, LinkKind, Passkey};
 pub use accounts::{Transfer, Usage};
 pub use alerts::{Alert, AlertRecord};
 pub use certificates::{Allowance, NameRate};
+pub use destination::Departure;
 pub use drills::Drill;
 pub use error::StoreError;
 pub use instances::{Idempotency, NewInstance, Submission};
 pub use properties::Property;
 pub use secrets::SealedSecret;
 pub use session_end::Disconnect;
-pub use snapshots::{Archive, Copy, Departure};
+pub use snapshots::{Archive, Copy};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ pub enum Property {
 }
 
 impl Property {
-    const fn key(self) -> &'static str {
+    pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::DestinationId => "destination-id",
             Self::DestinationAddress => "destination-address",
@@ -44,16 +44,6 @@ impl Store {
     /// Sets a value.
     pub async fn set_property(&self, property: Property, value: &str) -> Result<(), StoreError> {
         set(&mut *self.write.acquire().await?, property, value).await
-    }
-
-    /// Forgets the destination of backups.
-    pub async fn forget_destination(&self) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM properties WHERE key IN ($1, $2)")
-            .bind(Property::DestinationId.key())
-            .bind(Property::DestinationAddress.key())
-            .execute(&self.write)
-            .await?;
-        Ok(())
     }
 
     /// A number that grows with every change that a recovery needs.
