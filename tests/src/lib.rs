@@ -16,7 +16,7 @@ pub use platform::Platform;
 
 use std::time::Duration;
 
-/// Waits until `holds` returns a value, at most `limit`.
+/// Waits until `holds` returns a value, at most `limit`. What was waited for is in the output of a failed test.
 ///
 /// # Panics
 /// On timeout, with the condition.
@@ -24,6 +24,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut holds: impl AsyncFnMut() 
     let begun = std::time::Instant::now();
     loop {
         if let Some(found) = holds().await {
+            eprintln!("{:>7.1} s: {what}", begun.elapsed().as_secs_f32());
             return found;
         }
         assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");

@@ -47,10 +47,10 @@ impl Platform {
             }
             child.wait_with_output().expect("the program ends")
         });
-        tokio::time::timeout(OPERATION, run)
-            .await
-            .expect("the command ends in time")
-            .expect("it ran")
+        let begun = std::time::Instant::now();
+        let output = tokio::time::timeout(OPERATION, run).await.expect("the command ends in time");
+        eprintln!("{:>7.1} s: startclaw {}", begun.elapsed().as_secs_f32(), arguments.join(" "));
+        output.expect("it ran")
     }
 
     /// The output of a command, and the last lines of the daemon's log.

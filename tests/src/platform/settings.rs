@@ -4,6 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::Platform;
 
+/// More than the default of an instance: a first answer takes some 30 seconds of CPU on a slow machine, and most tests wait for
+/// one. That the limit holds is tested in `docker`.
+const CPUS: u32 = 2;
+
 /// A free port of the loopback interface.
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -20,7 +24,7 @@ impl Platform {
              [edge]\ndomain = \"{}\"\ntls = \"internal\"\nbind = [\"127.0.0.1\"]\nhttp_port = {}\nhttps_port = {}\n\
              listen = \"127.0.0.1:{}\"\nask_listen = \"127.0.0.1:{}\"\nstorage = \"{}\"\naccess_log = \"{}\"\n\n\
              [docker]\nprefix = \"{}\"\nfirst_port = {}\nfirst_uid = {}\naddress_pool = \"10.89.{n}.0/24\"\nallow = [{}]\n\
-             restart_command = []\n\n{extra}",
+             restart_command = []\n\n[instances.limits]\ncpus = {CPUS}\n\n{extra}",
             at("data"),
             at("run"),
             at("Caddyfile"),
