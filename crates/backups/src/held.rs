@@ -166,6 +166,8 @@ pub(crate) fn snapshot(id: &InstanceId, name: &Name, info: &SnapshotInfo, copy: 
         added_bytes: info.added_bytes,
         local: copy == Copy::Local,
         remote: copy == Copy::Remote,
+        verified_local: None,
+        verified_remote: None,
     }
 }
 

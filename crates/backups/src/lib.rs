@@ -28,6 +28,7 @@ mod settings;
 mod simulated;
 mod take;
 mod upload;
+mod verified;
 
 use async_trait::async_trait;
 use startclaw_backup::{BackupError, BackupErrorKind, Command, Event, Job, Report, Workers};

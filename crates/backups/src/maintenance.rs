@@ -282,8 +282,13 @@ impl Backups {
                 Copy::Remote => format!("check/{name}"),
                 Copy::Local => format!("check/{name}/local"),
             };
+            // Before it, because another job may store one meanwhile.
+            let held = self.held_in(id, copy).await?;
             match self.verify_one(id, name, copy, repository, read).await? {
-                Ok(true) => drop(self.engine.store().resolve(&alert).await?),
+                Ok(true) => {
+                    self.note_whole(id, copy, &held).await?;
+                    self.engine.store().resolve(&alert).await?;
+                }
                 Ok(false) => outcome = outcome.map(|_| false),
                 Err(_) if self.engine.is_stopping() => {
                     return Ok(Err("the daemon is stopping".into()));

@@ -18,7 +18,7 @@ use startclaw_model::{
     Instance, InstanceId, Limits, Name, Operation, Presence, Secret, Slot, StepName, Timestamp,
 };
 use startclaw_openclaw as openclaw;
-use startclaw_store::Drill;
+use startclaw_store::{Copy, Drill};
 use tokio::time::Instant;
 
 use crate::{
@@ -259,7 +259,11 @@ impl Backups {
         let alert = alert_key(&operation.name);
         metrics::counter!("startclaw_drills_total").increment(1);
         match &outcome {
-            Ok(()) => drop(self.engine.store().resolve(&alert).await?),
+            Ok(()) => {
+                self.engine.store().resolve(&alert).await?;
+                let whole = operation.snapshot.as_slice();
+                self.note_whole(&operation.instance, Copy::Remote, whole).await?;
+            }
             Err(why) => {
                 tracing::error!(name = %operation.name, error = why, "a drill failed");
                 metrics::counter!("startclaw_drills_failed_total").increment(1);

@@ -180,6 +180,8 @@ mod tests {
                     added_bytes: 1,
                     local: true,
                     remote: sent,
+                    verified_local: None,
+                    verified_remote: None,
                 },
             );
             let policy = Policy { now: trusted.then_some(at), ..self.policy };

@@ -125,6 +125,10 @@ impl JobService for BackupService {
 
     async fn diagnose(&self, context: &JobContext) -> Vec<Check> {
         let service = self.of(context);
-        vec![service.check_destination().await, service.check_drill().await]
+        vec![
+            service.check_destination().await,
+            service.check_verification(),
+            service.check_drill().await,
+        ]
     }
 }

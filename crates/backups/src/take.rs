@@ -125,9 +125,11 @@ impl Backups {
                 added_bytes: info.added_bytes,
                 local: bucket,
                 remote: !bucket,
+                verified_local: None,
+                verified_remote: None,
             })
             .await?;
-        self.engine.set_last_backup(&instance.id, info.taken_at);
+        self.engine.show_backups().await?;
         metrics::counter!("startclaw_backups_total").increment(1);
         metrics::counter!("startclaw_backup_stored_bytes_total").increment(info.added_bytes);
         Ok(())

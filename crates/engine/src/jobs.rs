@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use startclaw_host::{Endpoints, Host, HostError, InstanceSpec, InventoryItem, Probe, Workload};
 use startclaw_model::{
     Actor, Check, EventKind, Instance, InstanceId, Name, Operation, OperationId, Snapshot,
-    StepName, StepProgress, Timestamp,
+    StepName, StepProgress,
 };
 use startclaw_openclaw::{AdminCall, Setup};
 use startclaw_store::Store;
@@ -165,9 +165,9 @@ impl JobContext {
         self.0.inner.live.by_id(id)
     }
 
-    /// Shows when an instance was last backed up.
-    pub fn set_last_backup(&self, id: &InstanceId, at: Timestamp) {
-        self.0.inner.live.update(id, |entry| entry.last_backup = Some(at));
+    /// Shows which backups each instance has now.
+    pub async fn show_backups(&self) -> Result<(), EngineError> {
+        self.0.show_backups().await
     }
 
     /// Has an instance reconciled at once.

@@ -9,6 +9,7 @@ use std::{
 use startclaw_host::Endpoints;
 use startclaw_model::{
     Health, Instance, InstanceId, InstanceState, Name, OperationId, Presence, Timestamp,
+    VerifiedBackup,
 };
 
 /// One instance.
@@ -23,6 +24,8 @@ pub struct Entry {
     pub operation: Option<OperationId>,
     /// When its newest snapshot was taken.
     pub last_backup: Option<Timestamp>,
+    /// Its newest snapshot that was found whole.
+    pub verified_backup: Option<VerifiedBackup>,
 }
 
 /// All instances, by name and by id.
@@ -74,6 +77,7 @@ impl Table {
                     host_error: None,
                     operation,
                     last_backup: None,
+                    verified_backup: None,
                 };
                 inner.entries.insert(instance.name.clone(), entry);
             }

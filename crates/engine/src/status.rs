@@ -4,7 +4,7 @@ use serde::Serialize;
 use startclaw_host::Endpoints;
 use startclaw_model::{
     AccountId, InstanceId, InstanceRef, InstanceState, Limits, Name, OperationId, Owner, Profile,
-    Timestamp,
+    Timestamp, VerifiedBackup,
 };
 
 /// Status of one instance.
@@ -41,6 +41,8 @@ pub struct InstanceStatus {
     pub undo_until: Option<Timestamp>,
     /// When its newest backup was made.
     pub last_backup: Option<Timestamp>,
+    /// Its newest backup that was found whole.
+    pub verified_backup: Option<VerifiedBackup>,
     /// When it was requested.
     pub created_at: Timestamp,
 }

@@ -60,7 +60,6 @@ impl Engine {
             0 => cpus.max(2),
             set => set,
         };
-        let newest = store.newest_snapshots().await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let engine = Self {
             inner: Arc::new(Inner {
@@ -99,10 +98,9 @@ impl Engine {
                     continue;
                 }
             };
-            let id = instance.id.clone();
             engine.inner.live.put(Arc::new(instance), endpoints, None);
-            engine.inner.live.update(&id, |entry| entry.last_backup = newest.get(&id).copied());
         }
+        engine.show_backups().await?;
         // Before any instance is started: none runs without its firewall rules.
         engine.clone().check_firewall().await;
         let tasks = &engine.inner.supervisor;
@@ -196,12 +194,29 @@ impl Engine {
         Ok(())
     }
 
+    /// Shows which backups each instance has.
+    pub(crate) async fn show_backups(&self) -> Result<(), EngineError> {
+        let newest = self.store().newest_snapshots().await?;
+        let verified = self.store().newest_verified().await?;
+        for entry in self.inner.live.all() {
+            let id = &entry.instance.id;
+            self.inner.live.update(id, |entry| {
+                entry.last_backup = newest.get(id).copied();
+                entry.verified_backup = verified.get(id).copied();
+            });
+        }
+        Ok(())
+    }
+
     /// Compares all instances with one inventory of the host, and wakes those that differ.
     async fn sweep_now(&self) {
         let begun = tokio::time::Instant::now();
         // First, and even if the host does not answer: requests are at least shown.
         if let Err(e) = self.wake_forgotten().await {
             tracing::error!(error = ?e, "the database failed; checking for open operations later");
+        }
+        if let Err(e) = self.show_backups().await {
+            tracing::error!(error = ?e, "the database failed; showing backups later");
         }
         let found = match self.inner.host.inventory().await {
             Ok(found) => {
@@ -275,12 +290,15 @@ impl Engine {
             metrics::gauge!("startclaw_instances", "state" => state.as_str()).set(f64::from(count));
         }
         for entry in self.inner.live.all() {
+            let name = entry.instance.name.to_string();
             if let Some(at) = entry.last_backup {
-                let name = entry.instance.name.to_string();
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in an f64")]
-                let seconds = at.as_millis() as f64 / 1000.0;
-                metrics::gauge!("startclaw_last_backup_timestamp_seconds", "name" => name)
-                    .set(seconds);
+                metrics::gauge!("startclaw_last_backup_timestamp_seconds", "name" => name.clone())
+                    .set(seconds(at));
+            }
+            if let Some(verified) = entry.verified_backup {
+                let gauge = "startclaw_verified_backup_timestamp_seconds";
+                metrics::gauge!(gauge, "name" => name, "place" => verified.place.as_str())
+                    .set(seconds(verified.taken_at));
             }
         }
         metrics::histogram!("startclaw_sweep_seconds").record(took.as_secs_f64());
@@ -330,4 +348,9 @@ impl Engine {
             tracing::warn!(error = %e, "cannot delete expired records");
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds are exact in an f64")]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1000.0
 }

@@ -462,6 +462,7 @@ impl Engine {
             operation: entry.operation.clone(),
             undo_until: instance.desired.volumes.undo_until(),
             last_backup: entry.last_backup,
+            verified_backup: entry.verified_backup,
             created_at: instance.created_at,
         }
     }

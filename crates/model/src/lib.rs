@@ -40,7 +40,8 @@ pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
 pub use snapshot::{
-    CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice, SnapshotChoiceError, SnapshotId,
+    BackupPlace, CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice, SnapshotChoiceError,
+    SnapshotId, VerifiedBackup,
 };
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use step::StepName;

@@ -59,6 +59,43 @@ pub struct Snapshot {
     pub local: bool,
     /// Whether there is a copy in the bucket.
     pub remote: bool,
+    /// When the copy on this host was last found whole.
+    pub verified_local: Option<Timestamp>,
+    /// When the copy in the bucket was last found whole.
+    pub verified_remote: Option<Timestamp>,
+}
+
+/// Where a copy of a snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackupPlace {
+    /// On this host, besides the destination.
+    Host,
+    /// At the destination of backups.
+    Destination,
+}
+
+impl BackupPlace {
+    /// As in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// A copy of a snapshot that was found whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VerifiedBackup {
+    /// When the snapshot was taken.
+    #[schema(value_type = String, format = DateTime)]
+    pub taken_at: Timestamp,
+    /// When the copy was last found whole.
+    #[schema(value_type = String, format = DateTime)]
+    pub verified_at: Timestamp,
+    /// Where the copy is.
+    pub place: BackupPlace,
 }
 
 /// A choice of a snapshot: `latest`, a day, a time, or an id.
@@ -76,6 +113,16 @@ impl Snapshot {
     /// Whether it has no copy: it was stored, and was not deleted by us.
     pub const fn is_missing(&self) -> bool {
         !self.local && !self.remote
+    }
+
+    /// The copy that was found whole; the one at the destination if both were.
+    pub fn verified(&self) -> Option<VerifiedBackup> {
+        let copy = |place, exists: bool, at: Option<Timestamp>| {
+            let verified_at = at.filter(|_| exists)?;
+            Some(VerifiedBackup { taken_at: self.taken_at, verified_at, place })
+        };
+        copy(BackupPlace::Destination, self.remote, self.verified_remote)
+            .or_else(|| copy(BackupPlace::Host, self.local, self.verified_local))
     }
 }
 
@@ -195,6 +242,8 @@ mod tests {
             added_bytes: 1,
             local: true,
             remote: false,
+            verified_local: None,
+            verified_remote: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startclaw_engine::InstanceStatus;
-use startclaw_model::{Event, EventKind, InstanceState, Timestamp};
+use startclaw_model::{BackupPlace, Event, EventKind, InstanceState, Timestamp};
 
 use crate::{error::sentence, frame::EventRow};
 
@@ -121,6 +121,16 @@ pub(crate) const fn state(state: InstanceState) -> (&'static str, &'static str) 
 /// When the last backup was taken.
 pub(crate) fn last_backup(instance: &InstanceStatus) -> String {
     instance.last_backup.map_or_else(|| "none yet".to_owned(), ago)
+}
+
+/// The newest backup that was verified, and where it is.
+pub(crate) fn verified_backup(instance: &InstanceStatus) -> String {
+    let Some(backup) = instance.verified_backup else { return "none yet".to_owned() };
+    let place = match backup.place {
+        BackupPlace::Destination => "in backup storage",
+        BackupPlace::Host => "on this server",
+    };
+    format!("{}, {place}", ago(backup.taken_at))
 }
 
 /// The name of a device, from its user agent.

@@ -40,12 +40,22 @@ impl Store {
         departure: Option<Departure>,
     ) -> Result<(), StoreError> {
         let statement = match departure {
-            Some(Departure::CopiesStayHere) => {
-                Some("UPDATE snapshots SET local = MAX(local, remote), remote = 0")
+            Some(Departure::CopiesStayHere) => Some(
+                "UPDATE snapshots SET local = MAX(local, remote), remote = 0,
+                        verified_local = COALESCE(verified_remote, verified_local),
+                        verified_remote = NULL",
+            ),
+            Some(Departure::ToThisHost) => Some(
+                "UPDATE snapshots SET remote = local, local = 0,
+                    verified_remote = verified_local, verified_local = NULL",
+            ),
+            Some(Departure::CopiesAreLeft) => {
+                Some("UPDATE snapshots SET remote = 0, verified_remote = NULL")
             }
-            Some(Departure::ToThisHost) => Some("UPDATE snapshots SET remote = local, local = 0"),
-            Some(Departure::CopiesAreLeft) => Some("UPDATE snapshots SET remote = 0"),
-            Some(Departure::AllIsLeft) => Some("UPDATE snapshots SET remote = 0, local = 0"),
+            Some(Departure::AllIsLeft) => Some(
+                "UPDATE snapshots SET remote = 0, local = 0,
+                    verified_remote = NULL, verified_local = NULL",
+            ),
             None => None,
         };
         let mut tx = self.write.begin_with(IMMEDIATE).await?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use startclaw_model::{
     AccountId, Desired, InstanceId, Name, Operation, Owner, Snapshot, SnapshotId, Timestamp,
+    VerifiedBackup,
 };
 
 use crate::{IMMEDIATE, SealedSecret, Store, StoreError, row};
@@ -93,6 +94,47 @@ impl Store {
             .collect()
     }
 
+    /// The newest snapshot of each instance that was found whole.
+    pub async fn newest_verified(&self) -> Result<HashMap<InstanceId, VerifiedBackup>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT *, MAX(taken_at) FROM snapshots
+             WHERE (remote = 1 AND verified_remote IS NOT NULL)
+                OR (local = 1 AND verified_local IS NOT NULL)
+             GROUP BY instance_id",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let found = rows.iter().map(snapshot).collect::<Result<Vec<_>, _>>()?;
+        Ok(found.into_iter().filter_map(|s| Some((s.instance.clone(), s.verified()?))).collect())
+    }
+
+    /// Stores that the copies of these snapshots were found whole.
+    pub async fn note_verified_copies(
+        &self,
+        instance: &InstanceId,
+        copy: Copy,
+        whole: &[SnapshotId],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let statement = match copy {
+            Copy::Local => {
+                "UPDATE snapshots SET verified_local = $3
+                 WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
+            }
+            Copy::Remote => {
+                "UPDATE snapshots SET verified_remote = $3
+                 WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
+            }
+        };
+        sqlx::query(statement)
+            .bind(instance.as_str())
+            .bind(serde_json::to_string(whole)?)
+            .bind(at.as_millis())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     /// When each instance's last nightly backup was requested, at `now` or before: later times come
     /// from a clock that was ahead for a while, and are ignored.
     pub async fn last_nightly(
@@ -133,12 +175,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         let statement = match copy {
             Copy::Local => {
-                "UPDATE snapshots SET local = CASE WHEN id IN (SELECT value FROM json_each($2))
-                 THEN 1 ELSE 0 END WHERE instance_id = $1"
+                "UPDATE snapshots SET
+                    local = id IN (SELECT value FROM json_each($2)),
+                    verified_local = CASE WHEN id IN (SELECT value FROM json_each($2))
+                        THEN verified_local END
+                 WHERE instance_id = $1"
             }
             Copy::Remote => {
-                "UPDATE snapshots SET remote = CASE WHEN id IN (SELECT value FROM json_each($2))
-                 THEN 1 ELSE 0 END WHERE instance_id = $1"
+                "UPDATE snapshots SET
+                    remote = id IN (SELECT value FROM json_each($2)),
+                    verified_remote = CASE WHEN id IN (SELECT value FROM json_each($2))
+                        THEN verified_remote END
+                 WHERE instance_id = $1"
             }
         };
         sqlx::query(statement)
@@ -158,11 +206,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let statement = match copy {
             Copy::Local => {
-                "UPDATE snapshots SET local = 0
+                "UPDATE snapshots SET local = 0, verified_local = NULL
                  WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
             }
             Copy::Remote => {
-                "UPDATE snapshots SET remote = 0
+                "UPDATE snapshots SET remote = 0, verified_remote = NULL
                  WHERE instance_id = $1 AND id IN (SELECT value FROM json_each($2))"
             }
         };
@@ -372,6 +420,8 @@ fn snapshot(row: &SqliteRow) -> Result<Snapshot, StoreError> {
         added_bytes: number("added_bytes")?,
         local: number("local")? != 0,
         remote: number("remote")? != 0,
+        verified_local: row::maybe_time(row, "verified_local")?,
+        verified_remote: row::maybe_time(row, "verified_remote")?,
     })
 }
 

@@ -1,8 +1,10 @@
 //! A database with the terms of earlier versions.
 
 use sqlx::{Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
-use startclaw_model::{AccountState, DeletionPolicy, EventKind, InstanceId, Name};
-use startclaw_store::Store;
+use startclaw_model::{
+    AccountState, BackupPlace, DeletionPolicy, EventKind, InstanceId, Name, SnapshotId,
+};
+use startclaw_store::{Copy, Store};
 
 /// A folder that is removed after the test.
 struct Folder(std::path::PathBuf);
@@ -41,6 +43,8 @@ INSERT INTO events (id, at, kind, actor, detail) VALUES ('1', 1, 'asked', 'start
     ('3', 3, 'healed', 'startclaw', 'x'), ('4', 4, 'entered', 'startclaw', 'x'), ('5', 5, 'changed', 'startclaw', 'x');
 INSERT INTO troubles (key, detail, since, over_at, told) VALUES ('bucket', 'unavailable', 1, 2, 1);
 INSERT INTO read_parts (instance_id, part, at) VALUES ('i1', 3, 7);
+INSERT INTO snapshots (id, instance_id, name, taken_at, files, bytes, added_bytes, local, remote) VALUES
+    ('s1', 'i1', 'alice', 5, 1, 1, 1, 1, 1), ('s2', 'i1', 'alice', 8, 1, 1, 1, 1, 1);
 "#;
 
 #[tokio::test]
@@ -76,5 +80,17 @@ async fn rows_of_an_earlier_version_are_read_under_the_present_words() {
     assert_eq!(operation.steps[0].detail.as_deref(), Some("it said \"rest\""));
     let alert = &store.alerts().await.unwrap()[0];
     assert!(alert.key == "bucket" && alert.resolved_at.is_some() && alert.notified);
-    assert!(store.verified_parts(&InstanceId("i1".into())).await.unwrap().contains_key(&3));
+    let id = InstanceId("i1".into());
+    assert!(store.verified_parts(&id).await.unwrap().contains_key(&3));
+    let verified = store.newest_verified().await.unwrap()[&id];
+    assert_eq!((verified.taken_at.as_millis(), verified.verified_at.as_millis()), (5, 7));
+    assert_eq!(verified.place, BackupPlace::Destination);
+    // What is not there any more is not verified either, also when it comes back.
+    let both = [SnapshotId("s1".into()), SnapshotId("s2".into())];
+    store.set_copies(&id, Copy::Remote, &both[1..]).await.unwrap();
+    store.set_copies(&id, Copy::Remote, &both).await.unwrap();
+    assert!(store.newest_verified().await.unwrap().is_empty());
+    store.note_verified_copies(&id, Copy::Local, &both, alice.created_at).await.unwrap();
+    let verified = store.newest_verified().await.unwrap()[&id];
+    assert_eq!((verified.taken_at.as_millis(), verified.place), (8, BackupPlace::Host));
 }

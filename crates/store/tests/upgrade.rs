@@ -152,6 +152,7 @@ async fn backups_drills_events_and_alerts() {
     let [snapshot] = &snapshots[..] else { panic!("{snapshots:?}") };
     assert_eq!((snapshot.files, snapshot.bytes, snapshot.added_bytes), (7, 8 << 20, 9));
     assert_eq!((snapshot.local, snapshot.remote, snapshot.taken_at), (true, false, at(6)));
+    assert_eq!(snapshot.verified(), None, "only carol's backups were verified");
     assert_eq!(store.waiting_for_upload().await.unwrap(), [id("alice")]);
     let archive = store.archive(&name("bob")).await.unwrap().unwrap();
     assert_eq!((archive.id, archive.wrapped_key.as_str()), (id("bob"), "key of bob"));

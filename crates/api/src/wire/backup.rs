@@ -1,7 +1,7 @@
 //! Backups and restores.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{DeletionPolicy, Name, Snapshot, Timestamp};
+use startclaw_model::{DeletionPolicy, Name, Snapshot, Timestamp, VerifiedBackup};
 use utoipa::{IntoParams, ToSchema};
 
 /// A snapshot of an instance.
@@ -26,6 +26,9 @@ pub struct Backup {
     /// Whether it is at the backup destination. `false`: the upload is pending, or it is missing if
     /// there is no copy on this host either.
     pub stored: bool,
+    /// When a copy was last verified, and where.
+    #[serde(default)]
+    pub verified: Option<VerifiedBackup>,
     /// Why it is kept, or that it expires.
     #[serde(default)]
     pub retention: String,
@@ -35,6 +38,7 @@ impl Backup {
     /// A backup, and why it is kept.
     pub fn new(s: Snapshot, retention: String) -> Self {
         Self {
+            verified: s.verified(),
             id: s.id.0,
             name: s.name,
             taken_at: s.taken_at,

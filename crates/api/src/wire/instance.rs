@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use startclaw_engine::InstanceStatus;
 use startclaw_model::{
     InstanceId, InstanceState, Limits, ModelProvider, Name, OperationId, Owner, Timestamp,
+    VerifiedBackup,
 };
 use utoipa::ToSchema;
 
@@ -52,6 +53,9 @@ pub struct Instance {
     /// When the newest backup was taken.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_backup: Option<Timestamp>,
+    /// The newest backup that was verified, and where.
+    #[serde(default)]
+    pub verified_backup: Option<VerifiedBackup>,
     /// When it was requested.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -78,6 +82,7 @@ impl From<InstanceStatus> for Instance {
             limits: s.profile.limits,
             operation: s.operation,
             last_backup: s.last_backup,
+            verified_backup: s.verified_backup,
             created_at: s.created_at,
         }
     }

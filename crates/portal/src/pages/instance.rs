@@ -50,6 +50,7 @@ struct InstanceView {
     has_bot: bool,
     created: String,
     backup: String,
+    verified: String,
     owner: Option<String>,
     removing: bool,
 }
@@ -213,6 +214,7 @@ fn facts(own: &OwnedInstance) -> InstanceView {
         has_bot: instance.profile.telegram,
         created: labels::day(instance.created_at),
         backup: labels::last_backup(instance),
+        verified: labels::verified_backup(instance),
         owner: (!theirs).then(|| instance.owner.to_string()),
         removing: instance.state == InstanceState::Removing,
     }
@@ -309,7 +311,8 @@ pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
         place: match (snapshot.local, snapshot.remote) {
             (true, true) => "on this server and in the bucket",
             (false, true) => "in backup storage",
-            _ => "on this server",
+            (true, false) => "on this server",
+            (false, false) => "missing",
         },
     }
 }

@@ -43,6 +43,6 @@ pub(crate) async fn restore(own: OwnedInstance, Path((_, id)): Path<(String, Str
 }
 
 async fn find(own: &OwnedInstance, id: &str) -> Result<Snapshot, Rejection> {
-    let found = own.backups().await?.into_iter().find(|s| s.id.as_str() == id);
+    let found = own.backups().await?.into_iter().find(|s| s.id.as_str() == id && !s.is_missing());
     found.ok_or_else(|| own.refuse(RejectionKind::Nothing))
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use startclaw_api::wire::{Instance, Instances, Telegram};
-use startclaw_model::{InstanceState, Name};
+use startclaw_model::{BackupPlace, InstanceState, Name, VerifiedBackup};
 
 use super::{name, pairing};
 use crate::{
@@ -67,6 +67,18 @@ fn list(instances: &[Instance]) -> anyhow::Result<()> {
     Ok(table.print("No instances yet. Create one with: startclaw provision NAME")?)
 }
 
+/// The newest backup that was verified.
+fn verified(backup: Option<VerifiedBackup>) -> String {
+    let Some(VerifiedBackup { taken_at, verified_at, place }) = backup else {
+        return "no backup yet; it is done in the first nights".to_owned();
+    };
+    let place = match place {
+        BackupPlace::Destination => "at the destination",
+        BackupPlace::Host => "on this host",
+    };
+    format!("the backup of {taken_at} {place}, {} ago", ago(verified_at))
+}
+
 fn in_full(i: &Instance, telegram: Option<&Telegram>) -> anyhow::Result<()> {
     let row = |what: &str, text: &str| output::line(&format!("{what:<10} {text}"));
     row("name", i.name.as_str())?;
@@ -84,6 +96,7 @@ fn in_full(i: &Instance, telegram: Option<&Telegram>) -> anyhow::Result<()> {
         Some(at) => row("backup", &format!("{at}, {} ago", ago(at)))?,
         None => row("backup", "none yet")?,
     }
+    row("verified", &verified(i.verified_backup))?;
     row("url", &i.url)?;
     row("owner", i.owner.as_str())?;
     row("version", &clean(&i.version))?;
