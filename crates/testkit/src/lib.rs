@@ -13,6 +13,6 @@ mod wait;
 pub use daemon::{PASSWORD, TestDaemon, value_of};
 pub use operations::{backed_up, becomes, over, provisioned, steps};
 pub use platform::TestPlatform;
-pub use requests::{admin, email, from, home, name, request, request_for, room_for};
+pub use requests::{admin, email, from, home, name, request, request_for, restore_of, room_for};
 pub use settings::{backup_settings, patient_settings, settings};
 pub use wait::{LIMIT, until, until_blocking};

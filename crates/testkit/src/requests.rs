@@ -1,8 +1,8 @@
 //! Values that requests are made of.
 
 use startclaw_accounts::Origin;
-use startclaw_engine::ProvisionRequest;
-use startclaw_model::{Actor, Email, Name, Owner, Quota, TelegramAccess};
+use startclaw_engine::{ProvisionRequest, RestoreRequest};
+use startclaw_model::{Actor, Email, Name, Owner, Quota, SnapshotChoice, TelegramAccess};
 
 /// A request of an instance with this name, for `alice@example.com`.
 pub fn request(text: &str) -> ProvisionRequest {
@@ -21,6 +21,16 @@ pub fn request_for(text: &str, owner: &str) -> ProvisionRequest {
         telegram_access: TelegramAccess::Pairing,
         version: None,
         limits: None,
+    }
+}
+
+/// A restore of the newest backup to the instance itself.
+pub fn restore_of(text: &str) -> RestoreRequest {
+    RestoreRequest {
+        name: name(text),
+        instance: None,
+        snapshot: SnapshotChoice::Latest,
+        as_name: None,
     }
 }
 

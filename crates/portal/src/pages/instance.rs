@@ -100,6 +100,8 @@ pub(crate) struct SnapshotRow {
     pub size: String,
     pub files: String,
     pub place: &'static str,
+    /// It cannot be restored.
+    pub missing: bool,
 }
 
 struct Undo {
@@ -314,6 +316,7 @@ pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
             (true, false) => "on this server",
             (false, false) => "missing",
         },
+        missing: snapshot.is_missing(),
     }
 }
 
