@@ -26,6 +26,7 @@ mod retention;
 mod service;
 mod settings;
 mod simulated;
+mod space;
 mod take;
 mod upload;
 

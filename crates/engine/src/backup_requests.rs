@@ -178,6 +178,7 @@ impl Engine {
         let snapshots = self.store().snapshots(source.id()).await?;
         let chosen =
             snapshot.choose(&snapshots).map_err(|why| no_snapshot(&name, &snapshots, why))?;
+        self.check_space(chosen).await?;
         let idempotency = self.keyed(idempotency);
         match (source, as_name) {
             (Source::Living(instance, _), None) => {

@@ -8,3 +8,4 @@ mod destination;
 mod drill;
 mod faults;
 mod recovery;
+mod space;
