@@ -16,6 +16,7 @@ mod jobs;
 mod layout;
 mod maintenance;
 mod nightly;
+mod nightly_again;
 mod pre_delete;
 mod quiesce;
 mod recover;

@@ -112,6 +112,24 @@ impl Store {
             .collect()
     }
 
+    /// The nightly backups that were requested at `since` or later and did not succeed, or not yet;
+    /// oldest first.
+    pub async fn unsuccessful_nightly(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM operations
+             WHERE kind = 'backup' AND actor = 'startclaw' AND state <> 'succeeded'
+                AND created_at >= $1
+             ORDER BY created_at, id",
+        )
+        .bind(since.as_millis())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(row::operation).collect()
+    }
+
     /// Instances with snapshots that are on this host and not yet in the bucket.
     pub async fn waiting_for_upload(&self) -> Result<Vec<InstanceId>, StoreError> {
         let rows = sqlx::query(

@@ -7,5 +7,6 @@ mod backup;
 mod destination;
 mod drill;
 mod faults;
+mod nightly;
 mod recovery;
 mod space;
