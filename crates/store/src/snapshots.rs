@@ -247,18 +247,6 @@ impl Store {
         rows.iter().map(archive).collect()
     }
 
-    /// Requests the deletion of the backups of all removed instances of this name; returns the ids
-    /// of those for which it is new. From here on they cannot be restored.
-    pub async fn request_purge(&self, name: &Name) -> Result<Vec<InstanceId>, StoreError> {
-        let rows = sqlx::query(
-            "UPDATE archives SET purge = 1 WHERE name = $1 AND purge = 0 RETURNING instance_id",
-        )
-        .bind(name.as_str())
-        .fetch_all(&self.write)
-        .await?;
-        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
-    }
-
     /// Begins the deletion of a removed instance's backups: it cannot be restored from here on.
     pub async fn begin_erasing(&self, instance: &InstanceId) -> Result<(), StoreError> {
         sqlx::query("UPDATE archives SET purge = 1 WHERE instance_id = $1")
