@@ -183,8 +183,9 @@ mod tests {
     #[test]
     fn first_tries_of_other_instances_come_first() {
         let failed = tried("alice", 0, true);
-        assert!(others_are_first(&[failed.clone()], true));
-        assert!(!others_are_first(&[failed.clone()], false));
+        let alone = std::slice::from_ref(&failed);
+        assert!(others_are_first(alone, true));
+        assert!(!others_are_first(alone, false));
         assert!(others_are_first(&[failed.clone(), tried("bob", 5, false)], false));
         let retried = [failed, tried("bob", 5, true), tried("bob", 30, false)];
         assert!(!others_are_first(&retried, false), "retries run side by side");

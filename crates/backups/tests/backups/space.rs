@@ -41,7 +41,7 @@ async fn a_restore_that_does_not_fit_is_refused_before_anything_changes() {
         }
     }
     assert_eq!(engine.operations(Some(&name("alice")), 9).await.unwrap().len(), 2);
-    assert_eq!(platform.host.state().ids(), [id.clone()]);
+    assert_eq!(platform.host.state().ids(), std::slice::from_ref(&id));
     let alice = platform.host.state().instance(&id).clone();
     assert_eq!((alice.starts, alice.mounted, alice.volumes.len()), (1, 0, 1));
 
