@@ -281,7 +281,7 @@ impl From<EngineError> for Problem {
                 let wait = at.since(startclaw_model::Timestamp::now()).as_secs().max(1);
                 Self::new(Kind::TooManyAttempts, text).with(header::RETRY_AFTER, &wait.to_string())
             }
-            EngineError::Full => Self::new(Kind::Full, text),
+            EngineError::Full | EngineError::DiskFull(_) => Self::new(Kind::Full, text),
             EngineError::KeyReused => Self::new(Kind::KeyReused, text),
             EngineError::HostUnavailable(inside) => Self::new(Kind::Unavailable, text)
                 .with(header::RETRY_AFTER, "5")

@@ -1,18 +1,14 @@
 //! Nightly backups: when each instance's is due.
 
-use std::time::Duration;
-
 use sha2::{Digest, Sha256};
 use startclaw_engine::EngineError;
-use startclaw_model::{Actor, InstanceId, Operation, OperationKind, Presence, Timestamp};
+use startclaw_model::{Actor, InstanceId, Name, Operation, OperationKind, Presence, Timestamp};
+use startclaw_store::StoreError;
 
 use crate::{BackupSettings, Backups};
 
 const DAY: i64 = 24 * 3600 * 1000;
 const MINUTE: i64 = 60 * 1000;
-/// The interval of checks for due backups.
-const POLL_INTERVAL: Duration = Duration::from_secs(20);
-
 /// A hash that spreads instances evenly and is always the same.
 pub(crate) fn number_of(id: &InstanceId) -> u64 {
     let digest = Sha256::digest(id.as_str());
@@ -20,10 +16,20 @@ pub(crate) fn number_of(id: &InstanceId) -> u64 {
 }
 
 /// When the instance's backup was due last, at `now` or before.
-fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timestamp {
+pub(crate) fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timestamp {
     let spread = u64::from(settings.spread_minutes.max(1)) * 60;
     let offset = i64::try_from(number_of(id) % spread).unwrap_or(0) * 1000;
-    let of_day = i64::from(settings.at.minutes()) * MINUTE + offset;
+    last(now, i64::from(settings.at.minutes()) * MINUTE + offset)
+}
+
+/// Whether nightly backups begin at `now`: an instance has its minute within this time.
+pub(crate) fn is_window(now: Timestamp, settings: &BackupSettings) -> bool {
+    let begin = last(now, i64::from(settings.at.minutes()) * MINUTE);
+    now.as_millis() - begin.as_millis() < i64::from(settings.spread_minutes.max(1)) * MINUTE
+}
+
+/// When this time of day was last, at `now` or before.
+fn last(now: Timestamp, of_day: i64) -> Timestamp {
     let days = (now.as_millis() - of_day).div_euclid(DAY);
     Timestamp::from_millis(days * DAY + of_day)
 }
@@ -48,14 +54,14 @@ impl Backups {
             self.engine.stopped().await;
             return;
         }
-        while self.engine.pause(POLL_INTERVAL).await {
+        while self.engine.pause(self.engine.timing().nightly_every).await {
             if let Err(e) = self.request_nightly(Timestamp::now()).await {
                 tracing::error!(error = ?e, "the database failed; checking for due backups later");
             }
         }
     }
 
-    /// Requests the backups that are due at `now`.
+    /// Requests the backups that are due at `now`, and those that are tried again.
     pub(crate) async fn request_nightly(&self, now: Timestamp) -> Result<(), EngineError> {
         let last = self.engine.store().last_nightly(now).await?;
         let settings = &self.inner.settings;
@@ -68,17 +74,24 @@ impl Backups {
             if !wanted {
                 continue;
             }
-            let kind = OperationKind::Backup;
-            let operation =
-                Operation::new(kind, id.clone(), instance.name.clone(), Actor::system());
-            match self.engine.store().place_job(&operation).await {
-                Ok(_) => self.inner.jobs.wake(),
-                // It was removed meanwhile.
-                Err(
-                    startclaw_store::StoreError::NoInstance | startclaw_store::StoreError::Removing,
-                ) => {}
-                Err(e) => return Err(e.into()),
-            }
+            self.place_nightly(id, &instance.name).await?;
+        }
+        self.retry_nightly(now).await
+    }
+
+    /// Requests a nightly backup of an instance.
+    pub(crate) async fn place_nightly(
+        &self,
+        id: &InstanceId,
+        name: &Name,
+    ) -> Result<(), EngineError> {
+        let kind = OperationKind::Backup;
+        let operation = Operation::new(kind, id.clone(), name.clone(), Actor::system());
+        match self.engine.store().place_job(&operation).await {
+            Ok(_) => self.inner.jobs.wake(),
+            // It was removed meanwhile.
+            Err(StoreError::NoInstance | StoreError::Removing) => {}
+            Err(e) => return Err(e.into()),
         }
         Ok(())
     }
@@ -109,6 +122,17 @@ mod tests {
         assert!(!due("2026-02-03T02:59:00Z", Some("2026-02-02T03:01:00Z")));
         assert!(due("2026-02-03T03:01:00Z", Some("2026-02-02T03:01:00Z")));
         assert!(due("2026-02-09T17:00:00Z", Some("2026-02-02T03:01:00Z")), "the machine was off");
+    }
+
+    #[test]
+    fn the_window_is_the_time_in_which_backups_begin() {
+        let settings = BackupSettings::default();
+        for (time, inside) in
+            [("02:59:59", false), ("03:00:00", true), ("03:59:59", true), ("04:00:00", false)]
+        {
+            let now = at(&format!("2026-02-02T{time}Z"));
+            assert_eq!(is_window(now, &settings), inside, "{time}");
+        }
     }
 
     #[test]

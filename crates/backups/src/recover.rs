@@ -11,7 +11,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use startclaw_backup::{BackupError, BackupErrorKind, Job, Report, Repository, Work, WorkerLimits};
-use startclaw_engine::{EngineError, backoff};
+use startclaw_engine::{EngineError, backoff, lack_of_space, space_for};
 use startclaw_model::{
     Actor, CONTROL_PLANE, Instance, InstanceId, Name, Operation, OperationKind, OperationState,
     Presence, Snapshot, SnapshotId, Timestamp,
@@ -128,8 +128,9 @@ impl Recovery {
     }
 
     /// Requests, in the restored database, a restore of each instance from its newest backup, and
-    /// reports each to `tell`. One whose backups cannot be read, or that is in `without`, is left
-    /// as it is: it can be restored later.
+    /// reports each to `tell`. One whose backups cannot be read, that is in `without`, or that does
+    /// not fit into the `free` bytes of the disk with those before it, is left as it is: it can be
+    /// restored later. Without a number the disk is not considered.
     ///
     /// # Errors
     /// Errors of the database; then nothing was changed outside that database.
@@ -137,6 +138,7 @@ impl Recovery {
         &self,
         store: &Store,
         without: &[Name],
+        mut free: Option<u64>,
         mut tell: impl FnMut(&Recovered),
     ) -> Result<Vec<Recovered>, EngineError> {
         let mut known: Vec<_> =
@@ -152,7 +154,8 @@ impl Recovery {
                 };
                 (id, held)
             })
-            .buffer_unordered(SIDE_BY_SIDE);
+            // In their order, so that it does not depend on the bucket which ones fit.
+            .buffered(SIDE_BY_SIDE);
         let mut all = Vec::new();
         while let Some((id, held)) = looks.next().await {
             if let Ok(held) = &held {
@@ -164,7 +167,7 @@ impl Recovery {
             // The removal of an instance continues.
             let living = instance.filter(|i| i.desired.presence == Presence::Present);
             if let Some(instance) = living {
-                let recovered = match held {
+                let recovered = match held.and_then(|held| fitting(held, &mut free)) {
                     Ok(held) => reset_instances(store, instance, held.first()).await?,
                     Err(why) => leave_out(store, instance, why).await?,
                 };
@@ -234,6 +237,18 @@ async fn note_held(store: &Store, id: &InstanceId, held: &[Snapshot]) -> Result<
     let ids: Vec<_> = held.iter().map(|s| s.id.clone()).collect();
     store.set_copies(id, Copy::Remote, &ids).await?;
     Ok(store.set_copies(id, Copy::Local, &[]).await?)
+}
+
+/// The snapshots, if the newest fits on the disk; what it takes is not free any more then.
+fn fitting(held: Vec<Snapshot>, free: &mut Option<u64>) -> Result<Vec<Snapshot>, String> {
+    let needed = held.first().map_or(0, space_for);
+    if let Some(left) = free.filter(|_| needed > 0) {
+        if let Some(why) = lack_of_space(needed, left) {
+            return Err(why);
+        }
+        *free = Some(left - needed);
+    }
+    Ok(held)
 }
 
 async fn reset_instances(

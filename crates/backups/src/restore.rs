@@ -13,6 +13,7 @@ use crate::{
     attempts::Attempts,
     bucket::is_away,
     finish, passes,
+    space::Room,
     take::{inside, unavailable},
 };
 
@@ -67,8 +68,9 @@ impl Backups {
             volume: generation,
             ..self.engine.spec_of(instance).await.map_err(unavailable)?
         };
+        let room = self.room_for(operation, source, snapshot).await?;
         if let Some(local) = self.local_copy_of(source, snapshot).await {
-            match self.restore_into_volume(&spec, local, snapshot, operation).await {
+            match self.restore_into_volume(&spec, local, snapshot, &room, operation).await {
                 Err(e) if is_of_copy(&e) && !self.engine.is_stopping() => {
                     self.note_damaged_copy(instance, operation, &e).await?;
                 }
@@ -76,7 +78,7 @@ impl Backups {
             }
         }
         let offsite = self.offsite_repository(source.as_str()).await?;
-        let done = self.restore_into_volume(&spec, offsite, snapshot, operation).await;
+        let done = self.restore_into_volume(&spec, offsite, snapshot, &room, operation).await;
         self.note_destination_error(&done).await.map_err(inside)?;
         done.map(drop)
     }
@@ -98,12 +100,13 @@ impl Backups {
         Ok(())
     }
 
-    /// Creates the spec's volume and restores a snapshot into it.
+    /// Creates the spec's volume and restores a snapshot into it, for which there is room.
     pub(crate) async fn restore_into_volume(
         &self,
         spec: &InstanceSpec,
         repository: Repository,
         snapshot: &SnapshotId,
+        room: &Room<'_>,
         operation: &mut Operation,
     ) -> Result<VolumeMount, BackupError> {
         self.engine.step(operation, StepName::Volume).await;
@@ -112,8 +115,10 @@ impl Backups {
         let root = data.root.clone();
         let work = Work::Restore { snapshot: snapshot.0.clone(), root, uid: data.uid };
         let mut session = self.inner.repositories.begin(&self.job(repository, work)).await?;
-        let done =
-            finish(session.as_mut(), |now| self.engine.show_progress(operation, crate::shown(now)));
+        let done = finish(session.as_mut(), |now| {
+            room.written(now.bytes);
+            self.engine.show_progress(operation, crate::shown(now));
+        });
         match self.engine.unless_stopped(done).await {
             Some(Ok(Report::Restored { .. })) => Ok(data),
             Some(Ok(other)) => Err(crate::unexpected_report(other)),

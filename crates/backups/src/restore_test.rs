@@ -132,8 +132,10 @@ impl Backups {
             message: "it has no backup at the destination".into(),
         })?;
         operation.snapshot = Some(newest.id.clone());
+        let room = self.room_for(operation, &instance.id, &newest.id).await?;
         let repository = self.offsite_repository(instance.id.as_str()).await?;
-        let data = self.restore_into_volume(spec, repository, &newest.id, operation).await?;
+        let data = self.restore_into_volume(spec, repository, &newest.id, &room, operation).await?;
+        drop(room);
         self.check_databases(data, operation).await?;
         self.engine.step(operation, StepName::Boot).await;
         let booted = self.engine.unless_stopped(self.boot_test_instance(instance, spec)).await;

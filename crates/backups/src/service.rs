@@ -10,7 +10,7 @@ use startclaw_model::{Actor, Check, Instance, InstanceId, Snapshot};
 
 use crate::{
     BackupSettings, Repositories, RepositoryLayout, bucket::Bucket, control_plane::ControlPlane,
-    jobs::Jobs,
+    jobs::Jobs, space::Space,
 };
 
 /// Carries out backups, restores and restore tests. Cheap to clone; all clones are the same service.
@@ -24,6 +24,7 @@ pub(crate) struct Inner {
     pub jobs: Jobs,
     pub control_plane: ControlPlane,
     pub bucket: Bucket,
+    pub space: Space,
     /// Held while the identity of the destination is read or created.
     pub identifying: tokio::sync::Mutex<()>,
 }
@@ -53,6 +54,7 @@ impl BackupService {
             jobs,
             control_plane: ControlPlane::default(),
             bucket: Bucket::default(),
+            space: Space::default(),
             identifying: tokio::sync::Mutex::default(),
         })))
     }

@@ -46,6 +46,13 @@ impl Contents {
     pub fn is_empty(&self) -> bool {
         self.identity.is_none() && self.snapshots.values().all(Vec::is_empty)
     }
+
+    /// How many repositories of instances have snapshots there.
+    pub fn repositories(&self) -> usize {
+        let of_instance = |place: &str| !place.ends_with(startclaw_model::CONTROL_PLANE);
+        let held = self.snapshots.iter();
+        held.filter(|(place, held)| of_instance(place) && !held.is_empty()).count()
+    }
 }
 
 impl SimulatedRepositories {

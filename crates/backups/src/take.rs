@@ -64,11 +64,15 @@ impl Backups {
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
                     self.free_unused(&operation.instance, &operation.name).await;
-                    self.engine.store().fire(&alert, &e.message).await?;
-                    self.engine.alerts_changed();
+                    let again = self.is_tried_again(&operation).await?;
+                    if !again {
+                        self.engine.store().fire(&alert, &e.message).await?;
+                        self.engine.alerts_changed();
+                    }
                     metrics::counter!("startclaw_backups_failed_total").increment(1);
                     let about = Some((&operation.instance, &operation.name));
-                    let what = format!("its backup failed: {}", e.message);
+                    let then = if again { "; it is tried again tonight" } else { "" };
+                    let what = format!("its backup failed: {}{then}", e.message);
                     self.engine.record(EventKind::Failed, about, &Actor::system(), &what).await;
                     return self.engine.finish(&mut operation, Err(e.message)).await;
                 }

@@ -1,10 +1,8 @@
 //! Requests of backups and restores. A [`JobService`](crate::JobService) carries them out.
 
-use std::time::Duration;
-
 use startclaw_model::{
-    Actor, DeletionPolicy, EventKind, Instance, InstanceId, InstanceRef, Name, NoChoice, Operation,
-    OperationKind, Owner, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
+    Actor, DeletionPolicy, Instance, InstanceId, InstanceRef, Name, NoChoice, Operation,
+    OperationKind, Presence, SecretName, Snapshot, SnapshotChoice, Timestamp,
 };
 use startclaw_store::{Archive, Idempotency, NewInstance, SealedSecret, StoreError};
 
@@ -21,18 +19,6 @@ pub struct RestoreRequest {
     /// Restore to a new instance of this name, instead of in place.
     pub as_name: Option<Name>,
 }
-
-/// The result of a deletion of backups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PurgedBackups {
-    /// How many were deleted by this request.
-    pub deleted: u32,
-    /// How many are still to be deleted.
-    pub pending: u32,
-}
-
-/// How long a request waits for the deletion of backups: less than the limit of a response.
-const PURGE_WAIT: Duration = Duration::from_secs(8);
 
 /// The instance of the snapshots.
 enum Source {
@@ -109,59 +95,6 @@ impl Engine {
         .await
     }
 
-    /// The names and owners of deprovisioned instances that can be restored, with the time of their
-    /// removal.
-    pub async fn archived(&self) -> Result<Vec<(Name, Owner, Timestamp)>, EngineError> {
-        let archives = self.store().archives().await?;
-        let kept = archives.into_iter().filter(|archive| !archive.purge);
-        Ok(kept.map(|a| (a.name, a.owner, a.removed_at)).collect())
-    }
-
-    /// Deletes all backups of the removed instances of this name, which then cannot be restored.
-    /// Waits a while for it; what is left is deleted later. A repeated request waits again.
-    pub async fn purge_backups_of_removed(
-        &self,
-        actor: &Actor,
-        name: &Name,
-    ) -> Result<PurgedBackups, EngineError> {
-        let (engine, actor, of) = (self.clone(), actor.clone(), name.clone());
-        let work = self.detached(async move {
-            let before = engine.archived_snapshots(&of).await?;
-            let archives = engine.store().archives().await?;
-            if !archives.iter().any(|archive| archive.name == of) {
-                return Err(match engine.store().instance(&of).await {
-                    Ok(_) => EngineError::Conflict(format!(
-                        "{of} exists, and backups of an existing instance are deleted only with it"
-                    )),
-                    Err(e) => EngineError::of(&of, e),
-                });
-            }
-            for id in engine.store().request_purge(&of).await? {
-                let what = "requested the deletion of its backups";
-                engine.record(EventKind::Changed, Some((&id, &of)), &actor, what).await;
-            }
-            engine.inner.job_service.purge_archives(&JobContext::new(&engine)).await?;
-            let pending = engine.archived_snapshots(&of).await?;
-            Ok(PurgedBackups { deleted: before.saturating_sub(pending), pending })
-        });
-        match tokio::time::timeout(PURGE_WAIT, work).await {
-            Ok(done) => done,
-            // It continues.
-            Err(_) => {
-                Ok(PurgedBackups { deleted: 0, pending: self.archived_snapshots(name).await? })
-            }
-        }
-    }
-
-    /// The number of snapshots of all removed instances of this name.
-    async fn archived_snapshots(&self, name: &Name) -> Result<u32, EngineError> {
-        let mut count = 0;
-        for archive in self.store().archives().await?.iter().filter(|a| a.name == *name) {
-            count += self.store().snapshots(&archive.id).await?.len();
-        }
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
-    }
-
     /// Requests a restore of a snapshot: in place, to a new instance, or of a deprovisioned
     /// instance.
     pub async fn restore(
@@ -178,6 +111,7 @@ impl Engine {
         let snapshots = self.store().snapshots(source.id()).await?;
         let chosen =
             snapshot.choose(&snapshots).map_err(|why| no_snapshot(&name, &snapshots, why))?;
+        self.check_space(chosen).await?;
         let idempotency = self.keyed(idempotency);
         match (source, as_name) {
             (Source::Living(instance, _), None) => {

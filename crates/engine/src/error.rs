@@ -56,6 +56,9 @@ pub enum EngineError {
     /// The host has no slot left.
     #[error("the host is at capacity; deprovision an instance or add a host")]
     Full,
+    /// The disk of the instances has no room for it.
+    #[error("{0}")]
+    DiskFull(String),
     /// The settings leave an instance without a port or network.
     #[error(
         "the address pool or port range in the settings has no place for {0} any more; make it as large as it was"

@@ -112,6 +112,10 @@ pub struct Timing {
     pub pause_limit: Duration,
     /// The first wait after a backup or restore failed; doubles with each further one.
     pub backup_again: Duration,
+    /// Between two checks for due nightly backups.
+    pub nightly_every: Duration,
+    /// The first wait after a nightly backup failed, until it is requested again.
+    pub nightly_again: Duration,
 }
 
 impl Default for Timing {
@@ -136,6 +140,8 @@ impl Default for Timing {
             quiesce_again: Duration::from_secs(2),
             pause_limit: Duration::from_secs(10),
             backup_again: Duration::from_secs(20),
+            nightly_every: Duration::from_secs(20),
+            nightly_again: Duration::from_secs(15 * 60),
         }
     }
 }

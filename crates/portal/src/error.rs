@@ -149,6 +149,7 @@ fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
         EngineError::TooManyStreams => return RejectionKind::Busy.describe(),
         EngineError::TooSoon { .. } => StatusCode::TOO_MANY_REQUESTS,
         EngineError::HostUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        EngineError::DiskFull(_) => StatusCode::INSUFFICIENT_STORAGE,
         EngineError::Inside(inside) => {
             tracing::error!(error = ?inside, "cannot serve a page");
             StatusCode::INTERNAL_SERVER_ERROR
@@ -157,6 +158,12 @@ fn of_engine(e: &EngineError) -> (StatusCode, &'static str, Vec<String>) {
     };
     let text = match e {
         EngineError::Inside(_) => "Internal error. Try again in a moment.".to_owned(),
+        // The sizes and commands are for the operator.
+        EngineError::DiskFull(why) => {
+            tracing::warn!(why, "a restore from the portal was refused");
+            "The disk has no room for this restore. Nothing was changed. Contact your administrator."
+                .to_owned()
+        }
         other => sentence(&other.to_string()),
     };
     (status, "Something went wrong", vec![text])

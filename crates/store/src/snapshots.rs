@@ -154,6 +154,24 @@ impl Store {
             .collect()
     }
 
+    /// The nightly backups that were requested at `since` or later and did not succeed, or not yet;
+    /// oldest first.
+    pub async fn unsuccessful_nightly(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<Operation>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM operations
+             WHERE kind = 'backup' AND actor = 'startclaw' AND state <> 'succeeded'
+                AND created_at >= $1
+             ORDER BY created_at, id",
+        )
+        .bind(since.as_millis())
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(row::operation).collect()
+    }
+
     /// Instances with snapshots that are on this host and not yet in the bucket.
     pub async fn waiting_for_upload(&self) -> Result<Vec<InstanceId>, StoreError> {
         let rows = sqlx::query(
@@ -275,18 +293,6 @@ impl Store {
             .fetch_all(&self.read)
             .await?;
         rows.iter().map(archive).collect()
-    }
-
-    /// Requests the deletion of the backups of all removed instances of this name; returns the ids
-    /// of those for which it is new. From here on they cannot be restored.
-    pub async fn request_purge(&self, name: &Name) -> Result<Vec<InstanceId>, StoreError> {
-        let rows = sqlx::query(
-            "UPDATE archives SET purge = 1 WHERE name = $1 AND purge = 0 RETURNING instance_id",
-        )
-        .bind(name.as_str())
-        .fetch_all(&self.write)
-        .await?;
-        rows.iter().map(|r| Ok(InstanceId(r.try_get("instance_id")?))).collect()
     }
 
     /// Begins the deletion of a removed instance's backups: it cannot be restored from here on.

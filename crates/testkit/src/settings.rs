@@ -32,6 +32,8 @@ pub fn patient_settings() -> EngineSettings {
             quiesce_limit: ms(20),
             quiesce_again: ms(1),
             backup_again: ms(2),
+            nightly_every: ms(20),
+            nightly_again: ms(20),
             ..Timing::default()
         },
     }

@@ -2,15 +2,15 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use startclaw_model::{Check, Event, Name, Operation, OperationId, SecretName};
+use startclaw_model::{Check, Email, Event, Name, Operation, OperationId, SecretName};
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
     Alert, Alerts, AlertsQuery, ApproveTelegram, Backup, BackupDestination, Backups, CheckList,
     CreateToken, DeprovisionQuery, Drill, Events, EventsQuery, FreshToken, Instance, Instances,
-    NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgedBackups,
-    RescannedBackups, Restore, SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Telegram,
-    Token, TokenQuery, Tokens,
+    NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgeQuery,
+    PurgedBackups, RemovedInstance, RemovedInstances, RemovedQuery, RescannedBackups, Restore,
+    SecretInfo, SecretQuery, Secrets, SetSecret, SignInLink, Telegram, Token, TokenQuery, Tokens,
 };
 
 /// A new `Idempotency-Key`: a request that the network repeats is executed once.
@@ -138,10 +138,20 @@ impl Client {
         Ok(found.alerts)
     }
 
-    /// Deletes the backups of the removed instances of this name.
-    pub async fn purge_backups(&self, name: &Name) -> Result<PurgedBackups, ClientError> {
-        let query = NamedQuery { name: name.clone() };
-        self.ask(self.request(Method::DELETE, "/backups", &query)?).await
+    /// The removed instances that have backups; if set, those of one account.
+    pub async fn removed(
+        &self,
+        account: Option<&Email>,
+    ) -> Result<Vec<RemovedInstance>, ClientError> {
+        let query = RemovedQuery { account: account.cloned() };
+        let found: RemovedInstances =
+            self.ask(self.request(Method::GET, "/backups/removed", &query)?).await?;
+        Ok(found.instances)
+    }
+
+    /// Deletes the backups of removed instances.
+    pub async fn purge_backups(&self, query: &PurgeQuery) -> Result<PurgedBackups, ClientError> {
+        self.ask(self.request(Method::DELETE, "/backups", query)?).await
     }
 
     /// The secrets of an instance, without values.

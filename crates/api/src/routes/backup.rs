@@ -1,6 +1,7 @@
 //! `POST /backup`, `GET /backups`, `DELETE /backups` and what is about all backups.
 
 use axum::Json;
+use startclaw_engine::RemovedOf;
 use startclaw_model::Operation;
 
 use super::{Accepted, accepted};
@@ -9,7 +10,8 @@ use crate::{
     extract::{Body, Query},
     problem::Problem,
     wire::{
-        Backup, BackupDestination, Backups, NameBody, NamedQuery, PurgedBackups, RescannedBackups,
+        Backup, BackupDestination, Backups, NameBody, NamedQuery, PurgeQuery, PurgedBackups,
+        RemovedInstances, RemovedQuery, RescannedBackups,
     },
 };
 
@@ -82,24 +84,49 @@ pub(crate) async fn accept_destination(
     Ok(Json(BackupDestination { destination }))
 }
 
-/// Delete the backups of a removed instance
+/// List removed instances that have backups
 ///
-/// Of all removed instances of this name, which cannot be undone. It waits some seconds for it; if
-/// backups are still `pending` then, repeat the request, or leave it: it is retried daily. The
-/// backups of an instance that is there are deleted with it: `DELETE /deprovision` with `purge`.
+/// They can be restored; if `account` is set, those of this account, also of one that was deleted.
+#[utoipa::path(
+    get, path = "/backups/removed", tag = "backups", operation_id = "removedInstances",
+    params(RemovedQuery),
+    responses((status = 200, description = "By name.", body = RemovedInstances)),
+    security(("token" = ["read"])),
+)]
+pub(crate) async fn removed(
+    caller: Caller<Read>,
+    Query(query): Query<RemovedQuery>,
+) -> Result<Json<RemovedInstances>, Problem> {
+    caller.require_global()?;
+    let found = caller.engine().removed(query.account.as_ref()).await?;
+    Ok(Json(RemovedInstances { instances: found.into_iter().map(Into::into).collect() }))
+}
+
+/// Delete the backups of removed instances
+///
+/// Of all removed instances of this `name`, or of this `account`, which cannot be undone. It waits
+/// some seconds for it; if backups are still `pending` then, repeat the request, or leave it: it is
+/// retried daily. The backups of an instance that is there are deleted with it: `DELETE
+/// /deprovision` with `purge`.
 #[utoipa::path(
     delete, path = "/backups", tag = "backups", operation_id = "purgeBackups",
-    params(NamedQuery),
+    params(PurgeQuery),
     responses((status = 200, description = "What was deleted.", body = PurgedBackups)),
     security(("token" = ["write"])),
 )]
 pub(crate) async fn purge(
     caller: Caller<Write>,
-    Query(query): Query<NamedQuery>,
+    Query(query): Query<PurgeQuery>,
 ) -> Result<Json<PurgedBackups>, Problem> {
-    caller.require_access(&query.name)?;
+    let of = match (&query.name, &query.account) {
+        (Some(name), None) => {
+            caller.require_access(name)?;
+            RemovedOf::from(name)
+        }
+        (None, Some(email)) => RemovedOf::from(email),
+        _ => return Err(Problem::field("name", "give either a name or an account".to_owned())),
+    };
     // A token for one instance ends with it, and others had the name before.
     caller.require_global()?;
-    let engine = caller.engine();
-    Ok(Json(engine.purge_backups_of_removed(caller.actor(), &query.name).await?.into()))
+    Ok(Json(caller.engine().purge_backups_of_removed(caller.actor(), of).await?.into()))
 }

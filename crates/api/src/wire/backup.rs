@@ -1,7 +1,9 @@
 //! Backups and restores.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{DeletionPolicy, Name, Snapshot, Timestamp, VerifiedBackup};
+use startclaw_model::{
+    DeletionPolicy, Email, Name, Owner, Snapshot, Timestamp, VerifiedBackup,
+};
 use utoipa::{IntoParams, ToSchema};
 
 /// A snapshot of an instance.
@@ -74,6 +76,57 @@ pub struct BackupDestination {
     /// Its address.
     #[schema(example = "gs://bucket/prefix")]
     pub destination: String,
+}
+
+/// A removed instance that has backups and can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedInstance {
+    /// Its name, which an instance that is there or other removed ones may have too.
+    pub name: Name,
+    /// Its owner.
+    pub owner: Owner,
+    /// When it was removed.
+    #[schema(value_type = String, format = DateTime)]
+    pub removed_at: Timestamp,
+    /// How many backups there are.
+    pub backups: u32,
+}
+
+impl From<startclaw_engine::RemovedInstance> for RemovedInstance {
+    fn from(removed: startclaw_engine::RemovedInstance) -> Self {
+        let startclaw_engine::RemovedInstance { name, owner, removed_at, backups } = removed;
+        Self { name, owner, removed_at, backups }
+    }
+}
+
+/// Removed instances.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RemovedInstances {
+    /// By name.
+    pub instances: Vec<RemovedInstance>,
+}
+
+/// Selects removed instances.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RemovedQuery {
+    /// The e-mail address of an account, also of one that was deleted; all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Email>,
+}
+
+/// Selects the removed instances whose backups are deleted: one of both.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PurgeQuery {
+    /// The name that they had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The e-mail address of their account, which may be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Email>,
 }
 
 /// The result of a deletion of backups.

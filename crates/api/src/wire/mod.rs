@@ -16,8 +16,8 @@ pub use account::{
     InvitationQuery, Invitations, Invite, Quota, SetAdmin, SetQuota, Transfer, Usage,
 };
 pub use backup::{
-    Backup, BackupDestination, Backups, DeprovisionQuery, Drill, PurgedBackups, RescannedBackups,
-    Restore,
+    Backup, BackupDestination, Backups, DeprovisionQuery, Drill, PurgeQuery, PurgedBackups,
+    RemovedInstance, RemovedInstances, RemovedQuery, RescannedBackups, Restore,
 };
 pub use instance::{Instance, Instances};
 pub use list::{

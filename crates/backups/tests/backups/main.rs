@@ -7,5 +7,7 @@ mod backup;
 mod destination;
 mod drill;
 mod faults;
+mod nightly;
 mod recovery;
+mod space;
 mod verified;

@@ -27,7 +27,7 @@ async fn recovered_without(
     drop(engine);
     let next = platform.lost().await;
     let store = next.database().await;
-    let all = next.recovery().restore_snapshots(&store, without, |_| {}).await.unwrap();
+    let all = next.recovery().restore_snapshots(&store, without, None, |_| {}).await.unwrap();
     store.close().await;
     (next, all)
 }

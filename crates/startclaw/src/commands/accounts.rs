@@ -108,7 +108,8 @@ pub struct SetQuota {
     default: bool,
 }
 
-fn email(text: &str) -> Result<Email, String> {
+/// Parses an address.
+pub fn email(text: &str) -> Result<Email, String> {
     Email::parse(text).map_err(|e| e.to_string())
 }
 

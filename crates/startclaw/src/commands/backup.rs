@@ -1,29 +1,16 @@
 //! `startclaw backup` and `startclaw backups`
 
-use std::time::{Duration, Instant};
-
 use clap::{Args, Subcommand};
-use startclaw_api::{
-    client::{Cause, Client},
-    wire,
-};
+use startclaw_api::{client::Client, wire};
 use startclaw_model::{Name, OperationState};
 
-use super::{
-    deprovision::{confirm, confirm_yes},
-    name, wait,
-};
+use super::{deprovision::confirm_yes, erase::Erase, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect,
     exit::{Exit, Failure},
     output::{self, Listing, Tint, ago},
 };
-
-/// The wait before a request for a deletion that takes long is repeated.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long a deletion may make no progress: one repository may be large.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -92,7 +79,11 @@ impl Backup {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "An instance that is named like a command: startclaw backups -- rescan"
+)]
 pub struct Backups {
     /// The instance, also one that was deprovisioned
     #[arg(value_parser = name, required = true)]
@@ -106,8 +97,9 @@ pub struct Backups {
 
 #[derive(Debug, Subcommand)]
 enum BackupsAction {
-    /// Delete all backups of a deprovisioned instance
-    Purge(Purge),
+    /// Delete all backups of a deprovisioned instance, or of all those of an account
+    #[command(visible_alias = "purge")]
+    Erase(Erase),
     /// Compare the repositories of all instances with the list of backups
     ///
     /// Backups that are back are listed again, and those that are missing are told. It is done every
@@ -123,68 +115,6 @@ enum BackupsAction {
         #[arg(long)]
         yes: bool,
     },
-}
-
-#[derive(Debug, Args)]
-struct Purge {
-    /// The deprovisioned instance
-    #[arg(value_parser = name)]
-    name: Name,
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Purge {
-    async fn run(self, globals: &Globals) -> anyhow::Result<()> {
-        let client = connect::client(globals)?;
-        if !self.yes {
-            let what = format!(
-                "deletes all backups of removed instances with the name {}, and none of an existing \
-                 one. This cannot be undone.",
-                self.name
-            );
-            confirm(&self.name, &what)?;
-        }
-        let mut done = client.purge_backups(&self.name).await?;
-        let mut progress_at = Instant::now();
-        while done.pending > 0 && progress_at.elapsed() < PATIENCE {
-            let before = done;
-            tokio::time::sleep(AGAIN).await;
-            match client.purge_backups(&self.name).await {
-                Ok(next) => {
-                    done = wire::PurgedBackups {
-                        deleted: before.deleted + before.pending.saturating_sub(next.pending),
-                        pending: next.pending,
-                    };
-                }
-                // Nothing is left of removed instances.
-                Err(e) if matches!(e.cause, Cause::NotFound | Cause::Conflict) => {
-                    let deleted = before.deleted + before.pending;
-                    done = wire::PurgedBackups { deleted, pending: 0 };
-                }
-                Err(e) => return Err(e.into()),
-            }
-            if done.pending < before.pending {
-                progress_at = Instant::now();
-            }
-        }
-        if globals.json {
-            output::json(&done)?;
-        }
-        if done.pending > 0 {
-            let text = format!(
-                "{} backups of {} are not deleted yet; they cannot be restored any more, and it is \
-                 retried daily: see startclaw alerts",
-                done.pending, self.name
-            );
-            return Err(Failure::new(Exit::Unavailable, text).into());
-        }
-        if !globals.json {
-            output::line(&format!("{} backups of {} are deleted", done.deleted, self.name))?;
-        }
-        Ok(())
-    }
 }
 
 async fn rescan(globals: &Globals) -> anyhow::Result<()> {
@@ -218,7 +148,7 @@ async fn accept_destination(globals: &Globals, yes: bool) -> anyhow::Result<()> 
 impl Backups {
     pub async fn run(self, globals: &Globals) -> anyhow::Result<()> {
         let name = match (self.action, self.name) {
-            (Some(BackupsAction::Purge(purge)), _) => return purge.run(globals).await,
+            (Some(BackupsAction::Erase(erase)), _) => return erase.run(globals).await,
             (Some(BackupsAction::Rescan), _) => return rescan(globals).await,
             (Some(BackupsAction::AcceptDestination { yes }), _) => {
                 return accept_destination(globals, yes).await;

@@ -64,7 +64,7 @@ impl Deprovision {
     fn unknown(&self, e: ClientError) -> anyhow::Error {
         if self.purge && e.cause == Cause::NotFound {
             let text = format!(
-                "{e}; to delete the backups of a removed instance: startclaw backups purge {}",
+                "{e}; to delete the backups of a removed instance: startclaw backups erase {}",
                 self.name
             );
             return Failure::new(Exit::NotFound, text).into();
@@ -84,10 +84,16 @@ impl Deprovision {
 
 /// Has the operator type the name, before a command that `what` describes.
 pub fn confirm(name: &Name, what: &str) -> anyhow::Result<()> {
-    if ask(&format!("this {what}"), "Type its name", name.as_str())? {
+    confirm_word(name.as_str(), what)
+}
+
+/// Has the operator type `word`, a name or an address, before a command that `what` describes.
+pub fn confirm_word(word: &str, what: &str) -> anyhow::Result<()> {
+    let question = if word.contains('@') { "Type its address" } else { "Type its name" };
+    if ask(&format!("this {what}"), question, word)? {
         return Ok(());
     }
-    Err(Failure::new(Exit::Denied, "the name does not match; nothing was removed").into())
+    Err(Failure::new(Exit::Denied, "that does not match; nothing was removed").into())
 }
 
 /// Asks whether to do what is not about one instance.

@@ -9,6 +9,7 @@ mod config;
 pub mod deprovision;
 mod doctor;
 pub mod drill;
+mod erase;
 pub mod events;
 pub mod logs;
 pub mod open;

@@ -13,6 +13,7 @@ use clap::Args;
 use startclaw_backup::Workers;
 use startclaw_backups::{Recovered, Recovery};
 use startclaw_docker::DockerHost;
+use startclaw_engine::free_space;
 use startclaw_host::Host;
 use startclaw_model::{Name, SnapshotChoice, Timestamp};
 use startclaw_store::Store;
@@ -72,9 +73,8 @@ impl Recover {
         let _lock = serve::Lock::take(&settings.data_dir)
             .map_err(|e| Failure::new(Exit::Conflict, format!("{e:#}: stop it first")))?;
         refuse_if_used(&settings).await?;
-        if !self.control_plane_only {
-            refuse_if_volumes(&settings).await?;
-        }
+        let free =
+            if self.control_plane_only { None } else { refuse_if_volumes(&settings).await? };
         put_credentials(&kit, &settings)?;
 
         let workers = Workers::new(
@@ -100,7 +100,7 @@ impl Recover {
             Vec::new()
         } else {
             recovery
-                .restore_snapshots(&store, &self.without, |one| {
+                .restore_snapshots(&store, &self.without, free, |one| {
                     output::note(&format!("  {}", output::clean(&line(one))));
                 })
                 .await?
@@ -191,12 +191,13 @@ fn free_name(file: &Path) -> PathBuf {
     (0..).map(name).find(|name| !name.exists()).unwrap_or_else(|| name(u32::MAX))
 }
 
-/// A restore would replace volumes that may be newer.
-async fn refuse_if_volumes(settings: &Settings) -> anyhow::Result<()> {
+/// A restore would replace volumes that may be newer. Without volumes, returns the free space on
+/// the disk of the instances, if the host tells.
+async fn refuse_if_volumes(settings: &Settings) -> anyhow::Result<Option<u64>> {
     let host = DockerHost::new(settings.docker.clone(), startclaw_openclaw::WEBHOOK_PORT)?;
     let found = host.inventory().await.context("cannot list the instance volumes on this host")?;
     if found.is_empty() {
-        return Ok(());
+        return Ok(free_space(&host).await);
     }
     let text = format!(
         "Docker still has containers or volumes of {} instances on this host. If they are intact, recover only the rest with --control-plane-only; otherwise remove them first",

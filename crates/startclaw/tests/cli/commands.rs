@@ -50,14 +50,54 @@ fn the_backups_of_an_instance_that_is_gone_are_deleted() {
     assert!(early.code == 6 && early.err.contains("alice exists"), "{early:?}");
     platform.run(&["deprovision", "alice", "--yes"]).ok();
     let late = platform.run(&["deprovision", "alice", "--purge", "--yes"]);
-    assert!(late.code == 4 && late.err.contains("startclaw backups purge alice"), "{late:?}");
+    assert!(late.code == 4 && late.err.contains("startclaw backups erase alice"), "{late:?}");
     platform.run(&["backups", "alice"]).ok();
-    assert_eq!(platform.run(&["backups", "purge", "alice"]).code, 5, "it was not confirmed");
-    let purged = platform.run(&["backups", "purge", "alice", "--yes"]);
+    assert_eq!(platform.run(&["backups", "erase", "alice"]).code, 5, "it was not confirmed");
+    let purged = platform.run(&["backups", "erase", "alice", "--yes"]);
     assert!(purged.ok().contains("backups of alice are deleted"), "{purged:?}");
     assert_eq!(platform.run(&["backups", "alice"]).code, 4);
     assert!(platform.run(&["alerts"]).ok().contains("No alerts."));
     assert!(platform.run(&["alerts", "--json"]).json()["alerts"].is_array());
+}
+
+#[test]
+fn the_backups_of_all_removed_instances_of_an_account_are_erased() {
+    let platform = TestPlatform::new();
+    for (name, owner) in
+        [("alice", "a@x.org"), ("alice-2", "A@x.org"), ("bob", "b@x.org"), ("carol", "a@x.org")]
+    {
+        platform.run(&["provision", name, "--owner", owner]).ok();
+    }
+    platform.run(&["backup", "carol"]).ok();
+    for name in ["alice", "alice-2", "bob"] {
+        platform.run(&["deprovision", name, "--yes"]).ok();
+    }
+    let erase = |more: &[&str]| {
+        platform.run(&[&["backups", "erase", "--account", "a@x.org"], more].concat())
+    };
+    let unconfirmed = erase(&[]);
+    assert_eq!(unconfirmed.code, 5, "{unconfirmed:?}");
+    for line in ["alice: 1 backups, removed", "alice-2: 1 backups, removed", "this deletes all"] {
+        assert!(unconfirmed.err.contains(line), "{line}: {unconfirmed:?}");
+    }
+    assert!(!unconfirmed.err.contains("bob"), "{unconfirmed:?}");
+    assert!(erase(&["--yes"]).ok().contains("2 backups of a@x.org are deleted"));
+    assert_eq!(platform.run(&["backups", "alice"]).code, 4);
+    platform.run(&["backups", "bob"]).ok();
+    platform.run(&["backups", "carol"]).ok();
+    let again = erase(&["--yes", "--json"]).json();
+    assert_eq!((again["deleted"].as_u64(), again["pending"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn an_instance_that_is_named_like_a_command_has_backups_too() {
+    let platform = TestPlatform::new();
+    platform.run(&["provision", "rescan"]).ok();
+    platform.run(&["backup", "rescan"]).ok();
+    let listed = platform.run(&["backups", "--json", "--", "rescan"]).json();
+    assert_eq!(listed["backups"][0]["name"], "rescan");
+    let why = platform.run(&["backups", "--why", "--", "rescan"]);
+    assert!(why.ok().contains("the newest"), "{why:?}");
 }
 
 #[test]
