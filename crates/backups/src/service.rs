@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     pub bucket: Bucket,
     /// Held while the identity of the destination is read or created.
     pub identifying: tokio::sync::Mutex<()>,
+    /// Held while the clock is compared with what is known of it.
+    pub checking_clock: tokio::sync::Mutex<()>,
 }
 
 /// The service, with the engine that it works for.
@@ -54,6 +56,7 @@ impl BackupService {
             control_plane: ControlPlane::default(),
             bucket: Bucket::default(),
             identifying: tokio::sync::Mutex::default(),
+            checking_clock: tokio::sync::Mutex::default(),
         })))
     }
 
