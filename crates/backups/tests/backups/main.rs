@@ -1,6 +1,7 @@
 //! The backup service on a simulated host, with repositories in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod alerts;
 mod archives;
 mod attempts;
 mod backup;
