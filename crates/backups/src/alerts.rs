@@ -74,6 +74,17 @@ impl Backups {
         })
     }
 
+    /// Since when an alert fires.
+    pub(crate) async fn fires_since(
+        &self,
+        about: About<'_>,
+    ) -> Result<Option<startclaw_model::Timestamp>, EngineError> {
+        let key = about.key(self.engine.instance(about.id).is_none());
+        let all = self.engine.store().alerts().await?;
+        let found = all.into_iter().find(|a| a.key == key && a.resolved_at.is_none());
+        Ok(found.map(|alert| alert.since))
+    }
+
     /// Resolves the alerts that only exist beside a bucket: the settings name none any more.
     pub(crate) async fn resolve_of_bucket(&self) -> Result<(), EngineError> {
         let store = self.engine.store();

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use startclaw_backup::{BackupError, Work};
 use startclaw_engine::EngineError;
-use startclaw_model::InstanceId;
-use startclaw_store::Archive;
+use startclaw_model::{InstanceId, Timestamp};
+use startclaw_store::{Archive, Property};
 
 use crate::Backups;
 
 /// The time from one collection to the next.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The wait after an error of the database.
+const AGAIN: Duration = Duration::from_secs(600);
 
 impl Backups {
     /// Deletes expired snapshots of removed instances, and finally their repositories: unlike that
@@ -93,12 +95,38 @@ impl Backups {
         Ok(())
     }
 
-    /// Deletes expired snapshots of removed instances daily, until the engine stops.
+    /// Deletes expired snapshots of removed instances daily, until the engine stops. The day counts
+    /// from the last time in the database, so that restarts of the daemon do not put it off.
     pub(crate) async fn collect_archives_daily(self) {
-        while self.engine.pause(DAY).await {
-            if let Err(e) = self.collect_archives().await {
-                tracing::error!(error = ?e, "the database failed; deleting expired backups tomorrow");
+        loop {
+            let wait = match self.next_collection().await {
+                Ok(wait) => wait,
+                Err(e) => {
+                    tracing::error!(error = ?e, "the database failed; deleting expired backups later");
+                    AGAIN
+                }
+            };
+            if !self.engine.pause(wait).await {
+                return;
             }
         }
+    }
+
+    /// Collects if it is due; returns how long to wait until it is the next time.
+    async fn next_collection(&self) -> Result<Duration, EngineError> {
+        let store = self.engine.store();
+        let last = store.property(Property::ArchivesCollected).await?;
+        let last = last.and_then(|text| text.parse().ok()).map(Timestamp::from_millis);
+        let now = Timestamp::now();
+        // A time in the future comes from a clock that was ahead for a while.
+        if let Some(last) = last.filter(|last| *last <= now && now.since(*last) < DAY) {
+            return Ok(DAY.saturating_sub(now.since(last)));
+        }
+        self.collect_archives().await?;
+        if !self.engine.is_stopping() {
+            let now = Timestamp::now().as_millis().to_string();
+            store.set_property(Property::ArchivesCollected, &now).await?;
+        }
+        Ok(DAY)
     }
 }

@@ -12,7 +12,9 @@ use crate::{
     alerts::About,
     bucket::is_away,
     finish,
+    held::{DAMAGED, Held},
     retention::{self, Policy},
+    take::expired,
 };
 
 /// The alert that stored data are damaged.
@@ -36,8 +38,11 @@ impl Backups {
         name: &Name,
         operation: &mut Operation,
     ) -> Result<Result<(), String>, EngineError> {
-        self.engine.step(operation, StepName::Forget).await;
-        self.apply_retention(id, name).await?;
+        // Once a night, because it deletes a limited part each time.
+        if !expired(operation) {
+            self.engine.step(operation, StepName::Forget).await;
+            self.apply_retention(id, name).await?;
+        }
         let now = Timestamp::now();
         let Some(part) = part_due(now, &self.engine.store().verified_parts(id).await?) else {
             return Ok(Ok(()));
@@ -121,11 +126,34 @@ impl Backups {
         let decided = retention::decide(&snapshots, self.policy(copy).await?);
         let expired: Vec<_> =
             decided.into_iter().filter(|(_, why)| !why.keeps()).map(|(id, _)| id).collect();
-        let ids = expired.iter().map(|id| id.0.clone()).collect();
+        let mut ids: Vec<_> = expired.iter().map(|id| id.0.clone()).collect();
+        ids.extend(self.expired_damaged(About { kind: DAMAGED, id, name, copy }, &held).await?);
         // First here: what is not deleted there, because of a failure or a crash, is learned again.
         self.engine.store().drop_copies(id, copy, &expired).await?;
         // Also without any: a run that failed may have left data that nothing uses.
         Ok(self.run(repository, Work::Forget { snapshots: ids }).await.map(drop))
+    }
+
+    /// The damaged snapshot files that no retention would have kept until now. Of when they are
+    /// cannot be read. But each was there before its alert fired, and what the database knew of it is
+    /// listed as missing until it expires. While they are there, nothing is freed.
+    async fn expired_damaged(
+        &self,
+        about: About<'_>,
+        held: &Held,
+    ) -> Result<Vec<String>, EngineError> {
+        let (Some(since), Some(now)) = (self.fires_since(about).await?, self.trusted_now().await?)
+        else {
+            return Ok(Vec::new());
+        };
+        let known = self.engine.store().snapshots(about.id).await?;
+        let is_young = now.since(since) <= self.keep_days(Copy::Remote);
+        if held.damaged.is_empty() || is_young || known.iter().any(Snapshot::is_missing) {
+            return Ok(Vec::new());
+        }
+        let name = about.name;
+        tracing::warn!(%name, files = ?held.damaged, "deleting damaged snapshot files that expired");
+        Ok(held.damaged.clone())
     }
 
     /// Frees what backups that failed left in the repository that they are written to.

@@ -7,5 +7,6 @@ mod attempts;
 mod backup;
 mod destination;
 mod drill;
+mod expiry;
 mod faults;
 mod recovery;
