@@ -51,6 +51,11 @@ impl BackupError {
         Self { kind, message: text::bounded(message.as_ref(), LONGEST) }
     }
 
+    /// Whether it is that a disk is full: less data may be the remedy.
+    pub fn is_disk_full(&self) -> bool {
+        text::is_disk_full(&self.message)
+    }
+
     /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
         let text = text::plain(&e.display_log());

@@ -220,8 +220,8 @@ pub enum Report {
     Identified {
         /// `None` when it has none.
         id: Option<String>,
-        /// How many repositories are there.
-        repositories: u64,
+        /// Whether repositories of StartClaw are there.
+        has_repositories: bool,
     },
     /// The destination can be written to and read.
     Probed {

@@ -1,7 +1,7 @@
 //! The root of a destination, beside the repositories: its identity, and a probe of what it allows.
 
 use bytes::Bytes;
-use startclaw_model::Timestamp;
+use startclaw_model::{CONTROL_PLANE, Timestamp};
 
 use crate::{
     BackupError, BackupErrorKind, Repository, Storage,
@@ -12,8 +12,6 @@ use crate::{
 const IDENTITY: &str = "startclaw-destination";
 /// The folder of probes.
 const PROBES: &str = "startclaw-probe";
-/// Folders at the root that are no repositories.
-const OTHERS: [&str; 2] = [PROBES, "lost+found"];
 /// The longest identity.
 const LONGEST: u64 = 128;
 
@@ -38,11 +36,11 @@ fn foreign(root: &dyn Objects, why: &str) -> BackupError {
     BackupError::new(BackupErrorKind::Foreign, text)
 }
 
-/// The identity of the destination, which may be created, and the number of repositories there.
+/// The identity of the destination, which may be created, and whether there are repositories.
 pub(crate) fn identify(
     storage: &Storage,
     create: Option<&str>,
-) -> Result<(Option<String>, u64), BackupError> {
+) -> Result<(Option<String>, bool), BackupError> {
     let root = objects::open_root(storage)?;
     let mut id = read_identity(root.as_ref())?;
     if let (None, Some(new)) = (&id, create) {
@@ -55,9 +53,31 @@ pub(crate) fn identify(
         created.map_err(|e| e.stop("write to", &root.location()))?;
         id = read_identity(root.as_ref())?;
     }
-    let folders = root.folders().map_err(|e| e.stop("list", &root.location()))?;
-    let repositories = folders.iter().filter(|name| !OTHERS.contains(&name.as_str()));
-    Ok((id, repositories.count() as u64))
+    let has_repositories = has_repositories(root.as_ref())?;
+    Ok((id, has_repositories))
+}
+
+/// Whether there is any repository of this program. The folder where a disk is mounted may hold
+/// other things while it is not, such as `lost+found`.
+fn has_repositories(root: &dyn Objects) -> Result<bool, BackupError> {
+    let failed = |e: ObjectError| e.stop("list", &root.location());
+    let folders = root.folders().map_err(failed)?;
+    for name in folders.iter().filter(|name| is_of_repository(name)) {
+        // One is enough, so that damaged ones do not matter.
+        if root.stat(&format!("{name}/config")).map_err(failed)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a folder has the name of a repository: an instance's id, a UUID, or the control plane's.
+fn is_of_repository(name: &str) -> bool {
+    let is_id = || {
+        let groups: Vec<_> = name.split('-').map(str::len).collect();
+        groups == [8, 4, 4, 4, 12] && name.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+    };
+    name == CONTROL_PLANE || is_id()
 }
 
 fn read_identity(root: &dyn Objects) -> Result<Option<String>, BackupError> {

@@ -21,7 +21,7 @@ const ALERT: &str = "clock";
 
 /// What the database knows of the clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Known {
+pub(crate) struct Known {
     seen: Option<Timestamp>,
     suspect_until: Option<Timestamp>,
 }
@@ -43,8 +43,7 @@ fn judge(known: Known, now: Timestamp, bucket: Option<Timestamp>) -> Known {
 impl Backups {
     /// The time, unless the clock is suspect.
     pub(crate) async fn trusted_now(&self) -> Result<Option<Timestamp>, EngineError> {
-        self.check_clock(None).await?;
-        let known = self.known_clock().await?;
+        let known = self.check_clock(None).await?;
         Ok(known.suspect_until.is_none().then(Timestamp::now))
     }
 
@@ -61,7 +60,13 @@ impl Backups {
     }
 
     /// Compares the clock with the time that was seen last, and with the bucket's.
-    pub(crate) async fn check_clock(&self, bucket: Option<Timestamp>) -> Result<(), EngineError> {
+    /// Returns what is known then.
+    pub(crate) async fn check_clock(
+        &self,
+        bucket: Option<Timestamp>,
+    ) -> Result<Known, EngineError> {
+        // Otherwise one could take back what another one found at the same time.
+        let _one = self.inner.checking_clock.lock().await;
         let (store, now) = (self.engine.store(), Timestamp::now());
         let known = self.known_clock().await?;
         let next = judge(known, now, bucket);
@@ -87,7 +92,7 @@ impl Backups {
         if news {
             self.engine.alerts_changed();
         }
-        Ok(())
+        Ok(next)
     }
 
     async fn known_clock(&self) -> Result<Known, StoreError> {

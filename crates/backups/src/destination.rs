@@ -54,14 +54,19 @@ impl Backups {
         }
         let first_time = known_id.is_none();
         let mut departure = None;
-        let (id, repositories) = self.identify(None).await?;
+        let (id, has_repositories) = self.identify(None).await?;
         let known = store.has_remote_snapshots().await.map_err(inside)?;
         if let Some(known_id) = known_id.filter(|_| known) {
             // The first bucket: what was on this host only is uploaded to it.
             let own = self.inner.layout.own_address();
             let first = self.inner.layout.has_bucket() && before == Some(own);
-            if !first || repositories > 0 || id.as_ref().is_some_and(|id| *id != known_id) {
-                // A copy of the former destination has its identity; others are refused.
+            if !first || has_repositories || id.as_ref().is_some_and(|id| *id != known_id) {
+                // A copy of the former destination has its identity, and needs not be asked again;
+                // workers refuse others.
+                if id.as_ref() == Some(&known_id) {
+                    let address = self.inner.layout.address();
+                    store.set_destination(&known_id, &address, None).await.map_err(inside)?;
+                }
                 return Ok(known_id);
             }
             departure = Some(Departure::CopiesStayHere);
@@ -69,7 +74,7 @@ impl Backups {
         let id = match id {
             Some(id) => id,
             // Older versions gave none.
-            None if repositories > 0 || !known || !first_time => self.create_identity().await?,
+            None if has_repositories || !known || !first_time => self.create_identity().await?,
             None => {
                 let address = &self.inner.layout.address();
                 let message = format!(
@@ -87,7 +92,7 @@ impl Backups {
     /// Returns its address.
     pub(crate) async fn accept_destination(&self, actor: &Actor) -> Result<String, EngineError> {
         let _one = self.inner.identifying.lock().await;
-        let (found, repositories) = self.identify(None).await.map_err(refused)?;
+        let (found, has_repositories) = self.identify(None).await.map_err(refused)?;
         let store = self.engine.store();
         let known = store.property(Property::DestinationId).await?;
         let address_before = store.property(Property::DestinationAddress).await?;
@@ -96,7 +101,7 @@ impl Backups {
             None => self.create_identity().await.map_err(refused)?,
         };
         // An older version knew no identity: what has repositories is what it wrote to.
-        let another = known.map_or(repositories == 0, |known| known != id);
+        let another = known.map_or(!has_repositories, |known| known != id);
         let departure = another.then(|| self.departure(address_before.as_deref()));
         let address = self.inner.layout.address();
         store.set_destination(&id, &address, departure).await?;
@@ -154,10 +159,13 @@ impl Backups {
         })
     }
 
-    async fn identify(&self, create: Option<String>) -> Result<(Option<String>, u64), BackupError> {
+    async fn identify(
+        &self,
+        create: Option<String>,
+    ) -> Result<(Option<String>, bool), BackupError> {
         let place = self.inner.layout.offsite(self.engine.vault(), CONTROL_PLANE);
         match self.run(place, Work::Identify { create }).await? {
-            Report::Identified { id, repositories } => Ok((id, repositories)),
+            Report::Identified { id, has_repositories } => Ok((id, has_repositories)),
             other => Err(unexpected_report(other)),
         }
     }

@@ -6,10 +6,12 @@ use startclaw_engine::EngineError;
 use startclaw_model::{InstanceId, Name, Snapshot, SnapshotId};
 use startclaw_store::Copy;
 
-use crate::{Backups, unexpected_report};
+use crate::{Backups, alerts::About, unexpected_report};
 
 /// How many snapshots an alert names.
 const NAMED: usize = 3;
+/// The alert that snapshots cannot be read.
+pub(crate) const DAMAGED: &str = "damaged";
 
 /// The content of a repository.
 #[derive(Debug, Clone, Default)]
@@ -49,29 +51,14 @@ impl Backups {
         let ids: Vec<_> = held.snapshots.iter().map(|s| SnapshotId(s.id.clone())).collect();
         store.set_copies(id, copy, &ids).await?;
         self.check_missing(id, name).await?;
-        let alert = match copy {
-            Copy::Remote => format!("damaged/{name}"),
-            Copy::Local => format!("damaged/{name}/local"),
-        };
-        let news = if held.damaged.is_empty() {
-            store.resolve(&alert).await?
-        } else {
-            let detail = format!(
-                "{} of its backups cannot be read any more ({}); the others are not affected",
-                held.damaged.len(),
-                held.damaged
-                    .iter()
-                    .take(NAMED)
-                    .map(|name| short(name))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            );
-            store.fire(&alert, &detail).await?
-        };
-        if news {
-            self.engine.alerts_changed();
-        }
-        Ok(())
+        let named: Vec<_> = held.damaged.iter().take(NAMED).map(|name| short(name)).collect();
+        let detail = format!(
+            "{} of its backups cannot be read any more ({}); the others are not affected",
+            held.damaged.len(),
+            named.join(", ")
+        );
+        let detail = (!held.damaged.is_empty()).then_some(detail);
+        self.set_alert(About { kind: DAMAGED, id, name, copy }, detail.as_deref()).await
     }
 
     /// Fires the alert that snapshots are missing, or resolves it.
@@ -80,29 +67,20 @@ impl Backups {
         id: &InstanceId,
         name: &Name,
     ) -> Result<(), EngineError> {
-        let store = self.engine.store();
-        let snapshots = store.snapshots(id).await?;
+        let snapshots = self.engine.store().snapshots(id).await?;
         let missing: Vec<_> = snapshots.iter().filter(|s| s.is_missing()).collect();
-        let alert = format!("missing/{name}");
-        let news = if missing.is_empty() {
-            store.resolve(&alert).await?
-        } else {
-            let named = missing.iter().take(NAMED);
-            let named: Vec<_> =
-                named.map(|s| format!("{} of {}", s.id.short(), s.taken_at)).collect();
-            let detail = format!(
-                "{} of its backups are missing at {}, and StartClaw did not delete them: {}{}. If they are back: startclaw backups rescan",
-                missing.len(),
-                self.inner.layout.address(),
-                named.join(", "),
-                if missing.len() > NAMED { ", ..." } else { "" }
-            );
-            store.fire(&alert, &detail).await?
-        };
-        if news {
-            self.engine.alerts_changed();
-        }
-        Ok(())
+        let named = missing.iter().take(NAMED);
+        let named: Vec<_> = named.map(|s| format!("{} of {}", s.id.short(), s.taken_at)).collect();
+        let detail = format!(
+            "{} of its backups are missing at {}, and StartClaw did not delete them: {}{}. If they are back: startclaw backups rescan",
+            missing.len(),
+            self.inner.layout.address(),
+            named.join(", "),
+            if missing.len() > NAMED { ", ..." } else { "" }
+        );
+        let detail = (!missing.is_empty()).then_some(detail);
+        let about = About { kind: "missing", id, name, copy: Copy::Remote };
+        self.set_alert(about, detail.as_deref()).await
     }
 
     /// Compares the repositories of an instance, also of a removed one, with the database.

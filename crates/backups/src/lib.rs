@@ -4,6 +4,8 @@
 
 #![warn(missing_docs)]
 
+mod alerts;
+mod archives;
 mod attempts;
 mod bucket;
 mod check;

@@ -5,15 +5,20 @@ use std::{collections::HashMap, time::Duration};
 use startclaw_backup::{BackupError, BackupErrorKind, ReadData, Report, Repository, Work};
 use startclaw_engine::EngineError;
 use startclaw_model::{InstanceId, Name, Operation, Snapshot, SnapshotId, StepName, Timestamp};
-use startclaw_store::{Archive, Copy};
+use startclaw_store::Copy;
 
 use crate::{
     Backups,
+    alerts::About,
     bucket::is_away,
     finish,
+    held::{DAMAGED, Held},
     retention::{self, Policy},
+    take::expired,
 };
 
+/// The alert that stored data are damaged.
+pub(crate) const CHECK: &str = "check";
 /// The stored data are verified in this many parts.
 const PARTS: u32 = 4;
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -33,14 +38,17 @@ impl Backups {
         name: &Name,
         operation: &mut Operation,
     ) -> Result<Result<(), String>, EngineError> {
-        self.engine.step(operation, StepName::Forget).await;
-        self.apply_retention(id, name).await?;
+        // Once a night, because it deletes a limited part each time.
+        if !expired(operation) {
+            self.engine.step(operation, StepName::Forget).await;
+            self.apply_retention(id, name).await?;
+        }
         let now = Timestamp::now();
         let Some(part) = part_due(now, &self.engine.store().verified_parts(id).await?) else {
             return Ok(Ok(()));
         };
         self.engine.step(operation, StepName::Verify).await;
-        let verified = self.verify(id, name, ReadData::Part { n: part, of: PARTS }).await?;
+        let verified = self.verify(id, name, part).await?;
         if verified == Ok(true) {
             self.engine.store().note_verified(id, part, now).await?;
         }
@@ -66,10 +74,7 @@ impl Backups {
             if copy == Copy::Remote && self.inner.bucket.is_away() {
                 continue;
             }
-            let alert = match copy {
-                Copy::Remote => format!("retention/{name}"),
-                Copy::Local => format!("retention/{name}/local"),
-            };
+            let about = About { kind: "retention", id, name, copy };
             let done = match repository {
                 Ok(repository) => self.expire(id, name, copy, repository).await?,
                 Err(e) => Err(e),
@@ -79,14 +84,14 @@ impl Backups {
                 self.note_destination_error(&done).await?;
             }
             match done {
-                Ok(()) => drop(self.engine.store().resolve(&alert).await?),
+                Ok(()) => self.set_alert(about, None).await?,
                 Err(_) if self.engine.is_stopping() => return Ok(()),
                 // It has an alert already. What is stored there is not known, so nothing that is on
                 // this host expires either.
                 Err(e) if e.kind == BackupErrorKind::Foreign => return Ok(()),
                 Err(e) => {
                     tracing::warn!(%name, error = %e.message, "cannot delete expired backups");
-                    self.engine.store().fire(&alert, &e.message).await?;
+                    self.set_alert(about, Some(&e.message)).await?;
                 }
             }
         }
@@ -94,9 +99,7 @@ impl Backups {
             let keep = self.keep_days(Copy::Remote);
             self.engine.store().drop_missing(id, now.minus(keep)).await?;
         }
-        self.check_missing(id, name).await?;
-        self.engine.alerts_changed();
-        Ok(())
+        self.check_missing(id, name).await
     }
 
     /// Deletes expired snapshots in one repository, after a comparison with the database.
@@ -123,11 +126,34 @@ impl Backups {
         let decided = retention::decide(&snapshots, self.policy(copy).await?);
         let expired: Vec<_> =
             decided.into_iter().filter(|(_, why)| !why.keeps()).map(|(id, _)| id).collect();
-        let ids = expired.iter().map(|id| id.0.clone()).collect();
+        let mut ids: Vec<_> = expired.iter().map(|id| id.0.clone()).collect();
+        ids.extend(self.expired_damaged(About { kind: DAMAGED, id, name, copy }, &held).await?);
         // First here: what is not deleted there, because of a failure or a crash, is learned again.
         self.engine.store().drop_copies(id, copy, &expired).await?;
         // Also without any: a run that failed may have left data that nothing uses.
         Ok(self.run(repository, Work::Forget { snapshots: ids }).await.map(drop))
+    }
+
+    /// The damaged snapshot files that no retention would have kept until now. Of when they are
+    /// cannot be read. But each was there before its alert fired, and what the database knew of it is
+    /// listed as missing until it expires. While they are there, nothing is freed.
+    async fn expired_damaged(
+        &self,
+        about: About<'_>,
+        held: &Held,
+    ) -> Result<Vec<String>, EngineError> {
+        let (Some(since), Some(now)) = (self.fires_since(about).await?, self.trusted_now().await?)
+        else {
+            return Ok(Vec::new());
+        };
+        let known = self.engine.store().snapshots(about.id).await?;
+        let is_young = now.since(since) <= self.keep_days(Copy::Remote);
+        if held.damaged.is_empty() || is_young || known.iter().any(Snapshot::is_missing) {
+            return Ok(Vec::new());
+        }
+        let name = about.name;
+        tracing::warn!(%name, files = ?held.damaged, "deleting damaged snapshot files that expired");
+        Ok(held.damaged.clone())
     }
 
     /// Frees what backups that failed left in the repository that they are written to.
@@ -177,117 +203,31 @@ impl Backups {
         Ok(snapshots.iter().map(|s| reasons.remove(&s.id).unwrap_or_else(missing)).collect())
     }
 
-    /// Deletes expired snapshots of removed instances, and finally their repositories: unlike that
-    /// of an existing instance, the newest snapshot of a removed one expires too.
-    pub(crate) async fn collect_archives(&self) -> Result<(), EngineError> {
-        let settings = &self.inner.settings;
-        let kept = Duration::from_secs(u64::from(settings.keep_days) * 24 * 3600);
-        for archive in self.engine.store().archives().await? {
-            let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
-            let Some(archive) = self.unused_archive(&archive.id).await? else { continue };
-            let snapshots = self.engine.store().snapshots(&archive.id).await?;
-            // One without any is kept: its backups may be at a destination that comes back, and need
-            // its key.
-            let over = match self.trusted_now().await? {
-                Some(now) => {
-                    !snapshots.is_empty()
-                        && snapshots.iter().all(|s| now.since(s.taken_at) > kept)
-                        && now.since(archive.removed_at) > kept
-                }
-                None => false,
-            };
-            if over || archive.purge {
-                self.engine.store().begin_erasing(&archive.id).await?;
-                self.erase_archive(&archive).await?;
-            } else {
-                self.apply_retention(&archive.id, &archive.name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes the backups whose deletion was requested; what cannot be deleted now is retried daily.
-    pub(crate) async fn purge_archives(&self) -> Result<(), EngineError> {
-        for archive in self.engine.store().archives().await?.into_iter().filter(|a| a.purge) {
-            let Some(_claim) = self.inner.jobs.claim(&archive.id) else { continue };
-            if let Some(archive) = self.unused_archive(&archive.id).await?.filter(|a| a.purge) {
-                self.erase_archive(&archive).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The archive of this instance as it is now, after it was claimed: the instance may have been
-    /// restored since. `None` also while another instance is restored from it.
-    async fn unused_archive(&self, id: &InstanceId) -> Result<Option<Archive>, EngineError> {
-        let jobs = self.engine.store().open_jobs().await?;
-        if jobs.iter().any(|job| job.source.as_ref() == Some(id)) {
-            return Ok(None);
-        }
-        Ok(self.engine.store().archives().await?.into_iter().find(|archive| archive.id == *id))
-    }
-
-    /// Deletes all backups of a removed instance. A failure is an alert.
-    async fn erase_archive(&self, archive: &Archive) -> Result<(), EngineError> {
-        let id = archive.id.as_str();
-        let erased = self.erase_repositories(id).await;
-        // An instance that has the name now has its own alerts.
-        let alert = format!("purge/{}/{id}", archive.name);
-        match erased {
-            Ok(_) => {
-                self.engine.store().drop_archive(&archive.id).await?;
-                self.engine.store().resolve(&alert).await?;
-            }
-            Err(_) if self.engine.is_stopping() => return Ok(()),
-            Err(e) => {
-                tracing::warn!(name = %archive.name, error = %e.message, "cannot delete the backups of a removed instance");
-                self.engine.store().fire(&alert, &e.message).await?;
-            }
-        }
-        self.engine.alerts_changed();
-        Ok(())
-    }
-
-    /// Erases the repositories of an instance.
-    pub(crate) async fn erase_repositories(&self, id: &str) -> Result<(), BackupError> {
-        self.run(self.offsite_repository(id).await?, Work::Erase).await?;
-        if let Some(local) = self.local_repository(id) {
-            self.run(local, Work::Erase).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes expired snapshots of removed instances daily, until the engine stops.
-    pub(crate) async fn collect_archives_daily(self) {
-        while self.engine.pause(DAY).await {
-            if let Err(e) = self.collect_archives().await {
-                tracing::error!(error = ?e, "the database failed; deleting expired backups tomorrow");
-            }
-        }
-    }
-
-    /// Verifies stored data in both repositories, and repairs one that is damaged from the other. The
-    /// inner error says what is damaged or cannot be read: then the same part is verified again the
-    /// next night, because another, intact part would resolve the alert. `false`: the destination,
-    /// which has an alert of its own, was not verified.
-    pub(crate) async fn verify(
+    /// Verifies a part of the stored data in both repositories, and repairs one that is damaged from
+    /// the other. The inner error says what is damaged or cannot be read: then the same part is
+    /// verified again the next night. `false`: the destination, which has an alert of its own, was not
+    /// verified. An intact part resolves the alert only when the others were verified too: it may be
+    /// about one of those.
+    async fn verify(
         &self,
         id: &InstanceId,
         name: &Name,
-        read: ReadData,
+        part: u32,
     ) -> Result<Result<bool, String>, EngineError> {
         let mut outcome = Ok(true);
+        let others = self.engine.store().verified_parts(id).await?;
+        let all = (1..=PARTS).all(|other| other == part || others.contains_key(&other));
+        let read = ReadData::Part { n: part, of: PARTS };
         for (copy, repository) in self.places(id).await {
-            let alert = match copy {
-                Copy::Remote => format!("check/{name}"),
-                Copy::Local => format!("check/{name}/local"),
-            };
+            let about = About { kind: CHECK, id, name, copy };
             // Before it, because another job may store one meanwhile.
             let held = self.held_in(id, copy).await?;
             match self.verify_one(id, name, copy, repository, read).await? {
                 Ok(true) => {
                     self.note_whole(id, copy, &held).await?;
-                    self.engine.store().resolve(&alert).await?;
+                    if all {
+                        self.set_alert(about, None).await?;
+                    }
                 }
                 Ok(false) => outcome = outcome.map(|_| false),
                 Err(_) if self.engine.is_stopping() => {
@@ -295,14 +235,13 @@ impl Backups {
                 }
                 Err(why) => {
                     tracing::error!(%name, error = %why, "verification of its backups failed");
-                    self.engine.store().fire(&alert, &why).await?;
+                    self.set_alert(about, Some(&why)).await?;
                     outcome = Err(format!(
                         "the backup is stored, but the verification of older ones failed: {why}"
                     ));
                 }
             }
         }
-        self.engine.alerts_changed();
         Ok(outcome)
     }
 

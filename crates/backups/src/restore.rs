@@ -6,13 +6,19 @@ use std::fmt::Write as _;
 use startclaw_backup::{BackupError, BackupErrorKind, Report, Repository, Work};
 use startclaw_engine::EngineError;
 use startclaw_host::{InstanceSpec, VolumeMount};
-use startclaw_model::{Instance, InstanceId, Operation, Presence, SnapshotId, StepName, Timestamp};
+use startclaw_model::{
+    Instance, InstanceId, Name, Operation, Presence, SnapshotId, StepName, Timestamp,
+};
+use startclaw_store::Copy;
 
 use crate::{
     Backups,
+    alerts::About,
     attempts::Attempts,
     bucket::is_away,
-    finish, passes,
+    finish,
+    maintenance::CHECK,
+    passes,
     space::Room,
     take::{inside, unavailable},
 };
@@ -69,10 +75,10 @@ impl Backups {
             ..self.engine.spec_of(instance).await.map_err(unavailable)?
         };
         let room = self.room_for(operation, source, snapshot).await?;
-        if let Some(local) = self.local_copy_of(source, snapshot).await {
+        if let Some((local, name)) = self.local_copy_of(source, snapshot).await {
             match self.restore_into_volume(&spec, local, snapshot, &room, operation).await {
                 Err(e) if is_of_copy(&e) && !self.engine.is_stopping() => {
-                    self.note_damaged_copy(instance, operation, &e).await?;
+                    self.note_damaged_copy(source, &name, operation, &e).await?;
                 }
                 done => return done.map(drop),
             }
@@ -83,18 +89,19 @@ impl Backups {
         done.map(drop)
     }
 
-    /// The copy on this host is damaged: the one in the bucket is taken.
+    /// The copy on this host is damaged: the one in the bucket is taken. All stored data are verified
+    /// again, which resolves the alert.
     async fn note_damaged_copy(
         &self,
-        instance: &Instance,
+        id: &InstanceId,
+        name: &Name,
         operation: &mut Operation,
         error: &BackupError,
     ) -> Result<(), BackupError> {
-        let Instance { name, .. } = instance;
         tracing::error!(%name, error = %error.message, "a copy on this host is damaged");
-        let alert = format!("check/{name}/local");
-        self.engine.store().fire(&alert, &error.message).await.map_err(inside)?;
-        self.engine.alerts_changed();
+        self.engine.store().forget_verified(id).await.map_err(inside)?;
+        let about = About { kind: CHECK, id, name, copy: Copy::Local };
+        self.set_alert(about, Some(&error.message)).await.map_err(inside)?;
         operation.fail_step(&format!("{}; trying the copy in the bucket", error.message));
         self.engine.save(operation).await.map_err(inside)?;
         Ok(())
@@ -127,15 +134,16 @@ impl Backups {
         }
     }
 
-    /// The repository on this host, if it has a copy of this snapshot besides the one in the bucket.
+    /// The repository on this host, if it has a copy of this snapshot besides the one in the bucket,
+    /// and the name of the instance.
     async fn local_copy_of(
         &self,
         source: &InstanceId,
         snapshot: &SnapshotId,
-    ) -> Option<Repository> {
+    ) -> Option<(Repository, Name)> {
         let known = self.engine.store().snapshots(source).await.unwrap_or_default();
-        let local = known.iter().any(|s| s.id == *snapshot && s.local);
-        self.local_repository(source.as_str()).filter(|_| local)
+        let local = known.into_iter().find(|s| s.id == *snapshot && s.local)?;
+        Some((self.local_repository(source.as_str())?, local.name))
     }
 
     /// The volume is filled: the reconcile loop starts the instance on it.

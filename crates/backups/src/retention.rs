@@ -77,7 +77,7 @@ pub(crate) fn decide(snapshots: &[Snapshot], policy: Policy) -> Vec<(SnapshotId,
         .enumerate()
         .map(|(number, snapshot)| (snapshot.id.clone(), reason(number, snapshot, policy)))
         .collect();
-    let mut left = (decided.len() / SHARE).max(AT_LEAST);
+    let mut left = share(decided.len());
     // The oldest go first.
     for (_, reason) in decided.iter_mut().rev().filter(|(_, reason)| !reason.keeps()) {
         if left == 0 {
@@ -87,6 +87,11 @@ pub(crate) fn decide(snapshots: &[Snapshot], policy: Policy) -> Vec<(SnapshotId,
         }
     }
     decided
+}
+
+/// How many of a repository's snapshots one run may delete.
+fn share(snapshots: usize) -> usize {
+    (snapshots / SHARE).max(AT_LEAST)
 }
 
 fn reason(number: usize, snapshot: &Snapshot, policy: Policy) -> Reason {
@@ -108,7 +113,8 @@ fn reason(number: usize, snapshot: &Snapshot, policy: Policy) -> Reason {
 }
 
 /// The snapshots of the control plane that are not needed any more: all are kept for a day, then one
-/// a day, and none longer than `keep_days`. Newest first; the newest is always kept.
+/// a day, and none longer than `keep_days`. Newest first; the newest is always kept. As of other
+/// repositories, a part at most in one run: the oldest ones.
 pub(crate) fn thin(
     snapshots: &[SnapshotInfo],
     keep_days: u32,
@@ -132,7 +138,8 @@ pub(crate) fn thin(
             gone.push(snapshot.id.clone());
         }
     }
-    gone
+    let later = gone.len().saturating_sub(share(snapshots.len()));
+    gone.split_off(later)
 }
 
 fn days(time: Timestamp) -> i64 {
@@ -279,6 +286,21 @@ mod tests {
                 "deleted the next night: older than 2 days"
             ]
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_costs_a_quarter_of_the_control_plane_at_most() {
+        let info = |number: i64| SnapshotInfo {
+            id: number.to_string(),
+            taken_at: Timestamp::from_millis(number * DAY),
+            sequence: None,
+            files: 1,
+            bytes: 1,
+            added_bytes: 1,
+        };
+        let all: Vec<_> = (0..28).rev().map(info).collect();
+        let gone = thin(&all, 30, Some(Timestamp::from_millis(90 * DAY)));
+        assert_eq!(gone, ["6", "5", "4", "3", "2", "1", "0"]);
     }
 
     #[test]

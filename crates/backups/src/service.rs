@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     pub space: Space,
     /// Held while the identity of the destination is read or created.
     pub identifying: tokio::sync::Mutex<()>,
+    /// Held while the clock is compared with what is known of it.
+    pub checking_clock: tokio::sync::Mutex<()>,
 }
 
 /// The service, with the engine that it works for.
@@ -56,6 +58,7 @@ impl BackupService {
             bucket: Bucket::default(),
             space: Space::default(),
             identifying: tokio::sync::Mutex::default(),
+            checking_clock: tokio::sync::Mutex::default(),
         })))
     }
 

@@ -37,6 +37,7 @@ struct Shared {
     snapshots: Mutex<HashMap<String, Vec<SnapshotInfo>>>,
     /// The identities of destinations, by their addresses.
     identities: Mutex<HashMap<String, String>>,
+    damaged: Mutex<HashMap<String, Vec<String>>>,
     faults: Mutex<Option<Box<Decider>>>,
     hangs: Mutex<Option<Box<HangDecider>>>,
 }
@@ -87,6 +88,31 @@ impl SimulatedRepositories {
     /// Takes the identity of a destination away: older versions gave none.
     pub fn forget_identity(&self, destination: &str) {
         self.identities().remove(destination);
+    }
+
+    /// Copies everything at a destination to another one, with the identity.
+    pub fn copy(&self, from: &str, to: &str) {
+        let Contents { snapshots, identity, .. } = self.contents(from);
+        let moved = |place: String| format!("{to}{}", &place[from.len()..]);
+        let snapshots = snapshots.into_iter().map(|(place, held)| (moved(place), held)).collect();
+        self.bring_back(Contents { destination: to.to_owned(), snapshots, identity });
+    }
+
+    /// Damages a snapshot at a destination: it is listed as a damaged file of the same name.
+    pub fn damage(&self, destination: &str, snapshot: &str) {
+        let start = format!("{destination}/");
+        let mut all = self.all();
+        for (place, held) in all.iter_mut().filter(|(place, _)| place.starts_with(&start)) {
+            if held.iter().any(|s| s.id == snapshot) {
+                held.retain(|s| s.id != snapshot);
+                self.damaged().entry(place.clone()).or_default().push(snapshot.to_owned());
+            }
+        }
+    }
+
+    /// The names of damaged snapshot files, by their repositories.
+    fn damaged(&self) -> MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.0.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loses a snapshot at a destination.
@@ -179,6 +205,7 @@ impl SimulatedRepositories {
                 Report::Restored { files: 1, bytes: 1 }
             }
             Work::Forget { snapshots } => {
+                self.damaged().entry(own.clone()).or_default().retain(|s| !snapshots.contains(s));
                 all.entry(own).or_default().retain(|s| !snapshots.contains(&s.id));
                 Report::Forgotten { freed_bytes: 0 }
             }
@@ -190,11 +217,8 @@ impl SimulatedRepositories {
                     known.entry(address.clone()).or_insert_with(|| id.clone());
                 }
                 let start = format!("{address}/");
-                let repositories = all.keys().filter(|place| place.starts_with(&start)).count();
-                Report::Identified {
-                    id: known.get(&address).cloned(),
-                    repositories: repositories as u64,
-                }
+                let has_repositories = all.keys().any(|place| place.starts_with(&start));
+                Report::Identified { id: known.get(&address).cloned(), has_repositories }
             }
             Work::Probe => Report::Probed { server_time: None },
             Work::Erase => {
@@ -205,7 +229,7 @@ impl SimulatedRepositories {
             Work::CheckDatabases { .. } => Report::DatabasesChecked { good: 1, unknown: 0 },
             Work::List => Report::Listed {
                 snapshots: all.get(&own).cloned().unwrap_or_default(),
-                damaged: Vec::new(),
+                damaged: self.damaged().get(&own).cloned().unwrap_or_default(),
             },
         })
     }

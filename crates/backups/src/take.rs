@@ -61,6 +61,12 @@ impl Backups {
                     let _ = self.repair(&instance.id, &instance.name, Copy::Local).await?;
                     attempts.failed(e);
                 }
+                Err(e) if e.is_disk_full() && is_nightly(&operation) && !expired(&operation) => {
+                    tracing::warn!(name = %instance.name, error = %e.message, "deleting expired backups");
+                    operation.fail_step(&e.message);
+                    self.engine.step(&mut operation, StepName::Forget).await;
+                    self.apply_retention(&instance.id, &instance.name).await?;
+                }
                 Err(e) if attempts.retries(&e, TRIES) => attempts.failed(e),
                 Err(e) => {
                     self.free_unused(&operation.instance, &operation.name).await;
@@ -93,7 +99,7 @@ impl Backups {
         if self.engine.is_stopping() {
             return Ok(());
         }
-        let outcome = if operation.actor == Actor::system() {
+        let outcome = if is_nightly(&operation) {
             self.run_maintenance(id, name, &mut operation).await?
         } else {
             Ok(())
@@ -240,6 +246,16 @@ impl Backups {
             }
         }
     }
+}
+
+/// Whether maintenance belongs to a backup.
+fn is_nightly(operation: &Operation) -> bool {
+    operation.actor == Actor::system()
+}
+
+/// Whether expired snapshots were deleted in this night.
+pub(crate) fn expired(operation: &Operation) -> bool {
+    operation.steps.iter().any(|step| step.name == StepName::Forget)
 }
 
 /// Starts the second pass, and waits until everything is read.

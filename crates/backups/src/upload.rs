@@ -129,6 +129,9 @@ impl Backups {
     /// Uploads pending snapshots until the engine stops.
     pub(crate) async fn upload_loop(self) {
         let mut failures = 0;
+        if !self.inner.layout.has_bucket() {
+            return self.without_bucket().await;
+        }
         loop {
             let wait = backoff(failures + 1, FIRST, LONGEST);
             if !self.engine.pause(wait).await {
@@ -144,11 +147,19 @@ impl Backups {
         }
     }
 
+    /// Resolves what only a bucket would, and waits until the engine stops.
+    async fn without_bucket(&self) {
+        while let Err(e) = self.resolve_of_bucket().await {
+            tracing::error!(error = ?e, "the database failed; resolving alerts later");
+            if !self.engine.pause(FIRST).await {
+                return;
+            }
+        }
+        self.engine.stopped().await;
+    }
+
     /// Uploads all pending snapshots. `false` when some could not be uploaded.
     pub(crate) async fn upload_pending(&self) -> Result<bool, EngineError> {
-        if !self.inner.layout.has_bucket() {
-            return Ok(true);
-        }
         let (mut all, mut answered) = (true, false);
         for id in self.engine.store().waiting_for_upload().await? {
             // The job that has the instance uploads its snapshots too.

@@ -3,8 +3,8 @@
 use std::{sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
-use startclaw_model::{CONTROL_PLANE, InstanceState, Name, Timestamp};
-use startclaw_store::{Alert, AlertRecord};
+use startclaw_model::{CONTROL_PLANE, InstanceId, InstanceState, Name, Timestamp};
+use startclaw_store::{Alert, AlertRecord, Archive};
 use tokio::sync::Notify;
 
 use crate::{Engine, EngineError, decide::backoff};
@@ -150,25 +150,36 @@ impl Engine {
 
     /// Resolves alerts about instances that no longer exist.
     async fn resolve_of_gone(&self, open: &[Alert]) -> Result<(), EngineError> {
-        let archived: Vec<_> = self.store().archives().await?.into_iter().map(|a| a.name).collect();
+        let archives = self.store().archives().await?;
         for Alert { key, .. } in open {
-            let Some((kind, about)) = key.split_once('/') else { continue };
-            // Keys of the control plane and of uploads (with an id) contain no name.
-            let Ok(name) = Name::parse(about.split('/').next().unwrap_or(about)) else { continue };
-            let lives = self.inner.live.get(&name).is_some();
-            let over = match kind {
-                "instance" | "backup" | "drill" => !lives,
-                "check" | "retention" | "damaged" | "missing" => {
-                    !lives && !archived.contains(&name)
-                }
-                "purge" => !archived.contains(&name),
-                _ => false,
-            };
-            if over && about != CONTROL_PLANE {
+            if self.is_of_gone(key, &archives) {
                 self.store().resolve(key).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether what an alert is about no longer exists. Keys are `KIND/NAME`; `upload/ID`, and
+    /// `KIND/NAME/ID` of removed instances; `/local` may follow.
+    fn is_of_gone(&self, key: &str, archives: &[Archive]) -> bool {
+        let mut parts = key.split('/');
+        let (Some(kind), Some(about)) = (parts.next(), parts.next()) else { return false };
+        let archived = |id: &str| archives.iter().any(|archive| archive.id.as_str() == id);
+        if kind == "upload" {
+            let lives = self.inner.live.by_id(&InstanceId(about.to_owned())).is_some();
+            return !lives && !archived(about);
+        }
+        let Ok(name) = Name::parse(about) else { return false };
+        let lives = self.inner.live.get(&name).is_some();
+        match (kind, parts.next().filter(|part| *part != "local")) {
+            _ if about == CONTROL_PLANE => false,
+            ("check" | "retention" | "damaged" | "missing" | "purge", Some(id)) => !archived(id),
+            ("instance" | "backup" | "drill", None) => !lives,
+            ("check" | "retention" | "damaged" | "missing", None) => {
+                !lives && !archives.iter().any(|archive| archive.name == name)
+            }
+            _ => false,
+        }
     }
 }
 

@@ -73,14 +73,4 @@ impl Store {
         crate::properties::remove(&mut tx, Property::SavedRevision).await?;
         Ok(tx.commit().await?)
     }
-
-    /// Forgets the destination of backups.
-    pub async fn forget_destination(&self) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM properties WHERE key IN ($1, $2)")
-            .bind(Property::DestinationId.key())
-            .bind(Property::DestinationAddress.key())
-            .execute(&self.write)
-            .await?;
-        Ok(())
-    }
 }

@@ -82,6 +82,15 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets which parts of an instance's stored data were verified: all are due again.
+    pub async fn forget_verified(&self, id: &InstanceId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM verified_parts WHERE instance_id = $1")
+            .bind(id.as_str())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     /// The last verification of each part of an instance's stored data.
     pub async fn verified_parts(
         &self,

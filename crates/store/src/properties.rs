@@ -17,6 +17,8 @@ pub enum Property {
     ClockSuspectUntil,
     /// The revision of the control plane that was backed up last.
     SavedRevision,
+    /// When expired backups of removed instances were deleted last, in milliseconds.
+    ArchivesCollected,
 }
 
 impl Property {
@@ -27,6 +29,7 @@ impl Property {
             Self::ClockSeen => "clock-seen",
             Self::ClockSuspectUntil => "clock-suspect-until",
             Self::SavedRevision => "saved-revision",
+            Self::ArchivesCollected => "archives-collected",
         }
     }
 }

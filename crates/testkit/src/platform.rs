@@ -143,6 +143,11 @@ impl TestPlatform {
         Store::open(&self.file("startclaw.db")).await.unwrap()
     }
 
+    /// Puts a copy of this database in place, before the first daemon starts.
+    pub fn put_database(&self, file: &str) {
+        std::fs::copy(file, self.file("startclaw.db")).unwrap();
+    }
+
     /// Everything in the database's files, as bytes.
     pub fn stored_bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(&self.folder).unwrap();

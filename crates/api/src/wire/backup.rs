@@ -1,9 +1,7 @@
 //! Backups and restores.
 
 use serde::{Deserialize, Serialize};
-use startclaw_model::{
-    DeletionPolicy, Email, Name, Owner, Snapshot, Timestamp, VerifiedBackup,
-};
+use startclaw_model::{DeletionPolicy, Email, Name, Owner, Snapshot, Timestamp, VerifiedBackup};
 use utoipa::{IntoParams, ToSchema};
 
 /// A snapshot of an instance.

@@ -32,8 +32,8 @@ pub(super) fn do_work(
     match &job.work {
         Work::CheckDatabases { .. } => check_databases(meter),
         Work::Identify { create } => {
-            let (id, repositories) = root::identify(&repository.storage, create.as_deref())?;
-            Ok(Report::Identified { id, repositories })
+            let (id, has_repositories) = root::identify(&repository.storage, create.as_deref())?;
+            Ok(Report::Identified { id, has_repositories })
         }
         work => {
             root::verify(repository)?;

@@ -9,13 +9,16 @@ use startclaw_model::Timestamp;
 
 use crate::{bucket::Gcs, s3::S3, stage::*};
 
+/// The id of an instance.
+const ID: &str = "01990000-0000-7000-8000-00000000000a";
+
 async fn identify(
     repository: &Repository,
     create: Option<&str>,
-) -> Result<(Option<String>, u64), BackupError> {
+) -> Result<(Option<String>, bool), BackupError> {
     let create = create.map(str::to_owned);
     match run(repository, Work::Identify { create }).await? {
-        Report::Identified { id, repositories } => Ok((id, repositories)),
+        Report::Identified { id, has_repositories } => Ok((id, has_repositories)),
         other => panic!("{other:?}"),
     }
 }
@@ -40,9 +43,9 @@ fn in_bucket(repository: &Repository, name: &str) -> Repository {
 }
 
 async fn has_one_identity(repository: &Repository) {
-    assert_eq!(identify(repository, None).await.unwrap(), (None, 0));
+    assert_eq!(identify(repository, None).await.unwrap(), (None, false));
     let first = identify(repository, Some("first-1")).await.unwrap();
-    assert_eq!(first, (Some("first-1".into()), 0));
+    assert_eq!(first, (Some("first-1".into()), false));
     let again = identify(repository, Some("second-2")).await.unwrap();
     assert_eq!(again.0.as_deref(), Some("first-1"), "it keeps the first");
     assert_eq!(identify(repository, None).await.unwrap().0.as_deref(), Some("first-1"));
@@ -73,15 +76,22 @@ async fn is_refused(repository: &Repository, stage: &Stage, why: &str) {
 }
 
 #[tokio::test]
-async fn a_folder_keeps_its_identity_and_counts_its_repositories() {
+async fn a_folder_keeps_its_identity_and_its_repositories_are_told_from_other_folders() {
     let stage = Stage::new();
-    let repository = stage.repository();
+    let repository = Repository { folder: ID.into(), ..stage.repository() };
     has_one_identity(&repository).await;
+    // What a mount point holds while nothing is mounted, and a repository of somebody else.
+    let root = stage.dir.path().join("repositories");
+    for folder in ["lost+found", "control-plane", ID, "laptop"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("laptop/config"), "x").unwrap();
+    assert_eq!(identify(&repository, None).await.unwrap(), (Some("first-1".into()), false));
     stage.write("a", "x");
     let known = expecting(&repository, "first-1");
     take(&known, &stage.volume()).await.unwrap();
     probe(&known).await.unwrap();
-    assert_eq!(identify(&repository, None).await.unwrap(), (Some("first-1".into()), 1));
+    assert_eq!(identify(&repository, None).await.unwrap(), (Some("first-1".into()), true));
     assert_eq!(list(&known).await.len(), 1);
 }
 
@@ -157,8 +167,9 @@ async fn bucket_is_probed_and_identified(bucket: &Repository, root: &Path, stage
     has_one_identity(bucket).await;
     is_refused(&expecting(bucket, "mine"), stage, "another identity").await;
     let known = expecting(bucket, "first-1");
+    let known = Repository { folder: ID.into(), ..known };
     take(&known, &stage.volume()).await.unwrap();
-    assert_eq!(identify(bucket, None).await.unwrap(), (Some("first-1".into()), 1));
+    assert_eq!(identify(bucket, None).await.unwrap(), (Some("first-1".into()), true));
 }
 
 /// Whatever is tried in it.

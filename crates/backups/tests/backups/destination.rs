@@ -1,6 +1,6 @@
 //! Nothing that the database knows of the destination vanishes unnoticed.
 
-use startclaw_backup::BackupErrorKind;
+use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::{Engine, EngineError, RestoreRequest};
 use startclaw_model::{
     Actor, CheckStatus, DeletionPolicy, InstanceState, Operation, OperationState, Snapshot,
@@ -117,25 +117,61 @@ async fn the_first_bucket_gets_what_was_on_this_host_only_without_a_question() {
     assert!(all.len() == 3 && all.iter().all(|s| s.remote && !s.local), "{all:?}");
 }
 
+/// A platform with the database of version 889fdb7, which gave destinations no identity, and with
+/// what is at the destination of `other`.
+fn of_889fdb7(other: &TestPlatform) -> TestPlatform {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/tests/fixtures/889fdb7.sqlite");
+    let mut platform = TestPlatform::new().with_destination(FOLDER);
+    platform.put_database(fixture);
+    platform.repositories = other.repositories.clone();
+    platform
+}
+
 #[tokio::test]
 async fn a_destination_of_an_older_version_gets_an_identity_unless_it_is_empty() {
     for (empty, known) in [(false, true), (true, false)] {
-        let platform = TestPlatform::new().with_destination(FOLDER);
-        let engine = platform.start().await;
-        provisioned(&engine, "alice").await;
-        backed_up(&engine, "alice").await;
+        let before = TestPlatform::new().with_destination(FOLDER);
+        let engine = before.start().await;
+        provisioned(&engine, "dave").await;
+        backed_up(&engine, "dave").await;
         engine.shutdown().await;
-        platform.database().await.forget_destination().await.unwrap();
-        platform.repositories.forget_identity(FOLDER);
+        before.repositories.forget_identity(FOLDER);
         if empty {
-            platform.repositories.empty(FOLDER);
+            before.repositories.empty(FOLDER);
         }
+        let platform = of_889fdb7(&before);
         let engine = platform.start().await;
-        let done = night(&engine).await;
-        assert_eq!(done.state == OperationState::Succeeded, known, "{done:?}");
-        assert_eq!(alert(&engine, "destination").await.is_none(), known);
+        let store = platform.database().await;
+        until("the destination was looked at", async || {
+            let id = store.property(Property::DestinationId).await.unwrap();
+            id.is_some() == known && alert(&engine, "destination").await.is_none() == known
+        })
+        .await;
         engine.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_destination_is_asked_for_its_identity_once() {
+    let platform = TestPlatform::new().with_destination(FOLDER);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    engine.shutdown().await;
+    platform.repositories.copy(FOLDER, "/mnt/copy");
+
+    let platform = platform.with_destination("/mnt/copy");
+    let engine = platform.start().await;
+    assert_eq!(night(&engine).await.state, OperationState::Succeeded);
+    platform.repositories.fail_by(|job| {
+        matches!(job.work, Work::Identify { .. }).then(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "it is known".into(),
+        })
+    });
+    assert_eq!(night(&engine).await.state, OperationState::Succeeded);
+    let all = backups(&engine).await;
+    assert!(all.len() == 3 && all.iter().all(|s| s.remote), "{all:?}");
 }
 
 #[tokio::test]
@@ -184,7 +220,7 @@ async fn backups_that_the_database_does_not_know_are_learned() {
 async fn a_destination_that_cannot_be_deleted_in_is_found_at_the_start() {
     let platform = TestPlatform::new().with_destination(BUCKET);
     platform.repositories.fail_by(|job| {
-        matches!(job.work, startclaw_backup::Work::Probe).then(|| startclaw_backup::BackupError {
+        matches!(job.work, Work::Probe).then(|| BackupError {
             kind: BackupErrorKind::Unavailable,
             message: "cannot delete objects in gs://bucket/prefix".into(),
         })
@@ -302,7 +338,7 @@ async fn one_repository_that_cannot_be_listed_does_not_hold_the_comparison() {
     platform.repositories.fail_by(move |job| {
         job.repository.as_ref().filter(|r| r.folder == bad).map(|_| {
             let message = "an index is damaged".into();
-            startclaw_backup::BackupError { kind: BackupErrorKind::Damaged, message }
+            BackupError { kind: BackupErrorKind::Damaged, message }
         })
     });
     let told = engine.rescan_backups().await.unwrap_err().to_string();

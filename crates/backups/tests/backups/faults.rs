@@ -119,6 +119,66 @@ async fn a_restore_takes_the_copy_in_the_bucket_when_the_one_on_this_host_is_dam
 }
 
 #[tokio::test]
+async fn a_damaged_copy_that_a_restore_finds_is_told_until_all_was_verified() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    backed_up(&engine, "alice").await;
+    let night = async || {
+        let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+        assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    };
+    // All four parts are verified before.
+    for _ in 0..4 {
+        night().await;
+    }
+    platform.repositories.fail_by(|job| {
+        (matches!(job.work, Work::Restore { .. }) && !is_of_bucket(job)).then(damaged)
+    });
+    let request = RestoreRequest {
+        name: name("alice"),
+        instance: None,
+        snapshot: SnapshotChoice::Latest,
+        as_name: Some(name("bob")),
+    };
+    let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
+    assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+    platform.repositories.heal();
+    let keys = async || {
+        let open = engine.alerts().await.unwrap();
+        open.into_iter().map(|alert| alert.key).collect::<Vec<_>>()
+    };
+    for part in 1..=3 {
+        night().await;
+        assert_eq!(keys().await, ["check/alice/local"], "{part} of four parts are intact");
+    }
+    night().await;
+    assert!(keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_error_of_this_host_does_not_count_as_one_of_the_bucket() {
+    let platform = TestPlatform::new().with_destination(BUCKET);
+    let engine = platform.start().await;
+    provisioned(&engine, "alice").await;
+    platform.repositories.fail_by(|job| {
+        let here = matches!(job.work, Work::Forget { .. }) && !is_of_bucket(job);
+        here.then(|| BackupError {
+            kind: BackupErrorKind::Unavailable,
+            message: "the disk does not answer".into(),
+        })
+    });
+    for _ in 0..2 {
+        let asked = engine.backup(&Actor::system(), &name("alice")).await.unwrap();
+        assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
+        let open = engine.alerts().await.unwrap();
+        assert!(open.len() == 1 && open[0].key == "retention/alice/local", "{open:?}");
+    }
+    let all = engine.backups(&name("alice")).await.unwrap();
+    assert!(all.len() == 2 && all.iter().all(|s| s.remote), "the bucket was used: {all:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_repository_is_repaired_and_what_cannot_be_fails_the_night() {
     for place in [BUCKET, "local"] {
         let platform = TestPlatform::new().with_destination(BUCKET);

@@ -1,11 +1,13 @@
 //! The backup service on a simulated host, with repositories in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod alerts;
 mod archives;
 mod attempts;
 mod backup;
 mod destination;
 mod drill;
+mod expiry;
 mod faults;
 mod nightly;
 mod recovery;
