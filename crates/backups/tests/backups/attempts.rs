@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
-use startclaw_engine::RestoreRequest;
-use startclaw_model::{Actor, OperationState, SnapshotChoice, StepState};
+use startclaw_model::{Actor, OperationState, StepState};
 use startclaw_testkit::*;
 
 #[tokio::test]
@@ -28,12 +27,7 @@ async fn a_job_that_waits_for_its_bucket_keeps_no_other_job_out() {
             message: "the bucket does not answer".into(),
         })
     });
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: None,
-    };
+    let request = restore_of("alice");
     let waiting = engine.restore(&Actor::system(), request, None).await.unwrap();
     until("the restore waits for its next attempt", async || {
         let now = engine.operation(&waiting.id).await.unwrap();

@@ -13,7 +13,6 @@ use startclaw_engine::{Engine, EngineError, RestoreRequest};
 use startclaw_host::{ContainerState, objects::Step};
 use startclaw_model::{
     Actor, CheckStatus, DeletionPolicy, InstanceId, InstanceState, Operation, OperationState,
-    SnapshotChoice,
 };
 use startclaw_simulated::{Behaviour, Fault, Faults, SimInstance};
 use startclaw_testkit::*;
@@ -23,12 +22,7 @@ async fn restore(
     text: &str,
     as_name: Option<&str>,
 ) -> Result<Operation, EngineError> {
-    let request = RestoreRequest {
-        name: name(text),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: as_name.map(name),
-    };
+    let request = RestoreRequest { as_name: as_name.map(name), ..restore_of(text) };
     let asked = engine.restore(&Actor::system(), request, None).await?;
     Ok(over(engine, &asked).await)
 }
@@ -339,12 +333,7 @@ async fn a_deprovision_during_a_restore_leaves_no_volume_and_no_open_operation()
             }
             Fault::None
         }));
-        let request = RestoreRequest {
-            name: name("alice"),
-            instance: None,
-            snapshot: SnapshotChoice::Latest,
-            as_name: None,
-        };
+        let request = restore_of("alice");
         let restore = engine.restore(&Actor::system(), request, None).await.unwrap();
         until("the volume is about to be made", async || begun.load(Ordering::SeqCst)).await;
         let gone = engine.deprovision(&Actor::system(), &name("alice"), policy, None).await;

@@ -11,8 +11,7 @@ use std::{
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::{Engine, EngineError, RestoreRequest};
 use startclaw_model::{
-    Actor, DeletionPolicy, InstanceId, Operation, OperationState, Snapshot, SnapshotChoice,
-    SnapshotId, Timestamp,
+    Actor, DeletionPolicy, InstanceId, Operation, OperationState, Snapshot, SnapshotId, Timestamp,
 };
 use startclaw_store::{Property, Store};
 use startclaw_testkit::*;
@@ -181,12 +180,7 @@ async fn what_is_being_deleted_cannot_be_restored() {
     let alerts = engine.alerts().await.unwrap();
     assert!(alerts.iter().any(|a| a.key.starts_with("purge/alice/")), "{alerts:?}");
     for as_name in [None, Some(name("bob"))] {
-        let request = RestoreRequest {
-            name: name("alice"),
-            instance: None,
-            snapshot: SnapshotChoice::Latest,
-            as_name,
-        };
+        let request = RestoreRequest { as_name, ..restore_of("alice") };
         let refused = engine.restore(&Actor::system(), request, None).await;
         assert!(matches!(refused, Err(EngineError::NoInstance(_))), "{refused:?}");
     }

@@ -10,7 +10,7 @@ use std::{
 
 use startclaw_backup::{BackupError, BackupErrorKind, Job, Work};
 use startclaw_engine::RestoreRequest;
-use startclaw_model::{Actor, OperationState, SnapshotChoice};
+use startclaw_model::{Actor, OperationState};
 use startclaw_testkit::*;
 
 const BUCKET: &str = "gs://bucket/prefix";
@@ -81,12 +81,7 @@ async fn a_restore_from_this_host_waits_for_no_bucket() {
     for text in ["bob", "carol"] {
         engine.backup(&Actor::socket(0), &name(text)).await.unwrap();
     }
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: None,
-    };
+    let request = restore_of("alice");
     let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     // The next backup is taken as well, although the uploads wait.
@@ -105,12 +100,7 @@ async fn a_restore_takes_the_copy_in_the_bucket_when_the_one_on_this_host_is_dam
     platform.repositories.fail_by(|job| {
         (matches!(job.work, Work::Restore { .. }) && !is_of_bucket(job)).then(damaged)
     });
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: None,
-    };
+    let request = restore_of("alice");
     let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
     let done = over(&engine, &asked).await;
     assert_eq!(done.state, OperationState::Succeeded, "{done:?}");
@@ -135,12 +125,7 @@ async fn a_damaged_copy_that_a_restore_finds_is_told_until_all_was_verified() {
     platform.repositories.fail_by(|job| {
         (matches!(job.work, Work::Restore { .. }) && !is_of_bucket(job)).then(damaged)
     });
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: Some(name("bob")),
-    };
+    let request = RestoreRequest { as_name: Some(name("bob")), ..restore_of("alice") };
     let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
     assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
     platform.repositories.heal();

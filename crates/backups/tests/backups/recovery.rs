@@ -2,10 +2,9 @@
 
 use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_backups::Recovered;
-use startclaw_engine::{Engine, RestoreRequest};
+use startclaw_engine::Engine;
 use startclaw_model::{
-    Actor, DeletionPolicy, InstanceState, Name, OperationKind, OperationState, SnapshotChoice,
-    StepName,
+    Actor, DeletionPolicy, InstanceState, Name, OperationKind, OperationState, StepName,
 };
 use startclaw_testkit::*;
 
@@ -139,12 +138,7 @@ async fn one_damaged_repository_or_one_that_is_left_out_does_not_hold_the_others
     becomes(&engine, "carol", InstanceState::Live).await;
     for text in ["alice", "bob"] {
         becomes(&engine, text, InstanceState::Failing).await;
-        let request = RestoreRequest {
-            name: name(text),
-            instance: None,
-            snapshot: SnapshotChoice::Latest,
-            as_name: None,
-        };
+        let request = restore_of(text);
         let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
         assert_eq!(over(&engine, &asked).await.state, OperationState::Succeeded);
         becomes(&engine, text, InstanceState::Live).await;

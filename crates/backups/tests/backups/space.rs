@@ -1,7 +1,7 @@
 //! A disk that is too small for a restore is not filled by it.
 
 use startclaw_engine::{Disk, Engine, EngineError, RestoreRequest, SPACE_RESERVE, space_for};
-use startclaw_model::{Actor, InstanceState, Operation, OperationState, SnapshotChoice};
+use startclaw_model::{Actor, InstanceState, Operation, OperationState};
 use startclaw_testkit::*;
 
 fn set_free(platform: &TestPlatform, available: u64) {
@@ -10,12 +10,7 @@ fn set_free(platform: &TestPlatform, available: u64) {
 }
 
 async fn restore(engine: &Engine, as_name: Option<&str>) -> Result<Operation, EngineError> {
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: as_name.map(name),
-    };
+    let request = RestoreRequest { as_name: as_name.map(name), ..restore_of("alice") };
     engine.restore(&Actor::system(), request, None).await
 }
 

@@ -1,10 +1,8 @@
 //! Lost data: never replaced by an empty volume, and reported at once.
 
-use startclaw_engine::{Engine, RestoreRequest};
+use startclaw_engine::Engine;
 use startclaw_host::HostEvent;
-use startclaw_model::{
-    Actor, DeletionPolicy, InstanceId, InstanceState, OperationState, SnapshotChoice,
-};
+use startclaw_model::{Actor, DeletionPolicy, InstanceId, InstanceState, OperationState};
 use startclaw_testkit::*;
 
 /// A live instance with one backup.
@@ -25,12 +23,7 @@ fn remove_all(platform: &TestPlatform, id: &InstanceId) {
 }
 
 async fn restored(engine: &Engine) -> OperationState {
-    let request = RestoreRequest {
-        name: name("alice"),
-        instance: None,
-        snapshot: SnapshotChoice::Latest,
-        as_name: None,
-    };
+    let request = restore_of("alice");
     let asked = engine.restore(&Actor::system(), request, None).await.unwrap();
     over(engine, &asked).await.state
 }
