@@ -44,7 +44,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::restart::restart))
         .routes(routes!(routes::backup::backup))
         .routes(routes!(routes::backup::list, routes::backup::purge))
-        .routes(routes!(routes::backup::removed))
+        .routes(routes!(routes::backup::removed, routes::backup::purge_of_account))
         .routes(routes!(routes::backup::rescan))
         .routes(routes!(routes::backup::accept_destination))
         .routes(routes!(routes::restore::restore))

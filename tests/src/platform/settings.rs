@@ -23,8 +23,9 @@ impl Platform {
             "data_dir = \"{}\"\nruntime_dir = \"{}\"\ncaddyfile = \"{}\"\n\n\
              [edge]\ndomain = \"{}\"\ntls = \"internal\"\nbind = [\"127.0.0.1\"]\nhttp_port = {}\nhttps_port = {}\n\
              listen = \"127.0.0.1:{}\"\nask_listen = \"127.0.0.1:{}\"\nstorage = \"{}\"\naccess_log = \"{}\"\n\n\
+             [instances.limits]\ncpus = {CPUS}\n\n\
              [docker]\nprefix = \"{}\"\nfirst_port = {}\nfirst_uid = {}\naddress_pool = \"10.89.{n}.0/24\"\nallow = [{}]\n\
-             restart_command = []\n\n[instances.limits]\ncpus = {CPUS}\n\n{extra}",
+             restart_command = []\n\n{extra}",
             at("data"),
             at("run"),
             at("Caddyfile"),

@@ -149,9 +149,16 @@ impl Client {
         Ok(found.instances)
     }
 
-    /// Deletes the backups of removed instances.
-    pub async fn purge_backups(&self, query: &PurgeQuery) -> Result<PurgedBackups, ClientError> {
-        self.ask(self.request(Method::DELETE, "/backups", query)?).await
+    /// Deletes the backups of removed instances of this name.
+    pub async fn purge_backups(&self, name: &Name) -> Result<PurgedBackups, ClientError> {
+        let query = NamedQuery { name: name.clone() };
+        self.ask(self.request(Method::DELETE, "/backups", &query)?).await
+    }
+
+    /// Deletes the backups of removed instances of this account.
+    pub async fn purge_backups_of(&self, account: &Email) -> Result<PurgedBackups, ClientError> {
+        let query = PurgeQuery { account: account.clone() };
+        self.ask(self.request(Method::DELETE, "/backups/removed", &query)?).await
     }
 
     /// The secrets of an instance, without values.

@@ -102,30 +102,45 @@ pub(crate) async fn removed(
     Ok(Json(RemovedInstances { instances: found.into_iter().map(Into::into).collect() }))
 }
 
-/// Delete the backups of removed instances
+/// Delete the backups of removed instances of one name
 ///
-/// Of all removed instances of this `name`, or of this `account`, which cannot be undone. It waits
-/// some seconds for it; if backups are still `pending` then, repeat the request, or leave it: it is
-/// retried daily. The backups of an instance that is there are deleted with it: `DELETE
-/// /deprovision` with `purge`.
+/// This cannot be undone. It waits some seconds for it; if backups are still `pending` then, repeat
+/// the request, or leave it: it is retried daily. The backups of an instance that is there are
+/// deleted with it: `DELETE /deprovision` with `purge`.
 #[utoipa::path(
     delete, path = "/backups", tag = "backups", operation_id = "purgeBackups",
-    params(PurgeQuery),
+    params(NamedQuery),
     responses((status = 200, description = "What was deleted.", body = PurgedBackups)),
     security(("token" = ["write"])),
 )]
 pub(crate) async fn purge(
     caller: Caller<Write>,
+    Query(query): Query<NamedQuery>,
+) -> Result<Json<PurgedBackups>, Problem> {
+    caller.require_access(&query.name)?;
+    purge_removed(&caller, (&query.name).into()).await
+}
+
+/// Delete the backups of removed instances of one account
+///
+/// As by name. The account may be deleted; one without removed instances is not an error.
+#[utoipa::path(
+    delete, path = "/backups/removed", tag = "backups", operation_id = "purgeBackupsOfAccount",
+    params(PurgeQuery),
+    responses((status = 200, description = "What was deleted.", body = PurgedBackups)),
+    security(("token" = ["write"])),
+)]
+pub(crate) async fn purge_of_account(
+    caller: Caller<Write>,
     Query(query): Query<PurgeQuery>,
 ) -> Result<Json<PurgedBackups>, Problem> {
-    let of = match (&query.name, &query.account) {
-        (Some(name), None) => {
-            caller.require_access(name)?;
-            RemovedOf::from(name)
-        }
-        (None, Some(email)) => RemovedOf::from(email),
-        _ => return Err(Problem::field("name", "give either a name or an account".to_owned())),
-    };
+    purge_removed(&caller, (&query.account).into()).await
+}
+
+async fn purge_removed(
+    caller: &Caller<Write>,
+    of: RemovedOf,
+) -> Result<Json<PurgedBackups>, Problem> {
     // A token for one instance ends with it, and others had the name before.
     caller.require_global()?;
     Ok(Json(caller.engine().purge_backups_of_removed(caller.actor(), of).await?.into()))

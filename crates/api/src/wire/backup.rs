@@ -114,17 +114,13 @@ pub struct RemovedQuery {
     pub account: Option<Email>,
 }
 
-/// Selects the removed instances whose backups are deleted: one of both.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+/// Selects the removed instances whose backups are deleted.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PurgeQuery {
-    /// The name that they had.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
     /// The e-mail address of their account, which may be deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<Email>,
+    pub account: Email,
 }
 
 /// The result of a deletion of backups.

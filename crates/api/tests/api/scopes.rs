@@ -38,6 +38,7 @@ fn routes(operation: &str) -> Vec<Route> {
                 ("PUT", "/secrets") => ("", r#"{"name":"bob","secret":"A","value":"x"}"#, true),
                 ("DELETE", "/secrets") => ("?name=bob&secret=A", "", true),
                 ("DELETE", "/backups") => ("?name=bob", "", true),
+                ("DELETE", "/backups/removed") => ("?account=bob%40example.com", "", false),
                 ("GET", "/backups/removed") => ("", "", false),
                 ("POST", "/backups/rescan" | "/backups/destination") => ("", "", false),
                 ("DELETE", "/deprovision") => ("?name=bob", "", true),

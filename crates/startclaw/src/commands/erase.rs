@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use startclaw_api::{
     client::{Cause, Client, ClientError},
-    wire::{PurgeQuery, PurgedBackups},
+    wire::PurgedBackups,
 };
 use startclaw_model::{Email, Name};
 
@@ -45,8 +45,11 @@ impl Erase {
         if !self.yes {
             confirm_word(&whose, &self.what())?;
         }
-        let query = PurgeQuery { name: self.name, account: self.account };
-        let done = erase(&client, &query).await?;
+        let done = match (&self.name, &self.account) {
+            (Some(name), _) => erase(async || client.purge_backups(name).await).await?,
+            (None, Some(account)) => erase(async || client.purge_backups_of(account).await).await?,
+            (None, None) => unreachable!("clap requires one of them"),
+        };
         if globals.json {
             output::json(&done)?;
         }
@@ -99,13 +102,15 @@ async fn list(client: &Client, account: &Email) -> anyhow::Result<()> {
 }
 
 /// Requests the deletion until it is complete, or makes no progress.
-async fn erase(client: &Client, query: &PurgeQuery) -> Result<PurgedBackups, ClientError> {
-    let mut done = client.purge_backups(query).await?;
+async fn erase(
+    request: impl AsyncFn() -> Result<PurgedBackups, ClientError>,
+) -> Result<PurgedBackups, ClientError> {
+    let mut done = request().await?;
     let mut progress_at = Instant::now();
     while done.pending > 0 && progress_at.elapsed() < PATIENCE {
         let before = done;
         tokio::time::sleep(AGAIN).await;
-        let pending = match client.purge_backups(query).await {
+        let pending = match request().await {
             Ok(next) => next.pending,
             // Nothing is left of removed instances.
             Err(e) if matches!(e.cause, Cause::NotFound | Cause::Conflict) => 0,
