@@ -16,7 +16,7 @@ pub use platform::Platform;
 
 use std::time::Duration;
 
-/// Waits until `holds` returns a value, at most `limit`. What was waited for is in the output of a failed test.
+/// Waits until `holds` returns a value, at most `limit`. A failed test prints what it waited for.
 ///
 /// # Panics
 /// On timeout, with the condition.

@@ -9,6 +9,7 @@ use crate::{BackupSettings, Backups};
 
 const DAY: i64 = 24 * 3600 * 1000;
 const MINUTE: i64 = 60 * 1000;
+
 /// A hash that spreads instances evenly and is always the same.
 pub(crate) fn number_of(id: &InstanceId) -> u64 {
     let digest = Sha256::digest(id.as_str());

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::Platform;
 
-/// More than the default of an instance: a first answer takes some 30 seconds of CPU on a slow machine, and most tests wait for
-/// one. That the limit holds is tested in `docker`.
+/// More than the default of an instance: a first answer takes some 30 seconds of CPU on a slow
+/// machine, and most tests wait for one. That the limit holds is tested in `docker`.
 const CPUS: u32 = 2;
 
 /// A free port of the loopback interface.

@@ -80,7 +80,7 @@ async fn a_folder_keeps_its_identity_and_its_repositories_are_told_from_other_fo
     let stage = Stage::new();
     let repository = Repository { folder: ID.into(), ..stage.repository() };
     has_one_identity(&repository).await;
-    // What a mount point holds while nothing is mounted, and a repository of somebody else.
+    // A mount point without a file system, and a repository that is not of StartClaw.
     let root = stage.dir.path().join("repositories");
     for folder in ["lost+found", "control-plane", ID, "laptop"] {
         fs::create_dir_all(root.join(folder)).unwrap();
