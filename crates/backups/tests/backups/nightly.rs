@@ -75,6 +75,12 @@ async fn a_backup_that_fails_all_night_is_an_alert_after_the_last_try() {
     })
     .await;
     assert_eq!(taken.load(Ordering::SeqCst), 3);
+    // The alert fires before the last try is over, and a request would be told of that try.
+    until("the last try is over", async || {
+        let last = engine.operations(Some(&name("alice")), 1).await.unwrap().remove(0);
+        last.finished_at.is_some()
+    })
+    .await;
     let alert = engine.alerts().await.unwrap().remove(0);
     assert_eq!(alert.detail, "cannot read workspace/x");
     // A backup that the operator requests resolves it.
