@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use startclaw_accounts::{Accounts, Throttle};
 use startclaw_engine::Engine;
-use startclaw_model::{Check, Limits};
+use startclaw_model::{Check, Limits, TimeZone};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,8 @@ pub type Checks = Arc<dyn Fn() -> BoxFuture<'static, Vec<Check>> + Send + Sync>;
 pub struct Settings {
     /// Default limits for a provision.
     pub limits: Limits,
+    /// The time zone of days and times that are given without one.
+    pub time_zone: TimeZone,
     /// Renders metrics; `None` in a process without a recorder.
     pub metrics: Option<PrometheusHandle>,
     /// Checks for `GET /doctor` besides the engine's.
@@ -57,6 +59,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            time_zone: TimeZone::default(),
             metrics: None,
             checks: None,
             stop: CancellationToken::new(),

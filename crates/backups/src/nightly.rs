@@ -1,14 +1,13 @@
 //! Nightly backups: when each instance's is due.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use startclaw_engine::EngineError;
 use startclaw_model::{Actor, InstanceId, Name, Operation, OperationKind, Presence, Timestamp};
 use startclaw_store::StoreError;
 
 use crate::{BackupSettings, Backups};
-
-const DAY: i64 = 24 * 3600 * 1000;
-const MINUTE: i64 = 60 * 1000;
 
 /// A hash that spreads instances evenly and is always the same.
 pub(crate) fn number_of(id: &InstanceId) -> u64 {
@@ -19,20 +18,14 @@ pub(crate) fn number_of(id: &InstanceId) -> u64 {
 /// When the instance's backup was due last, at `now` or before.
 pub(crate) fn due_at(now: Timestamp, settings: &BackupSettings, id: &InstanceId) -> Timestamp {
     let spread = u64::from(settings.spread_minutes.max(1)) * 60;
-    let offset = i64::try_from(number_of(id) % spread).unwrap_or(0) * 1000;
-    last(now, i64::from(settings.at.minutes()) * MINUTE + offset)
+    let offset = Duration::from_secs(number_of(id) % spread);
+    settings.time_zone.last(now, settings.at.minutes(), offset)
 }
 
 /// Whether nightly backups begin at `now`: an instance has its minute within this time.
 pub(crate) fn is_window(now: Timestamp, settings: &BackupSettings) -> bool {
-    let begin = last(now, i64::from(settings.at.minutes()) * MINUTE);
-    now.as_millis() - begin.as_millis() < i64::from(settings.spread_minutes.max(1)) * MINUTE
-}
-
-/// When this time of day was last, at `now` or before.
-fn last(now: Timestamp, of_day: i64) -> Timestamp {
-    let days = (now.as_millis() - of_day).div_euclid(DAY);
-    Timestamp::from_millis(days * DAY + of_day)
+    let begin = settings.time_zone.last(now, settings.at.minutes(), Duration::ZERO);
+    now.since(begin) < Duration::from_secs(u64::from(settings.spread_minutes.max(1)) * 60)
 }
 
 /// Whether a backup is due. A missed night (the host was off) is made up for; an instance that was
@@ -126,6 +119,17 @@ mod tests {
     }
 
     #[test]
+    fn the_night_is_that_of_the_time_zone() {
+        let settings =
+            BackupSettings { time_zone: "America/New_York".parse().unwrap(), ..settings() };
+        let due = |now: &str| due_at(at(now), &settings, &InstanceId("a".into())).to_string();
+        assert!(due("2026-02-02T12:00:00Z").starts_with("2026-02-02T08:00:"));
+        assert!(due("2026-07-02T12:00:00Z").starts_with("2026-07-02T07:00:"), "in summer");
+        assert!(is_window(at("2026-07-02T07:00:30Z"), &settings));
+        assert!(!is_window(at("2026-07-02T08:00:30Z"), &settings));
+    }
+
+    #[test]
     fn the_window_is_the_time_in_which_backups_begin() {
         let settings = BackupSettings::default();
         for (time, inside) in
@@ -143,7 +147,7 @@ mod tests {
         let three = at("2026-02-02T03:00:00Z").as_millis();
         let minutes: Vec<i64> = (0..600)
             .map(|n| due_at(now, &settings, &InstanceId(n.to_string())).as_millis() - three)
-            .map(|ms| ms / MINUTE)
+            .map(|ms| ms / 60_000)
             .collect();
         assert!(minutes.iter().all(|m| (0..60).contains(m)));
         for quarter in 0..4 {

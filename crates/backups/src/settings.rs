@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use startclaw_model::TimeZone;
 
 use crate::RepositoryLayout;
 
@@ -13,9 +14,13 @@ use crate::RepositoryLayout;
 pub struct BackupSettings {
     /// Whether there are nightly backups.
     pub nightly: bool,
-    /// When the nightly backups begin, in UTC.
+    /// When the nightly backups begin, in `time_zone`.
     #[schemars(with = "String")]
     pub at: TimeOfDay,
+    /// The time zone of `at`, of the days and times that are written without one, such as in
+    /// `startclaw restore`, and of those in the portal: a name such as `Europe/Berlin`.
+    #[schemars(with = "String")]
+    pub time_zone: TimeZone,
     /// Over how many minutes the nightly backups begin; each instance has its own minute.
     pub spread_minutes: u32,
     /// How many backups run in parallel; beside them as many uploads and as many restores.
@@ -58,6 +63,7 @@ impl Default for BackupSettings {
         Self {
             nightly: true,
             at: TimeOfDay { minutes: 3 * 60 },
+            time_zone: TimeZone::default(),
             spread_minutes: 60,
             side_by_side: 2,
             destination: String::new(),
@@ -109,7 +115,7 @@ impl BackupSettings {
     }
 }
 
-/// A time of day in UTC, to the minute.
+/// A time of day, to the minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TimeOfDay {
@@ -118,7 +124,7 @@ pub struct TimeOfDay {
 
 /// A text that is no time of day.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a time of day is like 03:00, from 00:00 to 23:59, in UTC")]
+#[error("a time of day is like 03:00, from 00:00 to 23:59")]
 pub struct TimeOfDayError;
 
 impl TimeOfDay {

@@ -17,9 +17,11 @@ mod scope;
 mod secret;
 mod slot;
 mod snapshot;
+mod snapshot_choice;
 mod state;
 mod step;
 mod time;
+mod time_zone;
 mod volumes;
 
 pub use account::{Account, AccountId, AccountState, Email, EmailError, Quota};
@@ -39,11 +41,10 @@ pub use provider::{ModelProvider, ModelProviderError, ProviderKind};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
-pub use snapshot::{
-    BackupPlace, CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice, SnapshotChoiceError,
-    SnapshotId, VerifiedBackup,
-};
+pub use snapshot::{BackupPlace, CONTROL_PLANE, Snapshot, SnapshotId, VerifiedBackup};
+pub use snapshot_choice::{NoChoice, SnapshotChoice, SnapshotChoiceError};
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use step::StepName;
 pub use time::Timestamp;
+pub use time_zone::{TimeZone, TimeZoneError};
 pub use volumes::{Replaced, Volumes};

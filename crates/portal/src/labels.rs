@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use startclaw_engine::InstanceStatus;
-use startclaw_model::{BackupPlace, Event, EventKind, InstanceState, Timestamp};
+use startclaw_model::{BackupPlace, Event, EventKind, InstanceState, TimeZone, Timestamp};
 
 use crate::{error::sentence, frame::EventRow};
 
@@ -92,19 +92,13 @@ pub(crate) fn mib(count: u64) -> String {
 }
 
 /// `8 February 2026`.
-pub(crate) fn day(at: Timestamp) -> String {
-    format_time(at, "%-d %B %Y")
+pub(crate) fn day(at: Timestamp, zone: &TimeZone) -> String {
+    zone.format(at, "%-d %B %Y")
 }
 
 /// `8 February 2026, 03:12 UTC`. With the year: a link may last for one.
-pub(crate) fn moment(at: Timestamp) -> String {
-    format_time(at, "%-d %B %Y, %H:%M UTC")
-}
-
-fn format_time(at: Timestamp, form: &str) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis())
-        .map(|t| t.strftime(form).to_string())
-        .unwrap_or_default()
+pub(crate) fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    zone.format(at, "%-d %B %Y, %H:%M %Z")
 }
 
 /// The tone and the label of a state.
@@ -207,10 +201,11 @@ mod tests {
         assert_eq!(before(3 * 3600), "3 hours ago");
         assert_eq!(before(4 * 86_400), "4 days ago");
         let at = Timestamp::parse("2026-02-08T03:12:00Z").unwrap();
-        assert_eq!(
-            (day(at), moment(at)),
-            ("8 February 2026".into(), "8 February 2026, 03:12 UTC".into())
-        );
+        let utc = TimeZone::default();
+        assert_eq!(day(at, &utc), "8 February 2026");
+        assert_eq!(moment(at, &utc), "8 February 2026, 03:12 UTC");
+        let there = "America/New_York".parse().unwrap();
+        assert_eq!(moment(at, &there), "7 February 2026, 22:12 EST");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub struct Drill {
     pub error: Option<String>,
 }
 
+/// Forgets which parts of an instance's stored data were verified.
+pub(crate) const FORGET_VERIFIED: &str = "DELETE FROM verified_parts WHERE instance_id = $1";
+
 impl Store {
     /// Stores the result of a drill, and deletes those of removed instances.
     pub async fn note_drill(&self, drill: &Drill) -> Result<(), StoreError> {
@@ -84,10 +87,7 @@ impl Store {
 
     /// Forgets which parts of an instance's stored data were verified: all are due again.
     pub async fn forget_verified(&self, id: &InstanceId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM verified_parts WHERE instance_id = $1")
-            .bind(id.as_str())
-            .execute(&self.write)
-            .await?;
+        sqlx::query(FORGET_VERIFIED).bind(id.as_str()).execute(&self.write).await?;
         Ok(())
     }
 

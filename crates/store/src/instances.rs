@@ -7,8 +7,8 @@ use startclaw_model::{
 };
 
 use crate::{
-    Allowance, IMMEDIATE, SealedSecret, Store, StoreError, accounts, certificates, operations, row,
-    secrets, session_end, snapshots,
+    Allowance, IMMEDIATE, SealedSecret, Store, StoreError, accounts, archives, certificates,
+    operations, row, secrets, session_end,
 };
 
 /// A new instance. Its slot is allocated when it is stored.
@@ -237,7 +237,7 @@ impl Store {
     /// has snapshots, an [`Archive`](crate::Archive).
     pub async fn forget(&self, id: &InstanceId, over: &[Operation]) -> Result<(), StoreError> {
         let mut tx = self.write.begin_with(IMMEDIATE).await?;
-        snapshots::keep(&mut tx, id).await?;
+        archives::keep(&mut tx, id).await?;
         for statement in [
             "DELETE FROM tokens WHERE instance = (SELECT name FROM instances WHERE id = $1)",
             "DELETE FROM instances WHERE id = $1",
@@ -248,6 +248,28 @@ impl Store {
             operations::save(&mut tx, operation).await?;
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Applies `change` to the desired state of an instance without an operation. `change` returns
+    /// whether it changed anything; if so, the instance's health is reset. Returns the desired
+    /// state; `None` when the instance does not exist.
+    pub async fn amend(
+        &self,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Desired) -> bool + Send,
+    ) -> Result<Option<Desired>, StoreError> {
+        let mut tx = self.write.begin_with(IMMEDIATE).await?;
+        let found = sqlx::query("SELECT desired FROM instances WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(found) = found else { return Ok(None) };
+        let mut desired: Desired = row::json(&found, "desired")?;
+        if change(&mut desired) {
+            set_desired(&mut tx, id, &desired).await?;
+            tx.commit().await?;
+        }
+        Ok(Some(desired))
     }
 }
 

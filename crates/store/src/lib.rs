@@ -7,12 +7,15 @@ mod access;
 mod account_access;
 mod accounts;
 mod alerts;
+mod archives;
 mod certificates;
+mod copies;
 mod destination;
 mod drills;
 mod error;
 mod events;
 mod instances;
+mod jobs;
 mod operations;
 mod properties;
 mod row;
@@ -31,7 +34,9 @@ pub use access::{NewToken, Session, StoredToken};
 pub use account_access::{AccountSession, Link, LinkKind, Passkey};
 pub use accounts::{Transfer, Usage};
 pub use alerts::{Alert, AlertRecord};
+pub use archives::Archive;
 pub use certificates::{Allowance, NameRate};
+pub use copies::Copy;
 pub use destination::Departure;
 pub use drills::Drill;
 pub use error::StoreError;
@@ -39,7 +44,6 @@ pub use instances::{Idempotency, NewInstance, Submission};
 pub use properties::Property;
 pub use secrets::SealedSecret;
 pub use session_end::Disconnect;
-pub use snapshots::{Archive, Copy};
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -117,6 +121,16 @@ impl Store {
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+    }
+
+    /// Writes a copy of the database into a new file that only its owner may read. Writes to the
+    /// database continue meanwhile.
+    pub async fn write_copy(&self, file: &Path) -> Result<(), StoreError> {
+        let path = file.to_str().ok_or_else(|| StoreError::Value("a path of no UTF-8".into()))?;
+        // SQLite accepts an empty file.
+        make_private(file)?;
+        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.read).await?;
+        Ok(())
     }
 }
 

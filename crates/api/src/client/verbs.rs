@@ -6,7 +6,7 @@ use startclaw_model::{Check, Email, Event, Name, Operation, OperationId, SecretN
 
 use super::{Client, ClientError, NO_QUERY, json};
 use crate::wire::{
-    Alert, Alerts, AlertsQuery, ApproveTelegram, Backup, BackupDestination, Backups, CheckList,
+    Alert, Alerts, AlertsQuery, ApproveTelegram, BackupDestination, Backups, CheckList,
     CreateToken, DeprovisionQuery, Drill, Events, EventsQuery, FreshToken, Instance, Instances,
     NameBody, NameQuery, NamedQuery, Operations, OperationsQuery, Provision, PurgeQuery,
     PurgedBackups, RemovedInstance, RemovedInstances, RemovedQuery, RescannedBackups, Restore,
@@ -45,10 +45,9 @@ impl Client {
     }
 
     /// The backups of an instance, newest first.
-    pub async fn backups(&self, name: &Name) -> Result<Vec<Backup>, ClientError> {
+    pub async fn backups(&self, name: &Name) -> Result<Backups, ClientError> {
         let query = NamedQuery { name: name.clone() };
-        let found: Backups = self.ask(self.request(Method::GET, "/backups", &query)?).await?;
-        Ok(found.backups)
+        self.ask(self.request(Method::GET, "/backups", &query)?).await
     }
 
     /// Compares all repositories with the database.

@@ -49,7 +49,8 @@ pub(crate) async fn list(
     let of = caller.require_access(&query.name)?;
     let found = caller.engine().backups_with_reasons(of).await?;
     let backups = found.into_iter().map(|(snapshot, why)| Backup::new(snapshot, why)).collect();
-    Ok(Json(Backups { backups }))
+    let time_zone = caller.settings().time_zone.to_string();
+    Ok(Json(Backups { backups, time_zone }))
 }
 
 /// Compare all repositories with the database

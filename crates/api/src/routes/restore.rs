@@ -47,7 +47,7 @@ pub(crate) async fn restore(
             return Err(Problem::field("snapshot", "required: latest, a day, a time or an id"));
         }
         (Some(text), false) => {
-            let snapshot = SnapshotChoice::parse(text)
+            let snapshot = SnapshotChoice::parse(text, &caller.settings().time_zone)
                 .map_err(|e| Problem::field("snapshot", e.to_string()))?;
             let request = RestoreRequest {
                 name: name.clone(),

@@ -57,6 +57,10 @@ impl Backup {
 pub struct Backups {
     /// The newest first.
     pub backups: Vec<Backup>,
+    /// The time zone in which days and times without an offset are read.
+    #[serde(default)]
+    #[schema(example = "Europe/Berlin")]
+    pub time_zone: String,
 }
 
 /// The result of a comparison of the repositories with the database.
@@ -144,7 +148,7 @@ impl From<startclaw_engine::PurgedBackups> for PurgedBackups {
 pub struct Restore {
     /// The instance: one that is there, or one that was deprovisioned.
     pub name: Name,
-    /// Which backup: `latest`, a day in UTC (its newest backup), a time in UTC, or an id or a
+    /// Which backup: `latest`, a day (its newest backup), a time, or an id or a
     /// prefix of one. Required unless `undo` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-02-08")]

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use startclaw_model::Scope;
+use startclaw_model::{Scope, TimeZone, Timestamp};
 
 use crate::test_platform::{TestPlatform, delete, get, post, send, with_body};
 
@@ -200,4 +200,27 @@ async fn somebody_without_a_user_id_is_nobody() {
         platform.settings.clone(),
     );
     get(&router, "/status").await.problem(401);
+}
+
+#[tokio::test]
+async fn a_restore_reads_times_in_the_time_zone_of_the_settings() {
+    let mut platform = TestPlatform::new().await;
+    let kathmandu: TimeZone = "Asia/Kathmandu".parse().unwrap();
+    let utc = platform.socket();
+    platform.settings.time_zone = kathmandu.clone();
+    let socket = platform.socket();
+    for (path, body) in [("/provision", r#"{"name":"alice"}"#), ("/backup", r#"{"name":"alice"}"#)]
+    {
+        let asked = post(&socket, path, body).await;
+        platform.done(asked.json()["id"].as_str().unwrap()).await;
+    }
+    let listed = get(&socket, "/backups?name=alice").await.json();
+    assert_eq!(listed["time_zone"], "Asia/Kathmandu");
+    let taken = Timestamp::parse(listed["backups"][0]["taken_at"].as_str().unwrap()).unwrap();
+    let there = kathmandu.format(taken, "%Y-%m-%dT%H:%M");
+    let body = format!(r#"{{"name":"alice","snapshot":"{there}"}}"#);
+    post(&utc, "/restore", &body).await.problem(422);
+    let restored = post(&socket, "/restore", &body).await;
+    assert_eq!(restored.status, 202, "{}", restored.text);
+    platform.done(restored.json()["id"].as_str().unwrap()).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use startclaw_accounts::{AccountInfo, FreshLink, Link};
 use startclaw_engine::{Alert, InstanceStatus, MachineHistory, Sample};
-use startclaw_model::{Account, AccountId, Email, Event, Operation, Quota};
+use startclaw_model::{Account, AccountId, Email, Event, Operation, Quota, TimeZone};
 
 use super::{CurrentUser, Names, Portal};
 use crate::{answer::Rejection, error::RejectionKind, frame::Site};
@@ -79,6 +79,11 @@ impl Admin {
     /// An account with its usage and quota.
     pub async fn info(&self, account: Account) -> Result<AccountInfo, Rejection> {
         self.user.accounts().info(account).await.map_err(|e| self.refuse(e))
+    }
+
+    /// The time zone of days and times.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.user.settings().backup.time_zone
     }
 
     /// The quota of accounts that have none of their own.

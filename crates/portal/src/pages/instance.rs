@@ -5,7 +5,9 @@ use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
 use startclaw_backups::BackupSettings;
 use startclaw_engine::{EngineError, InstanceStatus};
-use startclaw_model::{InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot};
+use startclaw_model::{
+    InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot, TimeZone,
+};
 
 use super::{Done, instances::host_of, operation};
 use crate::{
@@ -172,6 +174,7 @@ async fn whole(
     notice: Option<Notice>,
     mistake: Option<(String, String)>,
 ) -> Result<InstancePage, Rejection> {
+    let zone = &own.settings().backup.time_zone;
     let events = own.events(EVENTS).await?;
     let snapshots = own.backups().await?;
     let open = own.open_operation().await?;
@@ -184,12 +187,12 @@ async fn whole(
         charts: charts_of(own),
         events: events.iter().map(|e| labels::event(e, false)).collect(),
         secrets: secret_rows(own, mistake).await?,
-        snapshots: snapshots.iter().map(snapshot_row).collect(),
+        snapshots: snapshots.iter().map(|s| snapshot_row(s, zone)).collect(),
         kept: kept(&own.settings().backup),
         undo: own.status().undo_until.map(|until| Undo {
             text: format!(
                 "A backup was restored. You can undo this until {}.",
-                labels::moment(until)
+                labels::moment(until, zone)
             ),
         }),
     })
@@ -214,7 +217,7 @@ fn facts(own: &OwnedInstance) -> InstanceView {
         has_provider: instance.profile.provider.is_some(),
         telegram: if instance.profile.telegram { "token stored" } else { "not connected" },
         has_bot: instance.profile.telegram,
-        created: labels::day(instance.created_at),
+        created: labels::day(instance.created_at, &own.settings().backup.time_zone),
         backup: labels::last_backup(instance),
         verified: labels::verified_backup(instance),
         owner: (!theirs).then(|| instance.owner.to_string()),
@@ -302,10 +305,10 @@ async fn secret_rows(
     Ok(names.into_iter().map(row).collect())
 }
 
-pub(crate) fn snapshot_row(snapshot: &Snapshot) -> SnapshotRow {
+pub(crate) fn snapshot_row(snapshot: &Snapshot, zone: &TimeZone) -> SnapshotRow {
     SnapshotRow {
         id: snapshot.id.to_string(),
-        time: labels::moment(snapshot.taken_at),
+        time: labels::moment(snapshot.taken_at, zone),
         datetime: snapshot.taken_at.to_string(),
         age: labels::ago(snapshot.taken_at),
         size: labels::bytes(snapshot.bytes),
@@ -324,7 +327,8 @@ fn kept(backup: &BackupSettings) -> String {
     if !backup.nightly {
         return "Nightly backups are off; only manual backups are taken.".to_owned();
     }
-    format!("Every night at {} UTC, kept for {} days.", backup.at, backup.keep_days)
+    let BackupSettings { at, time_zone, keep_days, .. } = backup;
+    format!("Every night at {at} {time_zone}, kept for {keep_days} days.")
 }
 
 /// The label of the current step of an operation, for the admin's lists.

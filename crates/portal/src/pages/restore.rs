@@ -32,7 +32,7 @@ pub(crate) async fn show(own: OwnedInstance, Path((_, id)): Path<(String, String
         here: "instances",
         notice: None,
         name: own.name().to_string(),
-        snapshot: snapshot_row(&snapshot),
+        snapshot: snapshot_row(&snapshot, &own.settings().backup.time_zone),
         undo_for: labels::counted(own.settings().backup.keep_replaced_hours.into(), "hour"),
     }))
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use startclaw_api::{client::Client, wire};
-use startclaw_model::{Name, OperationState};
+use startclaw_model::{Name, OperationState, TimeZone};
 
 use super::{deprovision::confirm_yes, erase::Erase, name, wait};
 use crate::{
@@ -157,26 +157,28 @@ impl Backups {
             (None, None) => unreachable!("clap requires one of them"),
         };
         let client = connect::client(globals)?;
-        let backups = client.backups(&name).await?;
+        let found = client.backups(&name).await?;
         if globals.json {
-            return output::json(&wire::Backups { backups });
+            return output::json(&found);
         }
-        let mut titles = vec!["ID", "TAKEN (UTC)", "AGE", "FILES", "SIZE", "NEW", "WHERE"];
+        // A daemon of an older version tells none.
+        let zone: TimeZone = found.time_zone.parse().unwrap_or_default();
+        let taken = format!("TAKEN ({zone})");
+        let mut titles = vec!["ID", taken.as_str(), "AGE", "FILES", "SIZE", "NEW", "WHERE"];
         if self.why {
             titles.push("WHY");
         }
         let mut table = Listing::new(&titles);
-        for b in &backups {
+        for b in &found.backups {
             let (place, shade) = match (b.stored, b.local) {
                 (true, true) => ("bucket, local", None),
                 (true, false) => ("stored", None),
                 (false, true) => ("local, upload pending", Some(Tint::Middling)),
                 (false, false) => ("missing", Some(Tint::Bad)),
             };
-            let taken = b.taken_at.to_string();
             let mut row = vec![
                 (b.id.chars().take(8).collect(), Some(Tint::Faint)),
-                (taken.get(..19).unwrap_or(&taken).replace('T', " "), None),
+                (zone.format(b.taken_at, "%Y-%m-%d %H:%M:%S"), None),
                 (ago(b.taken_at), None),
                 (b.files.to_string(), None),
                 (output::size(b.bytes), None),

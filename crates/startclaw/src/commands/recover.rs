@@ -15,7 +15,7 @@ use startclaw_backups::{Recovered, Recovery};
 use startclaw_docker::DockerHost;
 use startclaw_engine::free_space;
 use startclaw_host::Host;
-use startclaw_model::{Name, SnapshotChoice, Timestamp};
+use startclaw_model::{Name, SnapshotChoice, TimeZone, Timestamp};
 use startclaw_store::Store;
 use startclaw_vault::{KitError, RecoveryKit};
 
@@ -48,20 +48,23 @@ pub struct Recover {
     /// still on this host
     #[arg(long)]
     control_plane_only: bool,
-    /// Take the newest backup of the database that was made before this time, in UTC, instead of the
-    /// newest of all
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    before: Option<Timestamp>,
+    /// Take the newest backup of the database that was made before this time instead of the newest
+    /// of all; without an offset or Z, in the time zone of the settings
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
     /// Do not restore this instance now; can be repeated. It can be restored later
     #[arg(long, value_name = "NAME", value_parser = name)]
     without: Vec<Name>,
 }
 
 /// A time such as 2026-02-08T03:12Z; a day is its beginning.
-fn time(text: &str) -> Result<Timestamp, String> {
-    match SnapshotChoice::parse(text) {
+fn time(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+    match SnapshotChoice::parse(text, zone) {
         Ok(SnapshotChoice::Between(from, _)) => Ok(from),
-        _ => Err("a time is like 2026-02-08T03:12Z, in UTC".into()),
+        _ => {
+            let text = format!("--before {text:?}: a time is like 2026-02-08T03:12Z");
+            Err(Failure::new(Exit::Usage, text).into())
+        }
     }
 }
 
@@ -70,6 +73,8 @@ impl Recover {
         let kit = self.open_kit()?;
         let file = globals.config.clone().unwrap_or_else(|| settings::FILE.into());
         let (settings, text) = self.settings(&kit, &file)?;
+        let zone = &settings.backup.time_zone;
+        let before = self.before.as_deref().map(|text| time(text, zone)).transpose()?;
         let _lock = serve::Lock::take(&settings.data_dir)
             .map_err(|e| Failure::new(Exit::Conflict, format!("{e:#}: stop it first")))?;
         refuse_if_used(&settings).await?;
@@ -87,7 +92,7 @@ impl Recover {
         let destination = &settings.backup.destination;
         output::note(&format!("Fetching the database from {destination}"));
         let uid = rustix::process::getuid().as_raw();
-        let database = recovery.fetch_database(&stage, uid, self.before).await?;
+        let database = recovery.fetch_database(&stage, uid, before).await?;
         for (taken_at, why) in &database.skipped {
             output::note(&format!("  its backup of {taken_at} is damaged: {}", output::clean(why)));
         }

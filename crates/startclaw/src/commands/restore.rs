@@ -2,7 +2,7 @@
 
 use clap::Args;
 use startclaw_api::wire;
-use startclaw_model::{Name, SnapshotChoice};
+use startclaw_model::{Name, SnapshotChoice, TimeZone};
 
 use super::{name, wait};
 use crate::{
@@ -22,7 +22,8 @@ pub struct Restore {
     /// The instance, also one that was deprovisioned
     #[arg(value_parser = name)]
     name: Name,
-    /// Which backup: latest, a day (2026-02-08), a time (2026-02-08T03:12Z), or an id; all in UTC
+    /// Which backup: latest, a day (2026-02-08), a time (2026-02-08T03:12), or an id. Without an
+    /// offset or Z, in the time zone of the settings
     #[arg(value_parser = snapshot, required_unless_present = "undo")]
     snapshot: Option<String>,
     /// Restore to a new instance of this name
@@ -35,8 +36,11 @@ pub struct Restore {
     waiting: Waiting,
 }
 
+/// Checks the form; the daemon reads it in its time zone.
 fn snapshot(text: &str) -> Result<String, String> {
-    SnapshotChoice::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    SnapshotChoice::parse(text, &TimeZone::default())
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
 }
 
 impl Restore {

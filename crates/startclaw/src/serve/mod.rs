@@ -118,6 +118,7 @@ impl Daemon {
 
         let api = startclaw_api::Settings {
             limits: settings.instances.limits,
+            time_zone: settings.backup.time_zone.clone(),
             metrics: Some(recorder.clone()),
             checks: Some(checks::all(&settings)),
             stop: stop.clone(),

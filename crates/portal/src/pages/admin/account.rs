@@ -110,7 +110,7 @@ async fn reset_link(admin: &Admin, account: Account) -> Answer {
         text: format!(
             "{} sets a new password with it, once, until {}. It is shown only now: copy it.",
             account.email,
-            labels::moment(link.expires_at)
+            labels::moment(link.expires_at, admin.time_zone())
         ),
         url: link.url.expose().to_owned(),
     };

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use startclaw_accounts::Link;
-use startclaw_model::{Actor, Email};
+use startclaw_model::{Actor, Email, TimeZone};
 
 use super::alerts;
 use crate::{
@@ -119,16 +119,16 @@ async fn whole(
         alert_count: alerts(admin).await?,
         form,
         made_link,
-        invites: open.into_iter().map(|link| row(link, &names)).collect(),
+        invites: open.into_iter().map(|link| row(link, &names, admin.time_zone())).collect(),
     })
 }
 
-fn row(link: Link, names: &Names) -> InviteRow {
+fn row(link: Link, names: &Names, zone: &TimeZone) -> InviteRow {
     InviteRow {
         id: link.id,
         email: link.email.map(|email| email.to_string()),
         by: names.of(&Actor::stored(link.created_by)),
         made: labels::ago(link.created_at),
-        expires: labels::moment(link.expires_at),
+        expires: labels::moment(link.expires_at, zone),
     }
 }
