@@ -1,8 +1,9 @@
 //! Convergence: takes the next step towards a target.
 
+use std::ops::ControlFlow;
+
 use startclaw_host::{
-    Convergence, HostError, InstanceSpec, Observed, StepReporter, Target,
-    objects::{Next, next_step},
+    Convergence, HostError, InstanceSpec, Observed, StepReporter, Target, objects::next_step,
 };
 use startclaw_model::StepName;
 
@@ -27,11 +28,9 @@ impl DockerHost {
         observed: &Observed,
         report: &mut dyn StepReporter,
     ) -> Result<Convergence, HostError> {
-        let step = match next_step(spec, target, observed) {
-            Next::Take(step) => step,
-            Next::Done => return Ok(Convergence::Done),
-            Next::Wait(why) => return Ok(Convergence::Waiting(why)),
-            Next::VolumeLost => return Err(HostError::volume_lost(&observed.volume_name)),
+        let step = match next_step(spec, target, observed).step(observed) {
+            ControlFlow::Continue(step) => step,
+            ControlFlow::Break(outcome) => return outcome,
         };
         report.begin(step.name()).await;
         match self.apply(spec, &step).await {

@@ -2,12 +2,14 @@
 //! order they are created and removed. A host that manages these objects one by one converges with
 //! [`next_step`]; one that hands them all to a cluster does not need it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 use startclaw_model::StepName;
 
-use crate::{Container, ContainerState, Enforced, InstanceSpec, Observed, Target};
+use crate::{
+    Container, ContainerState, Convergence, Enforced, HostError, InstanceSpec, Observed, Target,
+};
 
 /// One idempotent step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +96,18 @@ pub enum Next {
     Wait(&'static str),
     /// The volume held data and does not exist: an empty one must not replace it.
     VolumeLost,
+}
+
+impl Next {
+    /// The step to take; or the outcome of a convergence that takes none.
+    pub fn step(self, observed: &Observed) -> ControlFlow<Result<Convergence, HostError>, Step> {
+        ControlFlow::Break(match self {
+            Self::Take(step) => return ControlFlow::Continue(step),
+            Self::Done => Ok(Convergence::Done),
+            Self::Wait(why) => Ok(Convergence::Waiting(why)),
+            Self::VolumeLost => Err(HostError::volume_lost(&observed.volume_name)),
+        })
+    }
 }
 
 /// Decides the next step. Every step changes what is observed next.

@@ -8,6 +8,7 @@ mod state;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::ControlFlow,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -29,7 +30,7 @@ use startclaw_host::{
     Convergence, Endpoints, Host, HostAdmin, HostError, HostEvent, HostFault, HostFaults,
     ImageState, InstanceSpec, InventoryItem, LogRequest, MachineUsage, Observed, Probe, Request,
     StepReporter, Target, Usage, VolumeMount,
-    objects::{Next, Step, next_step},
+    objects::{Step, next_step},
 };
 
 /// A host in memory. Clones share its state.
@@ -164,11 +165,9 @@ impl Host for SimulatedHost {
         observed: &Observed,
         report: &mut dyn StepReporter,
     ) -> Result<Convergence, HostError> {
-        let step = match next_step(spec, target, observed) {
-            Next::Take(step) => step,
-            Next::Done => return Ok(Convergence::Done),
-            Next::Wait(why) => return Ok(Convergence::Waiting(why)),
-            Next::VolumeLost => return Err(HostError::volume_lost(&observed.volume_name)),
+        let step = match next_step(spec, target, observed).step(observed) {
+            ControlFlow::Continue(step) => step,
+            ControlFlow::Break(outcome) => return outcome,
         };
         report.begin(step.name()).await;
         if step == Step::CreateContainer && self.state().missing_images.contains(&spec.image) {
