@@ -107,10 +107,17 @@ drive(async ({ site, origin, email, password, baseUrl, key, token, person }) => 
   await page.goto(home);
   const before = [...faults];
   await context.setOffline(true);
-  await page.locator("#lost").waitFor();
-  seen.lost = await page.locator("#lost").innerText();
+  const lost = page.locator("#lost");
+  await lost.waitFor();
+  seen.lost = { offline: await lost.innerText() };
   await context.setOffline(false);
-  await page.locator("#lost").waitFor({ state: "hidden" });
+  await lost.waitFor({ state: "hidden" });
+  const state = "**/instances/alice/state";
+  await page.route(state, (route) => route.fulfill({ status: 429, body: "" }));
+  await lost.waitFor();
+  seen.lost.refused = await lost.innerText();
+  await page.unroute(state);
+  await lost.waitFor({ state: "hidden" });
   // Failed requests are in the console.
   faults.splice(0, faults.length, ...before);
   await press(page, "Restart");

@@ -193,7 +193,7 @@ for (const button of window.PublicKeyCredential ? $$("[data-passkey]") : []) {
   show(box);
 }
 
-// Parts with live data say when they are not up to date: from a failed request, or from a stream that broke or fell silent, to the next success.
+// Parts with live data say when they are not up to date: from a failed or refused request, or from a stream that broke or fell silent, to the next success.
 const SILENCE = 15_000;
 let lost = false;
 let silence;
@@ -218,7 +218,7 @@ document.addEventListener("htmx:configRequest", ({ target, detail }) => {
   if (target.matches("[data-poll]")) detail.timeout = SILENCE;
 });
 document.addEventListener("htmx:afterRequest", ({ target, detail }) => {
-  if (target.matches("[data-poll]") && detail.xhr.status) connection(detail.xhr.status < 500);
+  if (target.matches("[data-poll]") && detail.xhr.status) connection(detail.xhr.status < 400);
 });
 for (const failed of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failed, ({ target }) => target.matches("[data-poll]") && connection(false));

@@ -54,7 +54,9 @@ async fn a_new_user_signs_up_sees_it_come_alive_looks_after_it_and_leaves() {
     let stored = reloaded["stored"].as_str().unwrap();
     assert!(stored.contains("alice") && !stored.contains("canary"), "no secret is kept: {stored}");
     assert_eq!((&seen["backAt"], &seen["backKey"]), (&json!("Step 2 of 3"), &json!(true)));
-    assert_eq!(seen["lost"], "Connection lost. Reconnecting…");
+    for why in ["offline", "refused"] {
+        assert_eq!(seen["lost"][why], "Not up to date. Trying again…", "{why}");
+    }
     assert_eq!(seen["telegramAnswer"], "This is @claw_bot.");
     for what in ["provision", "restart", "backup", "restore"] {
         let way = &seen[what];

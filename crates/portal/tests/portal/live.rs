@@ -9,7 +9,7 @@ use crate::test_platform::{TestPlatform, until};
 async fn a_page_can_say_that_it_is_not_up_to_date_and_nothing_moves() {
     let platform = TestPlatform::new().await;
     let browser = platform.browser();
-    browser.get("/").await.has("id=\"lost\" hidden>Connection lost. Reconnecting…<");
+    browser.get("/").await.has("id=\"lost\" hidden>Not up to date. Trying again…<");
     assert!(rule(&platform, ".lost").await.contains("position: fixed"));
 }
 
