@@ -16,9 +16,10 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
     // The crypto provider of the whole process. Fails only if one is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    commands::completions::answer();
+    let cli = Cli::parse();
     let json = cli.globals.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

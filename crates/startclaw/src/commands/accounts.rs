@@ -11,7 +11,7 @@ use startclaw_api::{
 };
 use startclaw_model::{Email, Name};
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{
     cli::Globals,
     connect,
@@ -70,7 +70,7 @@ pub enum Accounts {
         #[command(flatten)]
         whose: Whose,
         /// The instance
-        #[arg(value_parser = name)]
+        #[arg(value_parser = name, add = instance_names())]
         name: Name,
     },
     /// Delete an account and its instances (takes a final backup of each)

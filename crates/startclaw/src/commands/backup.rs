@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use startclaw_api::{client::Client, wire};
 use startclaw_model::{Name, OperationState, TimeZone};
 
-use super::{deprovision::confirm_yes, erase::Erase, name, wait};
+use super::{completions::instance_names, deprovision::confirm_yes, erase::Erase, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect,
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Backup {
     /// The instance
-    #[arg(value_parser = name, required_unless_present = "all")]
+    #[arg(value_parser = name, add = instance_names(), required_unless_present = "all")]
     name: Option<Name>,
     /// All instances
     #[arg(long, conflicts_with = "name")]
@@ -86,7 +86,7 @@ impl Backup {
 )]
 pub struct Backups {
     /// The instance, also one that was deprovisioned
-    #[arg(value_parser = name, required = true)]
+    #[arg(value_parser = name, add = instance_names(), required = true)]
     name: Option<Name>,
     /// Show why each backup is kept, or that it expires
     #[arg(long)]

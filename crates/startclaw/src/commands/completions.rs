@@ -1,17 +1,39 @@
-//! `startclaw completions`
+//! `startclaw completions`, and what its scripts run when the shell completes a line.
 
-use clap::{Command, CommandFactory};
-use clap_complete::{Shell, generate};
+use std::{env, time::Duration};
 
-use crate::{cli::Cli, output};
+use anyhow::Context;
+use clap::{Command, CommandFactory, FromArgMatches};
+use clap_complete::{
+    CompleteEnv, Shell,
+    engine::{ArgValueCandidates, CompletionCandidate},
+    env::Shells,
+};
+
+use crate::{
+    cli::{Cli, Globals},
+    connect, output,
+};
+
+/// The environment variable by which the scripts ask for candidates.
+const VARIABLE: &str = "STARTCLAW_COMPLETE";
+/// How long the shell may wait for the daemon.
+const LIMIT: Duration = Duration::from_secs(2);
 
 pub fn run(shell: Shell) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    generate(shell, &mut offered(&Cli::command()), "startclaw", &mut script);
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell.to_string()).context("there is none for this shell")?;
+    let (mut script, name) = (Vec::new(), "startclaw");
+    completer.write_registration(VARIABLE, name, name, name, &mut script)?;
     Ok(output::line(String::from_utf8_lossy(&script).trim_end())?)
 }
 
-/// The command line without hidden commands, which the generators would offer.
+/// Answers a script of [`run`] and ends the process, if one asks.
+pub fn answer() {
+    CompleteEnv::with_factory(|| offered(&Cli::command())).var(VARIABLE).complete();
+}
+
+/// The command line without hidden commands, which would be offered.
 fn offered(all: &Command) -> Command {
     Command::new("startclaw")
         .version(env!("CARGO_PKG_VERSION"))
@@ -20,30 +42,54 @@ fn offered(all: &Command) -> Command {
         .subcommands(all.get_subcommands().filter(|one| !one.is_hide_set()).cloned())
 }
 
+/// Candidates for an argument that is the name of an instance.
+pub fn instance_names() -> ArgValueCandidates {
+    // Without a daemon, or without permission, there are none.
+    ArgValueCandidates::new(|| names().unwrap_or_default())
+}
+
+fn names() -> anyhow::Result<Vec<CompletionCandidate>> {
+    let client = connect::client(&globals()?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(async {
+        tokio::time::timeout(LIMIT, client.status(None)).await.context("the daemon is slow")
+    });
+    let candidate = |name: &startclaw_model::Name| CompletionCandidate::new(name.as_str());
+    Ok(found??.iter().map(|instance| candidate(&instance.name)).collect())
+}
+
+/// The global options in the line that is completed: its words follow `--`.
+fn globals() -> anyhow::Result<Globals> {
+    let words = env::args_os().skip_while(|word| word != "--").skip(1);
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(words)?;
+    Ok(Globals::from_arg_matches(&matches)?)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
+    fn candidates(line: &[&str]) -> Vec<String> {
+        let words: Vec<OsString> = line.iter().map(Into::into).collect();
+        let last = words.len() - 1;
+        clap_complete::engine::complete(&mut offered(&Cli::command()), words, last, None)
+            .unwrap()
+            .iter()
+            .map(|candidate| candidate.get_value().to_string_lossy().into_owned())
+            .collect()
+    }
+
     #[test]
-    fn hidden_commands_are_not_offered_and_values_are() {
-        for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
-            let mut script = Vec::new();
-            generate(shell, &mut offered(&Cli::command()), "startclaw", &mut script);
-            let script = String::from_utf8(script).unwrap();
-            for hidden in ["reference", "backup-worker", "unfreeze"] {
-                assert!(!script.contains(hidden), "{shell}: {hidden}");
-            }
-            for value in ["openrouter", "admin", "provision", "--socket"] {
-                let value =
-                    if shell == Shell::Fish { value.trim_start_matches('-') } else { value };
-                assert!(script.contains(value), "{shell}: {value}");
-            }
+    fn commands_options_and_values_are_offered_and_hidden_commands_are_not() {
+        let commands = candidates(&["startclaw", ""]);
+        assert!(commands.contains(&"provision".to_owned()), "{commands:?}");
+        for hidden in ["reference", "backup-worker", "unfreeze"] {
+            assert!(!commands.contains(&hidden.to_owned()), "{hidden}: {commands:?}");
         }
-        let scopes = Cli::command();
-        let create = scopes.find_subcommand("tokens").unwrap().find_subcommand("create").unwrap();
-        let scope = create.get_arguments().find(|a| a.get_id() == "scope").unwrap();
-        let values: Vec<_> =
-            scope.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
-        assert_eq!(values, ["read", "write", "admin"]);
+        assert!(candidates(&["startclaw", "status", "--so"]).contains(&"--socket".to_owned()));
+        let scopes = candidates(&["startclaw", "tokens", "create", "ci", "--scope", ""]);
+        assert_eq!(scopes, ["read", "write", "admin"]);
     }
 }

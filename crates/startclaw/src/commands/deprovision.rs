@@ -9,7 +9,7 @@ use startclaw_api::{
 };
 use startclaw_model::Name;
 
-use super::{name, wait};
+use super::{completions::instance_names, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Deprovision {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     /// Skip the final backup
     #[arg(long, conflicts_with = "purge")]

@@ -3,7 +3,7 @@
 use clap::Args;
 use startclaw_model::Name;
 
-use super::{name, wait};
+use super::{completions::instance_names, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect, output,
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Drill {
     /// Instance to test [default: chosen by age of the last test]
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Option<Name>,
     #[command(flatten)]
     waiting: Waiting,

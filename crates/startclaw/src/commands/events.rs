@@ -4,7 +4,7 @@ use clap::Args;
 use startclaw_api::wire;
 use startclaw_model::{EventKind, Name};
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{
     cli::Globals,
     connect,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Events {
     /// Of this instance only
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Option<Name>,
     /// At most this many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]

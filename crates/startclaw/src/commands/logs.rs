@@ -10,7 +10,7 @@ use futures::StreamExt;
 use startclaw_api::wire::LogsQuery;
 use startclaw_model::Name;
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{
     cli::Globals,
     connect,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Logs {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     /// Follow the log
     #[arg(long, short)]

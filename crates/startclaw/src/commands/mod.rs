@@ -4,7 +4,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod backup;
 pub mod caddyfile;
-mod completions;
+pub mod completions;
 mod config;
 pub mod deprovision;
 mod doctor;

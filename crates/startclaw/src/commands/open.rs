@@ -3,13 +3,13 @@
 use clap::Args;
 use startclaw_model::Name;
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{cli::Globals, connect, output};
 
 #[derive(Debug, Args)]
 pub struct Open {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use startclaw_api::wire::{Telegram, TelegramConnection};
 use startclaw_model::Name;
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{
     cli::Globals,
     connect,
@@ -19,7 +19,7 @@ Examples:
   startclaw pairing alice close           close a bot that is open to everyone")]
 pub struct Pairing {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     #[command(subcommand)]
     action: Option<Action>,

@@ -3,7 +3,7 @@
 use clap::Args;
 use startclaw_model::Name;
 
-use super::{name, wait};
+use super::{completions::instance_names, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect, output,
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Restart {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     #[command(flatten)]
     waiting: Waiting,

@@ -4,7 +4,7 @@ use clap::Args;
 use startclaw_api::wire;
 use startclaw_model::{Name, SnapshotChoice, TimeZone};
 
-use super::{name, wait};
+use super::{completions::instance_names, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect, output,
@@ -20,7 +20,7 @@ Examples:
 The backup goes into a new volume. If the instance does not start on it, it switches back.")]
 pub struct Restore {
     /// The instance, also one that was deprovisioned
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     /// Which backup: latest, a day (2026-02-08), a time (2026-02-08T03:12), or an id. Without an
     /// offset or Z, in the time zone of the settings

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use startclaw_api::wire::{self, SentSecret, SetSecret};
 use startclaw_model::{Name, Secret, SecretName};
 
-use super::{name, wait};
+use super::{completions::instance_names, name, wait};
 use crate::{
     cli::{Globals, Waiting},
     connect,
@@ -24,13 +24,13 @@ pub enum Secrets {
     /// List the names of an instance's secrets; values cannot be read again
     List {
         /// The instance
-        #[arg(value_parser = name)]
+        #[arg(value_parser = name, add = instance_names())]
         name: Name,
     },
     /// Remove a secret; the instance restarts without it
     Remove {
         /// The instance
-        #[arg(value_parser = name)]
+        #[arg(value_parser = name, add = instance_names())]
         name: Name,
         /// The secret's name
         #[arg(value_parser = secret_name)]
@@ -43,7 +43,7 @@ pub enum Secrets {
 #[derive(Debug, Args)]
 pub struct Set {
     /// The instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Name,
     /// The secret's name, such as MODEL_API_KEY or TELEGRAM_BOT_TOKEN
     #[arg(value_parser = secret_name)]

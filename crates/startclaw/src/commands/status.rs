@@ -4,7 +4,7 @@ use clap::Args;
 use startclaw_api::wire::{Instance, Instances, Telegram};
 use startclaw_model::{BackupPlace, InstanceState, Name, VerifiedBackup};
 
-use super::{name, pairing};
+use super::{completions::instance_names, name, pairing};
 use crate::{
     cli::Globals,
     connect,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Status {
     /// Show details of this instance
-    #[arg(value_parser = name)]
+    #[arg(value_parser = name, add = instance_names())]
     name: Option<Name>,
 }
 

@@ -7,7 +7,7 @@ use clap::{
 use startclaw_api::wire::{self, CreateToken};
 use startclaw_model::{Name, Scope};
 
-use super::name;
+use super::{completions::instance_names, name};
 use crate::{
     cli::Globals,
     connect,
@@ -35,7 +35,7 @@ pub struct Create {
     #[arg(long, required = true, value_delimiter = ',', value_parser = scope())]
     scope: Vec<Scope>,
     /// Restrict the token to this instance
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = name, add = instance_names())]
     instance: Option<Name>,
     /// Expires after this many days [default: never]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use startclaw_testkit::until_blocking;
 
-use crate::test_platform::{TestPlatform, startclaw};
+use crate::test_platform::{CommandOutput, TestPlatform, away_from_here, startclaw};
 
 const CANARY: &str = "sk-canary-4711";
 
@@ -243,7 +243,9 @@ fn doctor_tells_what_it_found() {
 #[test]
 fn what_needs_no_daemon_works_without() {
     let platform = TestPlatform::new();
-    assert!(platform.run(&["completions", "bash"]).ok().contains("provision"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(platform.run(&["completions", shell]).ok().contains("startclaw"), "{shell}");
+    }
     assert!(platform.run(&["reference"]).ok().contains("# Configuration"));
     let file = platform.file("c.toml", "[edge]\ndomain = \"claws.example\"\n");
     let shown = platform.run(&["config", "--config", &file]);
@@ -258,6 +260,37 @@ fn what_needs_no_daemon_works_without() {
         platform.run(&["caddyfile", "--write", "--config", &file]).ok().contains("restart Caddy")
     );
     assert!(platform.run(&["caddyfile", "--write", "--config", &file]).ok().contains("up to date"));
+}
+
+/// What bash offers at the end of this line, by the script of `startclaw completions`.
+fn offered(line: &[&str]) -> Vec<String> {
+    const SCRIPT: &str = "source <(startclaw completions bash)
+        COMP_WORDS=(startclaw \"$@\") COMP_CWORD=$# COMP_TYPE=9
+        _clap_complete_startclaw startclaw \"${@: -1}\" '' && printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_startclaw")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut bash = away_from_here(Command::new("bash"));
+    bash.args(["-c", SCRIPT, "bash"]).args(line).env("PATH", path);
+    let output: CommandOutput = bash.output().unwrap().into();
+    output.ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shell_completes_the_names_of_instances() {
+    let platform = TestPlatform::new();
+    for name in ["alice", "alina", "bob"] {
+        platform.run(&["provision", name]).ok();
+    }
+    let socket = platform.socket();
+    let socket = socket.to_str().unwrap();
+    for command in [&["status", "al"][..], &["backups", "al"], &["secrets", "list", "al"]] {
+        let line = [&["--socket", socket], command].concat();
+        assert_eq!(offered(&line), ["alice", "alina"], "{command:?}");
+    }
+    assert_eq!(offered(&["--socket", socket, "tokens", "create", "x", "--instance", "b"]), ["bob"]);
+    // Without a daemon there is none, and no error in the line.
+    assert_eq!(offered(&["--socket", "/nowhere", "status", "al"]), [""]);
+    assert_eq!(offered(&["provisi"]), ["provision"]);
 }
 
 #[test]
