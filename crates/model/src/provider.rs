@@ -19,6 +19,26 @@ pub enum ProviderKind {
 }
 
 impl ProviderKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Anthropic, Self::Openai, Self::Openrouter, Self::Google, Self::Custom];
+
+    /// The one of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Its name, for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Anthropic => "Anthropic",
+            Self::Openai => "OpenAI",
+            Self::Openrouter => "OpenRouter",
+            Self::Google => "Google",
+            Self::Custom => "Custom (OpenAI-compatible)",
+        }
+    }
+
     /// The word for it in JSON, on the command line and in OpenClaw's configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -107,6 +127,15 @@ mod tests {
             model: model.map(Into::into),
             base_url: base_url.map(Into::into),
         }
+    }
+
+    #[test]
+    fn all_kinds_are_listed_and_their_words_are_those_of_json() {
+        for kind in ProviderKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            assert_eq!(ProviderKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ProviderKind::parse("none"), None);
     }
 
     #[test]

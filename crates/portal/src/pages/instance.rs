@@ -5,9 +5,7 @@ use axum::{extract::Query, http::StatusCode, response::Response};
 use serde::Deserialize;
 use startclaw_backups::BackupSettings;
 use startclaw_engine::{EngineError, InstanceStatus};
-use startclaw_model::{
-    InstanceState, Operation, ProviderKind, Secret, SecretName, Snapshot, TimeZone,
-};
+use startclaw_model::{InstanceState, Operation, Secret, SecretName, Snapshot, TimeZone};
 
 use super::{Done, instances::host_of, operation};
 use crate::{
@@ -206,12 +204,8 @@ fn facts(own: &OwnedInstance) -> InstanceView {
         host: host_of(&instance.url),
         address: instance.url.clone(),
         version: instance.profile.version.clone(),
-        provider: match instance.profile.provider.as_ref().map(|p| p.kind) {
-            Some(ProviderKind::Anthropic) => "Anthropic",
-            Some(ProviderKind::Openai) => "OpenAI",
-            Some(ProviderKind::Openrouter) => "OpenRouter",
-            Some(ProviderKind::Google) => "Google",
-            Some(ProviderKind::Custom) => "Custom (OpenAI-compatible)",
+        provider: match &instance.profile.provider {
+            Some(provider) => provider.kind.title(),
             None => "set up in its Control UI",
         },
         has_provider: instance.profile.provider.is_some(),

@@ -147,14 +147,7 @@ fn place(form: &mut NewForm, e: &EngineError) -> (Option<StatusCode>, Option<Not
 
 impl FormData {
     fn provider(&self) -> Option<ModelProvider> {
-        let kind = match self.provider.as_str() {
-            "anthropic" => ProviderKind::Anthropic,
-            "openai" => ProviderKind::Openai,
-            "openrouter" => ProviderKind::Openrouter,
-            "google" => ProviderKind::Google,
-            "custom" => ProviderKind::Custom,
-            _ => return None,
-        };
+        let kind = ProviderKind::parse(&self.provider)?;
         let text = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
         let base_url = text(&self.base_url).filter(|_| kind == ProviderKind::Custom);
         Some(ModelProvider { kind, model: text(&self.model), base_url })

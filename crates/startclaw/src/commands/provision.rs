@@ -86,8 +86,8 @@ struct ApiKey {
 }
 
 fn provider() -> impl TypedValueParser<Value = ProviderKind> {
-    PossibleValuesParser::new(["anthropic", "openai", "openrouter", "google", "custom"])
-        .try_map(|text| serde_json::from_value::<ProviderKind>(text.into()))
+    PossibleValuesParser::new(ProviderKind::ALL.map(ProviderKind::as_str))
+        .try_map(|word| ProviderKind::parse(&word).ok_or("no provider"))
 }
 
 /// Completions and help list the values.
