@@ -59,6 +59,15 @@ impl Bucket {
         times.max()
     }
 
+    /// The number of objects below this folder.
+    pub fn objects(&self, name: &str) -> usize {
+        fn count(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|e| if e.path().is_dir() { count(&e.path()) } else { 1 }).sum()
+        }
+        count(&self.root.path().join("backups/some/prefix").join(name))
+    }
+
     /// The folder of the objects.
     pub fn root(&self) -> &Path {
         self.root.path()

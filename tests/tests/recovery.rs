@@ -108,6 +108,20 @@ async fn everything_comes_back_from_the_bucket_and_the_kit() {
     assert_eq!(again["state"], "succeeded", "{again:#}");
     let listed = platform.json(&["backups", "alice", "--json"]).await;
     assert_eq!(listed["backups"].as_array().unwrap().len(), 2, "{listed:#}");
+    erased(&platform, &bucket).await;
+}
+
+/// The backups of a removed instance are deleted from the bucket on request, and no others.
+async fn erased(platform: &Platform, bucket: &Bucket) {
+    let id = async |name: &str| platform.status(name).await["id"].as_str().unwrap().to_owned();
+    let (alice, bob) = (id("alice").await, id("bob").await);
+    platform.json(&["deprovision", "bob", "--yes", "--json"]).await;
+    assert!(bucket.objects(&bob) > 0, "a removed instance keeps its backups");
+    let kept = bucket.objects(&alice);
+    let done = platform.json(&["backups", "erase", "bob", "--yes", "--json"]).await;
+    assert_eq!(done["pending"], 0, "{done:#}");
+    assert_eq!(bucket.objects(&bob), 0, "{done:#}");
+    assert_eq!(bucket.objects(&alice), kept);
 }
 
 /// Sends a message to the bot and waits for the answer.
