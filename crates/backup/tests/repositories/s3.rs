@@ -46,10 +46,9 @@ impl S3 {
         fs::write(&credentials, format!("S3RVER\n{secret}\n")).unwrap();
         Repository {
             storage: Storage {
-                destination: Destination::parse("s3://backups/some/prefix").unwrap(),
                 credentials: Some(credentials),
                 endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
-                region: None,
+                ..Storage::new(Destination::parse("s3://backups/some/prefix").unwrap())
             },
             folder: "alice".into(),
             lock: stage.dir.path().join("locks/s3"),
