@@ -70,18 +70,20 @@ pub(super) fn refuses(e: &Error) -> bool {
     let code = code(e);
     let is_of_key = BY_CODE.iter().any(|(codes, _)| code.is_some_and(|code| codes.contains(&code)));
     let is_denied = || e.kind() == ErrorKind::PermissionDenied;
-    let is_locked = || matches!(status(e), Some(405 | 409)) && is_permanent(e);
+    let is_locked = || matches!(status(e), Some(405 | 409)) && !is_busy(code);
     !is_of_key && (is_denied() || is_locked())
 }
 
-/// Whether a request without content failed: its answer has no content either, and so no code.
-pub(super) fn is_without_reason(e: &Error) -> bool {
-    e.kind() != ErrorKind::NotFound && code(e).is_none() && status(e).is_some() && is_permanent(e)
+/// Whether it is that another request is being carried out.
+fn is_busy(code: Option<&str>) -> bool {
+    matches!(code, Some("OperationAborted" | "ConditionalRequestConflict"))
 }
 
-/// Whether a retry is of no use.
-fn is_permanent(e: &Error) -> bool {
-    !e.is_temporary() && !e.is_persistent()
+/// Whether the bucket refused a request that has no content: the answer has none either, and so no
+/// code.
+pub(super) fn is_without_reason(e: &Error) -> bool {
+    let is_refusal = |status| matches!(status, 300..=403 | 405..=407);
+    code(e).is_none() && status(e).is_some_and(is_refusal)
 }
 
 fn advice(e: &Error, code: Option<&str>) -> Option<String> {

@@ -134,6 +134,8 @@ impl Objects for Bucket {
         match self.runtime.block_on(write) {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == ErrorKind::ConditionNotMatch => Ok(()),
+            // As with a lock on what exists.
+            Err(e) if refuses(&e) && matches!(self.stat(name), Ok(Some(_))) => Ok(()),
             // Some servers of the S3 kind know no conditions.
             Err(e) if e.to_string().contains("NotImplemented") => self.write(name, vec![content]),
             Err(e) => Err(failed(&e)),
