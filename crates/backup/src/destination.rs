@@ -93,24 +93,43 @@ impl From<Destination> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
     pub destination: Destination,
-    /// The file with the credentials: a service account's JSON for Google; for S3 two lines, the
-    /// access key's id and its secret. The host's own identity when none.
+    /// The file with the credentials: a service account's JSON for Google; for S3, and HMAC keys of
+    /// Google, lines with the access key's id, its secret, and a session token if there is one. The
+    /// host's own identity when none.
     pub credentials: Option<PathBuf>,
     /// The server's address, if not the provider's default.
     pub endpoint: Option<String>,
     /// The region of an S3 bucket.
     pub region: Option<String>,
+    /// Whether an S3 bucket's name is a part of the host's name in requests, not of the path.
+    #[serde(default)]
+    pub virtual_hosted_style: bool,
+    /// A file with further certificate authorities, in PEM format, that the bucket's certificate
+    /// may be from.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Whether nothing is deleted in the bucket, because it keeps everything.
+    #[serde(default)]
+    pub append_only: bool,
 }
 
 impl Storage {
-    /// A folder on this machine.
-    pub fn folder(path: impl Into<PathBuf>) -> Self {
+    /// A location that is accessed without any settings.
+    pub const fn new(destination: Destination) -> Self {
         Self {
-            destination: Destination::Folder(path.into()),
+            destination,
             credentials: None,
             endpoint: None,
             region: None,
+            virtual_hosted_style: false,
+            ca: None,
+            append_only: false,
         }
+    }
+
+    /// A folder on this machine.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self::new(Destination::Folder(path.into()))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::{objects::ObjectError, text};
 pub enum BackupErrorKind {
     /// The storage is unavailable or full: a retry may work.
     Unavailable,
+    /// The storage answers, and refuses to delete.
+    Refused,
     /// The repository is damaged.
     Damaged,
     /// The key does not open the repository.
@@ -59,12 +61,15 @@ impl BackupError {
     /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
         let text = text::plain(&e.display_log());
-        let kind = if text.contains(STORAGE) {
+        let kind = if text.contains(REFUSED) {
+            BackupErrorKind::Refused
+        } else if text.contains(STORAGE) {
             BackupErrorKind::Unavailable
         } else {
             BackupErrorKind::Damaged
         };
-        Self::new(kind, format!("cannot {what}: {text}").replace(STORAGE, ""))
+        let text = text.replace(STORAGE, "").replace(REFUSED, "");
+        Self::new(kind, format!("cannot {what}: {text}"))
     }
 
     /// An error of rustic while it opens a repository. What cannot be decrypted then means that the
@@ -87,10 +92,16 @@ impl BackupError {
 /// The mark of errors of the storage, which distinguishes them from a damaged repository. A message
 /// may name paths and addresses, so it must be unlikely in those.
 pub(crate) const STORAGE: &str = " (storage)";
+/// The mark of refused deletions.
+const REFUSED: &str = " (storage refuses)";
 
 /// An error of the storage, for rustic. Missing objects are damage of the repository.
 pub(crate) fn storage_error(what: &str, path: &str, e: &ObjectError) -> Box<RusticError> {
-    let mark = if matches!(e, ObjectError::Missing(_)) { "" } else { STORAGE };
+    let mark = match e {
+        ObjectError::Missing(_) => "",
+        ObjectError::Failed(_) => STORAGE,
+        ObjectError::Refused(_) => REFUSED,
+    };
     let text = format!("cannot {what} {path}: {e}{mark}");
     // rustic would take braces for placeholders.
     RusticError::new(ErrorKind::Backend, text.replace(['{', '}'], "'"))
@@ -123,6 +134,15 @@ mod tests {
         let later = BackupError::of("read a snapshot", &e);
         assert_eq!(later.kind, BackupErrorKind::Damaged);
         assert!(!later.message.contains("key"), "{later}");
+    }
+
+    #[test]
+    fn a_refused_deletion_is_no_outage() {
+        let refused = ObjectError::Refused("403".into());
+        let error = BackupError::of("free space", &storage_error("remove", "/b/data/5e", &refused));
+        assert_eq!(error.kind, BackupErrorKind::Refused);
+        assert_eq!(error.message, "cannot free space: cannot remove /b/data/5e: 403");
+        assert_eq!(refused.stop("erase", "/b").kind, BackupErrorKind::Refused);
     }
 
     #[test]

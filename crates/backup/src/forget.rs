@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use rustic_core::{OpenStatus, PruneOptions, Repository as Rustic, RusticError};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rustic_core::{
+    FileType, OpenStatus, PruneOptions, Repository as Rustic, RusticError, repofile::SnapshotId,
+};
 
 use crate::{
     BackupError,
-    objects::{ObjectError, Objects},
+    objects::{ObjectError, Objects, object_name},
     packs,
     repair::SET_ASIDE,
     snapshot::{self, Snapshots},
@@ -15,12 +18,16 @@ use crate::{
 /// Deletes these snapshots, and returns how many bytes were freed.
 ///
 /// Nothing is freed while a snapshot file is damaged: another copy of the file may be put back, and
-/// the data that it uses must still be there then.
+/// the data that it uses must still be there then. Nothing at all is deleted in an append-only
+/// bucket.
 pub(crate) fn forget(
     rustic: &Rustic<OpenStatus>,
     objects: &dyn Objects,
     ids: &[String],
 ) -> Result<u64, BackupError> {
+    if objects.keeps_all() {
+        return Ok(0);
+    }
     let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
     let all = Snapshots::read(rustic)?;
     let files = all.valid.iter().chain(&all.duplicates);
@@ -28,9 +35,7 @@ pub(crate) fn forget(
     let (dropped, damaged): (Vec<_>, Vec<_>) =
         all.damaged.iter().partition(|id| ids.contains(snapshot::name(id).as_str()));
     let old: Vec<_> = named.chain(dropped).chain(all.unfinished.iter().copied()).collect();
-    if !old.is_empty() {
-        rustic.delete_snapshots(&old).map_err(failed)?;
-    }
+    remove_snapshots(objects, &old)?;
     // Runs that end before they write an index leave unknown packs; those that end later leave an
     // unfinished snapshot.
     if !damaged.is_empty() || (old.is_empty() && !packs::compare(rustic, objects)?.unknown) {
@@ -52,8 +57,13 @@ fn remove_set_aside(objects: &dyn Objects) -> Result<u64, BackupError> {
     Ok(freed)
 }
 
-fn failed(e: Box<RusticError>) -> BackupError {
-    BackupError::of("delete snapshots", &e)
+/// Removes snapshot files. If one cannot be removed, its data must stay too.
+fn remove_snapshots(objects: &dyn Objects, ids: &[SnapshotId]) -> Result<(), BackupError> {
+    let location = objects.location();
+    ids.par_iter().try_for_each(|id| {
+        let removed = objects.remove(&object_name(FileType::Snapshot, id));
+        removed.map_err(|e| e.stop("delete snapshots in", &location))
+    })
 }
 
 fn prune(rustic: &Rustic<OpenStatus>) -> Result<u64, BackupError> {

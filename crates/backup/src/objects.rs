@@ -33,6 +33,10 @@ pub(crate) trait Objects: Send + Sync + 'static {
     fn require(&self) -> Result<(), ObjectError>;
     /// Removes everything.
     fn erase(&self) -> Result<(), ObjectError>;
+    /// Whether nothing is removed, by the settings: [`Self::remove`] does nothing.
+    fn keeps_all(&self) -> bool {
+        false
+    }
     /// The location, for messages.
     fn location(&self) -> String;
 }
@@ -54,12 +58,18 @@ pub(crate) enum ObjectError {
     /// The storage fails.
     #[error("{0}")]
     Failed(String),
+    /// The storage answers, and refuses to delete.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl ObjectError {
     /// The error of a job that stops at it, while doing `what`.
     pub fn stop(&self, what: &str, location: &str) -> BackupError {
-        let kind = BackupErrorKind::Unavailable;
+        let kind = match self {
+            Self::Refused(_) => BackupErrorKind::Refused,
+            Self::Missing(_) | Self::Failed(_) => BackupErrorKind::Unavailable,
+        };
         BackupError::new(kind, format!("cannot {what} {location}: {self}"))
     }
 }
@@ -178,7 +188,13 @@ impl WriteBackend for Backend {
 
     fn remove(&self, tpe: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
         let name = object_name(tpe, id);
-        self.done("remove", &name, self.objects.remove(&name))
+        let removed = match self.objects.remove(&name) {
+            // Those of unfinished runs do not disturb. Where it matters that a snapshot is removed,
+            // it is not removed through this.
+            Err(ObjectError::Refused(_)) if tpe == FileType::Snapshot => Ok(()),
+            removed => removed,
+        };
+        self.done("remove", &name, removed)
     }
 }
 

@@ -97,8 +97,8 @@ fn is_identity(text: &str) -> bool {
     (1..=LONGEST).contains(&(text.len() as u64)) && text.bytes().all(plain)
 }
 
-/// Writes, lists, reads and deletes a small object. Returns the time of the storage, if it has a
-/// clock of its own.
+/// Writes, lists, reads and deletes a small object; in an append-only bucket it stays. Returns the
+/// time of the storage, if it has a clock of its own.
 pub(crate) fn probe(storage: &Storage) -> Result<Option<Timestamp>, BackupError> {
     probe_root(objects::open_root(storage)?.as_ref())
 }
@@ -112,6 +112,9 @@ fn probe_root(root: &dyn Objects) -> Result<Option<Timestamp>, BackupError> {
     let written = root.write(&path, vec![content.clone()]);
     written.map_err(|e| e.stop("write objects in", &location))?;
     let seen = examine(root, &name, &content);
+    if root.keeps_all() {
+        return seen;
+    }
     // Also when it cannot be read: a probe leaves nothing behind.
     let removed = root.remove(&path).map_err(|e| e.stop("delete objects in", &location));
     let time = seen?;
@@ -166,7 +169,11 @@ mod tests {
         }
 
         fn allow(&self, what: &str) -> Result<(), ObjectError> {
-            if self.fault == what { Err(ObjectError::Failed("403".into())) } else { Ok(()) }
+            match self.fault == what {
+                true if what == "remove" => Err(ObjectError::Refused("403".into())),
+                true => Err(ObjectError::Failed("403".into())),
+                false => Ok(()),
+            }
         }
     }
 
@@ -218,6 +225,9 @@ mod tests {
         fn erase(&self) -> Result<(), ObjectError> {
             Ok(())
         }
+        fn keeps_all(&self) -> bool {
+            self.fault == "append-only"
+        }
         fn location(&self) -> String {
             "gs://bucket".into()
         }
@@ -241,7 +251,15 @@ mod tests {
             let faulty = Faulty::new(fault);
             let error = probe_root(&faulty).unwrap_err();
             assert!(error.message.starts_with(text), "{fault}: {error}");
+            assert_eq!(error.kind == BackupErrorKind::Refused, fault == "remove", "{error}");
             assert_eq!(faulty.objects.lock().unwrap().len(), leaves, "{fault}");
         }
+    }
+
+    #[test]
+    fn a_probe_deletes_nothing_in_an_append_only_bucket() {
+        let bucket = Faulty::new("append-only");
+        assert_eq!(probe_root(&bucket).unwrap(), Some(Timestamp::from_millis(5)));
+        assert_eq!(bucket.objects.lock().unwrap().len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use startclaw_backup::{BackupError, Work};
+use startclaw_backup::{BackupError, BackupErrorKind, Work};
 use startclaw_engine::EngineError;
 use startclaw_model::{InstanceId, Timestamp};
 use startclaw_store::{Archive, Property};
@@ -26,9 +26,11 @@ impl Backups {
             let snapshots = self.engine.store().snapshots(&archive.id).await?;
             // One without any is kept: its backups may be at a destination that comes back, and need
             // its key.
+            let expires = !settings.append_only;
             let over = match self.trusted_now().await? {
                 Some(now) => {
-                    !snapshots.is_empty()
+                    expires
+                        && !snapshots.is_empty()
                         && snapshots.iter().all(|s| now.since(s.taken_at) > kept)
                         && now.since(archive.removed_at) > kept
                 }
@@ -86,13 +88,19 @@ impl Backups {
         Ok(())
     }
 
-    /// Erases the repositories of an instance.
+    /// Erases the repositories of an instance: that on this host also if the bucket refuses.
     pub(crate) async fn erase_repositories(&self, id: &str) -> Result<(), BackupError> {
-        self.run(self.offsite_repository(id).await?, Work::Erase).await?;
+        let offsite = match self.offsite_repository(id).await {
+            Ok(offsite) => self.run(offsite, Work::Erase).await,
+            Err(e) => Err(e),
+        };
+        if offsite.as_ref().is_err_and(|e| e.kind != BackupErrorKind::Refused) {
+            return offsite.map(drop);
+        }
         if let Some(local) = self.local_repository(id) {
             self.run(local, Work::Erase).await?;
         }
-        Ok(())
+        offsite.map(drop)
     }
 
     /// Deletes expired snapshots of removed instances daily, until the engine stops. The day counts

@@ -32,9 +32,13 @@ impl Backups {
         let place = &settings.destination;
         match tokio::time::timeout(PATIENCE, self.look_at_destination()).await {
             Ok(Ok(Some(newest))) => {
-                Check::ok(CHECK, format!("go to {place}; the database's newest is of {newest}"))
+                let text = format!("go to {place}; the database's newest is of {newest}");
+                Check::ok(CHECK, text + self.kept_note())
             }
-            Ok(Ok(None)) => Check::ok(CHECK, format!("go to {place}, which can be written to")),
+            Ok(Ok(None)) => {
+                let text = format!("go to {place}, which can be written to");
+                Check::ok(CHECK, text + self.kept_note())
+            }
             // A backup is in progress.
             Ok(Err(e)) if e.kind == BackupErrorKind::Busy => {
                 Check::ok(CHECK, format!("are being written to {place}"))
@@ -44,6 +48,14 @@ impl Backups {
                 let text = format!("{place} does not answer within {} s", PATIENCE.as_secs());
                 Check::error(CHECK, text, FIX)
             }
+        }
+    }
+
+    /// What an operator has to know about an append-only bucket.
+    fn kept_note(&self) -> &'static str {
+        match self.inner.settings.append_only {
+            true => "; nothing is deleted there, so that it grows (backup.append_only)",
+            false => "",
         }
     }
 
@@ -60,6 +72,14 @@ impl Backups {
         match self.run(self.offsite_repository(CONTROL_PLANE).await?, Work::Probe).await? {
             Report::Probed { server_time } => Ok(server_time),
             other => Err(unexpected_report(other)),
+        }
+    }
+
+    /// Whether the destination can be written to and read.
+    pub(crate) async fn answers(&self) -> bool {
+        match self.probe().await {
+            Ok(_) => true,
+            Err(e) => e.kind == BackupErrorKind::Refused,
         }
     }
 

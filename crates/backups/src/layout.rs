@@ -36,17 +36,18 @@ impl RepositoryLayout {
         };
         let parse = |text: &str| Destination::parse(text).map_err(|e| wrong(e.to_string()));
         let set = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
         let destination = Storage {
-            destination: parse(&text)?,
-            credentials: (!settings.credentials.as_os_str().is_empty())
-                .then(|| settings.credentials.clone()),
+            credentials: file(&settings.credentials),
             endpoint: set(&settings.endpoint),
             region: set(&settings.region),
+            virtual_hosted_style: settings.virtual_hosted_style,
+            ca: file(&settings.ca),
+            append_only: settings.append_only,
+            ..Storage::new(parse(&text)?)
         };
         let bucket = text.starts_with("gs://") || text.starts_with("s3://");
-        let local = bucket.then(|| parse(&own.to_string_lossy())).transpose()?.map(|destination| {
-            Storage { destination, credentials: None, endpoint: None, region: None }
-        });
+        let local = bucket.then(|| parse(&own.to_string_lossy())).transpose()?.map(Storage::new);
         Ok(Self { destination, local, own, locks: folder.join("locks") })
     }
 

@@ -131,7 +131,15 @@ impl Backups {
         // First here: what is not deleted there, because of a failure or a crash, is learned again.
         self.engine.store().drop_copies(id, copy, &expired).await?;
         // Also without any: a run that failed may have left data that nothing uses.
-        Ok(self.run(repository, Work::Forget { snapshots: ids }).await.map(drop))
+        let done = self.run(repository.clone(), Work::Forget { snapshots: ids }).await.map(drop);
+        // What the bucket refuses to delete is still there: it must not be missing in the list until
+        // the next night.
+        if done.as_ref().is_err_and(|e| e.kind == BackupErrorKind::Refused)
+            && let Ok(held) = self.list(repository).await
+        {
+            self.note_held(id, name, copy, &held).await?;
+        }
+        Ok(done)
     }
 
     /// The damaged snapshot files that no retention would have kept until now. Of when they are
@@ -180,6 +188,7 @@ impl Backups {
             keep: self.keep_days(copy),
             copy,
             has_bucket: self.inner.layout.has_bucket(),
+            append_only: copy == Copy::Remote && self.inner.settings.append_only,
             now: self.trusted_now().await?,
         })
     }

@@ -22,6 +22,8 @@ pub(crate) struct Policy {
     pub copy: Copy,
     /// Whether each snapshot also belongs into a second repository, in a bucket.
     pub has_bucket: bool,
+    /// Whether nothing is deleted there, because the bucket is append-only.
+    pub append_only: bool,
     /// The time, unless the clock is suspect.
     pub now: Option<Timestamp>,
 }
@@ -35,6 +37,8 @@ pub(crate) enum Reason {
     Unsent,
     /// Kept: it is not older than this many days.
     Young { days: u64 },
+    /// Kept: the bucket is append-only.
+    AppendOnly,
     /// Kept: its time is ahead of the clock.
     Ahead,
     /// Kept: the clock is suspect.
@@ -58,6 +62,7 @@ impl fmt::Display for Reason {
             Self::Newest => write!(f, "kept: the newest"),
             Self::Unsent => write!(f, "kept: not in the bucket yet"),
             Self::Young { days } => write!(f, "kept: not older than {days} days"),
+            Self::AppendOnly => write!(f, "kept: the bucket is append-only"),
             Self::Ahead => write!(f, "kept: its time is in the future"),
             Self::ClockSuspect => write!(f, "kept: the clock may be wrong"),
             Self::Bounded => write!(f, "kept until a later night: many expire at once"),
@@ -101,6 +106,9 @@ fn reason(number: usize, snapshot: &Snapshot, policy: Policy) -> Reason {
     }
     if policy.copy == Copy::Local && policy.has_bucket && !snapshot.remote {
         return Reason::Unsent;
+    }
+    if policy.append_only {
+        return Reason::AppendOnly;
     }
     let Some(now) = policy.now else { return Reason::ClockSuspect };
     if snapshot.taken_at > now.plus(TOLERANCE) {
@@ -165,7 +173,7 @@ mod tests {
     impl Simulation {
         fn new(copy: Copy, keep_days: u64) -> Self {
             let keep = Duration::from_secs(keep_days * 24 * 3600);
-            let policy = Policy { keep, copy, has_bucket: true, now: None };
+            let policy = Policy { keep, copy, has_bucket: true, append_only: false, now: None };
             Self { snapshots: Vec::new(), taken: 0, policy }
         }
 

@@ -29,13 +29,24 @@ pub struct BackupSettings {
     /// `/mnt/backups`. The folder `backups` in `data_dir` when empty, which is lost with the
     /// machine.
     pub destination: String,
-    /// The key that opens the bucket: a service account's JSON file for `gs://`. The host's
-    /// own identity when empty.
+    /// The file with the key that opens the bucket: a service account's JSON file for `gs://`, or
+    /// lines with the id of an access key, its secret, and the session token if there is one. The
+    /// host's own identity when empty.
     pub credentials: PathBuf,
     /// The address of the store, when it is not Google's or Amazon's own.
     pub endpoint: String,
-    /// The region of an S3 bucket.
+    /// The region of an S3 bucket. When empty, the one that `endpoint` names if the provider is
+    /// known, else `us-east-1`.
     pub region: String,
+    /// Whether requests to an S3 bucket name it in the host name, as `bucket.endpoint`, instead of
+    /// the path.
+    pub virtual_hosted_style: bool,
+    /// A file with certificates of authorities, in PEM format, that the bucket's certificate may be
+    /// from, besides those that the system trusts.
+    pub ca: PathBuf,
+    /// Whether the bucket refuses deletion, so that nothing is deleted in it: not what is older
+    /// than `keep_days` either.
+    pub append_only: bool,
     /// Where copies lie on this host while backups go to a bucket, and the marks of who is
     /// writing. The folder `backups` in `data_dir` when empty.
     pub folder: PathBuf,
@@ -70,6 +81,9 @@ impl Default for BackupSettings {
             credentials: PathBuf::new(),
             endpoint: String::new(),
             region: String::new(),
+            virtual_hosted_style: false,
+            ca: PathBuf::new(),
+            append_only: false,
             folder: PathBuf::new(),
             keep_local_days: 7,
             keep_days: 30,
@@ -88,7 +102,11 @@ impl BackupSettings {
     /// # Errors
     /// What is wrong, beginning with the setting that it is about.
     pub fn check(&self) -> Result<(), String> {
-        RepositoryLayout::new(self).map_err(|e| format!("backup.destination: {}", e.message))?;
+        let layout = RepositoryLayout::new(self)
+            .map_err(|e| format!("backup.destination: {}", e.message))?;
+        if self.append_only && !layout.has_bucket() {
+            return Err("backup.append_only is for buckets, gs:// or s3://".into());
+        }
         if self.keep_days == 0 || self.keep_local_days == 0 {
             return Err("backup.keep_days and backup.keep_local_days are at least 1".into());
         }
@@ -170,6 +188,19 @@ impl From<TimeOfDay> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_not_append_only() {
+        let with = |destination: &str| BackupSettings {
+            destination: destination.into(),
+            append_only: true,
+            ..BackupSettings::default()
+        };
+        assert_eq!(with("s3://bucket").check(), Ok(()));
+        for folder in ["", "/mnt/backups"] {
+            assert!(with(folder).check().unwrap_err().starts_with("backup.append_only"));
+        }
+    }
 
     #[test]
     fn a_time_of_day_is_read_and_written_alike() {

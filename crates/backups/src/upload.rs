@@ -176,7 +176,7 @@ impl Backups {
                 Sent::Done => answered = true,
                 Sent::Failed => (all, answered) = (false, true),
                 // An error of this host can look like one of the bucket.
-                Sent::Away if self.probe().await.is_ok() => {
+                Sent::Away if self.answers().await => {
                     self.inner.bucket.answered();
                     let detail = format!(
                         "{}: its backups cannot be uploaded, although the destination answers",
@@ -190,7 +190,7 @@ impl Backups {
         }
         // Nothing may be pending, or jobs that upload it themselves: then it is asked.
         if !answered && self.engine.store().alerts().await?.iter().any(|a| a.key == ALERT) {
-            answered = self.probe().await.is_ok();
+            answered = self.answers().await;
             all &= answered;
         }
         if answered && self.engine.store().resolve(ALERT).await? {

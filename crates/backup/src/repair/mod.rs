@@ -56,6 +56,14 @@ pub(crate) fn repair(
     if !here.exists()? {
         return Ok(done);
     }
+    if here.objects.keeps_all() {
+        let text = format!(
+            "backup.append_only is set, so that damaged files at {} cannot be replaced: unset it, \
+             with credentials that may delete, until they are",
+            here.location()
+        );
+        return Err(BackupError::new(BackupErrorKind::Refused, text));
+    }
     if !there.exists()? {
         let text = format!("there is no repository at {} to repair from", there.location());
         return Err(BackupError::new(BackupErrorKind::NoSnapshot, text));

@@ -69,10 +69,8 @@ impl Gcs {
     pub fn repository_at(&self, port: u16, stage: &Stage) -> Repository {
         Repository {
             storage: Storage {
-                destination: Destination::parse("gs://backups/some/prefix").unwrap(),
-                credentials: None,
                 endpoint: Some(format!("http://127.0.0.1:{port}")),
-                region: None,
+                ..Storage::new(Destination::parse("gs://backups/some/prefix").unwrap())
             },
             folder: "alice".into(),
             lock: stage.dir.path().join("locks/bucket"),

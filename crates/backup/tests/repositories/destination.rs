@@ -12,7 +12,7 @@ use crate::{bucket::Gcs, s3::S3, stage::*};
 /// The id of an instance.
 const ID: &str = "01990000-0000-7000-8000-00000000000a";
 
-async fn identify(
+pub async fn identify(
     repository: &Repository,
     create: Option<&str>,
 ) -> Result<(Option<String>, bool), BackupError> {
@@ -23,7 +23,7 @@ async fn identify(
     }
 }
 
-async fn probe(repository: &Repository) -> Result<Option<Timestamp>, BackupError> {
+pub async fn probe(repository: &Repository) -> Result<Option<Timestamp>, BackupError> {
     match run(repository, Work::Probe).await? {
         Report::Probed { server_time } => Ok(server_time),
         other => panic!("{other:?}"),

@@ -16,3 +16,4 @@ mod round_trip;
 mod s3;
 mod snapshots;
 mod stage;
+mod ways;

@@ -15,29 +15,46 @@ use crate::stage::*;
 /// s3rver with the one bucket `backups`.
 pub struct S3 {
     server: Child,
-    port: u16,
+    pub port: u16,
     pub root: tempfile::TempDir,
 }
 
 impl S3 {
     pub fn start() -> Self {
+        Self::with(&serde_json::json!({}))
+    }
+
+    /// A bucket with ways of its own: ways.mjs says which there are.
+    pub fn with(ways: &serde_json::Value) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = tempfile::tempdir().unwrap();
+        let server = Self::serve(port, root.path(), ways);
+        Self { server, port, root }
+    }
+
+    fn serve(port: u16, root: &Path, ways: &serde_json::Value) -> Child {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
         let server = Command::new("node")
             .arg(folder.join("server.mjs"))
             .arg(port.to_string())
-            .arg(root.path())
+            .arg(root)
+            .arg(ways.to_string())
             .stdout(Stdio::null())
             .spawn()
             .expect("node runs");
-        let s3 = Self { server, port, root };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(20), "s3rver does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
-        s3
+        server
+    }
+
+    /// The same bucket with other ways.
+    pub fn change(&mut self, ways: &serde_json::Value) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+        self.server = Self::serve(self.port, self.root.path(), ways);
     }
 
     /// The repository, opened with this key's secret.
@@ -46,10 +63,9 @@ impl S3 {
         fs::write(&credentials, format!("S3RVER\n{secret}\n")).unwrap();
         Repository {
             storage: Storage {
-                destination: Destination::parse("s3://backups/some/prefix").unwrap(),
                 credentials: Some(credentials),
                 endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
-                region: None,
+                ..Storage::new(Destination::parse("s3://backups/some/prefix").unwrap())
             },
             folder: "alice".into(),
             lock: stage.dir.path().join("locks/s3"),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod alerts;
+mod append_only;
 mod archives;
 mod attempts;
 mod backup;

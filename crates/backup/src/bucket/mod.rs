@@ -1,23 +1,26 @@
 //! A repository in a bucket.
 
+mod connect;
+mod credentials;
+mod errors;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use opendal::{
     Buffer, ErrorKind, Operator,
     layers::{RetryLayer, TimeoutLayer},
-    services,
 };
 use startclaw_model::Timestamp;
 use tokio::runtime::Runtime;
 
+use connect::Connection;
+use errors::{failed, is_without_reason, not_removed, refuses};
+
 use crate::{
     BackupError, BackupErrorKind, Storage,
-    destination::Destination,
     objects::{ObjectError, Objects, Stat},
 };
-
-const NO_BUCKET: &str = "the bucket does not exist: create it, or check backup.destination";
 
 /// Timeouts of a request, and of a transfer that makes no progress.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -32,6 +35,10 @@ pub(crate) struct Bucket {
     /// rustic is not async: its threads block on this runtime.
     runtime: Runtime,
     location: String,
+    /// Whether an object can be written on the condition that it does not exist.
+    conditional: bool,
+    /// Whether nothing is deleted in it.
+    append_only: bool,
 }
 
 impl Bucket {
@@ -50,9 +57,9 @@ impl Bucket {
             .map_err(|e| wrong(&e))?;
         let location = format!("{}/{folder}", storage.destination);
         let location = location.trim_end_matches('/').to_owned();
-        let bare = runtime.block_on(async { build(storage, folder) });
-        let operator = bare
-            .map_err(|e| wrong(&e))?
+        let connected = runtime.block_on(async { Connection::new(storage, folder) });
+        let Connection { operator, conditional } = connected.map_err(|e| wrong(&e))?;
+        let operator = operator
             .layer(TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(SILENCE))
             .layer(
                 RetryLayer::new()
@@ -61,81 +68,36 @@ impl Bucket {
                     .with_max_delay(Duration::from_secs(15))
                     .with_jitter(),
             );
-        Ok(Self { operator, runtime, location })
+        let append_only = storage.append_only;
+        Ok(Self { operator, runtime, location, conditional, append_only })
     }
-}
-
-fn build(storage: &Storage, folder: &str) -> Result<Operator, String> {
-    let root = |prefix: &str| format!("/{prefix}/{folder}").replace("//", "/");
-    let credentials = || match &storage.credentials {
-        None => Ok(None),
-        Some(path) => std::fs::read_to_string(path)
-            .map(Some)
-            .map_err(|e| format!("backup.credentials: cannot read {}: {e}", path.display())),
-    };
-    match &storage.destination {
-        Destination::Gcs { bucket, prefix } => {
-            let mut gcs = services::Gcs::default().bucket(bucket).root(&root(prefix));
-            if let Some(endpoint) = &storage.endpoint {
-                gcs = gcs.endpoint(endpoint);
-            }
-            if let Some(path) = &storage.credentials {
-                credentials()?;
-                gcs = gcs.credential_path(&path.to_string_lossy()).disable_vm_metadata();
-            } else if storage.endpoint.is_some() {
-                // Only emulators serve Google's protocol at another address, and they need no
-                // credentials.
-                gcs = gcs.skip_signature().disable_vm_metadata().disable_config_load();
-            }
-            Operator::new(gcs).map_err(|e| e.to_string())
-        }
-        Destination::S3 { bucket, prefix } => {
-            let mut s3 = services::S3::default()
-                .bucket(bucket)
-                .root(&root(prefix))
-                .region(storage.region.as_deref().unwrap_or("us-east-1"));
-            if let Some(endpoint) = &storage.endpoint {
-                s3 = s3.endpoint(endpoint);
-            }
-            if let Some(text) = credentials()? {
-                let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-                let (Some(id), Some(secret)) = (lines.next(), lines.next()) else {
-                    return Err(
-                        "backup.credentials holds two lines: the access key's id, and its secret"
-                            .into(),
-                    );
-                };
-                s3 = s3.access_key_id(id).secret_access_key(secret).disable_config_load();
-            }
-            Operator::new(s3).map_err(|e| e.to_string())
-        }
-        Destination::Folder(_) => Err("a folder is no bucket".into()),
-    }
-}
-
-fn failed(e: &opendal::Error) -> ObjectError {
-    ObjectError::Failed(match e.kind() {
-        // S3 distinguishes it, in all answers with a body.
-        ErrorKind::ConfigInvalid if e.to_string().contains("NoSuchBucket") => NO_BUCKET.to_owned(),
-        ErrorKind::NotFound => NO_BUCKET.to_owned(),
-        ErrorKind::PermissionDenied => format!(
-            "the bucket denies access: check backup.credentials and the bucket's permissions ({e})"
-        ),
-        _ => e.to_string(),
-    })
 }
 
 impl Bucket {
     /// An error of a request for one object: an object that does not exist and a bucket that does
     /// not exist have the same status.
     fn object_error(&self, e: &opendal::Error) -> ObjectError {
-        if e.kind() != ErrorKind::NotFound {
+        let is_missing = e.kind() == ErrorKind::NotFound;
+        if !is_missing && !is_without_reason(e) {
             return failed(e);
         }
         match self.require() {
-            Ok(()) => ObjectError::Missing("it is missing".to_owned()),
+            Ok(()) if is_missing => ObjectError::Missing("it is missing".to_owned()),
+            Ok(()) => failed(e),
             Err(e) => e,
         }
+    }
+
+    /// Whether the object has this content.
+    fn has(&self, name: &str, content: &[Bytes]) -> bool {
+        self.read(name, None).is_ok_and(|found| found == content.concat())
+    }
+
+    /// The names of all objects below a path.
+    async fn names(&self, path: &str) -> opendal::Result<Vec<String>> {
+        let listed = self.operator.list_with(path).recursive(true).await?;
+        let files = listed.into_iter().filter(|entry| entry.metadata().is_file());
+        Ok(files.map(|entry| entry.path().to_owned()).collect())
     }
 }
 
@@ -154,16 +116,26 @@ impl Objects for Bucket {
     }
 
     fn write(&self, name: &str, content: Vec<Bytes>) -> Result<(), ObjectError> {
-        let write = self.operator.write(name, Buffer::from(content));
-        self.runtime.block_on(write).map(drop).map_err(|e| failed(&e))
+        let write = self.operator.write(name, Buffer::from(content.clone()));
+        match self.runtime.block_on(write) {
+            Ok(_) => Ok(()),
+            // It was written, and only the answer was lost: what is locked is not written again.
+            Err(e) if refuses(&e) && self.has(name, &content) => Ok(()),
+            Err(e) => Err(failed(&e)),
+        }
     }
 
     fn create(&self, name: &str, content: Bytes) -> Result<(), ObjectError> {
+        if !self.conditional {
+            return self.write(name, vec![content]);
+        }
         let write =
             async { self.operator.write_with(name, content.clone()).if_not_exists(true).await };
         match self.runtime.block_on(write) {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == ErrorKind::ConditionNotMatch => Ok(()),
+            // As with a lock on what exists.
+            Err(e) if refuses(&e) && matches!(self.stat(name), Ok(Some(_))) => Ok(()),
             // Some servers of the S3 kind know no conditions.
             Err(e) if e.to_string().contains("NotImplemented") => self.write(name, vec![content]),
             Err(e) => Err(failed(&e)),
@@ -171,7 +143,10 @@ impl Objects for Bucket {
     }
 
     fn remove(&self, name: &str) -> Result<(), ObjectError> {
-        self.runtime.block_on(self.operator.delete(name)).map_err(|e| failed(&e))
+        if self.append_only {
+            return Ok(());
+        }
+        self.runtime.block_on(self.operator.delete(name)).map_err(|e| not_removed(&e))
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, ObjectError> {
@@ -179,7 +154,7 @@ impl Objects for Bucket {
             Ok(meta) => meta,
             Err(e) => match self.object_error(&e) {
                 ObjectError::Missing(_) => return Ok(None),
-                error @ ObjectError::Failed(_) => return Err(error),
+                error => return Err(error),
             },
         };
         let modified = meta.last_modified().map(|t| t.into_inner().as_millisecond());
@@ -216,16 +191,25 @@ impl Objects for Bucket {
     }
 
     fn erase(&self) -> Result<(), ObjectError> {
+        let mut names = self.runtime.block_on(self.names("/")).map_err(|e| failed(&e))?;
+        if self.append_only && !names.is_empty() {
+            let text = "backup.append_only is set, so that nothing is deleted in the bucket: \
+                        delete it with credentials of your own";
+            return Err(ObjectError::Refused(text.to_owned()));
+        }
+        // The config goes last: a repository that is half gone can still be found and erased.
+        names.sort_by_key(|name| name == "config");
         let all = async {
-            // The config goes last: a repository that is half gone can still be found and erased.
-            for entry in self.operator.list_with("/").recursive(true).await? {
-                if entry.metadata().is_file() && entry.path() != "config" {
-                    self.operator.delete(entry.path()).await?;
-                }
+            for name in &names {
+                self.operator.delete(name).await?;
             }
-            self.operator.delete("config").await
+            Ok(())
         };
-        self.runtime.block_on(all).map_err(|e| failed(&e))
+        self.runtime.block_on(all).map_err(|e| not_removed(&e))
+    }
+
+    fn keeps_all(&self) -> bool {
+        self.append_only
     }
 
     fn location(&self) -> String {
