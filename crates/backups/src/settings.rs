@@ -194,6 +194,7 @@ mod tests {
         let with = |destination: &str| BackupSettings {
             destination: destination.into(),
             append_only: true,
+            folder: "/backups".into(),
             ..BackupSettings::default()
         };
         assert_eq!(with("s3://bucket").check(), Ok(()));

@@ -155,7 +155,7 @@ async fn temporary_credentials_are_read_again_for_each_job() {
     let profile = "[default]\naws_access_key_id = S3RVER\naws_secret_access_key = S3RVER\n\
                    aws_session_token = today+/=\n";
     fs::write(&file, profile).unwrap();
-    works(&bucket, &stage).await;
+    probe(&bucket).await.unwrap();
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_bucket_in_another_region_names_it() {
     let text = "the bucket's region is eu-west-1: set backup.region";
     fails(&bucket, Work::Probe, BackupErrorKind::Unavailable, text).await;
     fails(&bucket, Work::List, BackupErrorKind::Unavailable, text).await;
-    works(&with(&bucket, |storage| storage.region = Some("eu-west-1".into())), &stage).await;
+    probe(&with(&bucket, |storage| storage.region = Some("eu-west-1".into()))).await.unwrap();
 }
 
 #[tokio::test]
@@ -271,7 +271,9 @@ async fn a_certificate_of_a_private_authority_needs_the_authority() {
     for wrong in ["missing.pem", "s3.csr"] {
         fails(&trusting(wrong), Work::Probe, unavailable, "backup.ca: cannot use").await;
     }
-    works(&trusting("ca.pem"), &stage).await;
+    probe(&trusting("ca.pem")).await.unwrap();
+    stage.take().await.unwrap();
+    assert_eq!(copy(&stage.repository(), &trusting("ca.pem")).await.len(), 1);
 }
 
 #[tokio::test]
