@@ -40,8 +40,8 @@ pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
 pub use snapshot::{
-    BackupPlace, CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice, SnapshotChoiceError,
-    SnapshotId, VerifiedBackup,
+    BackupPause, BackupPlace, CONTROL_PLANE, NoChoice, Snapshot, SnapshotChoice,
+    SnapshotChoiceError, SnapshotId, VerifiedBackup,
 };
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use step::StepName;

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod instances;
 mod operations;
+mod pauses;
 mod properties;
 mod row;
 mod secrets;

@@ -10,6 +10,7 @@ mod drill;
 mod expiry;
 mod faults;
 mod nightly;
+mod pause;
 mod recovery;
 mod space;
 mod verified;
