@@ -1,7 +1,14 @@
 //! Metadata of files, in restic's format.
 
-use rustic_core::{jiff::Timestamp, repofile::Metadata};
-use rustix::fs::{FileType, Stat};
+use std::{ffi::OsStr, path::Path};
+
+use rustic_core::{
+    jiff::{SignedDuration, Timestamp},
+    repofile::{Metadata, Node, NodeType},
+};
+use rustix::fs::FileType;
+
+use crate::listing::Item;
 
 /// The range of times that are stored: 0001-01-02 to 9999-12-30.
 const EARLIEST: i64 = -62_135_510_400;
@@ -9,7 +16,7 @@ const LATEST: i64 = 253_402_128_000;
 
 /// A time of a file. Those that restic's format cannot hold, whose years have four digits in any
 /// time zone, become the nearest one.
-fn storable_time(seconds: i64, nanos: u64) -> Option<Timestamp> {
+fn storable_time(seconds: i64, nanos: u32) -> Option<Timestamp> {
     let nanos = i32::try_from(nanos).unwrap_or(0);
     if (EARLIEST..LATEST).contains(&seconds) {
         Timestamp::new(seconds, nanos).ok()
@@ -18,33 +25,46 @@ fn storable_time(seconds: i64, nanos: u64) -> Option<Timestamp> {
     }
 }
 
-/// The metadata of an entry.
-pub(crate) fn metadata(stat: &Stat) -> Metadata {
-    let time = storable_time;
+/// The metadata of an entry on this device.
+fn metadata(item: &Item, device: u64) -> Metadata {
+    let mtime = storable_time(item.mtime, item.mtime_nsec);
+    let kind = item.kind();
     Metadata {
-        mode: Some(go_mode(stat.st_mode)),
-        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        mode: Some(go_mode(item.mode)),
+        mtime,
         // The access time changes by reading, which would make every tree a new one.
-        atime: time(stat.st_mtime, stat.st_mtime_nsec),
-        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        uid: Some(stat.st_uid),
-        gid: Some(stat.st_gid),
+        atime: mtime,
+        ctime: storable_time(item.ctime, item.ctime_nsec),
+        uid: Some(item.uid),
+        gid: Some(item.gid),
         user: None,
         group: None,
-        inode: stat.st_ino,
-        device_id: if stat.st_nlink > 1 { stat.st_dev } else { 0 },
-        size: if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            u64::try_from(stat.st_size).unwrap_or(0)
-        } else {
-            0
-        },
-        links: if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            0
-        } else {
-            stat.st_nlink
-        },
+        inode: item.inode,
+        device_id: if item.links > 1 { device } else { 0 },
+        size: if kind == FileType::RegularFile { item.value } else { 0 },
+        links: if kind == FileType::Directory { 0 } else { item.links.into() },
         extended_attributes: Vec::new(),
     }
+}
+
+/// An entry, in restic's format; `target` is that of a link.
+pub(crate) fn node(item: &Item, name: &OsStr, target: Option<&OsStr>, device: u64) -> Node {
+    let kind = match item.kind() {
+        FileType::Directory => NodeType::Dir,
+        FileType::Symlink => NodeType::from_link(Path::new(target.unwrap_or_default())),
+        FileType::Fifo => NodeType::Fifo,
+        FileType::Socket => NodeType::Socket,
+        FileType::CharacterDevice => NodeType::Chardev { device: item.value },
+        FileType::BlockDevice => NodeType::Dev { device: item.value },
+        _ => NodeType::File,
+    };
+    Node::new_node(name, kind, metadata(item, device))
+}
+
+/// A change time that the file never has, so that the next backup reads it again: later stores
+/// through a shared mapping may not show in its time stamps.
+pub(crate) fn earlier(meta: &Metadata) -> Option<Timestamp> {
+    meta.ctime.and_then(|time| time.checked_sub(SignedDuration::from_nanos(1)).ok())
 }
 
 /// The mode in restic's format, which is Go's: file type and special bits are at other positions

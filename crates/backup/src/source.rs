@@ -8,37 +8,34 @@
 use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
-    fs::File,
-    io::{self, Read},
+    io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
-use rustic_core::jiff::{SignedDuration, Timestamp};
-use rustic_core::{
-    ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult,
-    repofile::{Metadata, Node, NodeType},
-};
+use rustic_core::{ReadSource, ReadSourceEntry, RusticResult};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
 use crate::{
-    BackupError, BackupErrorKind, meta::metadata, meter::Meter, text, unchanged::Unchanged,
+    listing::{Builder, Content, Item, Listing, Place},
+    meta,
+    reader::{Entry, Pending, Shared},
+    unchanged::Unchanged,
 };
 
-/// How many unreadable files are named.
-const NAMED: usize = 5;
 /// The longest path that can be restored.
 const LONGEST_PATH: usize = 4000;
+
+/// How folders are opened.
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The pass of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +43,7 @@ pub(crate) enum Pass {
     /// The folder may change meanwhile: unreadable files are left to the second pass, and files
     /// that may have changed are recorded so that the second pass reads them again.
     First,
-    /// The folder is frozen, and everything is read.
+    /// Nothing writes to the folder, and everything is read.
     Final,
 }
 
@@ -57,151 +54,58 @@ pub(crate) struct Source {
     pub pass: Pass,
     pub unchanged: Unchanged,
     pub shared: Arc<Shared>,
+    /// What was found, when the pass is over.
+    pub record: Arc<Mutex<Listing>>,
 }
 
-/// State that the walk and the readers share.
-pub(crate) struct Shared {
-    pub meter: Arc<Meter>,
-    root: PathBuf,
-    failures: Mutex<Vec<String>>,
-    /// Files that were listed and are neither read nor found unchanged yet.
-    open: AtomicUsize,
-    listed: AtomicBool,
-    /// Called when everything is read.
-    read: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+/// Opens the folder at the root.
+pub(crate) fn open_root(root: &Path) -> io::Result<(OwnedFd, Stat)> {
+    let folder = rustix::fs::open(root, FOLDER, Mode::empty())?;
+    let stat = rustix::fs::fstat(&folder)?;
+    Ok((folder, stat))
 }
 
-impl Shared {
-    /// `read` is called when everything is read: the folder may change again.
-    pub fn new(
-        meter: Arc<Meter>,
-        root: PathBuf,
-        read: impl FnOnce() + Send + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            meter,
-            root,
-            failures: Mutex::default(),
-            open: AtomicUsize::new(0),
-            listed: AtomicBool::new(false),
-            read: Mutex::new(Some(Box::new(read))),
-        })
+/// Opens the folder that was listed with this inode.
+pub(crate) fn open_folder(parent: impl AsFd, name: &OsStr, inode: u64) -> io::Result<OwnedFd> {
+    let folder = rustix::fs::openat(parent, name, FOLDER, Mode::empty())?;
+    if rustix::fs::fstat(&folder)?.st_ino != inode {
+        return Err(io::Error::other("it was replaced while it was read"));
     }
+    Ok(folder)
+}
 
-    fn fail(&self, path: &Path, why: impl std::fmt::Display) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let inside = path.strip_prefix(&self.root).ok().filter(|path| *path != Path::new(""));
-        let path = inside.unwrap_or(path);
-        failures.push(format!("{} ({why})", text::name(path.as_os_str().as_bytes())));
-    }
-
-    fn check_read(&self) {
-        if self.listed.load(Ordering::SeqCst) && self.open.load(Ordering::SeqCst) == 0 {
-            let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(read) = read {
-                read();
-            }
+/// The names in a folder, in byte order.
+pub(crate) fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
         }
     }
+    names.sort();
+    Ok(names)
+}
 
-    /// An error that names the unreadable files, if there are any.
-    pub fn outcome(&self) -> Result<(), BackupError> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.is_empty() {
-            return Ok(());
-        }
-        let named: Vec<_> = failures.iter().take(NAMED).cloned().collect();
-        let more = failures.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let text = format!("cannot read {}{more}", named.join(", "));
-        Err(BackupError::new(BackupErrorKind::Unreadable, text))
+/// Whether an entry can be backed up: on the file system of the root, and with a path of this many
+/// bytes below the root.
+pub(crate) fn check(stat: &Stat, device: u64, path: usize) -> io::Result<()> {
+    if path > LONGEST_PATH {
+        return Err(io::Error::other("its path is longer than can be written back"));
     }
-}
-
-/// A listed file that is not finished; counted while it exists.
-struct Pending(Arc<Shared>);
-
-impl Pending {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        Self(shared.clone())
+    if stat.st_dev != device {
+        return Err(io::Error::other("another file system is mounted there"));
     }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-        self.0.meter.file();
-        self.0.check_read();
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
+        return Err(io::Error::other("it is of no known kind"));
     }
+    Ok(())
 }
 
-/// A file that can be opened.
-pub(crate) struct Entry {
-    folder: Arc<OwnedFd>,
-    name: OsString,
-    path: PathBuf,
-    inode: u64,
-    pass: Pass,
-    pending: Pending,
-}
-
-/// An open file.
-pub(crate) struct Reader {
-    file: File,
-    path: PathBuf,
-    pass: Pass,
-    pending: Pending,
-}
-
-impl ReadSourceOpen for Entry {
-    type Reader = Reader;
-
-    fn open(self) -> RusticResult<Reader> {
-        let opened = open_file(&self.folder, &self.name).and_then(|(file, stat)| {
-            if stat.st_ino == self.inode {
-                Ok(file)
-            } else {
-                Err(io::Error::other("it was replaced while it was read"))
-            }
-        });
-        match opened {
-            Ok(file) => {
-                Ok(Reader { file, path: self.path, pass: self.pass, pending: self.pending })
-            }
-            Err(e) => {
-                if self.pass == Pass::Final {
-                    self.pending.0.fail(&self.path, &e);
-                }
-                Err(RusticError::new(ErrorKind::InputOutput, "a file cannot be opened"))
-            }
-        }
-    }
-}
-
-impl Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer);
-        if let Err(e) = &read
-            && e.kind() != io::ErrorKind::Interrupted
-            && self.pass == Pass::Final
-        {
-            self.pending.0.fail(&self.path, e);
-        }
-        read
-    }
-}
-
-fn open_file(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, Stat)> {
-    // Without NONBLOCK, a FIFO that replaced the file would block us forever.
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&fd)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is no regular file any more"));
-    }
-    Ok((fd.into(), stat))
+/// The target of a link.
+pub(crate) fn target(folder: impl AsFd, name: &OsStr) -> io::Result<OsString> {
+    let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+    Ok(OsString::from_vec(target.into_bytes()))
 }
 
 impl ReadSource for Source {
@@ -219,6 +123,8 @@ impl ReadSource for Source {
             pass: self.pass,
             unchanged: self.unchanged,
             shared: self.shared.clone(),
+            record: self.record.clone(),
+            listing: Listing::default(),
             stack: Vec::new(),
             state: Begun::No,
             device: 0,
@@ -240,6 +146,8 @@ pub(crate) struct Walk {
     pass: Pass,
     unchanged: Unchanged,
     shared: Arc<Shared>,
+    record: Arc<Mutex<Listing>>,
+    listing: Listing,
     stack: Vec<Level>,
     state: Begun,
     device: u64,
@@ -249,34 +157,37 @@ struct Level {
     folder: Arc<OwnedFd>,
     path: PathBuf,
     names: VecDeque<OsString>,
+    number: u32,
+    found: Builder,
 }
 
-type Item = RusticResult<ReadSourceEntry<Entry>>;
+type Found = RusticResult<ReadSourceEntry<Entry>>;
 
 impl Iterator for Walk {
-    type Item = Item;
+    type Item = Found;
 
-    fn next(&mut self) -> Option<Item> {
+    fn next(&mut self) -> Option<Found> {
         let item = self.step();
         if item.is_none() && self.state != Begun::Over {
             self.state = Begun::Over;
-            self.shared.listed.store(true, Ordering::SeqCst);
-            self.shared.check_read();
+            if let Ok(mut record) = self.record.lock() {
+                *record = std::mem::take(&mut self.listing);
+            }
+            self.shared.all_listed();
         }
         item
     }
 }
 
 impl Walk {
-    fn step(&mut self) -> Option<Item> {
+    fn step(&mut self) -> Option<Found> {
         if self.state == Begun::No {
             self.state = Begun::Yes;
-            let root = self.root.clone();
-            return match self.begin(&root) {
+            return match self.begin() {
                 Ok(entry) => Some(Ok(entry)),
                 Err(e) => {
                     // Also in the first pass: without the folder there is nothing to do.
-                    self.shared.fail(&root, e);
+                    self.shared.fail(&self.root, e);
                     None
                 }
             };
@@ -285,43 +196,54 @@ impl Walk {
             let top_level = self.stack.len() == 1;
             let level = self.stack.last_mut()?;
             let Some(name) = level.names.pop_front() else {
-                self.stack.pop();
+                self.leave();
                 continue;
             };
             if top_level && self.exclude.iter().any(|e| e.as_bytes() == name.as_bytes()) {
                 continue;
             }
             let (folder, path) = (level.folder.clone(), level.path.join(&name));
-            match self.entry(folder, name, path.clone()) {
+            let failed = match self.entry(folder, name, &path) {
                 Ok(Some(entry)) => return Some(Ok(entry)),
-                Ok(None) => {}
-                Err(e) if self.pass == Pass::Final => self.shared.fail(&path, e),
-                Err(_) => {}
+                Ok(None) => None,
+                Err(e) => Some(e),
+            };
+            // Nothing was entered then: this is still the level of the entry.
+            if let Some(level) = self.stack.last_mut() {
+                level.found.complete = false;
+            }
+            if let Some(e) = failed.filter(|_| self.pass == Pass::Final) {
+                self.shared.fail(&path, e);
             }
         }
     }
 
-    fn begin(&mut self, root: &Path) -> io::Result<ReadSourceEntry<Entry>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(root, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&folder)?;
+    fn begin(&mut self) -> io::Result<ReadSourceEntry<Entry>> {
+        let (folder, stat) = open_root(&self.root)?;
         self.device = stat.st_dev;
-        self.descend(folder, root.to_owned())?;
-        let node = Node::new_node(OsStr::new("data"), NodeType::Dir, metadata(&stat));
-        Ok(ReadSourceEntry { path: root.to_owned(), node, open: None })
+        self.descend(folder, self.root.clone())?;
+        let root = Item::new(&stat);
+        self.listing.set_root(root);
+        let node = meta::node(&root, OsStr::new("data"), None, self.device);
+        Ok(ReadSourceEntry { path: self.root.clone(), node, open: None })
     }
 
-    fn descend(&mut self, folder: OwnedFd, path: PathBuf) -> io::Result<()> {
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&folder)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
+    /// Enters a folder; returns its number.
+    fn descend(&mut self, folder: OwnedFd, path: PathBuf) -> io::Result<u32> {
+        let names = names(&folder)?.into();
+        let number = self.listing.reserve();
+        let found = Builder::new();
+        self.stack.push(Level { folder: Arc::new(folder), path, names, number, found });
+        Ok(number)
+    }
+
+    /// Leaves the folder whose entries were all visited.
+    fn leave(&mut self) {
+        if let Some(level) = self.stack.pop()
+            && self.pass == Pass::First
+        {
+            self.listing.fill(level.number, level.found.finish());
         }
-        names.sort();
-        self.stack.push(Level { folder: Arc::new(folder), path, names: names.into() });
-        Ok(())
     }
 
     /// One entry; `None` when it was removed meanwhile.
@@ -329,82 +251,61 @@ impl Walk {
         &mut self,
         folder: Arc<OwnedFd>,
         name: OsString,
-        path: PathBuf,
+        path: &Path,
     ) -> io::Result<Option<ReadSourceEntry<Entry>>> {
         let mut stat = match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if self.pass == Pass::First => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        if path.as_os_str().len() - self.root.as_os_str().len() > LONGEST_PATH {
-            return Err(io::Error::other("its path is longer than can be written back"));
-        }
-        if stat.st_dev != self.device {
-            return Err(io::Error::other("another file system is mounted there"));
-        }
-        let kind = FileType::from_raw_mode(stat.st_mode);
+        check(&stat, self.device, path.as_os_str().len() - self.root.as_os_str().len())?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let mut proven = true;
-        if kind == FileType::RegularFile && self.pass == Pass::First {
+        if is_file && self.pass == Pass::First {
             (stat, proven) = self.unchanged.look(&folder, &name, stat);
         }
-        let mut meta = metadata(&stat);
-        let (node_type, open) = match kind {
-            FileType::RegularFile => {
-                match self.pass {
-                    Pass::First if !proven => meta.mtime = None,
-                    Pass::Final if self.unchanged.is_fresh(&stat) => meta.ctime = earlier(&meta),
-                    Pass::First | Pass::Final => {}
-                }
-                let open = Entry {
-                    folder,
-                    name: name.clone(),
-                    path: path.clone(),
-                    inode: stat.st_ino,
-                    pass: self.pass,
-                    pending: Pending::new(&self.shared),
-                };
-                (NodeType::File, Some(open))
-            }
-            FileType::Directory => {
-                self.enter(&folder, &name, &path, &stat)?;
-                (NodeType::Dir, None)
-            }
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&folder, &name, Vec::new())?;
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                (NodeType::from_link(&target), None)
-            }
-            FileType::Fifo => (NodeType::Fifo, None),
-            FileType::Socket => (NodeType::Socket, None),
-            FileType::CharacterDevice => (NodeType::Chardev { device: stat.st_rdev }, None),
-            FileType::BlockDevice => (NodeType::Dev { device: stat.st_rdev }, None),
-            FileType::Unknown => return Err(io::Error::other("it is of no known kind")),
+        let mut item = Item::new(&stat);
+        let fresh = is_file && self.unchanged.is_fresh(&item);
+        // The second pass stores a fresh file with another time than it has, so it reads it again.
+        proven &= !fresh || self.pass == Pass::Final;
+        item = item.with(if proven { Content::Proven } else { Content::Unproven });
+        let target = match item.kind() {
+            FileType::Symlink => Some(target(&folder, &name)?),
+            _ => None,
         };
-        if kind != FileType::RegularFile {
+        let mut node = meta::node(&item, &name, target.as_deref(), self.device);
+        if !proven {
+            // So that it differs from what the second pass finds.
+            node.meta.mtime = None;
+        } else if fresh {
+            node.meta.ctime = meta::earlier(&node.meta);
+        }
+        let parent = self.stack.len() - 1;
+        if item.kind() == FileType::Directory {
+            let inner = open_folder(&folder, &name, item.inode)?;
+            item.value = self.descend(inner, path.to_owned())?.into();
+        }
+        let place = self.record(parent, item, &name, target.as_deref());
+        if !is_file {
             self.shared.meter.file();
         }
-        let node = Node::new_node(&name, node_type, meta);
+        let (inode, pass, path) = (item.inode, self.pass, path.to_owned());
+        let open = is_file.then(|| {
+            let pending = Pending::new(&self.shared);
+            Entry { folder, name, path: path.clone(), inode, pass, place, pending }
+        });
         Ok(Some(ReadSourceEntry { path, node, open }))
     }
 
-    fn enter(
+    /// Records an entry of the folder at this depth, for the second pass.
+    fn record(
         &mut self,
-        folder: &OwnedFd,
+        depth: usize,
+        item: Item,
         name: &OsStr,
-        path: &Path,
-        seen: &Stat,
-    ) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let inner = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-        if rustix::fs::fstat(&inner)?.st_ino != seen.st_ino {
-            return Err(io::Error::other("it was replaced while it was read"));
-        }
-        self.descend(inner, path.to_owned())
+        target: Option<&OsStr>,
+    ) -> Option<Place> {
+        let level = self.stack.get_mut(depth).filter(|_| self.pass == Pass::First)?;
+        Some((level.number, level.found.add(item, name, target)?))
     }
-}
-
-/// A change time that the file never has, so that the next backup reads it again: later stores
-/// through a shared mapping may not show in its time stamps.
-fn earlier(meta: &Metadata) -> Option<Timestamp> {
-    meta.ctime.and_then(|time| time.checked_sub(SignedDuration::from_nanos(1)).ok())
 }

@@ -5,23 +5,31 @@
 //! snapshot, and only after a commit, which confirms that the folder was frozen until everything
 //! was read.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+};
 
 use rustic_core::jiff::Zoned;
 use rustic_core::{
-    BackupOptions, IndexedIdsStatus, OpenStatus, ParentOptions, Repository as Rustic,
-    SnapshotOptions, StringList,
+    BackupOptions, IndexedIdsStatus, OpenStatus, ParentOptions, ReadSource, ReadSourceOpen,
+    Repository as Rustic, SnapshotOptions, StringList,
     repofile::{SnapshotFile, SnapshotId},
 };
 
 use crate::{
     BackupError, BackupErrorKind, Command, Event, ReadData, SnapshotInfo, check,
     checkpoints::PausedCheckpoints,
+    frozen::Frozen,
+    listing::Listing,
     meter::Meter,
     objects::Objects,
     packs,
+    reader::Shared,
+    recorded::Recorded,
     snapshot::{self, FIRST_PASS, HOST, PATH, PENDING, Snapshots},
-    source::{Pass, Shared, Source},
+    source::{Pass, Source},
+    spool::Spool,
     unchanged::Unchanged,
     worker::Talk,
 };
@@ -33,6 +41,8 @@ pub(crate) struct Taking {
     pub exclude: Vec<String>,
     /// Check the snapshot before it becomes valid.
     pub check: bool,
+    /// A folder on this host for files without a name.
+    pub spool: PathBuf,
 }
 
 /// Takes a snapshot and removes the first pass.
@@ -51,36 +61,21 @@ pub(crate) fn take(
     meter.begin(newest.map_or(0, |s| snapshot::info(s, String::new()).bytes));
     packs::forget_missing(&rustic, objects)?;
     let mut indexed = index(rustic)?;
-    let mut parent = newest.map(|s| s.id);
+    let parent = newest.map(|s| s.id);
     let mut unfinished = Vec::new();
     let mut first_added = 0;
-    let mut unchanged = Unchanged::at_rest();
-    let mut paused = None;
-    if wanted.live {
-        paused = Some(PausedCheckpoints::begin(&wanted.root, &wanted.exclude, meter));
-        unchanged = Unchanged::begin(&wanted.root, meter);
-        let shared = Shared::new(meter.clone(), wanted.root.clone(), || {});
-        let source = source(wanted, Pass::First, unchanged, &shared);
-        let first = archive(&indexed, &source, &[FIRST_PASS.to_owned()], parent)?;
-        // If the folder itself is unreadable, there is no first pass.
-        shared.outcome()?;
-        first_added = snapshot::info(&first, String::new()).added_bytes;
-        parent = Some(first.id);
-        unfinished.push(first.id);
+    let id = snapshot::new_id();
+    let marks = [id.clone(), PENDING.to_owned()];
+    let (pending, shared) = if wanted.live {
+        let first = first_pass(&indexed, wanted, parent, meter)?;
+        first_added = snapshot::info(&first.snapshot, String::new()).added_bytes;
+        unfinished.push(first.snapshot.id);
         // Lets the second pass find what the first one stored.
         indexed = index(indexed.drop_index())?;
-        talk.say(Event::Ready);
-        talk.expect(Command::Go)?;
-    }
-    meter.begin(0);
-    let speaker = talk.speaker();
-    let shared = Shared::new(meter.clone(), wanted.root.clone(), move || {
-        drop(paused);
-        speaker.say(Event::Read);
-    });
-    let id = snapshot::new_id();
-    let source = source(wanted, Pass::Final, unchanged, &shared);
-    let pending = archive(&indexed, &source, &[id.clone(), PENDING.to_owned()], parent)?;
+        second_pass(&indexed, wanted, first, &marks, talk)?
+    } else {
+        only_pass(&indexed, wanted, parent, &marks, talk, meter)?
+    };
     unfinished.push(pending.id);
     talk.expect(Command::Commit).and_then(|()| shared.outcome())?;
     let rustic = indexed.drop_index();
@@ -91,6 +86,92 @@ pub(crate) fn take(
     let last = commit(&rustic, pending, &marks, first_added)?;
     remove(&rustic, &unfinished)?;
     Ok(snapshot::info(&last, id))
+}
+
+/// What the first pass leaves to the second one.
+struct First {
+    snapshot: SnapshotFile,
+    found: Listing,
+    unchanged: Unchanged,
+    paused: PausedCheckpoints,
+    meter: Arc<Meter>,
+}
+
+fn first_pass(
+    rustic: &Rustic<IndexedIdsStatus>,
+    wanted: &Taking,
+    parent: Option<SnapshotId>,
+    meter: &Arc<Meter>,
+) -> Result<First, BackupError> {
+    let paused = PausedCheckpoints::begin(&wanted.root, &wanted.exclude, meter);
+    let unchanged = Unchanged::begin(&wanted.root, meter);
+    let shared = Shared::new(meter.clone(), wanted.root.clone(), || {});
+    let source = source(wanted, Pass::First, unchanged, &shared);
+    let snapshot = archive(rustic, &source, wanted, &shared, &[FIRST_PASS.to_owned()], parent)?;
+    // If the folder itself is unreadable, there is no first pass.
+    shared.outcome()?;
+    let mut found =
+        std::mem::take(&mut *source.record.lock().unwrap_or_else(PoisonError::into_inner));
+    found.not_stored(&shared.unstored());
+    Ok(First { snapshot, found, unchanged, paused, meter: meter.clone() })
+}
+
+/// The second pass: a walk while the folder is frozen, and then the snapshot of what it found.
+fn second_pass(
+    rustic: &Rustic<IndexedIdsStatus>,
+    wanted: &Taking,
+    first: First,
+    marks: &[String],
+    talk: &Talk,
+) -> Result<(SnapshotFile, Arc<Shared>), BackupError> {
+    let First { snapshot, found, unchanged, paused, meter } = first;
+    let spool = Spool::new(&wanted.spool);
+    talk.say(Event::Ready);
+    talk.expect(Command::Go)?;
+    meter.begin(0);
+    let shared = Shared::new(meter, wanted.root.clone(), read(talk, Some(paused)));
+    let frozen = Frozen {
+        root: &wanted.root,
+        exclude: &wanted.exclude,
+        unchanged,
+        known: found,
+        spool: &spool,
+        shared: &shared,
+    };
+    let walked = frozen.walk().map_err(|e| shared.fail(&wanted.root, e));
+    // Sooner than with what would be no snapshot.
+    shared.outcome()?;
+    let found = walked.map_err(|()| aborted(None))?;
+    drop(frozen);
+    shared.all_listed();
+    let source = Recorded::new(&wanted.root, found, spool, unchanged, &shared);
+    let pending = archive(rustic, &source, wanted, &shared, marks, Some(snapshot.id))?;
+    Ok((pending, shared))
+}
+
+/// The pass over a folder that nothing writes to.
+fn only_pass(
+    rustic: &Rustic<IndexedIdsStatus>,
+    wanted: &Taking,
+    parent: Option<SnapshotId>,
+    marks: &[String],
+    talk: &Talk,
+    meter: &Arc<Meter>,
+) -> Result<(SnapshotFile, Arc<Shared>), BackupError> {
+    meter.begin(0);
+    let shared = Shared::new(meter.clone(), wanted.root.clone(), read(talk, None));
+    let source = source(wanted, Pass::Final, Unchanged::at_rest(), &shared);
+    let pending = archive(rustic, &source, wanted, &shared, marks, parent)?;
+    Ok((pending, shared))
+}
+
+/// What happens when everything is read.
+fn read(talk: &Talk, paused: Option<PausedCheckpoints>) -> impl FnOnce() + Send + 'static {
+    let speaker = talk.speaker();
+    move || {
+        drop(paused);
+        speaker.say(Event::Read);
+    }
 }
 
 /// Makes a valid snapshot of a pending one.
@@ -128,6 +209,7 @@ fn source(wanted: &Taking, pass: Pass, unchanged: Unchanged, shared: &Arc<Shared
         pass,
         unchanged,
         shared: shared.clone(),
+        record: Arc::default(),
     }
 }
 
@@ -137,12 +219,17 @@ fn tags(all: &[String]) -> StringList {
     list
 }
 
-fn archive(
+fn archive<S>(
     rustic: &Rustic<IndexedIdsStatus>,
-    source: &Source,
+    source: &S,
+    wanted: &Taking,
+    shared: &Shared,
     marks: &[String],
     parent: Option<SnapshotId>,
-) -> Result<SnapshotFile, BackupError> {
+) -> Result<SnapshotFile, BackupError>
+where
+    S: ReadSource<Iter: Send, Open: ReadSourceOpen + Send> + 'static,
+{
     let failed = |e: Box<rustic_core::RusticError>| BackupError::of("store the files", &e);
     let about = SnapshotOptions::default()
         .host(HOST.to_owned())
@@ -155,10 +242,10 @@ fn archive(
         .force(parent.is_none());
     let options =
         BackupOptions::default().as_path(PathBuf::from(PATH)).no_scan(true).parent_opts(parents);
-    let done = rustic.archive(&options, source, snapshot, std::slice::from_ref(&source.root));
+    let done = rustic.archive(&options, source, snapshot, std::slice::from_ref(&wanted.root));
     done.map_err(|e| {
         let error = failed(e);
-        match source.shared.outcome() {
+        match shared.outcome() {
             Err(unreadable) => unreadable,
             Ok(()) => error,
         }

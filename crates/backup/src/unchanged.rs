@@ -31,7 +31,7 @@ use std::{
 use rustic_core::jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 
-use crate::meter::Meter;
+use crate::{listing::Item, meter::Meter};
 
 /// Timestamps of file systems have a granularity of up to 10 ms, those of some network file systems
 /// of 2 s.
@@ -72,8 +72,15 @@ impl Unchanged {
 
     /// Whether a file changed during this backup, or so shortly before that the next backup cannot
     /// rely on its time stamps.
-    pub fn is_fresh(&self, stat: &Stat) -> bool {
-        changed_since(stat, self.since)
+    pub fn is_fresh(&self, item: &Item) -> bool {
+        changed_since(item.mtime, item.ctime, self.since)
+    }
+
+    /// Whether a folder or link that has these times both in the first pass and now is the same: a
+    /// change since would have set its change time. Names are written under the lock of the folder
+    /// that reading them takes too, and a link is never written again.
+    pub fn is_settled(&self, item: &Item) -> bool {
+        self.reliable && !self.is_fresh(item)
     }
 
     /// The state of a file that was listed as `listed`; and whether the second pass can tell by it
@@ -85,7 +92,7 @@ impl Unchanged {
         let looked = Timestamp::now();
         let file = open(folder, name, &listed);
         if !self.reliable {
-            let proven = !changed_since(&listed, looked)
+            let proven = !has_changed_since(&listed, looked)
                 && !ends_with(name, &DATABASES)
                 && file.is_some_and(|file| !has_sqlite_header(&file));
             return (listed, proven);
@@ -97,7 +104,7 @@ impl Unchanged {
     fn settled(&self, file: &File, looked: Timestamp) -> io::Result<(Stat, bool)> {
         let before = rustix::fs::fstat(file)?;
         let mut since = self.since;
-        if changed_since(&before, since) && !changed_since(&before, looked) {
+        if has_changed_since(&before, since) && !has_changed_since(&before, looked) {
             if before.st_size < WRITE_OUT_SIZE {
                 return Ok((before, false));
             }
@@ -106,7 +113,7 @@ impl Unchanged {
         }
         await_writers(file, &before)?;
         let stat = rustix::fs::fstat(file)?;
-        Ok((stat, !changed_since(&stat, since)))
+        Ok((stat, !has_changed_since(&stat, since)))
     }
 }
 
@@ -147,10 +154,14 @@ fn write_out(folder: OwnedFd, meter: &Meter) -> bool {
     }
 }
 
-/// Whether a file's time stamps are not clearly older than a point in time.
-fn changed_since(stat: &Stat, since: Timestamp) -> bool {
+/// Whether time stamps are not clearly older than a point in time.
+fn changed_since(mtime: i64, ctime: i64, since: Timestamp) -> bool {
     let lately = since.as_second() - GRAIN_SECONDS;
-    stat.st_mtime >= lately || stat.st_ctime >= lately
+    mtime >= lately || ctime >= lately
+}
+
+fn has_changed_since(stat: &Stat, since: Timestamp) -> bool {
+    changed_since(stat.st_mtime, stat.st_ctime, since)
 }
 
 fn ends_with(name: &OsStr, ends: &[&[u8]]) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use startclaw_backup::BackupError;
 use startclaw_engine::has_started;
 use startclaw_host::{Convergence, HostError, InstanceSpec, NoReport, Probe, Target};
-use startclaw_model::Instance;
+use startclaw_model::{BackupPause, Instance, Timestamp};
 use startclaw_openclaw::suspend::{self, Quiesce};
 use tokio::time::Instant;
 
@@ -86,6 +86,19 @@ impl Backups {
         let target = Target::Suspended { at_most: Some(at_most) };
         let done = host.converge(spec, target, &observed, &mut NoReport).await;
         Ok(done.map_err(unavailable)? != Convergence::Done)
+    }
+
+    /// Stores how long an instance was frozen, for its status. An error of the database only loses
+    /// that.
+    pub(crate) async fn note_pause(&self, instance: &Instance, took: Duration, exceeded: bool) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let pause = BackupPause { at: Timestamp::now(), millis, exceeded };
+        if let Err(e) = self.engine.store().note_pause(&instance.id, pause).await {
+            tracing::warn!(name = %instance.name, error = ?e, "cannot store the length of a pause");
+        }
+        if let Err(e) = self.engine.show_backups().await {
+            tracing::warn!(name = %instance.name, error = ?e, "cannot show the length of a pause");
+        }
     }
 
     /// Unfreezes a container. `false` when it was not frozen any more.

@@ -59,6 +59,9 @@ pub struct BackupSettings {
     /// Days from one drill to the next, in which it is tried whether an instance's newest backup
     /// would come back; 0 for never.
     pub drill_days: u32,
+    /// Seconds that an instance may be frozen for a backup, from 1 to 300; a backup that needs more
+    /// fails.
+    pub longest_pause: u32,
     /// Memory that a worker may take, in MiB; a restore may take twice as much.
     pub worker_memory_mib: u64,
     /// CPUs that all workers together may use, and threads that each computes with; 0 means half of
@@ -89,6 +92,7 @@ impl Default for BackupSettings {
             keep_days: 30,
             keep_replaced_hours: 24,
             drill_days: 30,
+            longest_pause: 10,
             worker_memory_mib: 1024,
             worker_threads: 0,
             alert_webhook: String::new(),
@@ -113,6 +117,9 @@ impl BackupSettings {
         if !(1..=720).contains(&self.spread_minutes) {
             return Err("backup.spread_minutes lies between 1 and 720".into());
         }
+        if !(1..=300).contains(&self.longest_pause) {
+            return Err("backup.longest_pause lies between 1 and 300".into());
+        }
         if self.worker_memory_mib < 256 {
             return Err("backup.worker_memory_mib is at least 256".into());
         }
@@ -122,6 +129,11 @@ impl BackupSettings {
     /// How long a replaced volume is kept.
     pub fn keep_replaced(&self) -> Duration {
         Duration::from_secs(u64::from(self.keep_replaced_hours) * 3600)
+    }
+
+    /// How long an instance may be frozen.
+    pub fn longest_pause(&self) -> Duration {
+        Duration::from_secs(self.longest_pause.into())
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -40,6 +40,7 @@ struct Shared {
     damaged: Mutex<HashMap<String, Vec<String>>>,
     faults: Mutex<Option<Box<Decider>>>,
     hangs: Mutex<Option<Box<HangDecider>>>,
+    second_pass: Mutex<Duration>,
 }
 
 impl Contents {
@@ -65,6 +66,11 @@ impl SimulatedRepositories {
     /// Calls `decide` for each job.
     pub fn hang_by(&self, decide: impl Fn(&Job) -> Option<Duration> + Send + 'static) {
         *self.0.hangs.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(decide));
+    }
+
+    /// Lets second passes take this long.
+    pub fn slow_down(&self, second_pass: Duration) {
+        *self.0.second_pass.lock().unwrap_or_else(PoisonError::into_inner) = second_pass;
     }
 
     /// Stops the injection of faults.
@@ -270,6 +276,7 @@ impl Repositories for SimulatedRepositories {
             job: job.clone(),
             events,
             aborted: false,
+            slow: Duration::ZERO,
         }))
     }
 }
@@ -295,11 +302,14 @@ struct Simulated {
     job: Job,
     events: VecDeque<Event>,
     aborted: bool,
+    /// How long the next event takes.
+    slow: Duration,
 }
 
 #[async_trait]
 impl Session for Simulated {
     async fn next(&mut self) -> Result<Event, BackupError> {
+        tokio::time::sleep(std::mem::take(&mut self.slow)).await;
         match self.events.pop_front() {
             Some(event) => Ok(event),
             None if self.aborted => Err(BackupError {
@@ -312,7 +322,11 @@ impl Session for Simulated {
 
     async fn send(&mut self, command: Command) -> Result<(), BackupError> {
         match command {
-            Command::Go => self.events.push_back(Event::Read),
+            Command::Go => {
+                let time = self.repositories.0.second_pass.lock();
+                self.slow = *time.unwrap_or_else(PoisonError::into_inner);
+                self.events.push_back(Event::Read);
+            }
             Command::Commit => {}
             Command::Abort => self.aborted = true,
         }

@@ -203,15 +203,21 @@ impl Backups {
         self.engine.step(operation, StepName::Freeze).await;
         let begun = Instant::now();
         let frozen = self.freeze(instance, &spec).await;
+        let mut exceeded = false;
         let read = match &frozen {
             Ok(_) => tokio::time::timeout(limit, read_all(session)).await.unwrap_or_else(|_| {
+                exceeded = true;
                 Err(BackupError {
                     kind: BackupErrorKind::Stalled,
-                    message: format!("reading what changed took more than {} s", limit.as_secs()),
+                    message: format!(
+                        "it had to freeze the instance for more than {} s; raise backup.longest_pause",
+                        limit.as_secs()
+                    ),
                 })
             }),
             Err(e) => Err(e.clone()),
         };
+        let was_frozen = matches!(frozen, Ok(true));
         let still = match frozen {
             Ok(false) => Ok(true),
             // Also after a freeze that failed: it may have taken effect.
@@ -221,6 +227,9 @@ impl Backups {
         drop(hold);
         if let Some(id) = rested {
             self.request_resume(instance, &spec, &id).await;
+        }
+        if was_frozen {
+            self.note_pause(instance, paused, exceeded).await;
         }
         metrics::histogram!("startclaw_backup_pause_seconds").record(paused.as_secs_f64());
         if let Some(step) = operation.steps.last_mut() {

@@ -8,8 +8,8 @@ use std::{
 
 use startclaw_host::Endpoints;
 use startclaw_model::{
-    Health, Instance, InstanceId, InstanceState, Name, OperationId, Presence, Timestamp,
-    VerifiedBackup,
+    BackupPause, Health, Instance, InstanceId, InstanceState, Name, OperationId, Presence,
+    Timestamp, VerifiedBackup,
 };
 
 /// One instance.
@@ -26,6 +26,8 @@ pub struct Entry {
     pub last_backup: Option<Timestamp>,
     /// Its newest snapshot that was found whole.
     pub verified_backup: Option<VerifiedBackup>,
+    /// How long it was frozen for its last backup.
+    pub last_pause: Option<BackupPause>,
 }
 
 /// All instances, by name and by id.
@@ -78,6 +80,7 @@ impl Table {
                     operation,
                     last_backup: None,
                     verified_backup: None,
+                    last_pause: None,
                 };
                 inner.entries.insert(instance.name.clone(), entry);
             }

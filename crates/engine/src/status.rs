@@ -3,8 +3,8 @@
 use serde::Serialize;
 use startclaw_host::Endpoints;
 use startclaw_model::{
-    AccountId, InstanceId, InstanceRef, InstanceState, Limits, Name, OperationId, Owner, Profile,
-    Timestamp, VerifiedBackup,
+    AccountId, BackupPause, InstanceId, InstanceRef, InstanceState, Limits, Name, OperationId,
+    Owner, Profile, Timestamp, VerifiedBackup,
 };
 
 /// Status of one instance.
@@ -43,6 +43,10 @@ pub struct InstanceStatus {
     pub last_backup: Option<Timestamp>,
     /// Its newest backup that was found whole.
     pub verified_backup: Option<VerifiedBackup>,
+    /// How long it was frozen for its last backup.
+    pub last_pause: Option<BackupPause>,
+    /// Why a later backup may fail, or the last one failed, at the limit of that.
+    pub pause_warning: Option<String>,
     /// When it was requested.
     pub created_at: Timestamp,
 }

@@ -198,11 +198,13 @@ impl Engine {
     pub(crate) async fn show_backups(&self) -> Result<(), EngineError> {
         let newest = self.store().newest_snapshots().await?;
         let verified = self.store().newest_verified().await?;
+        let pauses = self.store().pauses().await?;
         for entry in self.inner.live.all() {
             let id = &entry.instance.id;
             self.inner.live.update(id, |entry| {
                 entry.last_backup = newest.get(id).copied();
                 entry.verified_backup = verified.get(id).copied();
+                entry.last_pause = pauses.get(id).copied();
             });
         }
         Ok(())

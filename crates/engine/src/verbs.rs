@@ -445,6 +445,7 @@ impl Engine {
         let instance = &entry.instance;
         let failing = entry.state != startclaw_model::InstanceState::Live;
         let health = &instance.health;
+        let pause_limit = self.inner.settings.timing.pause_limit;
         InstanceStatus {
             id: instance.id.clone(),
             name: instance.name.clone(),
@@ -463,6 +464,8 @@ impl Engine {
             undo_until: instance.desired.volumes.undo_until(),
             last_backup: entry.last_backup,
             verified_backup: entry.verified_backup,
+            last_pause: entry.last_pause,
+            pause_warning: entry.last_pause.and_then(|pause| pause.warning(pause_limit)),
             created_at: instance.created_at,
         }
     }

@@ -41,7 +41,7 @@ pub use provider::{ModelProvider, ModelProviderError, ProviderKind};
 pub use scope::{Scope, Scopes, ScopesError};
 pub use secret::{Secret, SecretName, SecretNameError};
 pub use slot::{AddressPool, AddressPoolError, Slot};
-pub use snapshot::{BackupPlace, CONTROL_PLANE, Snapshot, SnapshotId, VerifiedBackup};
+pub use snapshot::{BackupPause, BackupPlace, CONTROL_PLANE, Snapshot, SnapshotId, VerifiedBackup};
 pub use snapshot_choice::{NoChoice, SnapshotChoice, SnapshotChoiceError};
 pub use state::{Health, InstanceState, MAX_LOG_LINES};
 pub use step::StepName;

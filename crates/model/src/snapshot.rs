@@ -98,6 +98,39 @@ pub struct VerifiedBackup {
     pub place: BackupPlace,
 }
 
+/// How long an instance was frozen for its last backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BackupPause {
+    /// When it ended.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Its length, in milliseconds.
+    pub millis: u64,
+    /// Whether it took longer than `backup.longest_pause`: then the backup failed.
+    pub exceeded: bool,
+}
+
+impl BackupPause {
+    /// A warning if the pause exceeded this limit, or took more than half of it, so that a later
+    /// backup may fail.
+    pub fn warning(&self, limit: std::time::Duration) -> Option<String> {
+        let (taken, seconds) = (self.millis, limit.as_secs());
+        if self.exceeded {
+            let text = "the last backup failed: it had to freeze the instance for more than";
+            return Some(format!("{text} {} s; raise backup.longest_pause", taken / 1000));
+        }
+        let near = u128::from(taken) * 2 > limit.as_millis();
+        near.then(|| {
+            format!(
+                "the last backup froze the instance for {}.{} s, and with more than {seconds} s it \
+                 fails; raise backup.longest_pause",
+                taken / 1000,
+                taken % 1000 / 100
+            )
+        })
+    }
+}
+
 impl Snapshot {
     /// Whether it has no copy: it was stored, and was not deleted by us.
     pub const fn is_missing(&self) -> bool {
@@ -112,5 +145,22 @@ impl Snapshot {
         };
         copy(BackupPlace::Destination, self.remote, self.verified_remote)
             .or_else(|| copy(BackupPlace::Host, self.local, self.verified_local))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_near_its_limit_is_a_warning() {
+        let pause = |millis, exceeded| {
+            let pause = BackupPause { at: Timestamp::from_millis(0), millis, exceeded };
+            pause.warning(std::time::Duration::from_secs(10))
+        };
+        assert_eq!(pause(5000, false), None);
+        let near = pause(5150, false).unwrap();
+        assert!(near.contains("for 5.1 s, and with more than 10 s it fails"), "{near}");
+        assert!(pause(10_020, true).unwrap().contains("raise backup.longest_pause"));
     }
 }

@@ -17,6 +17,7 @@ mod events;
 mod instances;
 mod jobs;
 mod operations;
+mod pauses;
 mod properties;
 mod row;
 mod secrets;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use startclaw_engine::InstanceStatus;
 use startclaw_model::{
-    InstanceId, InstanceState, Limits, ModelProvider, Name, OperationId, Owner, Timestamp,
-    VerifiedBackup,
+    BackupPause, InstanceId, InstanceState, Limits, ModelProvider, Name, OperationId, Owner,
+    Timestamp, VerifiedBackup,
 };
 use utoipa::ToSchema;
 
@@ -56,6 +56,12 @@ pub struct Instance {
     /// The newest backup that was verified, and where.
     #[serde(default)]
     pub verified_backup: Option<VerifiedBackup>,
+    /// How long it was frozen for its last backup.
+    #[serde(default)]
+    pub last_pause: Option<BackupPause>,
+    /// Set when that came near `backup.longest_pause`, with which backups fail, or exceeded it.
+    #[serde(default)]
+    pub pause_warning: Option<String>,
     /// When it was requested.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -83,6 +89,8 @@ impl From<InstanceStatus> for Instance {
             operation: s.operation,
             last_backup: s.last_backup,
             verified_backup: s.verified_backup,
+            last_pause: s.last_pause,
+            pause_warning: s.pause_warning,
             created_at: s.created_at,
         }
     }

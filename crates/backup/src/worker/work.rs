@@ -1,6 +1,6 @@
 //! Does the work of a job.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::Talk;
 use crate::{
@@ -54,8 +54,13 @@ fn work_on(
         Work::Take { root, live, exclude, check } => {
             let opened = repository::open(repository, Make::Fresh, meter)?;
             let Opened { rustic, objects, lock: _lock } = there(opened, repository)?;
-            let taking =
-                Taking { root: root.clone(), live: *live, exclude: exclude.clone(), check: *check };
+            let taking = Taking {
+                root: root.clone(),
+                live: *live,
+                exclude: exclude.clone(),
+                check: *check,
+                spool: repository.lock.parent().unwrap_or(Path::new("/")).to_owned(),
+            };
             take::take(rustic, objects.as_ref(), &taking, meter, talk).map(Report::Taken)
         }
         Work::Copy { to } => {

@@ -7,6 +7,7 @@ mod damage;
 mod databases;
 mod destination;
 mod faults;
+mod frozen;
 mod interrupted;
 mod odd;
 mod passes;

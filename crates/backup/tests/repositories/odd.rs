@@ -17,7 +17,7 @@ use crate::stage::*;
 
 /// What must be restored of every entry, by its path: type and mode, time, length, content or
 /// target.
-fn image(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, u64, Vec<u8>)> {
+pub fn image(root: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, u64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut stack = vec![root.to_owned()];
     while let Some(folder) = stack.pop() {

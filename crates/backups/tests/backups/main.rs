@@ -11,6 +11,7 @@ mod drill;
 mod expiry;
 mod faults;
 mod nightly;
+mod pause;
 mod recovery;
 mod space;
 mod verified;

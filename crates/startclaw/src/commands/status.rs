@@ -97,6 +97,9 @@ fn in_full(i: &Instance, telegram: Option<&Telegram>) -> anyhow::Result<()> {
         None => row("backup", "none yet")?,
     }
     row("verified", &verified(i.verified_backup))?;
+    if let Some(warning) = &i.pause_warning {
+        row("warning", &clean(warning))?;
+    }
     row("url", &i.url)?;
     row("owner", i.owner.as_str())?;
     row("version", &clean(&i.version))?;

@@ -104,7 +104,7 @@ impl Daemon {
             },
             quota: settings.accounts.quota,
             keep_replaced: settings.backup.keep_replaced(),
-            timing: Timing::default(),
+            timing: Timing { pause_limit: settings.backup.longest_pause(), ..Timing::default() },
         };
         let engine = Engine::start(store.clone(), vault, outside, engine_settings)
             .await
