@@ -60,15 +60,7 @@ impl BackupError {
 
     /// An error of rustic while doing `what`.
     pub(crate) fn of(what: &str, e: &RusticError) -> Self {
-        let text = text::plain(&e.display_log());
-        let kind = if text.contains(REFUSED) {
-            BackupErrorKind::Refused
-        } else if text.contains(STORAGE) {
-            BackupErrorKind::Unavailable
-        } else {
-            BackupErrorKind::Damaged
-        };
-        let text = text.replace(STORAGE, "").replace(REFUSED, "");
+        let (kind, text) = unmarked(&text::plain(&e.display_log()));
         Self::new(kind, format!("cannot {what}: {text}"))
     }
 
@@ -91,9 +83,21 @@ impl BackupError {
 
 /// The mark of errors of the storage, which distinguishes them from a damaged repository. A message
 /// may name paths and addresses, so it must be unlikely in those.
-pub(crate) const STORAGE: &str = " (storage)";
+const STORAGE: &str = " (storage)";
 /// The mark of refused deletions.
 const REFUSED: &str = " (storage refuses)";
+
+/// The kind of an error that passed through rustic, by its mark, and its text without the mark.
+pub(crate) fn unmarked(text: &str) -> (BackupErrorKind, String) {
+    let kind = if text.contains(REFUSED) {
+        BackupErrorKind::Refused
+    } else if text.contains(STORAGE) {
+        BackupErrorKind::Unavailable
+    } else {
+        BackupErrorKind::Damaged
+    };
+    (kind, text.replace(STORAGE, "").replace(REFUSED, ""))
+}
 
 /// An error of the storage, for rustic. Missing objects are damage of the repository.
 pub(crate) fn storage_error(what: &str, path: &str, e: &ObjectError) -> Box<RusticError> {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{BackupError, BackupErrorKind, error::STORAGE, text};
+use crate::{BackupError, BackupErrorKind, error::unmarked, text};
 
 /// How many characters of a panic are kept: some contain a whole index.
 const KEPT: usize = 4000;
@@ -62,11 +62,7 @@ fn error(text: &str) -> BackupError {
         let text = format!("the disk is full; free some space ({})", text::of_panic(text));
         return BackupError::new(BackupErrorKind::Unavailable, text);
     }
-    let kind = if text.contains(STORAGE) {
-        BackupErrorKind::Unavailable
-    } else {
-        BackupErrorKind::Damaged
-    };
-    let text = text::of_panic(text).replace(STORAGE, "");
+    let (kind, _) = unmarked(text);
+    let (_, text) = unmarked(&text::of_panic(text));
     BackupError::new(kind, format!("stored data are missing or damaged: {text}"))
 }

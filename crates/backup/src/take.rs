@@ -239,6 +239,9 @@ where
     snapshot.tags = tags(marks);
     let parents = ParentOptions::default()
         .parents(parent.iter().map(|id| id.to_hex().to_string()).collect::<Vec<_>>())
+        // Means the contrary: only with it, rustic compares the inodes. They tell files apart that
+        // changed places and have the same times and size.
+        .ignore_inode(true)
         .force(parent.is_none());
     let options =
         BackupOptions::default().as_path(PathBuf::from(PATH)).no_scan(true).parent_opts(parents);

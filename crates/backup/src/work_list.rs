@@ -30,18 +30,9 @@ impl<T> WorkList<T> {
     /// folders of a tree are open at once.
     pub fn work(&self, mut work: impl FnMut(T) -> Vec<T>) {
         while let Some(task) = self.next() {
+            let _busy = Busy(self);
             let more = work(task);
-            let mut state = self.lock();
-            state.busy -= 1;
-            let idle = state.busy == 0;
-            // One waiting thread for each task beyond the one that this thread takes itself.
-            let for_others = more.len().saturating_sub(1);
-            state.waiting.extend(more);
-            let over = idle && state.waiting.is_empty();
-            drop(state);
-            if over || for_others > 0 {
-                self.changed.notify_all();
-            }
+            self.lock().waiting.extend(more);
         }
     }
 
@@ -62,6 +53,20 @@ impl<T> WorkList<T> {
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that is being worked on. The other threads wait for its end, also when it panics.
+struct Busy<'a, T>(&'a WorkList<T>);
+
+impl<T> Drop for Busy<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.busy -= 1;
+        // This thread takes one task itself.
+        if state.busy == 0 || state.waiting.len() > 1 {
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -88,5 +93,22 @@ mod tests {
         });
         // Each number n adds all smaller ones: 2^n tasks.
         assert_eq!(done.into_inner(), 512);
+    }
+
+    #[test]
+    fn a_task_that_panics_holds_no_thread() {
+        let list = WorkList::default();
+        list.add(vec![true]);
+        let work = || {
+            list.work(|panics| {
+                assert!(!panics, "on purpose");
+                Vec::new()
+            });
+        };
+        let ends = std::thread::scope(|threads| {
+            let all: Vec<_> = (0..2).map(|_| threads.spawn(work)).collect();
+            all.into_iter().map(|thread| thread.join().is_err()).filter(|failed| *failed).count()
+        });
+        assert_eq!(ends, 1);
     }
 }

@@ -66,7 +66,11 @@ impl Backups {
         Ok(())
     }
 
-    async fn set_key(&self, key: &str, detail: Option<&str>) -> Result<bool, EngineError> {
+    pub(crate) async fn set_key(
+        &self,
+        key: &str,
+        detail: Option<&str>,
+    ) -> Result<bool, EngineError> {
         let store = self.engine.store();
         Ok(match detail {
             Some(detail) => store.fire(key, detail).await?,

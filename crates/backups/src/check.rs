@@ -77,10 +77,7 @@ impl Backups {
 
     /// Whether the destination can be written to and read.
     pub(crate) async fn answers(&self) -> bool {
-        match self.probe().await {
-            Ok(_) => true,
-            Err(e) => e.kind == BackupErrorKind::Refused,
-        }
+        is_answer(&self.probe().await)
     }
 
     /// Probes the destination at the start and daily, until the engine stops.
@@ -88,7 +85,8 @@ impl Backups {
         loop {
             let probed = self.probe().await;
             let wait = match self.note_probe(&probed).await {
-                Ok(()) if probed.is_ok() => DAY,
+                // Each probe leaves an object in a bucket that refuses to delete.
+                Ok(()) if is_answer(&probed) => DAY,
                 Ok(()) => AGAIN,
                 Err(e) => {
                     tracing::error!(error = ?e, "the database failed; probing the destination later");
@@ -124,4 +122,9 @@ impl Backups {
         }
         Ok(())
     }
+}
+
+/// Whether the destination can be written to and read.
+fn is_answer(probed: &Result<Option<Timestamp>, BackupError>) -> bool {
+    probed.as_ref().err().is_none_or(|e| e.kind == BackupErrorKind::Refused)
 }

@@ -154,13 +154,22 @@ impl Backups {
         let now = self.trusted_now().await.map_err(inside)?;
         let snapshots = retention::thin(&held.snapshots, self.inner.settings.keep_days, now);
         match self.run(repository, Work::Forget { snapshots }).await {
-            // The backup is stored, and another one would not help: the probe's alert tells it.
+            // The backup is stored, and another one would not help.
             Err(e) if e.kind == BackupErrorKind::Refused => {
-                tracing::warn!(error = %e.message, "old backups of the database are not deleted");
-                Ok(())
+                self.note_expiry(Some(&e.message)).await
             }
-            done => done.map(drop),
+            Ok(_) => self.note_expiry(None).await,
+            Err(e) => Err(e),
         }
+    }
+
+    /// Fires the alert that old backups of the database are not deleted, or resolves it.
+    async fn note_expiry(&self, refused: Option<&str>) -> Result<(), BackupError> {
+        let key = format!("retention/{CONTROL_PLANE}");
+        if self.set_key(&key, refused).await.map_err(inside)? {
+            self.engine.alerts_changed();
+        }
+        Ok(())
     }
 }
 

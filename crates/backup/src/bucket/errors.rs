@@ -34,6 +34,17 @@ const BY_CODE: [(&[&str], &str); 5] = [
     ),
 ];
 
+/// Words in refusals that are about the account or the rate of requests, not about the object.
+const OF_ACCOUNT: [&str; 7] = [
+    "ateLimitExceeded",
+    "quotaExceeded",
+    "RequestLimitExceeded",
+    "accountDisabled",
+    "AllAccessDisabled",
+    "AccountProblem",
+    "billing",
+];
+
 /// What to do about certificates, by the words of rustls.
 const BY_CERTIFICATE: [(&str, &str); 3] = [
     (
@@ -67,11 +78,12 @@ pub(super) fn not_removed(e: &Error) -> ObjectError {
 
 /// Whether the bucket refuses to delete or replace an object, because of permissions or of a lock.
 pub(super) fn refuses(e: &Error) -> bool {
-    let code = code(e);
+    let (code, text) = (code(e), e.to_string());
+    let is_of_account = OF_ACCOUNT.iter().any(|words| text.contains(words));
     let is_of_key = BY_CODE.iter().any(|(codes, _)| code.is_some_and(|code| codes.contains(&code)));
     let is_denied = || e.kind() == ErrorKind::PermissionDenied;
     let is_locked = || matches!(status(e), Some(405 | 409)) && !is_busy(code);
-    !is_of_key && (is_denied() || is_locked())
+    !is_of_account && !is_of_key && (is_denied() || is_locked())
 }
 
 /// Whether it is that another request is being carried out.
@@ -140,4 +152,19 @@ fn causes(e: &Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_the_sake_of_the_account_is_none_to_delete() {
+        let denied = |text: &str| refuses(&Error::new(ErrorKind::PermissionDenied, text));
+        assert!(denied("S3Error { code: \"AccessDenied\", message: \"Access Denied.\" }"));
+        assert!(denied("Object is subject to the bucket's retention policy"));
+        for text in ["reason: \"userRateLimitExceeded\"", "code: \"AccountProblem\""] {
+            assert!(!denied(text), "{text}");
+        }
+    }
 }

@@ -184,9 +184,9 @@ impl Objects for Bucket {
         Ok(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// Lists a folder that is nearly always empty.
+    /// Lists a folder that is always empty.
     fn require(&self) -> Result<(), ObjectError> {
-        let listed = self.runtime.block_on(self.operator.list("startclaw-probe/"));
+        let listed = self.runtime.block_on(self.operator.list("startclaw-nothing/"));
         listed.map(drop).map_err(|e| failed(&e))
     }
 

@@ -4,7 +4,7 @@ use std::{
     ffi::CStr,
     fs,
     io::Write,
-    os::unix::fs::{FileExt, PermissionsExt, symlink},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink},
     path::Path,
     sync::{
         Arc,
@@ -85,6 +85,44 @@ async fn every_kind_of_change_between_the_passes_is_in_the_snapshot() {
     let info = take_while(&stage.repository(), &volume, || change(&volume)).await.unwrap();
     assert_is(&stage, &info, &image(&volume)).await;
     // Also on the next day, when nothing changes.
+    let info = stage.take().await.unwrap();
+    assert_is(&stage, &info, &image(&volume)).await;
+}
+
+/// Two files of the same size whose time stamps are equal.
+fn twins(one: &Path, other: &Path) {
+    let times = |path: &Path| {
+        let about = fs::metadata(path).unwrap();
+        (about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec())
+    };
+    let begun = Instant::now();
+    loop {
+        fs::write(one, "this one").unwrap();
+        fs::write(other, "that one").unwrap();
+        if times(one) == times(other) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the clock is too fine");
+    }
+}
+
+#[tokio::test]
+async fn files_that_changed_places_are_told_apart_although_their_times_are_equal() {
+    let stage = Stage::new();
+    stage.write("a/f", "");
+    stage.write("b/f", "");
+    let volume = stage.volume();
+    twins(&volume.join("a/f"), &volume.join("b/f"));
+    settle().await;
+    let exchange = || {
+        for (from, to) in [("a", "x"), ("b", "a"), ("x", "b")] {
+            fs::rename(volume.join(from), volume.join(to)).unwrap();
+        }
+    };
+    let info = take_while(&stage.repository(), &volume, exchange).await.unwrap();
+    assert_is(&stage, &info, &image(&volume)).await;
+    // Also between two nights.
+    exchange();
     let info = stage.take().await.unwrap();
     assert_is(&stage, &info, &image(&volume)).await;
 }

@@ -54,6 +54,8 @@ fn names() -> anyhow::Result<Vec<CompletionCandidate>> {
     let found = runtime.block_on(async {
         tokio::time::timeout(LIMIT, client.status(None)).await.context("the daemon is slow")
     });
+    // Without waiting for what the limit cut off.
+    runtime.shutdown_background();
     let candidate = |name: &startclaw_model::Name| CompletionCandidate::new(name.as_str());
     Ok(found??.iter().map(|instance| candidate(&instance.name)).collect())
 }
