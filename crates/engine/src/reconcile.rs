@@ -141,9 +141,9 @@ impl Engine {
         if let Some(outcome) = self.probe_converged(state).await {
             return Ok(outcome);
         }
-        // Operations before the instance: the desired state then includes all of them.
-        let mut open = self.store().open_operations(id).await?;
-        let Some((instance, wrapped_key)) = self.store().instance_and_key(id).await? else {
+        // At one moment: an older state of an operation would overwrite what a job stored in it.
+        let (found, mut open) = self.store().instance_and_operations(id).await?;
+        let Some((instance, wrapped_key)) = found else {
             self.inner.live.remove(id);
             self.close_orphans(open).await?;
             return Ok(Outcome::Gone);

@@ -196,11 +196,17 @@ impl Store {
         &self,
         id: &InstanceId,
     ) -> Result<Option<(Instance, String)>, StoreError> {
-        let row = sqlx::query("SELECT * FROM instances WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.read)
-            .await?;
-        row.map(|r| Ok((row::instance(&r)?, r.try_get("wrapped_key")?))).transpose()
+        with_key(&mut *self.read.acquire().await?, id).await
+    }
+
+    /// An instance with its wrapped data key, and its operations that are not over, at one moment:
+    /// what the one says of the progress of the other is true.
+    pub async fn instance_and_operations(
+        &self,
+        id: &InstanceId,
+    ) -> Result<(Option<(Instance, String)>, Vec<Operation>), StoreError> {
+        let mut tx = self.read.begin().await?;
+        Ok((with_key(&mut tx, id).await?, operations::open_of(&mut tx, id).await?))
     }
 
     /// All instances, by name.
@@ -271,6 +277,17 @@ impl Store {
         }
         Ok(Some(desired))
     }
+}
+
+async fn with_key(
+    connection: &mut SqliteConnection,
+    id: &InstanceId,
+) -> Result<Option<(Instance, String)>, StoreError> {
+    let row = sqlx::query("SELECT * FROM instances WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|r| Ok((row::instance(&r)?, r.try_get("wrapped_key")?))).transpose()
 }
 
 /// Stores the desired state of an instance, resets its health and increments its revision.

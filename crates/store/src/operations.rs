@@ -118,13 +118,7 @@ impl Store {
 
     /// The operations of an instance that are not over, oldest first.
     pub async fn open_operations(&self, id: &InstanceId) -> Result<Vec<Operation>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM operations WHERE instance_id = $1 AND finished_at IS NULL ORDER BY id",
-        )
-        .bind(id.as_str())
-        .fetch_all(&self.read)
-        .await?;
-        rows.iter().map(row::operation).collect()
+        open_of(&mut *self.read.acquire().await?, id).await
     }
 
     /// The instances with operations that are not over, including removed ones.
@@ -141,6 +135,20 @@ impl Store {
         let mut connection = self.write.acquire().await?;
         save(&mut connection, op).await
     }
+}
+
+/// See [`Store::open_operations`].
+pub(crate) async fn open_of(
+    connection: &mut SqliteConnection,
+    id: &InstanceId,
+) -> Result<Vec<Operation>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM operations WHERE instance_id = $1 AND finished_at IS NULL ORDER BY id",
+    )
+    .bind(id.as_str())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(row::operation).collect()
 }
 
 pub(crate) async fn save(tx: &mut SqliteConnection, op: &Operation) -> Result<bool, StoreError> {
