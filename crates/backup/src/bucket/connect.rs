@@ -145,7 +145,7 @@ mod tests {
             ("https://s3.eu-west-1.amazonaws.com", "eu-west-1"),
             ("https://bucket.s3.eu-west-1.amazonaws.com", "eu-west-1"),
             ("https://s3.fr-par.scw.cloud", "fr-par"),
-            ("https://s3.our-house.example.com:9000", "us-east-1"),
+            ("https://s3.storage.example.com:9000", "us-east-1"),
             ("http://127.0.0.1:9000", "us-east-1"),
             ("", "us-east-1"),
         ] {
